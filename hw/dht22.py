@@ -1,0 +1,241 @@
+"""A DHT22 or DHT11 on a GPIO line, read by adafruit_dht over Blinka in a child process.
+
+Wire its data pin to the GPIO with a pull-up resistor (4.7 to 10 kOhm) to 3.3 V. Read this way, by
+a helper that polls the line, one attempt in five or so fails; more on a busy machine, unless the
+helper may have real-time priority (RLIMIT_RTPRIO).
+
+Blinka waits for ever for a helper that died, changes signal handlers, and asks questions. So it
+lives in a process of its own (`hw.dht22_worker`), which has a deadline for each attempt, is killed
+with its helper when it misses it, and is started again, each time later.
+"""
+
+import ctypes
+import importlib.util
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hw import ClimateSensor, Reading
+from hw.child import Child
+from hw.dht22_worker import QUEUE_MODE
+from hw.errors import DriverError, Fault, SensorError, damaged_frame, no_answer
+from hw.frame import clone_corrected
+from hw.gpio import LINES
+
+PACKAGES = {
+    "adafruit_dht": "adafruit-circuitpython-dht",
+    "board": "Adafruit-Blinka",
+    "gpiod": "gpiod",
+    "sysv_ipc": "sysv_ipc",
+}
+"""The modules that the child imports, and the package of each."""
+
+START_DEADLINE = 20.0  # Seconds to import Blinka, which a Pi Zero does from a slow card.
+READ_DEADLINE = 4.0  # Seconds for an attempt; a good one takes a third of one.
+GRACE = 1.0  # Seconds for the child to end by itself.
+LONGEST_BACKOFF = 60.0  # Seconds.
+
+SPACING = {"dht22": 2.1, "dht11": 1.1}
+"""Seconds: the data sheets' 2 s and 1 s, and some more."""
+
+IPC_RMID = 0  # <linux/ipc.h>
+UNUSED = 60.0  # Seconds; a queue that is being set up is younger.
+
+HINT = {"dht22": " Is it a DHT22? A DHT11 needs the driver 'dht11'.", "dht11": ""}
+
+
+def must_work_here(pin: int, *, root: Path = Path("/")) -> None:
+    """Raise `DriverError` where this driver cannot work: no Raspberry Pi, or packages missing."""
+    if pin not in LINES:
+        raise DriverError(f"There is no GPIO {pin!r} on the header: choose 0 to 27.")
+    try:
+        board = (root / "proc/device-tree/model").read_text()
+    except OSError:
+        board = ""
+    if "Raspberry Pi" not in board:
+        raise DriverError(
+            "This is no Raspberry Pi, so there are no pins for a DHT22. The driver 'fake' needs "
+            "none."
+        )
+    missing = [package for module, package in PACKAGES.items() if not _is_installed(module)]
+    if missing:
+        raise DriverError(
+            f"Not installed: {', '.join(missing)}. Install what a Raspberry Pi needs: "
+            "pip install 'sensor-agent[pi]'."
+        )
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+class AdafruitSensor(ClimateSensor):
+    """The sensor on GPIO `pin` (BCM). Its child is started by the first `read`.
+
+    `deadline` is longer while the child has yet to start. `command` and `clock` are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        pin: int,
+        command: Sequence[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model = model
+        self.spacing = SPACING[model]
+        self.deadline = START_DEADLINE + READ_DEADLINE
+        self._pin = pin
+        self._command = command or [sys.executable, "-m", "hw.dht22_worker", model, str(pin)]
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._child: Child | None = None
+        self._closed = False
+        self._losses = 0  # Children in a row that were lost without having answered.
+        self._not_before = clock()
+        self._why = SensorError("The sensor was not read yet.", fault=Fault.FAILED)
+
+    def read(self) -> Reading:
+        with self._reading:
+            self._must_be_open()
+            try:
+                child = self._child or self._start()
+                child.say("read")
+                answer = child.hear(READ_DEADLINE)
+            except (OSError, EOFError, ValueError) as error:
+                self._lost(error)
+            if "fault" in answer:
+                self._failed(Fault(answer["fault"]), str(answer.get("error")))
+            self._losses = 0
+            return Reading(clone_corrected(float(answer["temperature"])), float(answer["humidity"]))
+
+    def close(self) -> None:
+        self._closed = True
+        if not self._reading.acquire(blocking=False):
+            child = self._child
+            if child is not None:
+                child.kill()  # Who waits for it in `read` is woken by that.
+            self._reading.acquire()
+        try:
+            self._end_child(GRACE)
+        finally:
+            self._reading.release()
+
+    def _start(self) -> Child:
+        wait = self._not_before - self._clock()
+        if wait > 0.0:
+            raise SensorError(
+                f"{self._why} (Its driver is started again in {wait:.0f} s.)",
+                fault=self._why.fault,
+            )
+        sweep_queues()
+        self._child = child = Child(
+            self._command, environment={**os.environ, "BLINKA_SKIP_DEPENDENCY_CHECK": "1"}
+        )
+        self._must_be_open()  # `close` may have come before it could see this child.
+        answer = child.hear(START_DEADLINE)
+        if "fault" in answer:
+            self._failed(Fault(answer["fault"]), str(answer.get("error")))
+        self.deadline = READ_DEADLINE
+        return child
+
+    def _failed(self, fault: Fault, detail: str) -> NoReturn:
+        """Raise what an answer told, and give the child up unless the sensor is to blame."""
+        if fault in {Fault.NO_ANSWER, Fault.CHECKSUM, Fault.IMPLAUSIBLE}:
+            self._losses = 0
+        if fault is Fault.NO_ANSWER:
+            raise no_answer(self._pin, HINT[self.model])
+        if fault is Fault.CHECKSUM:
+            raise damaged_frame(self._pin)
+        if fault is Fault.IMPLAUSIBLE:
+            raise SensorError(
+                f"The sensor on GPIO {self._pin} answered with more than 100 % humidity.",
+                fault=fault,
+            )
+        self._give_up(f"The sensor's driver failed: {detail}", fault, detail)
+
+    def _lost(self, error: Exception) -> NoReturn:
+        """Raise for a child that hung or ended or made no sense."""
+        if isinstance(error, TimeoutError):
+            sentence = "The sensor's driver hung, and was ended."
+        elif isinstance(error, OSError) and self._child is None:
+            sentence = f"The sensor's driver could not be started: {error}"
+        else:
+            sentence = f"The sensor's driver ended by itself: {error}."
+        self._give_up(sentence, Fault.FAILED, "")
+
+    def _give_up(self, sentence: str, fault: Fault, detail: str) -> NoReturn:
+        printed = self._child.complaint() if self._child else ""
+        self._end_child()
+        self._must_be_open()
+        self._losses += 1
+        # 0 s, 2, 6, 14, ...: a child that was merely killed is replaced at once.
+        self._not_before = self._clock() + min(LONGEST_BACKOFF, 2.0**self._losses - 2.0)
+        self._why = self._named(sentence, fault, f"{detail}\n{printed}")
+        raise self._why
+
+    def _named(self, sentence: str, fault: Fault, said: str) -> SensorError:
+        """Say what is wrong and what to do, where Blinka or its helper said enough to know."""
+        if "Unable to set line" in said or "Unable to open line" in said:
+            return SensorError(
+                f"Another program holds GPIO {self._pin} (gpioinfo tells which), or the kernel's "
+                "dht11 overlay does: stop it, or choose the driver 'kernel' or another pin.",
+                fault=Fault.BUSY,
+            )
+        if "Unable to open chip" in said or fault is Fault.NO_PERMISSION:
+            return SensorError(
+                "This user may not use the GPIO lines. Join their group, then log in again: "
+                "sudo usermod -aG gpio $USER.",
+                fault=Fault.NO_PERMISSION,
+            )
+        if "GPIO controller" in said:
+            return SensorError(
+                f"Blinka finds no chip, or more than one, that has GPIO {self._pin} of the header "
+                f"({sentence})",
+                fault=Fault.FAILED,
+            )
+        last_line = said.strip().rpartition("\n")[2]
+        if last_line and last_line not in sentence:
+            sentence = f"{sentence} It said: {last_line}"
+        return SensorError(sentence, fault=fault)
+
+    def _end_child(self, grace: float = 0.0) -> None:
+        child, self._child = self._child, None
+        self.deadline = START_DEADLINE + READ_DEADLINE
+        if child is not None:
+            child.end(grace)
+            sweep_queues()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise SensorError("The sensor is closed.", fault=Fault.FAILED)
+
+
+def sweep_queues(table: Path = Path("/proc/sysvipc/msg")) -> None:
+    """Remove the message queues of ours that a killed child has left behind.
+
+    A queue outlives its processes. Ours is one that this user made, marked by its mode (or with
+    none, which the helper makes when the child has given up on it), and whose last sender and
+    last receiver are both dead, or which nobody has used for a minute.
+    """
+    try:
+        _, *rows = table.read_text().splitlines()
+    except (OSError, ValueError):
+        return  # No queues on this system.
+    for row in rows:
+        _, number, mode, _, _, sender, receiver, _, _, creator, *rest = row.split()
+        is_ours = int(creator) == os.geteuid() and int(mode, 8) in {QUEUE_MODE, 0}
+        made = int(rest[-1])
+        never_used = sender == receiver == "0"
+        in_use = _lives(int(sender)) or _lives(int(receiver))
+        if is_ours and not in_use and not (never_used and time.time() - made < UNUSED):
+            ctypes.CDLL(None).msgctl(int(number), IPC_RMID, None)
+
+
+def _lives(process: int) -> bool:
+    return process > 0 and Path(f"/proc/{process}").exists()

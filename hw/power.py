@@ -1,0 +1,102 @@
+"""The supply of a sensor on a GPIO line, cycled when the sensor has stopped to answer.
+
+A DHT22 can hang so that only taking its power away helps. It draws at most 2.5 mA, which a GPIO
+can give: wire its power pin, and its pull-up resistor too, to that line instead of 3.3 V.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from hw import ClimateSensor, Reading
+from hw.errors import Fault, HardwareError, SensorError
+from hw.gpio import Output
+from hw.light import Wait
+
+T = TypeVar("T")
+
+SILENCE = 5  # Attempts without an answer, in a row.
+OFF = 3.0  # Seconds without power, until the charge in the sensor is gone.
+SETTLE = 2.0  # Seconds with power before the sensor may be asked (data sheet: 1 to 2).
+
+
+class PoweredSensor(ClimateSensor):
+    """A sensor whose supply is switched.
+
+    The supply is switched on before the first attempt. After five attempts without an answer it
+    is switched off for 3 seconds, within that attempt, and the next attempt waits until the sensor
+    has settled; `deadline` has room for both. `close` switches it off.
+    """
+
+    def __init__(
+        self,
+        sensor: ClimateSensor,
+        open_supply: Callable[[], Output],
+        *,
+        wait: Wait = threading.Event.wait,
+    ) -> None:
+        self.model = sensor.model
+        self.spacing = sensor.spacing
+        self.deadline = sensor.deadline + OFF + SETTLE
+        self._sensor = sensor
+        self._open_supply = open_supply
+        self._wait = wait
+        self._reading = threading.Lock()
+        self._supply: Output | None = None
+        self._is_on = False
+        self._silent = 0
+        self._closing = threading.Event()
+
+    def read(self) -> Reading:
+        with self._reading:
+            try:
+                self._must_be_open()
+                self._switch_on()
+                reading = self._sensor.read()
+            except SensorError as error:
+                self._silent = self._silent + 1 if error.fault is Fault.NO_ANSWER else 0
+                if self._silent >= SILENCE:
+                    self._silent = 0
+                    self._switch_off()
+                raise
+            finally:
+                self.deadline = self._sensor.deadline + OFF + SETTLE
+            self._silent = 0
+            return reading
+
+    def close(self) -> None:
+        self._closing.set()
+        self._sensor.close()
+        with self._reading:
+            supply, self._supply = self._supply, None
+            if supply is not None:
+                supply.close()  # An input gives no power.
+
+    def _switch_on(self) -> None:
+        if self._is_on:
+            return
+        self._supply = self._supply or self._drive(self._open_supply)
+        self._drive(partial(self._supply.drive, 1.0))
+        self._wait(self._closing, SETTLE)
+        self._must_be_open()
+        self._is_on = True
+
+    def _switch_off(self) -> None:
+        if self._supply is not None:
+            self._is_on = False
+            self._drive(partial(self._supply.drive, 0.0))
+            self._wait(self._closing, OFF)
+
+    def _drive(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except HardwareError as error:
+            fault = getattr(error, "fault", Fault.FAILED)
+            raise SensorError(
+                f"The sensor's supply could not be switched: {error}", fault=fault
+            ) from error
+
+    def _must_be_open(self) -> None:
+        if self._closing.is_set():
+            raise SensorError("The sensor is closed.", fault=Fault.FAILED)

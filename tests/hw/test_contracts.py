@@ -1,0 +1,102 @@
+"""What every driver must keep to, whatever it drives."""
+
+import pytest
+
+from hw import ClimateSensor, Light, LightState, Reading, open_light, open_sensor
+from hw.errors import DriverError, Fault, LightError, SensorError
+from hw.fake import FakeLight, FakeSensor
+from hw.policy import MODELS
+
+SENSORS = {
+    "fake dht22": lambda: open_sensor("fake", seed=1),
+    "fake dht11": lambda: open_sensor("fake", model="dht11", seed=1),
+}
+LIGHTS = {
+    "fake": lambda: open_light("fake"),
+}
+
+
+@pytest.fixture(params=SENSORS)
+def sensor(request):
+    sensor = SENSORS[request.param]()
+    yield sensor
+    sensor.close()
+
+
+@pytest.fixture(params=LIGHTS)
+def light(request):
+    light = LIGHTS[request.param]()
+    yield light
+    light.close()
+
+
+def test_a_sensor_tells_its_model_spacing_and_deadline(sensor):
+    assert isinstance(sensor, ClimateSensor)
+    assert sensor.model in MODELS
+    assert sensor.spacing >= 0.0
+    assert 0.0 < sensor.deadline <= 15.0
+
+
+def test_a_sensor_reads_a_temperature_and_a_humidity(sensor):
+    reading = sensor.read()
+    assert isinstance(reading, Reading)
+    assert isinstance(reading.temperature, float)
+    assert isinstance(reading.humidity, float)
+    assert 15.0 < reading.temperature < 27.0
+    assert 20.0 < reading.humidity < 80.0
+
+
+def test_a_closed_sensor_says_so_and_may_be_closed_again(sensor):
+    sensor.close()
+    sensor.close()
+    with pytest.raises(SensorError, match="closed") as caught:
+        sensor.read()
+    assert caught.value.fault is Fault.FAILED
+
+
+def test_a_sensor_is_closed_at_the_end_of_its_context(sensor):
+    with sensor as entered:
+        assert entered is sensor
+    with pytest.raises(SensorError, match="closed"):
+        sensor.read()
+
+
+def test_a_light_obeys_and_tells_what_it_does(light):
+    assert isinstance(light, Light)
+    assert light.state is LightState.OFF
+    light.on()
+    assert light.state is LightState.ON
+    light.set_brightness(3)
+    assert light.brightness == 3
+    light.blink(3600.0)
+    assert light.state is LightState.BLINKING
+    light.off()
+    assert light.state is LightState.OFF
+
+
+def test_a_light_is_dark_and_takes_no_command_at_the_end_of_its_context(light):
+    with light as entered:
+        assert entered is light
+        light.on()
+    light.close()
+    assert light.state is LightState.OFF
+    with pytest.raises(LightError, match="closed"):
+        light.on()
+
+
+def test_an_unknown_driver_is_refused_with_those_there_are():
+    with pytest.raises(DriverError, match="'fake'"):
+        open_sensor("bme280")
+    with pytest.raises(DriverError, match="'gpiozero'"):
+        open_light("neopixel")
+
+
+def test_an_unknown_model_is_refused_with_those_there_are():
+    with pytest.raises(DriverError, match="'dht11'"):
+        open_sensor("fake", model="dht23")
+
+
+def test_the_fake_drivers_are_fake_and_need_no_pin():
+    with open_sensor("fake", pin=4, power_pin=5) as sensor, open_light("fake", pin=99) as light:
+        assert isinstance(sensor, FakeSensor)
+        assert isinstance(light, FakeLight)

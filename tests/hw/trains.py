@@ -1,0 +1,78 @@
+"""What a DHT puts on its line: frames, and the widths of their pulses in microseconds."""
+
+from collections import deque
+from types import SimpleNamespace
+
+
+def frame(temperature, humidity, *, twos_complement=False):
+    """The five bytes of a DHT22's answer."""
+    tenths = round(temperature * 10)
+    if tenths < 0:
+        tenths = tenths & 0xFFFF if twos_complement else 0x8000 | -tenths
+    data = [*round(humidity * 10).to_bytes(2, "big"), *tenths.to_bytes(2, "big")]
+    return [*data, sum(data) & 0xFF]
+
+
+def frame_of_dht11(temperature, humidity):
+    """The five bytes of a DHT11's answer."""
+    data = [int(humidity), 0, int(temperature), round(temperature * 10) % 10]
+    return [*data, sum(data) & 0xFF]
+
+
+def bits_of(data):
+    return [byte >> bit & 1 for byte in data for bit in range(7, -1, -1)]
+
+
+TYPICAL = {"response": 80, "low": 50, "zero": 26, "one": 70, "end": 50}
+LIMITS = {"response": (75, 85), "low": (48, 55), "zero": (22, 30), "one": (68, 75), "end": (45, 55)}
+"""The data sheet's, of AM2302."""
+
+
+def train(data, width=TYPICAL.__getitem__):
+    """The widths for these bytes, beginning with the sensor's low; `width` gives each by name."""
+    widths = [width("response"), width("response")]
+    for bit in bits_of(data):
+        widths += [width("low"), width("one" if bit else "zero")]
+    return [*widths, width("end")]
+
+
+class PulseIn:
+    """CircuitPython's, with a sensor at its line: each trigger plays the next train."""
+
+    trains = deque()
+
+    def __init__(self, pin, maxlen, *, idle_state):
+        assert idle_state is True
+        self._ring = deque(maxlen=maxlen)
+
+    def pause(self):
+        pass
+
+    def clear(self):
+        self._ring.clear()
+
+    def resume(self, trigger=0):
+        self.triggered = trigger
+        self._ring.extend(self.trains.popleft())
+
+    def __len__(self):
+        return len(self._ring)
+
+    def popleft(self):
+        return self._ring.popleft()
+
+    def deinit(self):
+        pass
+
+
+class VirtualTime(SimpleNamespace):
+    """In place of the module time: it passes when somebody sleeps."""
+
+    def __init__(self):
+        super().__init__(now=1000.0)
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
