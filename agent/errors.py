@@ -1,0 +1,101 @@
+"""What can go wrong in the daemon, each in a sentence a person can act on."""
+
+from pathlib import Path
+
+
+class AgentError(Exception):
+    """The root of everything this package raises."""
+
+
+class ConfigError(AgentError):
+    """The configuration cannot work.
+
+    Each of `mistakes` is one sentence: the file, the key, what was found, what is allowed.
+    `str()` has them all, one a line.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class SecretError(ConfigError):
+    """A key, certificate or password file cannot be used; `str()` says which and what to do."""
+
+
+class StoreError(AgentError):
+    """The daemon's file could not be read or written; what was asked for did not happen."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be used: {reason}.")
+        self.path = path
+
+
+class StoreInUse(StoreError):  # noqa: N818 - says what is the case.
+    """Another daemon works in the same state directory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "another sensor-agent is using it; stop that one first, "
+            "or give this one a state directory of its own with STATE_DIRECTORY",
+        )
+
+
+class CloudError(AgentError):
+    """The root of what can go wrong between here and the hub. Trying again later may help."""
+
+
+class UnreachableError(CloudError):
+    """There is no connection to be had: name, network, proxy or TLS."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"{host} cannot be reached: {reason}.")
+        self.host = host
+
+
+class RefusedError(CloudError):
+    """The hub refused this device's credentials."""
+
+    def __init__(self, host: str, device_id: str) -> None:
+        super().__init__(
+            f"{host} refused the credentials of {device_id}: the key is not this device's, the "
+            "device is blocked or was moved to another hub, or this machine's clock is wrong."
+        )
+        self.host = host
+
+
+class RegistrationError(CloudError):
+    """The provisioning service would not assign this device to a hub."""
+
+    def __init__(self, device_id: str, *, said: str, hint: str) -> None:
+        super().__init__(f"The provisioning service did not accept {device_id}: {said}. {hint}")
+        self.said = said
+
+
+class NoAnswerError(CloudError):
+    """Something was asked and not answered in time."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"{what} was not answered within {seconds:g} s.")
+        self.seconds = seconds
+
+
+class ServiceRefusedError(CloudError):
+    """The hub answered a request with an error, such as 429 for too many."""
+
+
+class SessionLostError(CloudError):
+    """The connection ended: what was under way may or may not have arrived."""
+
+
+class SdkStuckError(CloudError):
+    """The SDK itself no longer moves: a client cannot be made or put away in this process."""
+
+
+class ControlError(AgentError):
+    """The running daemon could not be asked, or refused what it was asked."""
+
+
+class NoDaemonError(ControlError):
+    """No daemon runs that could be asked."""
