@@ -1,0 +1,116 @@
+"""Is the time right, and when was that reading taken.
+
+A Raspberry Pi may have no clock of its own: until the network has told it the time, its date is
+whatever it was when it was last switched off. A plausible date proves nothing.
+"""
+
+import ctypes
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's clock is not synchronised.
+CAP_MAXIMUM_ERROR = 16_000_000  # Microseconds; from here on timedated calls it unsynchronised.
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When something happened, in the three ways a machine can tell.
+
+    `wall` is unix time in seconds as the clock showed it, `uptime` the seconds since boot
+    (suspended time included), `synchronised` whether the wall clock could be believed.
+    """
+
+    wall: float
+    uptime: float
+    boot_id: str
+    synchronised: bool
+
+
+class Clock:
+    """The machine's clocks. Tests hand in clocks of their own."""
+
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float] = time.time,
+        uptime: Callable[[], float] | None = None,
+        synchronised: Callable[[], bool] | None = None,
+        boot_id: str | None = None,
+    ) -> None:
+        self.wall = wall
+        self.uptime = uptime or machine_uptime
+        self.synchronised = synchronised or machine_synchronised
+        self.boot_id = boot_id or machine_boot_id()
+
+    def stamp(self) -> Stamp:
+        """Return the present moment."""
+        return Stamp(self.wall(), self.uptime(), self.boot_id, self.synchronised())
+
+    def true_time(self, taken: Stamp) -> tuple[float, bool]:
+        """Return when `taken` really was (unix time), and whether that can be believed.
+
+        A stamp of this boot made before the clock was right is corrected once it is right; one of
+        an earlier boot keeps what the clock said then.
+        """
+        if taken.synchronised:
+            return taken.wall, True
+        if taken.boot_id == self.boot_id and self.synchronised():
+            return self.wall() - (self.uptime() - taken.uptime), True
+        return taken.wall, False
+
+
+def machine_uptime() -> float:
+    """Return the seconds since boot, time spent suspended included."""
+    # macOS has no CLOCK_BOOTTIME.
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+@cache
+def machine_boot_id() -> str:
+    """Return what tells this boot from every other one."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        # Not Linux: each run counts as a boot, which only makes us more careful.
+        return str(uuid.uuid4())
+
+
+def machine_synchronised() -> bool:
+    """Tell whether the wall clock has been set from the network.
+
+    Asks systemd-timesyncd's mark, then what timedated's `NTPSynchronized` asks: the kernel.
+    """
+    if sys.platform != "linux":
+        return True  # A Mac keeps its own time; it has no way to ask.
+    return TIMESYNCD_MARK.exists() or _kernel_synchronised()
+
+
+def _kernel_synchronised() -> bool:
+    # struct timex of adjtimex(2): modes (int), offset, freq, maxerror, esterror (long),
+    # status (int), and more that we do not read.
+    class Timex(ctypes.Structure):
+        _fields_ = (
+            ("modes", ctypes.c_uint),
+            ("offset", ctypes.c_long),
+            ("freq", ctypes.c_long),
+            ("maxerror", ctypes.c_long),
+            ("esterror", ctypes.c_long),
+            ("status", ctypes.c_int),
+            ("rest", ctypes.c_byte * 256),
+        )
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    timex = Timex()
+    if libc.adjtimex(ctypes.byref(timex)) < 0:
+        # A service whose unit protects the clock may not even ask; then only the mark counts.
+        return False
+    return not timex.status & STA_UNSYNC and timex.maxerror < CAP_MAXIMUM_ERROR

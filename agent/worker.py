@@ -1,0 +1,44 @@
+"""Blocking work in a thread of its own, with a deadline."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """One thread that does one thing at a time.
+
+    A thread cannot be killed. One that misses its deadline is abandoned to finish whenever it
+    likes, and the next piece of work gets a fresh one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._executor = self._fresh()
+
+    def _fresh(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)
+
+    async def run(self, work: Callable[[], T], *, deadline: float) -> T:
+        """Return what `work()` returns. Raises TimeoutError after `deadline` seconds."""
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        done, _ = await asyncio.wait({future}, timeout=deadline)
+        if not done:
+            future.add_done_callback(_forget)
+            self._executor.shutdown(wait=False)
+            self._executor = self._fresh()
+            raise TimeoutError
+        return future.result()
+
+    def close(self) -> None:
+        """Let the thread end. Does not wait for it."""
+        self._executor.shutdown(wait=False)
+
+
+def _forget(future: "asyncio.Future[T]") -> None:
+    # Nobody waits for it any more; asking for the exception keeps asyncio from complaining.
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,30 @@
+import asyncio
+import threading
+
+import pytest
+
+from agent.worker import Worker
+
+
+async def test_it_returns_what_the_work_returns_and_raises_what_it_raises():
+    worker = Worker("test")
+    assert await worker.run(lambda: 42, deadline=10) == 42
+    with pytest.raises(ZeroDivisionError):
+        await worker.run(lambda: 1 // 0, deadline=10)
+    worker.close()
+
+
+async def test_work_is_done_one_piece_at_a_time_in_order():
+    worker, order = Worker("test"), []
+    await asyncio.gather(*(worker.run(lambda n=n: order.append(n), deadline=10) for n in range(50)))
+    assert order == list(range(50))
+    worker.close()
+
+
+async def test_work_that_is_late_holds_up_nobody():
+    worker, release = Worker("test"), threading.Event()
+    with pytest.raises(TimeoutError):
+        await worker.run(lambda: release.wait(10), deadline=0.01)
+    assert await worker.run(lambda: "next", deadline=10) == "next"
+    release.set()
+    worker.close()

@@ -1,0 +1,29 @@
+"""What all tests share."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SOURCES = Path(__file__).parent.parent
+
+# Root ignores modes: what is about permissions runs as somebody else.
+AS_ORDINARY_USER = (
+    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+)
+
+# A slow machine is no fault of the code: how long one example takes is nobody's business.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture
+def ordinary_place():
+    """A directory that an ordinary user can reach and write to, whoever runs the tests."""
+    place = Path(tempfile.mkdtemp(prefix="sensor-agent-", dir="/tmp"))
+    place.chmod(0o777)
+    yield place
+    shutil.rmtree(place)

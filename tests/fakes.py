@@ -1,0 +1,123 @@
+"""Stand-ins that several tests share: a clock that is set by hand, a session that is a list."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from agent.azure_client import Assignment
+from agent.clock import Clock
+from agent.errors import SessionLostError
+from agent.outbox import Outbox
+from agent.store import Store
+
+
+class HandClock(Clock):
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, *, wall=1_700_000_000.0, uptime=1000.0, known=True, boot_id="boot-a"):
+        self.time = wall
+        self.up = uptime
+        self.known = known
+        super().__init__(
+            wall=lambda: self.time,
+            uptime=lambda: self.up,
+            synchronised=lambda: self.known,
+            boot_id=boot_id,
+        )
+
+    def move(self, seconds):
+        self.time += seconds
+        self.up += seconds
+
+
+class FakeSession:
+    """A session with a hub that acknowledges what it is told to."""
+
+    def __init__(self, hub="hub.test", *, twin=None):
+        self.hub = hub
+        self.device_id = "pi-1"
+        self.sent = []
+        self.reports = []
+        self.answers = []
+        self.twins = [twin or {"desired": {"$version": 1}, "reported": {}}]
+        self.events = asyncio.Queue()
+        self.lost = asyncio.get_running_loop().create_future()
+        self.send_errors = []
+        self.report_errors = []
+        self.acknowledging = asyncio.Event()
+        self.acknowledging.set()
+
+    async def send(self, message):
+        if self.send_errors:
+            raise self.send_errors.pop(0)
+        self.sent.append(message)
+        await self.acknowledging.wait()
+
+    async def report(self, patch):
+        if self.report_errors:
+            raise self.report_errors.pop(0)
+        self.reports.append(patch)
+
+    async def twin(self):
+        answer = self.twins.pop(0) if len(self.twins) > 1 else self.twins[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def answer(self, command, status, payload):
+        self.answers.append((command.name, status, payload))
+
+    async def next_event(self):
+        return await self.events.get()
+
+    async def ended(self):
+        raise await asyncio.shield(self.lost)
+
+    def lose(self):
+        self.lost.set_result(SessionLostError("The connection to hub.test ended: test."))
+
+    @property
+    def reported(self):
+        return {name: value for patch in self.reports for name, value in patch.items()}
+
+
+class FakeHub:
+    """Hands out the sessions (or errors) it was given, and counts who asked."""
+
+    def __init__(self, *sessions):
+        self.sessions = list(sessions)
+        self.connects = []
+        self.registrations = 0
+        self.assignments = [Assignment("hub.test", "pi-1")]
+        self.open = 0
+
+    @asynccontextmanager
+    async def connect(self, assignment):
+        self.connects.append(assignment)
+        if not self.sessions:
+            await asyncio.Event().wait()
+        session = self.sessions.pop(0)
+        if isinstance(session, Exception):
+            raise session
+        self.open += 1
+        try:
+            yield session
+        finally:
+            self.open -= 1
+
+    async def register(self):
+        self.registrations += 1
+        answer = self.assignments.pop(0) if len(self.assignments) > 1 else self.assignments[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def open_outbox(path):
+    store = Store.open(path / "state.db")
+    return store, await Outbox.open(store)
+
+
+async def until(condition):
+    """Let everything else run until `condition()` holds; the test's own timeout is the end."""
+    while not condition():  # noqa: ASYNC110 - the condition is anything, not an event.
+        await asyncio.sleep(0.001)
