@@ -1,0 +1,186 @@
+"""Microsoft's SDK, held at arm's length: clients made and ended, each call under a deadline.
+
+Only the files named azure_* import azure.iot.device. What is here answers the SDK's habits:
+calls that wait for ever, clients that live on after a failure, log lines that tell a person
+nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from azure.iot.device import X509, ProxyOptions
+from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
+
+from agent.config import CloudConfig
+from agent.credentials import Credentials
+from agent.errors import NoAnswerError, SdkStuckError
+from agent.worker import Worker
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a TLS handshake in the dark delays a close.
+HURRIED_CLOSE = 2.0  # Seconds to end a session when the daemon is being stopped.
+BUILD_DEADLINE = 10.0  # Seconds in which a client must be made; it sends nothing yet.
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where the provisioning service sent this device."""
+
+    hub: str
+    device_id: str
+
+
+def _options(cloud: CloudConfig, credentials: Credentials) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "keep_alive": cloud.keep_alive,
+        "websockets": cloud.transport == "websockets",
+    }
+    if credentials.ca is not None:
+        options["server_verification_cert"] = credentials.ca
+    if cloud.proxy is not None:
+        proxy = urlsplit(cloud.proxy)
+        options["proxy_options"] = ProxyOptions(
+            proxy.scheme.upper(),
+            proxy.hostname,
+            proxy.port,
+            cloud.proxy_user,
+            credentials.proxy_password,
+        )
+    return options
+
+
+def provisioning_client(cloud: CloudConfig, credentials: Credentials, device_id: str) -> Any:
+    options = _options(cloud, credentials)
+    where = (cloud.provisioning_host, device_id, cloud.id_scope)
+    if credentials.key is not None:
+        return ProvisioningDeviceClient.create_from_symmetric_key(
+            *where, credentials.key, **options
+        )
+    return ProvisioningDeviceClient.create_from_x509_certificate(
+        *where, _x509(credentials), **options
+    )
+
+
+def hub_client(
+    cloud: CloudConfig, credentials: Credentials, assignment: Assignment, model_id: str
+) -> Any:
+    options = _options(cloud, credentials) | {
+        "product_info": model_id,  # There is no argument for the model; this is where it goes.
+        "auto_connect": False,
+        "connection_retry": False,
+        "ensure_desired_properties": False,
+    }
+    if credentials.key is not None:
+        return IoTHubDeviceClient.create_from_symmetric_key(
+            credentials.key, assignment.hub, assignment.device_id, **options
+        )
+    return IoTHubDeviceClient.create_from_x509_certificate(
+        _x509(credentials), assignment.hub, assignment.device_id, **options
+    )
+
+
+def _x509(credentials: Credentials) -> Any:
+    return X509(str(credentials.x509_cert_file), str(credentials.x509_key_file))
+
+
+async def build(make: Callable[[], Any]) -> Any:
+    try:
+        return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
+    except TimeoutError:
+        raise SdkStuckError(
+            f"The SDK could not make a client within {BUILD_DEADLINE:g} s."
+        ) from None
+
+
+async def close(client: Any, deadline: float) -> None:
+    """End a hub client, whatever state it is in."""
+    try:
+        await within(deadline, "the end of the session", client.shutdown())
+    except NoAnswerError:
+        log.debug("The SDK did not end the session by itself; ending its connection.")
+    except Exception as error:  # noqa: BLE001 - a client that lost its connection raises anything.
+        log.debug("The SDK could not end the session by itself: %s", reason(error))
+    else:
+        return
+    await shut_down(client._mqtt_pipeline, deadline)  # noqa: SLF001 - no public way.
+
+
+async def shut_down(pipeline: Any, deadline: float) -> None:
+    """End a client's connection and threads; raises SdkStuckError if they do not end."""
+    loop = asyncio.get_running_loop()
+    finished = asyncio.Event()
+
+    def callback(error: Exception | None = None) -> None:
+        if error is not None:
+            log.debug("The SDK ended a connection with: %s", reason(error))
+        loop.call_soon_threadsafe(finished.set)
+
+    try:
+        await sdk_thread.run(lambda: pipeline.shutdown(callback), deadline=deadline)
+        async with asyncio.timeout(deadline):
+            await finished.wait()
+    except TimeoutError:
+        raise SdkStuckError(f"The SDK did not end a connection within {deadline:g} s.") from None
+    except Exception as error:
+        # Shut down already; the class that says so is not public.
+        if type(error).__name__ != "PipelineNotRunning":
+            raise
+
+
+async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
+    """Await an SDK call, but no longer than `deadline` seconds.
+
+    The SDK cannot take a call back. One that is late goes on unheeded; cancelling it would make
+    the SDK complain when its answer comes after all.
+    """
+    task = asyncio.ensure_future(call)
+    _unheeded.add(task)
+    task.add_done_callback(_forget)
+    done, _ = await asyncio.wait({task}, timeout=deadline)
+    if not done:
+        raise NoAnswerError(what, deadline)
+    return task.result()
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    _unheeded.discard(task)
+    if not task.cancelled():
+        task.exception()
+
+
+def reason(error: BaseException) -> str:
+    """Say the innermost cause of one of the SDK's errors, and what its wording leaves out."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).rstrip(".") or type(error).__name__
+    if "certificate is not yet valid" in text or "certificate has expired" in text:
+        return f"{text}; is this machine's clock right?"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"{text}; if the server has a CA of its own, name its file as ca_file in [cloud]"
+    return text
+
+
+class _ToDebug(logging.Handler):
+    """The SDK's own lines speak of its inside: at debug level, under our name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("%s: %s", record.name, record.getMessage())
+
+
+def _tame_log(name: str) -> None:
+    logger = logging.getLogger(name)
+    logger.propagate = False
+    logger.addHandler(_ToDebug(logging.WARNING))
+
+
+_tame_log("azure.iot.device")
+_tame_log("paho")
+sdk_thread = Worker("azure-sdk")
+_unheeded: set["asyncio.Task[Any]"] = set()

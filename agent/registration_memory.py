@@ -1,0 +1,29 @@
+"""The hub this device was last assigned to, kept so that a restart needs no registration."""
+
+from agent.azure_client import Assignment
+from agent.config import CloudConfig
+from agent.store import Store
+
+SETTING = "assignment"
+
+
+class RegistrationMemory:
+    """One assignment in the store, good only for the registration that it came from."""
+
+    def __init__(self, store: Store, cloud: CloudConfig, device_id: str) -> None:
+        self._store = store
+        self._asked = [cloud.provisioning_host, cloud.id_scope, device_id]
+
+    async def recall(self) -> Assignment | None:
+        """Return the last assignment; None if there is none, or another service was asked."""
+        kept = await self._store.get(SETTING)
+        if kept is None or kept["asked"] != self._asked:
+            return None
+        return Assignment(kept["hub"], kept["device_id"])
+
+    async def remember(self, assignment: Assignment) -> None:
+        """Keep an assignment in place of the last one."""
+        await self._store.put(
+            SETTING,
+            {"asked": self._asked, "hub": assignment.hub, "device_id": assignment.device_id},
+        )

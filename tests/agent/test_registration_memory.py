@@ -1,0 +1,36 @@
+from dataclasses import replace
+
+import pytest
+
+from agent.azure_client import Assignment
+from agent.config import load
+from agent.registration_memory import RegistrationMemory
+from agent.store import Store
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "key"\n')
+    return load(path).cloud
+
+
+async def test_the_last_hub_is_remembered_over_a_restart(tmp_path, cloud):
+    store = Store.open(tmp_path / "state.db")
+    memory = RegistrationMemory(store, cloud, "pi-1")
+    assert await memory.recall() is None
+    await memory.remember(Assignment("hub.test", "pi-1"))
+    store.close()
+
+    store = Store.open(tmp_path / "state.db")
+    assert await RegistrationMemory(store, cloud, "pi-1").recall() == Assignment("hub.test", "pi-1")
+    store.close()
+
+
+async def test_another_application_or_device_does_not_get_it(tmp_path, cloud):
+    store = Store.open(tmp_path / "state.db")
+    await RegistrationMemory(store, cloud, "pi-1").remember(Assignment("hub.test", "pi-1"))
+    assert await RegistrationMemory(store, cloud, "pi-2").recall() is None
+    moved = replace(cloud, id_scope="0ne11111111")
+    assert await RegistrationMemory(store, moved, "pi-1").recall() is None
+    store.close()

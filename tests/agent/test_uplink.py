@@ -1,0 +1,372 @@
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+
+import pytest
+from fakes import FakeHub, FakeSession, HandClock, open_outbox, until
+
+from agent.azure_client import Assignment
+from agent.azure_session import Command, DesiredPatch, QueuedCommand
+from agent.errors import (
+    RefusedError,
+    SdkStuckError,
+    ServiceRefusedError,
+    SessionLostError,
+    UnreachableError,
+)
+from agent.telemetry import message
+from agent.uplink import FAILING_BEFORE_REGISTERING, LONGEST_DELAY, WINDOW, Handlers, Uplink
+from hw import Reading
+
+
+class Memory:
+    def __init__(self, assignment=None):
+        self.assignment = assignment
+
+    async def recall(self):
+        return self.assignment
+
+    async def remember(self, assignment):
+        self.assignment = assignment
+
+
+class Rig:
+    """An uplink with a hub made of lists, and a sleep that only counts."""
+
+    def __init__(self, outbox, hub, *, memory=None, command=None, first_delay=0.0):
+        self.outbox = outbox
+        self.hub = hub
+        self.clock = HandClock()
+        self.sleeps = []
+        self.patches = []
+        self.twins = []
+        self.queued = []
+        self.memory = memory or Memory()
+        self.uplink = Uplink(
+            outbox=outbox,
+            handlers=Handlers(
+                command=command or self.command,
+                queued=self.take_queued,
+                twin=self.take_twin,
+                desired=self.take_patch,
+                snapshot=lambda: {"state": True},
+            ),
+            compose=lambda entry: message(entry, unit="celsius", clock=self.clock),
+            connect=hub.connect,
+            register=hub.register,
+            memory=self.memory,
+            max_rate=1000,
+            now=lambda: self.clock.up,
+            sleep=self.sleep,
+            jitter=lambda: 1.0,
+            first_delay=first_delay,
+        )
+
+    async def sleep(self, seconds):
+        self.sleeps.append(seconds)
+        if seconds == 60.0:  # The look at the backlog: not in these tests, unless asked for.
+            await asyncio.Event().wait()
+        self.clock.move(seconds)
+        await asyncio.sleep(0)
+
+    async def command(self, name, payload):
+        return 200, {"did": name}
+
+    async def take_queued(self, name, body):
+        self.queued.append((name, body))
+
+    async def take_twin(self, twin):
+        self.twins.append(twin)
+
+    async def take_patch(self, patch):
+        self.patches.append(patch)
+
+    async def add(self, count=1):
+        for number in range(count):
+            await self.outbox.add(Reading(20.0 + number % 50, 50.0), self.clock.stamp())
+            self.uplink.reading_added()
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.uplink.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+@pytest.fixture
+async def outbox(tmp_path):
+    store, outbox = await open_outbox(tmp_path)
+    yield outbox
+    store.close()
+
+
+def sequences(session):
+    return [int(sent.id.rpartition(":")[2]) for sent in session.sent]
+
+
+async def test_readings_are_sent_in_order_and_then_forgotten(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(50)
+    async with rig.running():
+        await until(lambda: len(session.sent) == 50)
+        await until(lambda: outbox.waiting == 0)
+    assert sequences(session) == list(range(1, 51))
+    assert json.loads(session.sent[0].body) == {"temp": 20.0, "humid": 50.0}
+
+
+async def test_a_reading_taken_while_connected_is_sent_at_once(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: session.reports)
+        await rig.add(1)
+        await until(lambda: session.sent)
+    assert sequences(session) == [1]
+
+
+async def test_a_live_reading_does_not_wait_behind_the_backlog(outbox):
+    session = FakeSession()
+    session.acknowledging.clear()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(100)
+    async with rig.running():
+        await until(lambda: len(session.sent) == WINDOW)
+        await rig.add(2)
+        session.acknowledging.set()
+        await until(lambda: len(session.sent) == 102)
+    order = sequences(session)
+    # One of the backlog may have been chosen already; each lane is in order.
+    assert order.index(101) <= WINDOW + 1
+    assert [number for number in order if number <= 100] == list(range(1, 101))
+    assert [number for number in order if number > 100] == [101, 102]
+
+
+async def test_no_more_than_the_window_is_in_flight(outbox):
+    session = FakeSession()
+    session.acknowledging.clear()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(60)
+    async with rig.running():
+        await until(lambda: len(session.sent) == WINDOW)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(session.sent) == WINDOW
+        session.acknowledging.set()
+        await until(lambda: outbox.waiting == 0)
+
+
+async def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(outbox):
+    first, second = FakeSession(), FakeSession()
+    first.acknowledging.clear()
+    rig = Rig(outbox, FakeHub(first, second))
+    await rig.add(3)
+    async with rig.running():
+        await until(lambda: len(first.sent) == 3)
+        first.lose()
+        await until(lambda: outbox.waiting == 0)
+    assert second.sent == first.sent
+
+
+async def test_what_was_acknowledged_is_forgotten_even_when_the_session_ends_then(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(1)
+    async with rig.running():
+        await until(lambda: session.sent)
+        session.lose()
+        await until(lambda: rig.hub.open == 0)
+        await until(lambda: outbox.waiting == 0)
+
+
+async def test_the_first_connection_registers_and_the_next_need_not(outbox):
+    rig = Rig(outbox, FakeHub(FakeSession(), FakeSession()))
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+        assert rig.hub.registrations == 1
+        rig.hub.connects.clear()
+    again = Rig(outbox, FakeHub(FakeSession()), memory=rig.memory)
+    async with again.running():
+        await until(lambda: again.uplink.connections == 1)
+    assert again.hub.registrations == 0
+
+
+async def test_a_key_refused_twice_asks_the_provisioning_service_again(outbox):
+    refused = RefusedError("hub.test", "pi-1")
+    session = FakeSession("hub.new")
+    hub = FakeHub(refused, refused, session)
+    hub.assignments = [Assignment("hub.new", "pi-1")]
+    rig = Rig(outbox, hub, memory=Memory(Assignment("hub.old", "pi-1")))
+    async with rig.running():
+        await until(lambda: rig.uplink.hub == "hub.new")
+    assert [assignment.hub for assignment in hub.connects] == ["hub.old", "hub.old", "hub.new"]
+    assert hub.registrations == 1
+
+
+async def test_after_long_failure_the_provisioning_service_is_asked_and_the_hub_in_turn(outbox):
+    away = UnreachableError("hub.test", "no route")
+    hub = FakeHub(*[away] * 20)
+    hub.assignments = [UnreachableError("dps.test", "no route")]
+    rig = Rig(outbox, hub, memory=Memory(Assignment("hub.test", "pi-1")))
+    async with rig.running():
+        await until(lambda: hub.registrations >= 2)
+    tried_before = len(hub.connects)
+    assert sum(rig.sleeps[:tried_before]) >= FAILING_BEFORE_REGISTERING / 2
+    # Between the two registrations the known hub was tried once.
+    assert len(hub.connects) >= 2
+
+
+async def test_delays_grow_with_full_jitter_up_to_five_minutes(outbox):
+    rig = Rig(outbox, FakeHub(*[UnreachableError("hub.test", "no route")] * 15))
+    async with rig.running():
+        await until(lambda: not rig.hub.sessions)
+    assert rig.sleeps[0] == 0.0
+    assert rig.sleeps[1:10] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert max(rig.sleeps) == LONGEST_DELAY
+
+
+async def test_a_session_that_lasted_makes_the_next_delay_short(outbox):
+    session = FakeSession()
+    errors = [UnreachableError("hub.test", "no route")] * 5
+    rig = Rig(outbox, FakeHub(*errors, session, FakeSession()))
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+        rig.clock.move(61)
+        rig.sleeps.clear()
+        session.lose()
+        await until(lambda: rig.uplink.connections == 2)
+    assert next(seconds for seconds in rig.sleeps if seconds != 60.0) == 2
+
+
+async def test_only_the_first_failure_is_a_warning(outbox, caplog):
+    caplog.set_level(logging.DEBUG)
+    errors = [UnreachableError("hub.test", "no route")] * 3
+    rig = Rig(outbox, FakeHub(*errors, FakeSession()))
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+    told = [(record.levelname, record.message) for record in caplog.records]
+    sentence = "hub.test cannot be reached: no route."
+    assert told.count(("WARNING", sentence)) == 1
+    assert told.count(("DEBUG", sentence)) == 2
+    assert ("INFO", "Connected to hub.test as pi-1.") in told
+
+
+async def test_a_machine_that_has_just_booted_waits_a_little(outbox):
+    rig = Rig(outbox, FakeHub(FakeSession()), first_delay=20.0)
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+    assert rig.sleeps[0] == 20.0
+
+
+async def test_a_stuck_sdk_twice_in_a_row_ends_the_process(outbox):
+    stuck = SdkStuckError("The SDK could not make a client within 10 s.")
+    rig = Rig(outbox, FakeHub(stuck, UnreachableError("hub.test", "x"), stuck, stuck))
+    with pytest.raises(SdkStuckError):
+        await rig.uplink.run()
+    assert rig.hub.sessions == []
+
+
+async def test_commands_are_answered_and_none_blocks_another(outbox):
+    gate = asyncio.Event()
+
+    async def command(name, payload):
+        if name == "slow":
+            await gate.wait()
+        return 200, {"did": name, "with": payload}
+
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session), command=command)
+    async with rig.running():
+        session.events.put_nowait(Command("1", "slow", None))
+        session.events.put_nowait(Command("2", "quick", 5))
+        await until(lambda: session.answers)
+        assert session.answers == [("quick", 200, {"did": "quick", "with": 5})]
+        gate.set()
+        await until(lambda: len(session.answers) == 2)
+
+
+async def test_queued_commands_and_desired_properties_are_handed_on_in_order(outbox):
+    session = FakeSession(twin={"desired": {"brightness": 2, "$version": 3}, "reported": {}})
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        session.events.put_nowait(QueuedCommand("turnon", b"@"))
+        for version in range(4, 10):
+            session.events.put_nowait(DesiredPatch({"$version": version}))
+        await until(lambda: len(rig.patches) == 6)
+    assert rig.twins == [session.twins[0]]
+    assert [patch["$version"] for patch in rig.patches] == list(range(4, 10))
+    assert rig.queued == [("turnon", b"@")]
+
+
+async def test_everything_is_reported_on_connecting(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    rig.uplink.report({"rundiagnostics": {"value": "done while away"}})
+    async with rig.running():
+        await until(lambda: session.reports)
+    assert session.reported == {
+        "state": True,
+        "backlog": 0,
+        "rundiagnostics": {"value": "done while away"},
+    }
+
+
+async def test_a_report_that_was_lost_follows_with_the_latest_value(outbox):
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second))
+    async with rig.running():
+        await until(lambda: first.reports)
+        first.report_errors = [SessionLostError("gone")]
+        rig.uplink.report({"ledState": "on"})
+        await until(lambda: rig.hub.open == 0 or rig.uplink.connections == 2)
+        rig.uplink.report({"ledState": "off"})
+        await until(lambda: second.reported.get("ledState") == "off")
+
+
+async def test_a_throttled_report_is_tried_again_in_the_same_session(outbox):
+    session = FakeSession()
+    session.report_errors = [ServiceRefusedError("429"), ServiceRefusedError("429")]
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: session.reports)
+    assert rig.uplink.connections == 1
+
+
+async def test_a_throttled_twin_is_asked_for_again(outbox):
+    session = FakeSession()
+    session.twins = [ServiceRefusedError("429"), {"desired": {"$version": 1}}]
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: rig.twins)
+    assert rig.uplink.connections == 1
+
+
+async def test_an_emptied_backlog_is_reported(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(5)
+    async with rig.running():
+        await until(lambda: session.reported.get("backlog") == 0)
+    assert session.reports[0]["backlog"] == 5
+
+
+async def test_the_last_words_need_a_connection_and_nothing_else(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.uplink.farewell({"state": False})
+    async with rig.running():
+        await until(lambda: session.reports)
+        await rig.uplink.farewell({"state": False})
+    assert session.reports[-1] == {"state": False}
+
+
+async def test_cancelling_ends_the_session(outbox):
+    rig = Rig(outbox, FakeHub(FakeSession()))
+    async with rig.running():
+        await until(lambda: rig.hub.open == 1)
+    assert rig.hub.open == 0
+    assert rig.uplink.hub is None
