@@ -1,0 +1,253 @@
+"""The commands a person types. Everything heavy is imported by the command that needs it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from agent import config as configuration
+from agent.config import Config
+from agent.errors import AgentError, ConfigError
+
+DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0 done, 2 usage, 78 the configuration cannot work, 1 anything else that failed.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.do(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_WORK
+    except AgentError as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        return FAILURE
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `| head` does. Nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line as argparse knows it."""
+    top = argparse.ArgumentParser(
+        prog="sensor-agent",
+        description="Reads a DHT22, drives an LED, and reports to Azure IoT Central.",
+        epilog="To see it work without a Raspberry Pi and without an account: sensor-agent demo",
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="be the daemon")
+    _config_option(run)
+    _fake_option(run)
+    run.set_defaults(do=_run)
+
+    demo = commands.add_parser(
+        "demo", help="a daemon and an IoT Central of its own, on this machine"
+    )
+    demo.add_argument("--minutes", type=_positive, help="stop by itself after so long")
+    demo.set_defaults(do=_demo)
+
+    central = commands.add_parser("central", help="an IoT Central on this machine")
+    central.add_argument("--data", type=Path, metavar="DIR", help="where it keeps what it knows")
+    central.add_argument(
+        "--listen", default="127.0.0.1", metavar="ADDRESS", help="for MQTT (default: %(default)s)"
+    )
+    central.add_argument(
+        "--http-port", type=_port, metavar="PORT", help="of the console (default: 8080 or the next)"
+    )
+    central.add_argument(
+        "--room-socket", type=Path, metavar="PATH", help="control socket of a daemon with --fake-hw"
+    )
+    central.set_defaults(do=_central)
+
+    read = commands.add_parser("read", help="read the sensor")
+    read.add_argument("--count", type=_count, default=1, metavar="N", help="how many readings")
+    read.set_defaults(do=_read)
+    led = commands.add_parser("led", help="drive the LED")
+    led.add_argument("what", choices=["on", "off", "blink", "brightness"])
+    led.add_argument(
+        "number", type=int, nargs="?", help="seconds for blink; 1, 2 or 3 for brightness"
+    )
+    led.set_defaults(do=_led)
+    status = commands.add_parser("status", help="how the running daemon is")
+    status.set_defaults(do=_status)
+    for command in (read, led, status):
+        _config_option(command)
+        _json_option(command)
+    for command in (read, led):
+        _fake_option(command)
+
+    model = commands.add_parser("model", help="print the device model, to import in IoT Central")
+    model.add_argument("--unit", choices=["celsius", "fahrenheit"], help="default: as configured")
+    _config_option(model)
+    model.set_defaults(do=_model)
+
+    config = commands.add_parser("config", help="check a configuration, or print an example")
+    verbs = config.add_subparsers(metavar="COMMAND", required=True)
+    check = verbs.add_parser("check", help="find every mistake in the file")
+    _config_option(check)
+    check.set_defaults(do=_config_check)
+    example = verbs.add_parser("example", help="print a commented example")
+    example.set_defaults(do=_config_example)
+    return top
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then: that takes longer than all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from agent.device_information import software_version  # noqa: PLC0415 - see above.
+
+        print(f"sensor-agent {software_version()}")
+        parser.exit()
+
+
+def _config_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="the configuration to use")
+
+
+def _fake_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--fake-hw", action="store_true", help="a made-up room and light instead of GPIO"
+    )
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="for programs")
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:  # noqa: PLR2004 - what a port can be.
+        raise argparse.ArgumentTypeError("must be from 1 to 65535")
+    return number
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
+    """Return the configuration in use and the file it is from; without a file, the defaults."""
+    path = configuration.find(arguments.config, os.environ)
+    config = configuration.default() if path is None else configuration.load(path)
+    if getattr(arguments, "fake_hw", False):
+        config = configuration.with_fake_hardware(config)
+    return config, path
+
+
+def _socket(path: Path | None) -> Path:
+    from agent.control import SOCKET_NAME  # noqa: PLC0415 - brings in asyncio.
+
+    return configuration.runtime_directory(os.environ, path) / SOCKET_NAME
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config, path = _load(arguments)
+    if config.cloud is None and config.sensor.driver != "fake":
+        raise ConfigError(
+            "There is no configuration file, and so nowhere to report to."
+            if path is None
+            else f"{path} has no [cloud] section, and so there is nowhere to report to.",
+            "To read the sensor: sensor-agent read. To see the whole at work: sensor-agent demo.",
+            "For a file to start from: sensor-agent config example.",
+        )
+    from agent.run import run  # noqa: PLC0415 - brings in the SDK.
+
+    return run(config, path)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from agent.demo import demo  # noqa: PLC0415 - not for every command.
+
+    return demo(minutes=arguments.minutes)
+
+
+def _central(arguments: argparse.Namespace) -> int:
+    from agent.run import run_central  # noqa: PLC0415 - brings in aiohttp.
+
+    state = configuration.state_directory(os.environ, None)
+    return run_central(
+        data=arguments.data or state / "central",
+        listen=arguments.listen,
+        http_port=arguments.http_port,
+        room_socket=arguments.room_socket,
+    )
+
+
+def _read(arguments: argparse.Namespace) -> int:
+    from agent.at_hand import read  # noqa: PLC0415 - brings in a driver.
+
+    config, path = _load(arguments)
+    return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
+
+
+def _led(arguments: argparse.Namespace) -> int:
+    from agent.at_hand import led  # noqa: PLC0415 - brings in a driver.
+
+    if (arguments.number is None) == (arguments.what in {"blink", "brightness"}):
+        wants = "needs a number" if arguments.number is None else "takes no number"
+        print(f"sensor-agent led: {arguments.what} {wants}", file=sys.stderr)
+        return USAGE
+    config, path = _load(arguments)
+    return led(
+        config,
+        _socket(path),
+        what=arguments.what,
+        number=arguments.number,
+        as_json=arguments.json,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from agent import doctor  # noqa: PLC0415 - not for every command.
+    from agent.control import ask  # noqa: PLC0415 - the same.
+
+    path = configuration.find(arguments.config, os.environ)
+    status = ask(_socket(path), {"command": "status"})["status"]
+    print(json.dumps(status, indent=2) if arguments.json else doctor.summary(status))
+    return DONE
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    from agent.model import document  # noqa: PLC0415 - not for every command.
+
+    unit = arguments.unit or _load(arguments)[0].sensor.unit
+    print(json.dumps(document(unit), indent=2))
+    return DONE
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    path = configuration.find(arguments.config, os.environ)
+    if path is None:
+        raise ConfigError("There is no configuration file; name one with --config FILE.")
+    configuration.load(path)
+    print(f"{path}: no mistake found. Keys, devices and packages were not looked at.")
+    return DONE
+
+
+def _config_example(_arguments: argparse.Namespace) -> int:
+    print(configuration.example(), end="")
+    return DONE

@@ -1,0 +1,188 @@
+"""`sensor-agent demo`: a daemon with a made-up room, and an IoT Central of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from agent.config import state_directory
+from agent.control import SOCKET_NAME
+from agent.errors import AgentError
+
+DONE, FAILURE = 0, 1
+
+DEVICE_ID = "demo"
+CENTRAL_DEADLINE = 30.0  # Seconds until central must listen; its keys are made the first time.
+STOP_DEADLINE = 8.0  # Seconds for each of the two to stop; they promise 5.
+
+CONFIG = """\
+# Written by `sensor-agent demo`, anew each time.
+[device]
+id = {device_id}
+
+[cloud]
+id_scope = {id_scope}
+provisioning_host = {mqtt_host}
+group_key_file = {group_key_file}
+ca_file = {ca_file}
+
+[sensor]
+driver = "fake"
+interval = 2
+
+[led]
+driver = "fake"
+"""
+
+WELCOME = """
+  The page:  {http}
+
+  Try next:
+    - Open the page, choose the device "{device_id}" and send it a command.
+    - Set its room to 30 degrees, or make its sensor fail, and watch.
+    - Stop this with Ctrl-C, start it again: the readings go on where they were.
+
+  Configuration in use:  {config}
+"""
+
+
+def demo(*, minutes: float | None) -> int:
+    """Run both until Ctrl-C, or for so many minutes. 1 if one of them ended by itself."""
+    if find_missing():
+        raise AgentError("The demo needs aiohttp and trustme: pip install 'sensor-agent[central]'.")
+    return asyncio.run(_demo(minutes))
+
+
+def find_missing() -> bool:
+    """Tell whether central's packages are missing."""
+    from importlib.util import find_spec  # noqa: PLC0415 - here alone.
+
+    return any(find_spec(name) is None for name in ("aiohttp", "trustme"))
+
+
+async def _demo(minutes: float | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    home = state_directory({**os.environ, "STATE_DIRECTORY": ""}, None) / "demo"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    running: list[asyncio.subprocess.Process] = []
+    try:
+        running.append(await _start_central(home))
+        info = await _central_info(home, running[0], stop)
+        if info is None:
+            return DONE if stop.is_set() else FAILURE
+        config = _write_config(home, info)
+        print(WELCOME.format(config=config, device_id=DEVICE_ID, **info), flush=True)
+        running.append(await _start_daemon(home, config))
+        ended = await _wait(running, stop, minutes)
+        if ended is None and minutes is not None and not stop.is_set():
+            await asyncio.to_thread(_tell_result, info["http"])
+        return DONE if ended is None else FAILURE
+    finally:
+        # The daemon first, so that it can say good-bye.
+        for process in reversed(running):
+            await _end(process)
+
+
+async def _start_central(home: Path) -> asyncio.subprocess.Process:
+    (home / "central" / "central.json").unlink(missing_ok=True)
+    room = home / "run" / SOCKET_NAME
+    return await _spawn(
+        ["central", "--data", str(home / "central"), "--room-socket", str(room)], {}
+    )
+
+
+async def _start_daemon(home: Path, config: Path) -> asyncio.subprocess.Process:
+    places = {"STATE_DIRECTORY": str(home / "state"), "RUNTIME_DIRECTORY": str(home / "run")}
+    return await _spawn(["run", "--fake-hw", "--config", str(config)], places)
+
+
+async def _spawn(arguments: list[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agent",
+        *arguments,
+        env={**os.environ, **environ},
+        stdin=asyncio.subprocess.DEVNULL,
+        # Ctrl-C reaches every process of the terminal's group at once; they stop in our order.
+        start_new_session=True,
+    )
+
+
+async def _central_info(
+    home: Path, central: asyncio.subprocess.Process, stop: asyncio.Event
+) -> dict[str, str] | None:
+    """Wait until central listens. None if it ended, or if somebody wants to stop."""
+    path = home / "central" / "central.json"
+    waited = 0.0
+    while waited < CENTRAL_DEADLINE:
+        if stop.is_set() or central.returncode is not None:
+            return None
+        if path.exists():
+            info: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            return info
+        await asyncio.sleep(0.05)
+        waited += 0.05
+    print(f"Central did not start within {CENTRAL_DEADLINE:g} s.", file=sys.stderr)
+    return None
+
+
+def _write_config(home: Path, info: Mapping[str, str]) -> Path:
+    path = home / "config.toml"
+    # A JSON string is a TOML string too.
+    quoted = {name: json.dumps(str(value)) for name, value in info.items()}
+    path.write_text(CONFIG.format(device_id=json.dumps(DEVICE_ID), **quoted), encoding="utf-8")
+    return path
+
+
+async def _wait(
+    running: list[asyncio.subprocess.Process], stop: asyncio.Event, minutes: float | None
+) -> asyncio.subprocess.Process | None:
+    """Wait for Ctrl-C or for the time to pass; return the process that ended before, if any."""
+    ends = {asyncio.create_task(process.wait()): process for process in running}
+    stopped = asyncio.create_task(stop.wait())
+    done, pending = await asyncio.wait(
+        {stopped, *ends},
+        timeout=None if minutes is None else minutes * 60,
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+    for task in pending:
+        task.cancel()
+    early = [ends[task] for task in done if task is not stopped]
+    if early:
+        print(f"Ended by itself, with status {early[0].returncode}.", file=sys.stderr)
+        return early[0]
+    return None
+
+
+def _tell_result(http: str) -> None:
+    """Say what arrived, as central has it."""
+    url = f"{http}/api/devices/{DEVICE_ID}/telemetry/temp"
+    try:
+        with urlopen(url, timeout=5) as answer:  # noqa: S310 - central's own address.
+            last = json.load(answer)
+    except (URLError, ValueError) as error:
+        print(f"Central could not be asked what arrived: {error}", file=sys.stderr)
+        return
+    print(f"\nThe last reading that arrived: {last['value']} °C, taken {last['timestamp']}.")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_DEADLINE):
+            await process.wait()
+    except TimeoutError:
+        print(f"Process {process.pid} did not stop; ending it.", file=sys.stderr)
+        process.kill()
+        await process.wait()

@@ -1,0 +1,57 @@
+"""What the running daemon can be asked through its control socket, and what it answers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.control import Handler, Request
+from agent.device import BLINK_RANGE, check_brightness, whole_number
+from agent.errors import ControlError
+from agent.lamp import Lamp
+from hw import ClimateSensor
+from hw.errors import LightError
+from hw.fake import FakeSensor
+
+
+def control_requests(
+    *, status: Callable[[], dict[str, Any]], lamp: Lamp, sensor: ClimateSensor
+) -> Mapping[str, Handler]:
+    """Return the handlers of the control socket, by command."""
+
+    async def tell_status(_request: Request) -> dict[str, Any]:
+        return {"status": status()}
+
+    async def led(request: Request) -> dict[str, Any]:
+        try:
+            await _drive(lamp, request)
+        except LightError as error:
+            raise ControlError(str(error)) from error
+        return {"led": {"state": lamp.state, "brightness": lamp.brightness}}
+
+    async def room(request: Request) -> dict[str, Any]:
+        return {"room": _play(sensor, request.get("set", {}))}
+
+    return {"status": tell_status, "led": led, "room": room}
+
+
+async def _drive(lamp: Lamp, request: Request) -> None:
+    match request.get("do"):
+        case "on":
+            await lamp.on()
+        case "off":
+            await lamp.off()
+        case "blink":
+            period = whole_number("The interval of blink", request.get("seconds"), BLINK_RANGE)
+            await lamp.blink(period)
+        case "brightness":
+            await lamp.set_brightness(check_brightness(request.get("level")))
+        case _:
+            raise ControlError("led wants to be told to do on, off, blink or brightness.")
+
+
+def _play(sensor: ClimateSensor, changes: object) -> dict[str, Any]:
+    if not isinstance(sensor, FakeSensor):
+        raise ControlError("The sensor is real: there is no room to play with.")
+    if not isinstance(changes, Mapping):
+        raise ControlError('A room is changed with "set": {"temperature": 25.0}, for example.')
+    sensor.room.play(changes)
+    return sensor.room.state()

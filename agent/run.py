@@ -1,0 +1,112 @@
+"""Runs the daemon, or central, as this process: signals, log, exit status."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from agent import journal, model
+from agent.config import Config, runtime_directory, state_directory
+from agent.credentials import read_credentials
+from agent.errors import AgentError, ConfigError
+from agent.service import Places, Service
+from hw.errors import DriverError, HardwareError
+
+log = logging.getLogger(__name__)
+
+DONE, FAILURE, CANNOT_WORK = 0, 1, 78
+
+
+def run(config: Config, path: Path | None) -> NoReturn:
+    """Be the daemon until SIGINT or SIGTERM; a second signal ends it at once, with status 1."""
+    journal.configure(config.log.level)
+    leave(_run(config, path))
+
+
+def _run(config: Config, path: Path | None) -> int:
+    try:
+        credentials = None
+        if config.cloud is None:
+            print(
+                f"A reading every {config.sensor.interval:g} s; nothing is sent anywhere. "
+                "To see the whole at work: sensor-agent demo"
+            )
+        else:
+            credentials = read_credentials(
+                config.cloud,
+                device_id=config.device.id,
+                base=Path.cwd() if path is None else path.parent,
+                environ=os.environ,
+            )
+        service = Service(
+            config,
+            places=Places(
+                state=state_directory(os.environ, path), runtime=runtime_directory(os.environ, path)
+            ),
+            credentials=credentials,
+            show=lambda line: print(line, flush=True),
+        )
+        _until_signalled(service)
+    except (ConfigError, DriverError) as error:
+        log.error("%s", error)  # noqa: TRY400 - the sentence says it all.
+        return CANNOT_WORK
+    except (AgentError, HardwareError) as error:
+        log.error("%s", error)  # noqa: TRY400 - the sentence says it all.
+        return FAILURE
+    except Exception:
+        log.exception("The daemon failed.")
+        return FAILURE
+    return DONE
+
+
+def _until_signalled(service: Service) -> None:
+    loop = asyncio.new_event_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, service.stop)
+    try:
+        loop.run_until_complete(service.run())
+    except* (AgentError, HardwareError) as group:
+        raise _plain(group) from group
+
+
+def _stop(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        log.warning("Asked twice: leaving at once.")
+        leave(FAILURE)
+    stop.set()
+
+
+def _plain(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now. Python would wait for threads of the SDK that may never end."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
+    """Be central until SIGINT or SIGTERM, with this agent's models in it."""
+    from central.server import Settings, serve  # noqa: PLC0415 - an extra: aiohttp, trustme.
+
+    journal.configure("info")
+    templates = tuple(
+        model.interface(dtmi)
+        for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
+    )
+    settings = Settings(
+        data_dir=data,
+        listen=listen,
+        http_port=http_port,
+        templates=templates,
+        room_socket=room_socket,
+    )
+    return serve(settings)

@@ -1,0 +1,312 @@
+"""Wires everything: start, run, stop."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import doctor, journal, model, telemetry
+from agent.azure_registration import register
+from agent.azure_session import open_session
+from agent.clock import Clock, Stamp
+from agent.config import CloudConfig, Config
+from agent.control import SOCKET_NAME, control_socket
+from agent.credentials import Credentials
+from agent.device import CHECKS, Actions, Device
+from agent.device_information import device_information, software_version
+from agent.errors import CloudError, StoreError
+from agent.lamp import Lamp
+from agent.outbox import Outbox
+from agent.registration_memory import RegistrationMemory
+from agent.requests import control_requests
+from agent.sampler import Sampler
+from agent.store import Store
+from agent.telemetry import utc
+from agent.uplink import Handlers, Uplink
+from hw import Reading, open_light, open_sensor
+from hw.errors import LightError
+from hw.policy import Policy, SensorStatus
+
+log = logging.getLogger(__name__)
+
+STORE_NAME = "state.db"
+FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
+SESSION_DEADLINE = 2.5  # Seconds for the session to end; it hurries when it is cancelled.
+JUST_BOOTED = 300.0  # Seconds of uptime within which a whole site may be coming back.
+FIRST_DELAY = 20.0  # Seconds at most before the first connection then.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """The directories of the daemon's file and of its socket."""
+
+    state: Path
+    runtime: Path
+
+
+class Service:
+    """The daemon. `run` it once; setting `stop` ends it.
+
+    With `credentials` None there is no cloud: readings go to `show`, and nothing is kept.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        places: Places,
+        credentials: Credentials | None,
+        show: Callable[[str], None] = print,
+        clock: Clock | None = None,
+    ) -> None:
+        self.stop = asyncio.Event()
+        self._config = config
+        self._places = places
+        self._credentials = credentials
+        self._show = show
+        self._clock = clock or Clock()
+        self._outbox: Outbox | None = None
+        self._uplink: Uplink | None = None
+        self._device: Device | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Start, run until `stop` is set, and stop.
+
+        Raises DriverError, LightError, StoreError or ControlError if it cannot start, and
+        SdkStuckError (in a group) when only a fresh process can go on.
+        """
+        async with AsyncExitStack() as held:
+            await self._start(held)
+            async with asyncio.TaskGroup() as self._group:
+                sampling = self._task(self._sampler.run(), "sampler")
+                self._task(self._lamp.watch(), "light")
+                linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
+                journal.notify(READY="1")
+                await self.stop.wait()
+                await self._stop(sampling, linking)
+        log.info("Stopped.")
+
+    async def _start(self, held: AsyncExitStack) -> None:
+        """Take hold of file, light, sensor and socket; what is held is let go in reverse."""
+        config = self._config
+        store = None
+        if self._credentials is not None:
+            store = Store.open(self._places.state / STORE_NAME)
+            held.callback(store.close)
+            self._outbox = await Outbox.open(store)
+        light = open_light(
+            config.led.driver, pin=config.led.pin, active_high=config.led.active_high
+        )
+        self._lamp = Lamp(light, on_change=self._on_light)
+        held.push_async_callback(self._lamp.close)
+        self._sensor = open_sensor(
+            config.sensor.driver,
+            model=config.sensor.model,
+            pin=config.sensor.pin,
+            power_pin=config.sensor.power_pin,
+        )
+        held.callback(self._sensor.close)
+        values = {name: await store.get(f"property.{name}") for name in CHECKS} if store else {}
+        self._sampler = self._make_sampler(values.get("telemetryInterval"))
+        await self._lamp.set_brightness(values.get("brightness") or 1)
+        if store is not None and config.cloud is not None and self._credentials is not None:
+            self._connect_parts(store, config.cloud, self._credentials, values)
+        await held.enter_async_context(
+            control_socket(
+                self._places.runtime / SOCKET_NAME,
+                control_requests(
+                    status=self._describe,
+                    lamp=self._lamp,
+                    sensor=self._sensor,
+                ),
+            )
+        )
+        log.info(
+            "sensor-agent %s started as %s: sensor %s, LED %s.",
+            software_version(),
+            config.device.id,
+            config.sensor.driver,
+            config.led.driver,
+        )
+
+    async def _stop(
+        self, sampling: "asyncio.Task[None]", linking: "asyncio.Task[None] | None"
+    ) -> None:
+        """Stop sampling, LED off, say good-bye, end the session: under 5 s, whatever hangs."""
+        log.info("Stopping.")
+        journal.notify(STOPPING="1")
+        sampling.cancel()
+        with suppress(LightError):  # Closing the light tries once more, and tells.
+            await self._lamp.off()
+        if self._uplink is not None and linking is not None:
+            try:
+                async with asyncio.timeout(FAREWELL_DEADLINE):
+                    await self._uplink.farewell({"state": False, "ledState": self._lamp.state})
+            except (CloudError, TimeoutError):
+                log.info("The hub could not be told that this device stops.")
+            linking.cancel()
+            await asyncio.wait({linking}, timeout=SESSION_DEADLINE)
+        for task in self._tasks:
+            task.cancel()
+
+    def _task(self, work: Awaitable[None], name: str) -> "asyncio.Task[None]":
+        async def run() -> None:
+            await work
+
+        task = self._group.create_task(run(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Readings and changes of state, on their way out.
+
+    async def _on_reading(self, reading: Reading, taken: Stamp) -> None:
+        if self._outbox is None or self._uplink is None:
+            self._show(
+                f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
+            )
+            return
+        try:
+            await self._outbox.add(reading, taken)
+        except StoreError as error:
+            log.error("A reading could not be kept: %s", error)  # noqa: TRY400 - it says it all.
+            return
+        self._uplink.reading_added()
+
+    def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
+        self._report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
+
+    def _on_light(self, state: str) -> None:
+        self._report({"ledState": state})
+
+    def _report(self, patch: Mapping[str, Any]) -> None:
+        if self._uplink is not None:
+            self._uplink.report(patch)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            "state": True,
+            "sensorStatus": self._sampler.policy.status.value,
+            "sensorStatusSince": self._utc(self._sampler.status_since),
+            "ledState": self._lamp.state,
+            "deviceInformation": device_information(),
+        }
+
+    def _utc(self, stamp: Stamp) -> str:
+        return utc(self._clock.true_time(stamp)[0])
+
+    # The parts.
+
+    def _make_sampler(self, interval: float | None) -> Sampler:
+        config = self._config.sensor
+        policy = Policy(
+            model=self._sensor.model,
+            spacing=self._sensor.spacing,
+            interval=interval or config.interval,
+            temperature_offset=config.temperature_offset,
+            humidity_offset=config.humidity_offset,
+            now=self._clock.uptime(),
+        )
+        return Sampler(
+            sensor=self._sensor,
+            policy=policy,
+            clock=self._clock,
+            on_reading=self._on_reading,
+            on_status=self._on_sensor_status,
+        )
+
+    def _connect_parts(
+        self, store: Store, cloud: CloudConfig, credentials: Credentials, stored: dict[str, Any]
+    ) -> None:
+        assert self._outbox is not None  # noqa: S101 - opened with the store.
+        device_id, unit = self._config.device.id, self._config.sensor.unit
+        model_id = model.model_id(unit)
+        # Where nobody asked for another interval, a whole number is reported, as the model has it.
+        interval = max(5, math.ceil(self._config.sensor.interval))
+        defaults = {"name": "", "brightness": 1, "telemetryInterval": interval}
+        self._device = Device(
+            actions=Actions(
+                turn_on=self._lamp.on,
+                turn_off=self._lamp.off,
+                blink=self._lamp.blink,
+                set_brightness=self._lamp.set_brightness,
+                set_interval=self._set_interval,
+                diagnose=self._diagnose,
+                remember=lambda name, value: store.put(f"property.{name}", value),
+                report=self._report,
+                in_background=self._task,
+            ),
+            values=defaults | {name: value for name, value in stored.items() if value is not None},
+            property_format=cloud.property_format,
+        )
+        just_booted = self._clock.uptime() < JUST_BOOTED and self._config.sensor.driver != "fake"
+        self._uplink = Uplink(
+            outbox=self._outbox,
+            handlers=Handlers(
+                command=self._device.command,
+                queued=self._device.queued_command,
+                twin=self._device.twin,
+                desired=self._device.desired,
+                snapshot=self._snapshot,
+            ),
+            compose=lambda entry: telemetry.message(entry, unit=unit, clock=self._clock),
+            connect=lambda assignment: open_session(
+                cloud=cloud, credentials=credentials, assignment=assignment, model_id=model_id
+            ),
+            register=lambda: register(
+                cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
+            ),
+            memory=RegistrationMemory(store, cloud, device_id),
+            max_rate=cloud.max_rate,
+            now=self._clock.uptime,
+            first_delay=FIRST_DELAY if just_booted else 0.0,
+        )
+
+    async def _diagnose(self) -> str:
+        return doctor.summary(self._describe())
+
+    async def _set_interval(self, seconds: float) -> None:
+        self._sampler.set_interval(seconds)
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what `sensor-agent status` shows: anything JSON can say, no secrets."""
+        policy, last = self._sampler.policy, self._sampler.last
+        cloud = None
+        if self._uplink is not None:
+            cloud = {
+                "hub": self._uplink.hub,
+                "connections": self._uplink.connections,
+                "error": self._uplink.last_error,
+            }
+        return {
+            "version": software_version(),
+            "device_id": self._config.device.id,
+            "sensor": {
+                "driver": self._config.sensor.driver,
+                "interval": policy.interval,
+                "status": policy.status.value,
+                "status_since": self._utc(self._sampler.status_since),
+                "last": last
+                and {
+                    "temperature": last[0].temperature,
+                    "humidity": last[0].humidity,
+                    "taken": self._utc(last[1]),
+                },
+                "counters": dict(policy.counters),
+                "error": self._sampler.last_error,
+            },
+            "led": {
+                "driver": self._config.led.driver,
+                "state": self._lamp.state,
+                "brightness": self._lamp.brightness,
+                "fault": self._lamp.fault,
+            },
+            "cloud": cloud,
+            "properties": None if self._device is None else self._device.values,
+            "backlog": 0 if self._outbox is None else self._outbox.waiting,
+        }

@@ -1,0 +1,78 @@
+import asyncio
+import threading
+
+import pytest
+from fakes import until
+
+from agent import lamp as lamp_module
+from agent.lamp import Lamp
+from hw.errors import LightError
+from hw.fake import FakeLight
+
+
+class Rig:
+    def __init__(self):
+        self.told = []
+        self.looks = asyncio.Queue()
+        self.light = FakeLight(wait=lambda event, seconds: event.wait(10))
+        self.lamp = Lamp(self.light, on_change=self.told.append, sleep=self.sleep)
+
+    async def sleep(self, _seconds):
+        await self.looks.get()
+
+
+@pytest.fixture
+async def rig():
+    rig = Rig()
+    yield rig
+    await rig.lamp.close()
+
+
+async def test_each_change_is_told_once(rig):
+    await rig.lamp.on()
+    await rig.lamp.on()
+    await rig.lamp.blink(2)
+    await rig.lamp.off()
+    assert rig.told == ["on", "blinking", "off"]
+    assert [level for _, level in rig.light.changes][-1] == 0.0
+
+
+async def test_a_light_that_breaks_raises_and_is_named(rig):
+    rig.light.broken = "The line is busy."
+    with pytest.raises(LightError, match="busy"):
+        await rig.lamp.on()
+    assert rig.lamp.state == "off"
+    assert rig.lamp.fault == "The line is busy."
+    rig.light.broken = None
+
+
+async def test_a_light_that_goes_out_by_itself_is_noticed(rig, caplog):
+    await rig.lamp.on()
+    watching = asyncio.create_task(rig.lamp.watch())
+    rig.light.broken = "The line is gone."
+    with pytest.raises(LightError):
+        rig.light.off()
+    rig.light.broken = None
+    rig.light._lit = False
+    rig.looks.put_nowait(None)
+    await until(lambda: rig.told[-1] == "off")
+    assert "The LED went out: The line is gone." in caplog.text
+    watching.cancel()
+
+
+async def test_a_driver_that_hangs_is_not_waited_for(rig, monkeypatch):
+    monkeypatch.setattr(lamp_module, "DEADLINE", 0.01)
+    release = threading.Event()
+    monkeypatch.setattr(rig.light, "on", lambda: release.wait(10))
+    with pytest.raises(LightError, match="did not return within"):
+        await rig.lamp.on()
+    release.set()
+    await rig.lamp.off()
+
+
+async def test_closing_tells_when_the_light_cannot_be_turned_off(caplog):
+    rig = Rig()
+    await rig.lamp.on()
+    rig.light.broken = "The line is busy."
+    await rig.lamp.close()
+    assert "could not be turned off: The line is busy." in caplog.text
