@@ -1,0 +1,88 @@
+"""Central's own certificate authority, and the server certificate it makes at each start."""
+
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+
+from central.errors import StartError
+
+NAME = "sensor-agent central"
+VALIDITY = timedelta(days=3650)
+
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+# What a device may call this machine, wherever it listens. Azure's names are for programs that
+# reach it through the proxy.
+ALWAYS = (
+    "localhost",
+    "::1",
+    *(f"127.0.0.{n}" for n in range(1, 10)),
+    "global.azure-devices-provisioning.net",
+    "*.azure-devices-provisioning.net",
+    "*.azure-devices.net",
+)
+
+
+def load_authority(directory: Path) -> trustme.CA:
+    """Return the authority of this directory, made at the first start."""
+    certificate, key = directory / "ca.pem", directory / "ca-key.pem"
+    if certificate.exists() and key.exists():
+        try:
+            return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        except ValueError as error:
+            raise StartError(
+                f"{certificate} and {key} cannot be used ({error}). Remove both to get a new "
+                "authority; devices then need the new ca.pem."
+            ) from None
+    authority = trustme.CA(organization_name=NAME, organization_unit_name=socket.gethostname())
+    write_secret(key, authority.private_key_pem.bytes())
+    certificate.write_bytes(authority.cert_pem.bytes())
+    certificate.chmod(0o644)
+    return authority
+
+
+def server_context(authority: trustme.CA, names: Iterable[str]) -> ssl.SSLContext:
+    """Return the server's side of TLS, with a certificate for these names."""
+    every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
+    certificate = authority.issue_cert(
+        *every,
+        common_name=NAME,
+        organization_name=NAME,
+        not_after=datetime.now(UTC) + VALIDITY,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate.configure_cert(context)
+    return context
+
+
+def is_certifiable(name: str) -> bool:
+    """Tell whether a name can stand in a certificate; not every host name can."""
+    return HOST_NAME.fullmatch(name) is not None or is_address(name)
+
+
+def is_address(name: str) -> bool:
+    """Tell whether this is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - for the mode
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,250 @@
+"""One MQTT client's connection: packets in and out, and every reason for which it ends."""
+
+import asyncio
+import logging
+import math
+import ssl
+from typing import TYPE_CHECKING, Never, Protocol
+
+from central.errors import CentralError
+from central.faults import Faults
+from central.mqtt import (
+    ClientPacket,
+    ConnAck,
+    Connect,
+    ConnectCode,
+    Decoder,
+    Disconnect,
+    PingReq,
+    PingResp,
+    ProtocolError,
+    PubAck,
+    Publish,
+    ServerPacket,
+    Subscribe,
+    UnacceptableVersion,
+    Unsubscribe,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+CHUNK = 64 * 1024
+LONGEST_KEEP_ALIVE = 1177.0  # Seconds, as IoT Hub has it; also for a client that asks for none.
+AT_ONCE = 100  # Packets of one client that are worked on at the same time.
+MAX_UNSENT = 4 * 1024 * 1024  # Bytes for a client that does not read.
+CLOSING = 1.0  # Seconds for a last packet to leave.
+
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):  # noqa: N818 - says what is the case.
+    """A client may not connect. It gets the code; the reason is for the log."""
+
+    def __init__(self, code: ConnectCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Session(Protocol):
+    """What a connected client can do: one is provisioning's, one the hub's.
+
+    A method may raise ProtocolError or CentralError, which ends the connection. What several
+    packets ask for is done at the same time; PUBACK follows in order when it is done.
+    """
+
+    present: bool  # Was it kept from an earlier connection?
+    keep_alive: float
+    expires: float | None  # Seconds until the client must have signed in again.
+
+    async def opened(self) -> None: ...
+    async def publish(self, packet: Publish) -> None: ...
+    async def acknowledged(self, packet_id: int) -> None: ...
+    async def subscribe(self, packet: Subscribe) -> None: ...
+    async def unsubscribe(self, packet: Unsubscribe) -> None: ...
+    async def closed(self, reason: str, will: Publish | None) -> None: ...
+
+
+class Connection:
+    """The packets of one client. `server_name` is what it asked for by name (SNI), if it did."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        faults: Faults,
+        server_name: str | None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._faults = faults
+        self._decoder = Decoder()
+        self._reason: str | None = None
+        self.server_name = server_name
+        self.local_address = str(writer.get_extra_info("sockname")[0])
+        self.peer_address = str(writer.get_extra_info("peername")[0])
+
+    def send(self, packet: ServerPacket) -> None:
+        """Send a packet, as soon as the client reads."""
+        silent = self._faults.hang is not None or type(packet) in self._faults.withheld
+        if silent or self._writer.is_closing():
+            return
+        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
+            self.abort("it does not read what is sent to it")
+            return
+        self._writer.write(encode(packet))
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once; `serve` returns this reason."""
+        self._reason = self._reason or reason
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        """End the connection once the last packet has left, or soon. Again is harmless."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    async def receive_connect(self) -> Connect:
+        """Return the CONNECT that a connection begins with. Raise ProtocolError."""
+        while True:
+            packet = self._decoder.next_packet()
+            if isinstance(packet, Connect):
+                return packet
+            if packet is not None:
+                raise ProtocolError("a connection that does not begin with CONNECT")
+            data = await self._reader.read(CHUNK)
+            if not data:
+                raise ProtocolError("it left before it said who it is")
+            self._decoder.feed(data)
+
+    async def pause(self) -> None:
+        """Wait for as long as connections are to hang."""
+        await self._faults.hang_at("tls")
+
+    async def serve(self, session: Session) -> tuple[str, bool]:
+        """Answer the client until the connection ends; return why, and whether it said goodbye."""
+        try:
+            await self._converse(session)
+        except _Ended as end:
+            return self._reason or end.reason, end.polite
+        except ProtocolError as error:
+            return f"it broke the protocol: {error}", False
+        except CentralError as error:
+            return str(error), False
+        except (OSError, ssl.SSLError) as error:
+            return self._reason or f"the connection broke ({error})", False
+
+    async def _converse(self, session: Session) -> Never:
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        patience = 1.5 * min(session.keep_alive or LONGEST_KEEP_ALIVE, LONGEST_KEEP_ALIVE)
+        expires = math.inf if session.expires is None else heard + session.expires
+        while True:
+            while await self._answer_packets(session):
+                heard = loop.time()
+            deadline = heard + patience
+            try:
+                async with asyncio.timeout_at(min(deadline, expires)):
+                    await self._writer.drain()
+                    data = await self._reader.read(CHUNK)
+            except TimeoutError:
+                silent = f"nothing was heard from it for {patience:g} s"
+                raise _Ended("its token expired" if expires < deadline else silent) from None
+            if not data:
+                raise _Ended("it closed the connection")
+            await self.pause()
+            self._decoder.feed(data)
+
+    async def _answer_packets(self, session: Session) -> bool:
+        """Answer the packets that are here, though not too many; return whether there were any."""
+        under_way: list[tuple[ClientPacket, Awaitable[None]]] = []
+        try:
+            while (
+                len(under_way) < AT_ONCE and (packet := self._decoder.next_packet()) is not None
+            ):
+                under_way.append((packet, self._answer(session, packet)))
+        finally:
+            # Also if the last one broke a rule: what came before it was said in order.
+            work = [work for _, work in under_way]
+            outcomes = await asyncio.gather(*work, return_exceptions=True)
+            for (packet, _), outcome in zip(under_way, outcomes, strict=True):
+                if outcome is not None:
+                    raise outcome
+                if isinstance(packet, Publish) and packet.packet_id is not None:
+                    self.send(PubAck(packet.packet_id))
+        return bool(under_way)
+
+    async def _answer(self, session: Session, packet: ClientPacket) -> None:
+        match packet:
+            case Publish():
+                await session.publish(packet)
+            case PubAck(packet_id):
+                await session.acknowledged(packet_id)
+            case Subscribe():
+                await session.subscribe(packet)
+            case Unsubscribe():
+                await session.unsubscribe(packet)
+            case PingReq():
+                self.send(PingResp())
+            case Disconnect():
+                raise _Ended("it said goodbye", polite=True)
+            case Connect():
+                raise ProtocolError("a second CONNECT [MQTT-3.1.0-2]")
+
+
+class _Ended(Exception):  # noqa: N818 - no error.
+    """The connection has ended."""
+
+    def __init__(self, reason: str, *, polite: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.polite = polite
+
+
+class Service(Protocol):
+    """Provisioning, or the hub: who decides whether a client may connect."""
+
+    async def accept(self, connection: Connection, connect: Connect) -> Session: ...
+
+
+async def serve_client(
+    connection: Connection, *, provisioning: Service, hub: Service, patience: float
+) -> None:
+    """Serve one client from its CONNECT to its end.
+
+    It has `patience` seconds to send the CONNECT.
+    """
+    peer = connection.peer_address
+    try:
+        async with asyncio.timeout(patience):
+            connect = await connection.receive_connect()
+        await connection.pause()
+        # One port for both, as the SDK knows only one; the user name tells them apart.
+        service = provisioning if "/registrations/" in (connect.username or "") else hub
+        session = await service.accept(connection, connect)
+    except TimeoutError:
+        log.info("A client at %s was cut off: no CONNECT in %g s.", peer, patience)
+        return
+    except UnacceptableVersion as error:
+        log.info("A client at %s was refused: %s.", peer, error)
+        connection.send(ConnAck(session_present=False, code=ConnectCode.VERSION))
+        return
+    except (ProtocolError, CentralError, OSError) as error:
+        log.info("A client at %s was cut off: %s.", peer, error)
+        return
+    except Refused as refused:
+        connection.send(ConnAck(session_present=False, code=refused.code))
+        return
+    reason, polite = "central stopped", False
+    try:
+        connection.send(ConnAck(session_present=session.present, code=ConnectCode.ACCEPTED))
+        await session.opened()
+        reason, polite = await connection.serve(session)
+    finally:
+        await session.closed(reason, None if polite else connect.will)

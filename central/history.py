@@ -1,0 +1,236 @@
+"""What happened, in SQL: messages, their telemetry, commands and the connection log.
+
+Each function is a job for the store.
+"""
+
+import json
+import math
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+from central import directory
+from central.records import Command, Connection, Message
+from central.twins import dump_json, is_unicode, parse_json
+
+MAX_FIELDS = 256  # Telemetry values of one message that can be asked for by name.
+LOG_LINES = 1000  # Of the connection log of one device.
+
+
+def add_message(db: sqlite3.Connection, new: Message) -> Message:
+    """Keep a message, and each field of a JSON object in it under its name; return it numbered."""
+    number = db.execute(
+        "INSERT INTO messages (device_id, received, created, body, properties, system)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            new.device_id,
+            new.received,
+            new.created,
+            new.body,
+            dump_json(new.properties),
+            dump_json(new.system),
+        ),
+    ).lastrowid
+    if number is None:
+        raise AssertionError("an INSERT gives a row id")
+    time = new.received if new.created is None else new.created
+    component = new.system.get("component", "")
+    db.executemany(
+        "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (new.device_id, component, name, time, number, value)
+            for name, value in _fields(new.body)
+        ],
+    )
+    return replace(new, number=number)
+
+
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """Return the fields of a JSON object, each value as JSON text."""
+    try:
+        value = parse_json(body)
+        if not isinstance(value, dict):
+            return []
+        fields = list(value.items())[:MAX_FIELDS]
+        return [(name, json.dumps(part)) for name, part in fields if is_unicode(name)]
+    except (ValueError, RecursionError):
+        return []
+
+
+def messages(
+    db: sqlite3.Connection,
+    device_id: str,
+    *,
+    limit: int,
+    before: int | None,
+    since: float | None,
+    until: float | None,
+) -> list[Message]:
+    """Return messages, newest first."""
+    rows = db.execute(
+        "SELECT * FROM messages WHERE device_id = ? AND number < ?"
+        " AND received >= ? AND received <= ? ORDER BY number DESC LIMIT ?",
+        (
+            device_id,
+            2**62 if before is None else before,
+            -math.inf if since is None else since,
+            math.inf if until is None else until,
+            limit,
+        ),
+    )
+    return [
+        Message(
+            row["number"],
+            row["device_id"],
+            row["received"],
+            row["created"],
+            row["body"],
+            json.loads(row["properties"]),
+            json.loads(row["system"]),
+        )
+        for row in rows
+    ]
+
+
+def last_telemetry(
+    db: sqlite3.Connection, device_id: str, component: str, name: str
+) -> tuple[float, object] | None:
+    """Return the value with the newest time."""
+    row = db.execute(
+        "SELECT time, value FROM telemetry WHERE device_id = ? AND component = ? AND name = ?"
+        " ORDER BY time DESC, number DESC LIMIT 1",
+        (device_id, component, name),
+    ).fetchone()
+    return None if row is None else (row["time"], json.loads(row["value"]))
+
+
+def telemetry_series(
+    db: sqlite3.Connection, device_id: str, component: str, name: str, span: tuple[float, float]
+) -> list[tuple[float, object]]:
+    """Return the values of a time span, oldest first."""
+    rows = db.execute(
+        "SELECT time, value FROM telemetry WHERE device_id = ? AND component = ? AND name = ?"
+        " AND time BETWEEN ? AND ? ORDER BY time, number",
+        (device_id, component, name, *span),
+    )
+    return [(row["time"], json.loads(row["value"])) for row in rows]
+
+
+def add_command(db: sqlite3.Connection, command: Command) -> None:
+    """Note that a command was asked for, or raise UnknownDevice."""
+    directory.device(db, command.device_id)
+    db.execute(
+        "INSERT INTO commands (id, device_id, name, request, asked, queued)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            command.id,
+            command.device_id,
+            command.name,
+            json.dumps(command.request),
+            command.asked,
+            command.queued,
+        ),
+    )
+
+
+def answer_command(
+    db: sqlite3.Connection,
+    command_id: str,
+    answered: float | None,
+    status: int | None,
+    response: object,
+) -> Command | None:
+    """Note how a command ended, and return it; None if it is no longer there."""
+    row = db.execute(
+        "UPDATE commands SET answered = ?, status = ?, response = ? WHERE id = ? RETURNING *",
+        (answered, status, json.dumps(response), command_id),
+    ).fetchone()
+    return None if row is None else _command(row)
+
+
+def complete_commands(
+    db: sqlite3.Connection, device_id: str, reported: dict[str, Any], now: float
+) -> list[Command]:
+    """Note what a device reported about long-running commands, and return those.
+
+    It answered 202, and now reports a property with the command's name:
+    https://learn.microsoft.com/azure/iot-central/core/howto-use-commands#long-running-commands
+    """
+    completed = []
+    for name, value in _names(reported):
+        row = db.execute(
+            "UPDATE commands SET completion = ?, completed = ? WHERE number ="
+            " (SELECT max(number) FROM commands WHERE device_id = ? AND name = ?"
+            "  AND status = 202) AND completed IS NULL RETURNING *",
+            (json.dumps(value), now, device_id, name),
+        ).fetchone()
+        if row is not None:
+            completed.append(_command(row))
+    return completed
+
+
+def _names(reported: dict[str, Any]) -> list[tuple[str, Any]]:
+    names = []
+    for name, value in reported.items():
+        if isinstance(value, dict) and value.get("__t") == "c":
+            names += [(f"{name}*{part}", v) for part, v in value.items() if part != "__t"]
+        elif value is not None:
+            names.append((name, value))
+    return names
+
+
+def commands(db: sqlite3.Connection, device_id: str, name: str | None, limit: int) -> list[Command]:
+    """Return commands, newest first."""
+    rows = db.execute(
+        "SELECT * FROM commands WHERE device_id = ? AND (?2 IS NULL OR name = ?2)"
+        " ORDER BY number DESC LIMIT ?3",
+        (device_id, name, limit),
+    )
+    return [_command(row) for row in rows]
+
+
+def _command(row: sqlite3.Row) -> Command:
+    def load(text: str | None) -> object | None:
+        value: object | None = None if text is None else json.loads(text)
+        return value
+
+    return Command(
+        row["id"],
+        row["device_id"],
+        row["name"],
+        load(row["request"]),
+        row["asked"],
+        row["answered"],
+        row["status"],
+        load(row["response"]),
+        bool(row["queued"]),
+        load(row["completion"]),
+        row["completed"],
+    )
+
+
+def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
+    """Note a line of the connection log. False if there is no such device."""
+    if db.execute("SELECT 1 FROM devices WHERE id = ?", (entry.device_id,)).fetchone() is None:
+        return False
+    db.execute(
+        "INSERT INTO connections (device_id, at, event, detail) VALUES (?, ?, ?, ?)",
+        (entry.device_id, entry.at, entry.event, entry.detail),
+    )
+    db.execute(
+        "DELETE FROM connections WHERE device_id = ?1 AND number <="
+        " (SELECT number FROM connections WHERE device_id = ?1"
+        "  ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        (entry.device_id, LOG_LINES),
+    )
+    return True
+
+
+def connections(db: sqlite3.Connection, device_id: str, limit: int) -> list[Connection]:
+    """Return the connection log, newest first."""
+    rows = db.execute(
+        "SELECT device_id, at, event, detail FROM connections WHERE device_id = ?"
+        " ORDER BY number DESC LIMIT ?",
+        (device_id, limit),
+    )
+    return [Connection(*row) for row in rows]

@@ -1,0 +1,189 @@
+"""Central's SQLite file, and the one thread that works on it.
+
+Whatever waits when the thread comes round is done in one transaction and answered after its
+commit, so that hundreds of messages a second cost a few commits.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from central.errors import StoreError
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE devices (
+    id TEXT PRIMARY KEY, display_name TEXT NOT NULL, template TEXT, enabled INTEGER NOT NULL,
+    provisioned INTEGER NOT NULL, simulated INTEGER NOT NULL, created REAL NOT NULL,
+    etag TEXT NOT NULL, announced TEXT, primary_key TEXT, secondary_key TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE twins (
+    device_id TEXT PRIMARY KEY REFERENCES devices ON DELETE CASCADE,
+    desired TEXT NOT NULL DEFAULT '{}', desired_version INTEGER NOT NULL DEFAULT 1,
+    desired_times TEXT NOT NULL DEFAULT '{}',
+    reported TEXT NOT NULL DEFAULT '{}', reported_version INTEGER NOT NULL DEFAULT 1,
+    reported_times TEXT NOT NULL DEFAULT '{}'
+) WITHOUT ROWID;
+CREATE TABLE sessions (
+    device_id TEXT PRIMARY KEY REFERENCES devices ON DELETE CASCADE, filters TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE messages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    received REAL NOT NULL, created REAL, body BLOB NOT NULL,
+    properties TEXT NOT NULL, system TEXT NOT NULL
+);
+CREATE INDEX messages_by_device ON messages (device_id, number);
+CREATE TABLE telemetry (
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    component TEXT NOT NULL, name TEXT NOT NULL, time REAL NOT NULL, number INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (device_id, component, name, time, number)
+) WITHOUT ROWID;
+CREATE TABLE commands (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    name TEXT NOT NULL, request TEXT, asked REAL NOT NULL, answered REAL, status INTEGER,
+    response TEXT, queued INTEGER NOT NULL, completion TEXT, completed REAL
+);
+CREATE INDEX commands_by_device ON commands (device_id, name, number);
+CREATE TABLE queue (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    command_id TEXT NOT NULL, properties TEXT NOT NULL, body BLOB NOT NULL,
+    expires REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX queue_by_device ON queue (device_id, number);
+CREATE TABLE connections (
+    number INTEGER PRIMARY KEY,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    at REAL NOT NULL, event TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE INDEX connections_by_device ON connections (device_id, number);
+CREATE TABLE templates (id TEXT PRIMARY KEY, interface TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+BATCH = 1000  # Jobs in one transaction, at most.
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """One SQLite file. Jobs are functions of the connection; they run one after another."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[tuple[Job[object], Future[object]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._opened: Future[None] = Future()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="central-store", daemon=True)
+        self._thread.start()
+        self._opened.result()
+
+    def submit(self, job: Job[T]) -> "Future[T]":
+        """Ask for a job; the future has its result once what it did is committed."""
+        if self._closed:
+            raise StoreError("Central is stopping.")
+        future: Future[T] = Future()
+        self._jobs.put((job, future))  # type: ignore[arg-type]  # T is any object
+        return future
+
+    def call(self, job: Job[T]) -> T:
+        """Do a job and wait for it: a few milliseconds."""
+        return self.submit(job).result()
+
+    async def run(self, job: Job[T]) -> T:
+        """Do a job without holding up the event loop."""
+        return await asyncio.wrap_future(self.submit(job))
+
+    def close(self) -> None:
+        """Finish what was asked for, and close the file. Again is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            db = _open(self._path)
+        except (sqlite3.Error, StoreError) as error:
+            self._opened.set_exception(
+                StoreError(
+                    f"{self._path} cannot be used ({error}). Put it right, or set it aside to "
+                    "start with an empty one."
+                )
+            )
+            return
+        self._opened.set_result(None)
+        more = True
+        while more:
+            batch = [self._jobs.get()]
+            while len(batch) < BATCH and not self._jobs.empty():
+                batch.append(self._jobs.get())
+            more = None not in batch
+            _do(db, [entry for entry in batch if entry is not None])
+        db.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    path.chmod(0o600)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version != SCHEMA_VERSION:
+        db.close()
+        raise StoreError(f"it is of version {version}, this central of {SCHEMA_VERSION}")
+    return db
+
+
+def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]]) -> None:
+    """Do a batch in one transaction. A job that fails takes back only what it did itself."""
+    outcomes: list[tuple[Future[object], object, Exception | None]] = []
+    try:
+        db.execute("BEGIN")
+        for job, future in batch:
+            db.execute("SAVEPOINT job")
+            try:
+                outcomes.append((future, job(db), None))
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked for the job
+                if not db.in_transaction:
+                    raise  # The disk is full, say: SQLite has taken everything back.
+                db.execute("ROLLBACK TO job")
+                outcomes.append((future, None, error))
+            db.execute("RELEASE job")
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        log.error("Nothing could be written: %s.", error)  # noqa: TRY400 - one sentence is enough
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        failure = StoreError(f"Central's file could not be written: {error}.")
+        outcomes = [(future, None, failure) for _, future in batch]
+    for future, result, failed in outcomes:
+        _settle(future, result, failed)
+
+
+def _settle(future: Future[object], result: object, error: Exception | None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return  # Whoever asked has gone; what was done stays done.
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, sqlite3.Error):
+        future.set_exception(StoreError(f"Central's file could not be used: {error}."))
+    else:
+        future.set_exception(error)

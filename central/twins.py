@@ -1,0 +1,145 @@
+"""A twin's documents: what the hub takes, how a patch changes one, how a value is wrapped. Pure.
+
+https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins#device-twin-properties-format
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from central.errors import InvalidTwin, TwinTooLarge
+
+Document = dict[str, Any]
+
+MAX_SIZE = 32 * 1024  # Bytes of a whole document.
+MAX_VALUE = 4 * 1024  # Bytes of one text.
+MAX_NAME = 1024
+MAX_DEPTH = 10
+MAX_INTEGER = 2**52
+
+
+def parse_json(body: bytes | str) -> Any:
+    """Return the JSON value of a text from outside.
+
+    Raise ValueError, and nothing else, for what is none: NaN and infinities, and what is nested
+    too deeply, included.
+    """
+    try:
+        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large")
+    return number
+
+
+def dump_json(value: object) -> str:
+    """Return the shortest JSON text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def check_patch(patch: object) -> Document:
+    """Return the patch, or raise InvalidTwin if the hub takes no such document."""
+    if not isinstance(patch, dict):
+        raise InvalidTwin("Properties are a JSON object.")
+    _check_object(patch, depth=1)
+    return patch
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether this is text: JSON can also spell halves of surrogate pairs."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _check_object(value: Mapping[str, Any], *, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidTwin(f"Properties are nested at most {MAX_DEPTH} deep.")
+    for name, part in value.items():
+        forbidden = not is_unicode(name) or any(c in ".$ " or c < " " for c in name)
+        if not name or forbidden or len(name.encode()) > MAX_NAME:
+            raise InvalidTwin(
+                f"{name[:40]!r} cannot be a property's name: it may not be empty or very long, "
+                "nor contain a dot, a space, $ or control characters."
+            )
+        _check_value(name, part, depth=depth)
+
+
+def _check_value(name: str, value: Any, *, depth: int) -> None:
+    match value:
+        case dict():
+            _check_object(value, depth=depth + 1)
+        case list():
+            if depth >= MAX_DEPTH:
+                raise InvalidTwin(f"Properties are nested at most {MAX_DEPTH} deep.")
+            for part in value:
+                _check_value(name, part, depth=depth + 1)
+        case str():
+            _check_text(name, value)
+        case bool() | None:
+            pass
+        case int() | float():
+            _check_number(name, value)
+        case _:
+            raise InvalidTwin(f"The value of {name!r} is not JSON.")
+
+
+def _check_text(name: str, value: str) -> None:
+    if not is_unicode(value):
+        raise InvalidTwin(f"The text of {name!r} is not Unicode.")
+    if len(value.encode()) > MAX_VALUE:
+        raise InvalidTwin(f"The text of {name!r} is longer than {MAX_VALUE} bytes.")
+
+
+def _check_number(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise InvalidTwin(f"The number of {name!r} is not finite.")
+    if isinstance(value, int) and not -MAX_INTEGER <= value < MAX_INTEGER:
+        raise InvalidTwin(f"The number of {name!r} is out of the hub's range, 2^52.")
+
+
+def merge(document: Document, patch: Mapping[str, Any]) -> Document:
+    """Return the document changed by a JSON merge patch (RFC 7396): null removes."""
+    merged = dict(document)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            old = merged.get(name)
+            merged[name] = merge(old if isinstance(old, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def difference(old: Document, new: Document) -> Document:
+    """Return the merge patch that makes `new` of `old`."""
+    patch: Document = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if value != before:
+                patch[name] = difference(before, value)
+        elif name not in old or dump_json(value) != dump_json(before):  # 1 is not true, nor 1.0
+            patch[name] = value
+    return patch
+
+
+def check_size(document: Document) -> None:
+    """Raise TwinTooLarge if the hub would not keep this."""
+    size = len(dump_json(document).encode())
+    if size > MAX_SIZE:
+        raise TwinTooLarge(size, MAX_SIZE)
+
+
+def wrapped(properties: Mapping[str, Any]) -> Document:
+    """Return the values as IoT Central sent them in 2020: each in an object, `{"value": 2}`."""
+    return {name: None if value is None else {"value": value} for name, value in properties.items()}
