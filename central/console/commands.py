@@ -1,0 +1,78 @@
+"""Commands by IoT Central's REST paths: call one and wait for its answer; their history."""
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from central.console.answers import CENTRAL, answer, bad_request, read_object
+from central.records import Command
+
+routes = web.RouteTableDef()
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+LONGEST_CONNECTION_TIMEOUT = 30
+SHORTEST_RESPONSE_TIMEOUT, LONGEST_RESPONSE_TIMEOUT = 5, 30
+
+
+def command_body(command: Command) -> dict[str, Any]:
+    """Write a command as IoT Central does; what is not there is left out."""
+    body = {
+        "id": command.id,
+        "request": command.request,
+        "response": command.response,
+        "responseCode": command.status,
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
+@routes.post("/api/devices/{device}/commands/{command}")
+@routes.post("/api/devices/{device}/components/{component}/commands/{command}")
+async def call_command(request: web.Request) -> web.Response:
+    central = request.app[CENTRAL]
+    device = central.registry.device(request.match_info["device"])
+    name = command_name(request)
+    body = await read_object(request) if request.can_read_body else {}
+    unknown = body.keys() - {"request", "connectionTimeout", "responseTimeout"}
+    if unknown:
+        raise bad_request(f"A command has no {min(unknown)!r}.")
+    command = await central.hub.call(
+        device.id,
+        name,
+        body.get("request"),
+        connect_timeout=_seconds(body, "connectionTimeout", 0, 0, LONGEST_CONNECTION_TIMEOUT),
+        response_timeout=_seconds(
+            body,
+            "responseTimeout",
+            LONGEST_RESPONSE_TIMEOUT,
+            SHORTEST_RESPONSE_TIMEOUT,
+            LONGEST_RESPONSE_TIMEOUT,
+        ),
+    )
+    return answer(command_body(command))
+
+
+@routes.get("/api/devices/{device}/commands/{command}")
+@routes.get("/api/devices/{device}/components/{component}/commands/{command}")
+async def command_history(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device = registry.device(request.match_info["device"])
+    commands = registry.commands(device.id, command_name(request))
+    return answer({"value": [command_body(command) for command in commands]})
+
+
+def command_name(request: web.Request) -> str:
+    """Return the command's name as it is on the wire: `component*command` in a component."""
+    parts = [request.match_info.get("component"), request.match_info["command"]]
+    names = [part for part in parts if part is not None]
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise bad_request(f"{name[:80]!r} cannot be the name of a command or component.")
+    return "*".join(names)
+
+
+def _seconds(body: dict[str, Any], name: str, default: int, least: int, most: int) -> float:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise bad_request(f"{name} must be a number of seconds from {least} to {most}.")
+    return float(value)

@@ -1,0 +1,190 @@
+"""Devices by IoT Central's REST paths: the list, one device, its keys, its last telemetry."""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from central.console.answers import (
+    CENTRAL,
+    RestError,
+    answer,
+    bad_request,
+    iso,
+    not_found,
+    query_number,
+    read_object,
+)
+from central.errors import UnknownDevice
+from central.records import Device
+from central.registry import Registry
+
+routes = web.RouteTableDef()
+
+PAGE = 100
+LARGEST_PAGE = 1000
+LONGEST_NAME = 256
+
+READ_ONLY = {"id", "etag", "provisioned"}
+FIELDS = {"displayName": str, "template": str, "enabled": bool, "simulated": bool}
+
+
+def device_body(device: Device) -> dict[str, Any]:
+    """Write a device as IoT Central does."""
+    body = {
+        "id": device.id,
+        "etag": device.etag,
+        "displayName": device.display_name,
+        "simulated": device.simulated,
+        "provisioned": device.provisioned,
+        "enabled": device.enabled,
+    }
+    return body if device.template is None else {**body, "template": device.template}
+
+
+@routes.get("/api/devices")
+async def list_devices(request: web.Request) -> web.Response:
+    for unsupported in ("$filter", "$orderby"):
+        if unsupported in request.query:
+            raise bad_request(f"{unsupported} is not offered here.", code="InvalidQuery")
+    top = int(query_number(request, "$top", PAGE, least=1, most=LARGEST_PAGE))
+    after = request.query.get("$skiptoken", "")
+    devices = sorted(request.app[CENTRAL].registry.devices(), key=lambda device: device.id)
+    rest = [device for device in devices if device.id > after]
+    body: dict[str, Any] = {"value": [device_body(device) for device in rest[:top]]}
+    if len(rest) > top:
+        query = {**request.query, "$top": str(top), "$skiptoken": rest[top - 1].id}
+        body["nextLink"] = f"http://{request.host}{request.path}?{urlencode(query)}"
+    return answer(body)
+
+
+@routes.get("/api/devices/{device}")
+async def get_device(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    return answer(device_body(registry.device(request.match_info["device"])))
+
+
+@routes.put("/api/devices/{device}")
+async def put_device(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device_id = request.match_info["device"]
+    fields = _device_fields(registry, device_id, await read_object(request))
+    before = _find(registry, device_id)
+    _check_etag(request, before)
+    if before is None:
+        device = registry.add_device(
+            device_id,
+            display_name=fields.get("displayName"),
+            template=fields.get("template"),
+            simulated=fields.get("simulated", False),
+        )
+        if fields.get("enabled") is False:
+            device = registry.update_device(device_id, enabled=False)
+    else:
+        _keep_kind(before, fields)
+        device = registry.update_device(
+            device_id,
+            display_name=fields.get("displayName", device_id),
+            template=fields.get("template"),
+            enabled=fields.get("enabled", True),
+        )
+    return answer(device_body(device))
+
+
+@routes.patch("/api/devices/{device}")
+async def patch_device(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device_id = request.match_info["device"]
+    fields = _device_fields(registry, device_id, await read_object(request))
+    before = registry.device(device_id)
+    _check_etag(request, before)
+    _keep_kind(before, fields)
+    changes: dict[str, Any] = {}
+    for field, argument in (
+        ("displayName", "display_name"),
+        ("template", "template"),
+        ("enabled", "enabled"),
+    ):
+        if field in fields:
+            changes[argument] = fields[field]
+    device = registry.update_device(device_id, **changes) if changes else before
+    return answer(device_body(device))
+
+
+@routes.delete("/api/devices/{device}")
+async def delete_device(request: web.Request) -> web.Response:
+    central = request.app[CENTRAL]
+    device = central.registry.device(request.match_info["device"])
+    _check_etag(request, device)
+    await central.hub.disconnect(device.id)
+    central.registry.delete_device(device.id)
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+@routes.get("/api/devices/{device}/credentials")
+async def get_credentials(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    primary, secondary = registry.keys(request.match_info["device"])
+    keys = {"primaryKey": primary, "secondaryKey": secondary}
+    return answer({"idScope": registry.id_scope, "symmetricKey": keys})
+
+
+@routes.get("/api/devices/{device}/telemetry/{telemetry}")
+@routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
+async def get_telemetry(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device = registry.device(request.match_info["device"])
+    name = request.match_info["telemetry"]
+    last = registry.last_telemetry(device.id, name, request.match_info.get("component"))
+    if last is None:
+        raise not_found(f"{device.id} has sent no telemetry {name!r} yet.")
+    at, value = last
+    return answer({"timestamp": iso(at), "value": value})
+
+
+def _find(registry: Registry, device_id: str) -> Device | None:
+    try:
+        return registry.device(device_id)
+    except UnknownDevice:
+        return None
+
+
+def _device_fields(registry: Registry, device_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Check a device as it was sent, and return what of it can be set."""
+    if body.get("id", device_id) != device_id:
+        raise bad_request(f"The body is about {body['id']!r}, the path about {device_id!r}.")
+    fields = {name: value for name, value in body.items() if name not in READ_ONLY}
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise bad_request(f"A device has no {name!r}; it has {', '.join(FIELDS)}.")
+        if value is None and name == "template":
+            continue
+        if not isinstance(value, FIELDS[name]):
+            kind = "text" if FIELDS[name] is str else "true or false"
+            raise bad_request(f"{name} must be {kind}.")
+    if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
+        raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
+    if fields.get("template") is not None:
+        registry.template(fields["template"])
+    return fields
+
+
+def _keep_kind(device: Device, fields: dict[str, Any]) -> None:
+    if fields.get("simulated", device.simulated) != device.simulated:
+        raise bad_request("Whether a device is simulated is said when it is created.")
+
+
+def _check_etag(request: web.Request, device: Device | None) -> None:
+    """Honour If-Match, and If-None-Match: * for creating only."""
+    if request.headers.get("If-None-Match") == "*" and device is not None:
+        raise _precondition(f"{device.id} exists already.")
+    wanted = request.headers.get("If-Match")
+    if wanted is None or (wanted == "*" and device is not None):
+        return
+    if device is None or wanted.removeprefix("W/").strip('"') != device.etag.strip('"'):
+        raise _precondition("The device has changed since it was read; read it again.")
+
+
+def _precondition(sentence: str) -> RestError:
+    return RestError(HTTPStatus.PRECONDITION_FAILED, sentence)

@@ -1,0 +1,58 @@
+// Asking central. IoT Central's own paths are under /api, what only this page needs under /console/api.
+
+const PATIENCE = 70_000; // Milliseconds; the longest wait is a command's: 30 s to connect, 30 s to answer.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export async function call(method, path, body) {
+  const options = { method, signal: AbortSignal.timeout(PATIENCE) };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers = { "Content-Type": "application/json" };
+  }
+  let response, answer;
+  try {
+    response = await fetch(path, options);
+    answer = response.status === 204 ? null : await response.json();
+  } catch {
+    throw new ApiError("Central does not answer.", 0);
+  }
+  if (!response.ok) throw new ApiError(answer?.error?.message ?? `Central answered ${response.status}.`, response.status);
+  return answer;
+}
+
+export const get = (path) => call("GET", path);
+
+export const devicePath = (id, ...rest) => ["/api/devices", id, ...rest].map(part).join("/");
+export const pagePath = (id, ...rest) => ["/console/api/devices", id, ...rest].map(part).join("/");
+
+function part(text, index) {
+  return index === 0 ? text : encodeURIComponent(text);
+}
+
+// A function that runs `work` soon: once for many calls, and never twice at the same time.
+export function soon(work, gap = 250) {
+  let timer = null;
+  let running = false;
+  let again = false;
+  const run = async () => {
+    timer = null;
+    running = true;
+    again = false;
+    try {
+      await work();
+    } finally {
+      running = false;
+      if (again) timer = setTimeout(run, gap);
+    }
+  };
+  return () => {
+    if (running) again = true;
+    else timer ??= setTimeout(run, gap);
+  };
+}

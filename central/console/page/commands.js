@@ -1,0 +1,159 @@
+// Commands, made from the model: run them, or queue them for a device that is offline; their history.
+
+import { devicePath, call, pagePath } from "./api.js";
+import { announce, h, setText } from "./dom.js";
+import { field } from "./fields.js";
+import { duration, plain, timeText } from "./format.js";
+
+// One command with its fields, its button and the answer to its last run.
+export function commandForm(store, command, { brief = false } = {}) {
+  const request = command.request ? field({ ...command.request, name: command.request.name }, { required: true }) : null;
+  const button = h("button", { type: "submit", class: brief ? "" : "primary" }, "Run");
+  const result = h("output", { class: "result" });
+  const title = command.component ? `${command.component}: ${command.label}` : command.label;
+  const form = h(
+    "form",
+    { class: brief ? "command brief" : "command", novalidate: true },
+    h("div", { class: "command-head" }, h("h3", {}, title), brief ? null : h("p", { class: "muted" }, command.description)),
+    request ? h("div", { class: "command-field" }, request.label, request.control, brief ? null : request.hint) : null,
+    button,
+    result,
+  );
+  if (request && brief && request.hint) {
+    request.input.setAttribute("aria-description", command.request.description);
+    request.input.removeAttribute("aria-describedby");
+    request.input.title = command.request.description;
+  }
+  button.setAttribute("aria-label", `Run ${title}`);
+
+  const update = () => {
+    const offline = store.device && !store.device.connected;
+    if (button.disabled) return;
+    setText(button, offline ? "Queue" : "Run");
+    button.title = offline ? "The device is offline. The command waits for it for up to 24 hours." : "";
+    button.setAttribute("aria-label", `${offline ? "Queue" : "Run"} ${title}`);
+  };
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    let value;
+    try {
+      value = request?.read();
+      if (request && value === undefined) throw new Error(`${command.request.label} is needed.`);
+    } catch (error) {
+      show(result, "bad", error.message);
+      request.input.focus();
+      return;
+    }
+    button.disabled = true;
+    show(result, "busy", "Waiting for the device…");
+    try {
+      const [kind, text] = await run(store, command, request ? { request: value } : {});
+      show(result, kind, text);
+      announce(`${title}: ${text}`);
+    } catch (error) {
+      show(result, "bad", error.message);
+      announce(`${title}: ${error.message}`);
+    }
+    button.disabled = false;
+    update();
+  });
+  update();
+  return { element: form, update };
+}
+
+async function run(store, command, body) {
+  if (!store.device.connected && command.component === null) {
+    await call("POST", pagePath(store.id, "queue", command.name), body);
+    return ["fine", "Queued: it runs when the device connects, within 24 hours."];
+  }
+  const place = command.component ? ["components", command.component] : [];
+  const started = performance.now();
+  const answer = await call("POST", devicePath(store.id, ...place, "commands", command.name), body);
+  const took = duration(performance.now() - started);
+  const good = answer.responseCode < 300;
+  const words = responseText(answer.response);
+  if (answer.responseCode === 202) return ["fine", `Started in ${took}${words ? `: ${words}` : ""}; the answer comes later.`];
+  return [good ? "fine" : "bad", `${good ? "Done" : `Refused (${answer.responseCode})`} in ${took}${words ? `: ${words}` : "."}`];
+}
+
+// An answer that is one text in an object is shown as that text.
+export function responseText(response) {
+  if (response === undefined || response === null) return "";
+  if (typeof response === "object" && !Array.isArray(response)) {
+    const values = Object.values(response);
+    if (values.length === 1 && typeof values[0] === "string") return values[0];
+  }
+  return plain(response);
+}
+
+function show(result, kind, text) {
+  result.dataset.kind = kind;
+  setText(result, text);
+}
+
+export function commandsTab(store) {
+  const forms = h("div", { class: "cards" });
+  const body = h("tbody");
+  const none = h("p", { class: "muted" }, "No command has been run yet.");
+  const table = h(
+    "table",
+    { class: "wide" },
+    h("thead", {}, h("tr", {}, ["Time", "Command", "Request", "Status", "Answer", "Took"].map((text) => h("th", { scope: "col" }, text)))),
+    body,
+  );
+  let made = [];
+
+  const makeForms = () => {
+    const commands = store.model?.commands ?? [];
+    made = commands.map((command) => commandForm(store, command));
+    forms.replaceChildren(...made.map((form) => h("div", { class: "card" }, form.element)));
+    if (!made.length) forms.replaceChildren(h("p", { class: "muted" }, "This device has no model here that names commands."));
+  };
+  const showHistory = () => {
+    none.hidden = store.commands.length > 0;
+    table.hidden = !store.commands.length;
+    body.replaceChildren(...store.commands.map((command) => historyRow(command, store.model)));
+  };
+
+  let model = store.model;
+  makeForms();
+  showHistory();
+  store.on("device", () => {
+    if (model !== store.model) makeForms();
+    model = store.model;
+    made.forEach((form) => form.update());
+    showHistory();
+  });
+  store.on("commands", showHistory);
+  return h("div", {}, forms, h("section", { class: "card" }, h("h2", {}, "History"), none, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Command history" }, table)));
+}
+
+function historyRow(command, model) {
+  const label = model?.commands.find((each) => (each.component ? `${each.component}*${each.name}` : each.name) === command.name)?.label ?? command.name;
+  const took = command.answered ? duration(Date.parse(command.answered) - Date.parse(command.asked)) : "—";
+  const [kind, words] = statusOf(command);
+  const answer = [responseText(command.response)];
+  if (command.completion !== null && command.completion !== undefined) {
+    answer.push(h("div", { class: "completion" }, h("span", { class: "muted" }, `${timeText(command.completed)}: `), responseText(command.completion)));
+  }
+  return h(
+    "tr",
+    {},
+    h("td", { class: "nowrap" }, timeText(command.asked)),
+    h("td", {}, label),
+    h("td", {}, command.request === undefined ? "—" : plain(command.request)),
+    h("td", { class: "nowrap" }, h("span", { class: "badge", "data-kind": kind }, words)),
+    h("td", { class: "long" }, answer),
+    h("td", { class: "nowrap" }, took),
+  );
+}
+
+function statusOf(command) {
+  if (command.queued) return command.answered ? ["fine", "Delivered"] : ["busy", "Queued"];
+  const code = command.responseCode;
+  if (code === undefined) return ["busy", "Waiting"];
+  if (!command.answered) return ["bad", code === 404 ? "Offline" : "No answer"];
+  if (code === 202) return command.completed ? ["fine", "Completed"] : ["busy", "202 Started"];
+  return code < 300 ? ["fine", `${code} Done`] : ["bad", `${code} Refused`];
+}

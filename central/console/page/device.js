@@ -1,0 +1,115 @@
+// One device: its head, its tabs, and what they share.
+
+import { aboutTab, connectionsTab } from "./about.js";
+import { commandsTab } from "./commands.js";
+import { openConnect } from "./connect.js";
+import { announce, h, setText } from "./dom.js";
+import { age, ticking, timeText } from "./format.js";
+import { Overview } from "./overview.js";
+import { propertiesTab } from "./properties.js";
+import { rawTab } from "./raw.js";
+import { DeviceStore } from "./store.js";
+
+const TABS = [
+  ["overview", "Overview"],
+  ["commands", "Commands"],
+  ["properties", "Properties"],
+  ["about", "About"],
+  ["raw", "Raw data"],
+  ["connections", "Connections"],
+];
+
+export class DevicePage {
+  constructor(id) {
+    this.id = id;
+    this.store = new DeviceStore(id);
+    this.title = h("h1", {}, id);
+    this.dot = h("span", { class: "dot", "aria-hidden": "true" });
+    this.status = h("span");
+    this.model = h("p", { class: "muted" });
+    this.tabs = new Map(TABS.map(([tab, label]) => [tab, h("a", { href: `#/devices/${encodeURIComponent(id)}/${tab}` }, label)]));
+    this.panel = h("div", { class: "panel" });
+    const connect = h("button", { type: "button", onclick: () => openConnect(id).catch((error) => announce(error.message)) }, "Connect…");
+    this.element = h(
+      "div",
+      {},
+      h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Devices"), h("span", { "aria-hidden": "true" }, "›"), h("span", { "aria-current": "page" }, id)),
+      h("header", { class: "device-head" }, h("div", {}, this.title, this.model), h("p", { class: "status" }, this.dot, this.status), connect),
+      h("nav", { class: "tabs", "aria-label": "Device" }, [...this.tabs.values()]),
+      this.panel,
+    );
+  }
+
+  async open() {
+    await this.store.open();
+    this.showHead();
+  }
+
+  close() {
+    this.current?.close?.();
+    this.store.close();
+  }
+
+  show(tab) {
+    const chosen = this.tabs.has(tab) ? tab : "overview";
+    this.current?.close?.();
+    this.store.forget();
+    this.store.on("device", () => this.showHead());
+    this.store.on("connections", () => this.showHead());
+    this.store.on("deleted", () => this.showDeleted());
+    for (const [name, link] of this.tabs) {
+      if (name === chosen) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    if (this.store.error?.status === 404 && !this.store.device) {
+      this.showDeleted();
+      return;
+    }
+    this.current = make(chosen, this.store);
+    this.panel.replaceChildren(this.current.element);
+    this.tabs.get(chosen).scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  showHead() {
+    const { device, model } = this.store;
+    if (!device) return;
+    setText(this.title, device.displayName);
+    document.title = `${device.displayName} · Central`;
+    setText(this.model, model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"));
+    this.dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
+    ticking(this.status, () => statusText(device, this.store.connections));
+  }
+
+  showDeleted() {
+    this.current?.close?.();
+    this.current = null;
+    this.panel.replaceChildren(h("section", { class: "card" }, h("p", {}, `There is no device ${this.id} here.`), h("a", { href: "#/" }, "All devices")));
+  }
+}
+
+function make(tab, store) {
+  switch (tab) {
+    case "commands":
+      return { element: commandsTab(store) };
+    case "properties":
+      return { element: propertiesTab(store) };
+    case "about":
+      return { element: aboutTab(store) };
+    case "raw":
+      return { element: rawTab(store) };
+    case "connections":
+      return { element: connectionsTab(store) };
+    default:
+      return new Overview(store);
+  }
+}
+
+// `connections` is the device's log, newest first, where it is known.
+export function statusText(device, connections = []) {
+  if (!device.enabled) return "Blocked";
+  if (device.connected) return `Connected since ${timeText(device.connectedSince)}`;
+  const left = connections.find((entry) => entry.event === "disconnected");
+  if (left) return `Disconnected ${age(left.at)}`;
+  if (device.lastSeen) return `Disconnected, last seen ${age(device.lastSeen)}`;
+  return device.provisioned ? "Disconnected" : "Never seen";
+}

@@ -1,0 +1,121 @@
+// How values and times are written.
+
+let offset = 0; // Milliseconds by which central's clock is ahead of the browser's.
+
+export function setClock(iso) {
+  offset = Date.parse(iso) - Date.now();
+}
+
+export function now() {
+  return Date.now() + offset;
+}
+
+const UNITS = {
+  degreeCelsius: "°C", degreeFahrenheit: "°F", kelvin: "K", percent: "%",
+  second: "s", millisecond: "ms", minute: "min", hour: "h", day: "d",
+  volt: "V", millivolt: "mV", ampere: "A", milliampere: "mA", watt: "W", kilowatt: "kW", kilowattHour: "kWh",
+  pascal: "Pa", kilopascal: "kPa", bar: "bar", millibar: "mbar", lux: "lx", hertz: "Hz",
+  metre: "m", centimetre: "cm", millimetre: "mm", kilogram: "kg", gram: "g", litre: "l",
+  bit: "bit", byte: "B", kilobyte: "kB", kibibyte: "KiB", megabyte: "MB", mebibyte: "MiB",
+};
+
+export function unitSymbol(unit) {
+  if (typeof unit !== "string") return "";
+  return UNITS[unit] ?? unit;
+}
+
+// The unit as it follows a number: 45 %, 21.5 °C.
+export function withUnit(text, unit) {
+  const symbol = unitSymbol(unit);
+  return symbol ? `${text}\u202f${symbol}` : text;
+}
+
+// A measured value has always the same digits, so that 20.0 does not read as less exact than 19.9.
+export function number(value, element) {
+  if (typeof value !== "number" || !Number.isFinite(value)) return plain(value);
+  if (Number.isInteger(value) && element?.schema?.kind !== "double") return String(value);
+  const size = Math.abs(value);
+  if (size >= 10_000) return Math.round(value).toString();
+  return size === 0 || size >= 0.1 ? value.toFixed(1) : value.toPrecision(2);
+}
+
+// Any JSON value as text, for places that expect no particular one.
+export function plain(value) {
+  if (value === undefined || value === null) return "—";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+// A value as its schema has it: the enum's own word, a time in the reader's zone, a number with its unit.
+export function valueText(value, element) {
+  if (value === undefined || value === null) return "—";
+  const schema = element?.schema;
+  if (schema?.kind === "enum") return schema.values.find((each) => each.value === value)?.label ?? plain(value);
+  if (typeof value === "boolean") {
+    const words = element?.name === "state" ? ["Online", "Offline"] : ["Yes", "No"];
+    return value ? words[0] : words[1];
+  }
+  if (schema?.kind === "dateTime" && typeof value === "string" && !Number.isNaN(Date.parse(value))) return dateTime(Date.parse(value));
+  if (typeof value === "number") return withUnit(number(value, element), element?.unit);
+  return plain(value);
+}
+
+const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+
+export function clockTime(milliseconds) {
+  return TIME.format(milliseconds);
+}
+
+// The time alone for today, with the day for any other day.
+export function dateTime(milliseconds) {
+  const then = new Date(milliseconds);
+  const today = new Date(now());
+  if (then.toDateString() === today.toDateString()) return TIME.format(then);
+  const day = then.getFullYear() === today.getFullYear() ? DAY : YEAR;
+  return `${day.format(then)}, ${TIME.format(then)}`;
+}
+
+export function timeText(iso) {
+  return iso ? dateTime(Date.parse(iso)) : "—";
+}
+
+const STEPS = [[60, "s"], [60, "min"], [24, "h"], [Infinity, "d"]];
+
+export function duration(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 1) return `${Math.max(0, Math.round(milliseconds))} ms`;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  return coarse(seconds);
+}
+
+function coarse(seconds) {
+  let amount = seconds;
+  for (const [size, unit] of STEPS) {
+    if (amount < size) return `${Math.floor(amount)} ${unit}`;
+    amount /= size;
+  }
+  return "";
+}
+
+export function age(iso) {
+  if (!iso) return "never";
+  const seconds = (now() - Date.parse(iso)) / 1000;
+  if (seconds < -5) return "in the future";
+  return seconds < 2 ? "now" : `${coarse(seconds)} ago`;
+}
+
+// Keeps what `write` writes up to date while the element is shown.
+export function ticking(element, write) {
+  element.tick = () => {
+    const text = write();
+    if (element.textContent !== text) element.textContent = text;
+  };
+  element.setAttribute("data-ticking", "");
+  element.tick();
+  return element;
+}
+
+setInterval(() => {
+  for (const element of document.querySelectorAll("[data-ticking]")) element.tick();
+}, 1000);

@@ -1,0 +1,33 @@
+// The LED as it is: off, on or blinking, as bright as it was set.
+
+import { h, setText } from "./dom.js";
+
+const BRIGHTNESS = { 1: "high", 2: "medium", 3: "low" };
+
+export class Led {
+  constructor() {
+    this.bulb = h("span", { class: "led-bulb", "data-state": "unknown", "aria-hidden": "true" });
+    this.words = h("strong", {}, "Unknown");
+    this.detail = h("span", { class: "muted" });
+    this.element = h("div", { class: "led" }, this.bulb, h("p", {}, this.words, this.detail));
+  }
+
+  show(store) {
+    const state = store.property("ledState").value;
+    const known = ["off", "on", "blinking"].includes(state);
+    const brightness = BRIGHTNESS[store.property("brightness").value];
+    const period = state === "blinking" ? blinkPeriod(store) : null;
+    this.bulb.dataset.state = known ? state : "unknown";
+    this.bulb.dataset.brightness = brightness ?? "high";
+    this.bulb.style.setProperty("--period", `${period ?? 1}s`);
+    const words = { off: "Off", on: "On", blinking: period ? `Blinking every ${period} s` : "Blinking" };
+    setText(this.words, known ? words[state] : "Not reported yet");
+    setText(this.detail, brightness ? `Brightness ${brightness}` : "");
+  }
+}
+
+// The device does not report how fast it blinks; the newest `blink` that it accepted tells.
+function blinkPeriod(store) {
+  const accepted = store.commands.find((each) => each.name === "blink" && each.responseCode === 200);
+  return typeof accepted?.request === "number" && accepted.request > 0 ? accepted.request : null;
+}

@@ -1,0 +1,172 @@
+// A device at a glance: its numbers, their course, its light, its status, its commands.
+
+import { get, pagePath, soon } from "./api.js";
+import { Chart } from "./chart.js";
+import { commandForm } from "./commands.js";
+import { h, setText } from "./dom.js";
+import { age, number, ticking, timeText, unitSymbol, valueText } from "./format.js";
+import { Led } from "./led.js";
+import { readMessage } from "./model.js";
+import { RoomPanel } from "./room.js";
+
+const SPANS = [[3600, "Hour"], [86400, "Day"], [604800, "Week"]];
+const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
+const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
+
+export class Overview {
+  constructor(store) {
+    this.store = store;
+    this.span = SPANS[0][0];
+    this.tiles = h("div", { class: "tiles" });
+    this.charts = [];
+    this.chartBox = h("div");
+    this.statusBox = h("dl", { class: "facts" });
+    this.led = new Led();
+    this.ledCard = h("section", { class: "card" }, h("h2", {}, "LED"), this.led.element);
+    this.commandBox = h("div", { class: "command-list" });
+    this.commandCard = h("section", { class: "card" }, h("h2", {}, "Commands"), this.commandBox);
+    this.room = new RoomPanel();
+    this.forms = [];
+    this.element = h(
+      "div",
+      { class: "overview" },
+      h("div", { class: "overview-main" }, this.tiles, this.chartCard(), this.room.element),
+      h("div", { class: "overview-side" }, this.ledCard, h("section", { class: "card" }, h("h2", {}, "Status"), this.statusBox), this.commandCard),
+    );
+    this.fetchSoon = soon(() => this.fetchSeries(), 100);
+    this.drawSoon = soon(() => this.draw(), 500);
+    this.timer = setInterval(() => this.draw(), REDRAW);
+    this.build();
+    store.on("device", () => this.build());
+    store.on("messages", () => this.build());
+    store.on("properties", () => this.showState());
+    store.on("commands", () => this.showState());
+    store.on("missed", () => this.fetchSoon());
+    store.on("message", (message) => this.add(message));
+    this.room.open().catch(() => {}); // Central is gone, which the page says at its top.
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.closed = true;
+    this.room.close();
+    this.charts.forEach((chart) => chart.close());
+  }
+
+  chartCard() {
+    const choices = SPANS.map(([span, label]) => {
+      const input = h("input", { type: "radio", name: "span", value: String(span) });
+      input.checked = span === this.span;
+      input.addEventListener("change", () => {
+        this.span = span;
+        this.fetchSoon();
+      });
+      return h("label", {}, input, h("span", {}, label));
+    });
+    const choose = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Time shown"), choices);
+    return h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", {}, "History"), choose), this.chartBox);
+  }
+
+  // Makes what depends on the model and on what the device sends; anew only where that has changed.
+  build() {
+    const numbers = this.store.numbers();
+    const shape = JSON.stringify([numbers, this.store.device?.template, this.store.model !== null]);
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.numbers = numbers.map((element, index) => ({ element, ...makeTile(element, COLOURS[index % COLOURS.length]) }));
+      this.tiles.replaceChildren(...this.numbers.map((each) => each.tile));
+      this.charts.forEach((chart) => chart.close());
+      this.charts = numbers.map((element, index) => new Chart(element, COLOURS[index % COLOURS.length]));
+      this.chartBox.replaceChildren(...this.charts.map((chart) => chart.element));
+      if (!numbers.length) this.chartBox.replaceChildren(h("p", { class: "muted" }, "No reading has arrived yet."));
+      this.forms = (this.store.model?.commands ?? []).map((command) => commandForm(this.store, command, { brief: true }));
+      this.commandBox.replaceChildren(...this.forms.map((form) => form.element));
+      this.commandCard.hidden = !this.forms.length;
+      this.fetchSoon();
+    }
+    this.forms.forEach((form) => form.update());
+    this.showState();
+  }
+
+  async fetchSeries() {
+    if (!this.numbers.length || this.closed) return;
+    const query = new URLSearchParams({ since: String(Date.now() / 1000 - this.span) });
+    for (const { element } of this.numbers) query.append("name", element.name);
+    let series;
+    try {
+      series = await get(`${pagePath(this.store.id, "series")}?${query}`);
+    } catch {
+      return; // Central is gone; once it is back, "missed" asks anew.
+    }
+    if (this.closed) return;
+    this.numbers.forEach((each, index) => {
+      const found = series[each.element.name];
+      if (!found) return;
+      this.charts[index]?.show(found.times, found.values, this.span);
+      if (found.last) each.show(found.last);
+    });
+  }
+
+  add(message) {
+    const { known, rest } = readMessage(message, this.store.model);
+    const timestamp = message.created ?? message.received;
+    this.numbers.forEach((each, index) => {
+      const value = known.get(each.element.name) ?? rest?.[each.element.name];
+      if (typeof value !== "number" || message.system.component) return;
+      this.charts[index]?.add(Date.parse(timestamp) / 1000, value);
+      each.show({ timestamp, value });
+    });
+    if (!this.numbers.length) this.build();
+    this.drawSoon();
+  }
+
+  draw() {
+    if (!this.closed) this.charts.forEach((chart) => chart.draw());
+  }
+
+  showState() {
+    this.ledCard.hidden = this.store.property("ledState").value === undefined && !this.store.model?.properties.some((each) => each.name === "ledState");
+    this.led.show(this.store);
+    const shown = (this.store.model?.properties ?? []).filter((each) => !each.writable && each.component === null && !["ledState", "sensorStatusSince"].includes(each.name));
+    const rows = shown.map((element) => {
+      const { value } = this.store.property(element.name);
+      return [element.label, valueText(value, element), kindOf(element.name, value)];
+    });
+    const since = this.store.property("sensorStatusSince").value;
+    const [device] = [this.store.device];
+    rows.push(["Last message", ticking(h("span"), () => age(device?.lastSeen)), null]);
+    this.statusBox.replaceChildren(
+      ...rows.map(([name, value, kind]) => h("div", {}, h("dt", {}, name), h("dd", {}, kind ? h("span", { class: "badge", "data-kind": kind }, value) : value, kind && since && name === this.label("sensorStatus") ? h("small", { class: "muted" }, ` since ${timeText(since)}`) : null))),
+    );
+  }
+
+  label(name) {
+    return this.store.model?.properties.find((each) => each.name === name)?.label;
+  }
+}
+
+function kindOf(name, value) {
+  if (value === undefined) return null;
+  if (name === "sensorStatus") return value === "ok" ? "fine" : value === "starting" ? "busy" : "bad";
+  if (name === "state") return value === true ? "fine" : "quiet";
+  return null;
+}
+
+function makeTile(element, colour) {
+  const value = h("span", { class: "tile-number" }, "—");
+  const unit = h("span", { class: "tile-unit" });
+  const when = h("p", { class: "muted" }, "No reading yet");
+  const tile = h("section", { class: "card tile" }, h("h2", { class: "series" }, element.label), h("p", { class: "tile-value" }, value, unit), when);
+  tile.style.setProperty("--series", `var(${colour})`);
+  let newest = null;
+  return {
+    tile,
+    show(last) {
+      if (newest !== null && last.timestamp < newest) return; // A late reading is not the present.
+      newest = last.timestamp;
+      setText(value, number(last.value, element));
+      setText(unit, unitSymbol(element.unit));
+      ticking(when, () => age(newest));
+    },
+  };
+}

@@ -1,0 +1,111 @@
+// Writable properties as a form; and what the device made of each value: pending, synced, refused.
+
+import { call, devicePath } from "./api.js";
+import { announce, h, setText } from "./dom.js";
+import { field } from "./fields.js";
+import { age, ticking, valueText } from "./format.js";
+
+// What a property's `$metadata` says of it, as [kind, words].
+export function stateOf(about, connected) {
+  if (about.desiredValue === undefined) return about.ackCode === 203 ? ["quiet", "The device's own value"] : ["quiet", "Not set"];
+  if (about.ackVersion === undefined || about.ackVersion < about.desiredVersion) {
+    return ["busy", connected ? "Pending" : "Pending: the device is offline"];
+  }
+  if (about.ackCode >= 400) return ["bad", `Refused: ${about.ackDescription || `code ${about.ackCode}`}`];
+  if (about.ackCode === 202) return ["busy", about.ackDescription || "In progress"];
+  return ["fine", "Synced"];
+}
+
+export function propertiesTab(store) {
+  const rows = h("div", { class: "rows" });
+  const save = h("button", { type: "submit", class: "primary", disabled: true }, "Save");
+  const undo = h("button", { type: "button", hidden: true }, "Discard changes");
+  const result = h("output", { class: "result" });
+  const form = h("form", { class: "card", novalidate: true }, rows, h("div", { class: "actions" }, save, undo, result));
+  let fields = [];
+
+  const changed = () => fields.filter((each) => each.dirty);
+  const note = () => {
+    save.disabled = changed().length === 0;
+    undo.hidden = save.disabled;
+  };
+  const make = () => {
+    const writable = (store.model?.properties ?? []).filter((each) => each.writable);
+    fields = writable.map((element) => propertyRow(store, element, note));
+    rows.replaceChildren(...fields.map((each) => each.element));
+    if (!fields.length) rows.replaceChildren(h("p", { class: "muted" }, "This device has no model here that names writable properties."));
+    save.hidden = !fields.length;
+  };
+  const update = () => fields.forEach((each) => each.update());
+
+  undo.addEventListener("click", () => {
+    for (const each of fields) each.dirty = false;
+    update();
+    note();
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const body = {};
+      for (const each of changed()) {
+        const value = each.read();
+        const part = each.component === null ? body : (body[each.component] ??= {});
+        part[each.name] = value === undefined ? null : value;
+      }
+      save.disabled = true;
+      await call("PATCH", devicePath(store.id, "properties"), body);
+      for (const each of fields) each.dirty = false;
+      show("fine", "Saved. The device is told" + (store.device?.connected ? "." : " when it connects."));
+      await store.read("properties");
+    } catch (error) {
+      show("bad", error.message);
+    }
+    note();
+  });
+  const show = (kind, text) => {
+    result.dataset.kind = kind;
+    setText(result, text);
+    announce(text);
+  };
+
+  let model = store.model;
+  make();
+  update();
+  store.on("properties", update);
+  store.on("device", () => {
+    if (model !== store.model) make();
+    model = store.model;
+    update();
+  });
+  return form;
+}
+
+function propertyRow(store, element, note) {
+  const made = field(element);
+  const badge = h("span", { class: "badge", role: "status" });
+  const reported = h("span", { class: "muted" });
+  const row = h(
+    "div",
+    { class: "row" },
+    h("div", { class: "row-label" }, made.label, made.hint),
+    h("div", { class: "row-field" }, made.control),
+    h("div", { class: "row-state" }, badge, reported),
+  );
+  const self = { name: element.name, component: element.component, element: row, dirty: false, read: made.read };
+  made.input.addEventListener("input", () => {
+    self.dirty = true;
+    row.dataset.dirty = "";
+    note();
+  });
+  self.update = () => {
+    const { value, about } = store.property(element.name, element.component);
+    const [kind, words] = stateOf(about, store.device?.connected);
+    badge.dataset.kind = kind;
+    setText(badge, words);
+    ticking(reported, () => (value === undefined ? "Nothing reported" : `Device: ${valueText(value, element)} · ${age(about.lastUpdateTime)}`));
+    if (self.dirty) return;
+    delete row.dataset.dirty;
+    made.write(about.desiredValue ?? value);
+  };
+  return self;
+}

@@ -1,0 +1,130 @@
+// What the page knows of one device. It reads from central once, and anew what central says has changed.
+
+import { ApiError, devicePath, get, pagePath, soon } from "./api.js";
+import { listen } from "./events.js";
+import { readMessage, readModel, unmodelled, isNumeric } from "./model.js";
+
+const MOST_MESSAGES = 500;
+const FIRST_MESSAGES = 100;
+
+// What an event of central makes worth reading again.
+const READ_AFTER = {
+  device: ["device"],
+  connection: ["device", "connections"],
+  twin: ["properties", "commands"], // A long-running command completes with a reported property.
+  command: ["commands"],
+};
+
+export class DeviceStore {
+  device = null;
+  model = null;
+  properties = { $metadata: {} };
+  commands = [];
+  connections = [];
+  messages = []; // Newest first.
+  error = null;
+
+  constructor(id) {
+    this.id = id;
+    this.listeners = new Map();
+    this.readers = new Map(
+      ["device", "properties", "commands", "connections", "messages"].map((kind) => [kind, soon(() => this.read(kind))]),
+    );
+  }
+
+  // Calls `heard` at each change of `kind`: device, properties, commands, connections, messages, message.
+  on(kind, heard) {
+    if (!this.listeners.has(kind)) this.listeners.set(kind, []);
+    this.listeners.get(kind).push(heard);
+  }
+
+  forget() {
+    this.listeners.clear();
+  }
+
+  tell(kind, value) {
+    for (const heard of this.listeners.get(kind) ?? []) heard(value);
+  }
+
+  async open() {
+    await Promise.all(["device", "properties", "commands", "connections", "messages"].map((kind) => this.read(kind)));
+    this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
+  }
+
+  close() {
+    this.forget();
+    this.stop?.();
+    this.closed = true;
+  }
+
+  heard(kind, data) {
+    if (kind === "everything") {
+      for (const reader of this.readers.values()) reader();
+      this.tell("missed");
+    } else if (data.device === this.id) {
+      if (data.message) this.add(data.message);
+      for (const each of READ_AFTER[kind] ?? []) this.readers.get(each)();
+    }
+  }
+
+  add(message) {
+    if (this.messages.length && message.number <= this.messages[0].number) return;
+    this.messages.unshift(message);
+    this.messages.length = Math.min(this.messages.length, MOST_MESSAGES);
+    if (this.device && message.received > (this.device.lastSeen ?? "")) this.device.lastSeen = message.received;
+    this.tell("message", message);
+  }
+
+  async read(kind) {
+    if (this.closed) return;
+    try {
+      await this.readNow(kind);
+      this.error = null;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.error = error;
+      if (kind === "device" && error.status === 404) this.tell("deleted");
+    }
+    this.tell(kind);
+  }
+
+  async readNow(kind) {
+    if (kind === "device") {
+      const device = await get(pagePath(this.id));
+      if (device.template !== this.device?.template || !this.model) this.model = await fetchModel(device.template);
+      this.device = device;
+    } else if (kind === "properties") {
+      this.properties = await get(devicePath(this.id, "properties"));
+    } else if (kind === "messages") {
+      this.messages = (await get(`${pagePath(this.id, "messages")}?limit=${FIRST_MESSAGES}`)).value;
+    } else {
+      this[kind] = (await get(pagePath(this.id, kind))).value;
+    }
+  }
+
+  // A property as central knows it: its value, and what the twin says about it.
+  property(name, component = null) {
+    const place = component === null ? this.properties : this.properties[component] ?? {};
+    const known = Object.hasOwn(place, name);
+    return { value: known ? place[name] : undefined, about: place.$metadata?.[name] ?? {} };
+  }
+
+  // The numbers that can be drawn: from the model, else those that the last messages had.
+  numbers() {
+    if (this.model) {
+      const numeric = this.model.telemetry.filter((each) => each.component === null && isNumeric(each));
+      if (numeric.length) return numeric.slice(0, 8);
+    }
+    const names = new Set();
+    for (const message of this.messages.slice(0, 50)) {
+      for (const [name, value] of Object.entries(readMessage(message, null).rest ?? {})) if (typeof value === "number") names.add(name);
+    }
+    return unmodelled([...names].slice(0, 8));
+  }
+}
+
+export async function fetchModel(dtmi) {
+  if (!dtmi) return null;
+  const templates = (await get("/api/deviceTemplates")).value;
+  return readModel(new Map(templates.map((each) => [each["@id"], each.capabilityModel])), dtmi);
+}

@@ -1,0 +1,258 @@
+"""Properties: between a device's twin and the form that IoT Central's REST interface has."""
+
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from central.console import models
+from central.console.answers import (
+    CENTRAL,
+    RestError,
+    answer,
+    bad_request,
+    iso,
+    not_found,
+    read_object,
+)
+from central.records import Device, Twin
+from central.registry import Registry
+
+routes = web.RouteTableDef()
+
+PLUG_AND_PLAY = {"value", "ac", "av", "ad"}
+PREVIEW = {"value", "status", "statusCode", "desiredVersion", "message"}
+
+STATUSES = {"completed": 200, "processing": 202, "pending": 202}
+"""Words of the preview's acknowledgements (2020); any other word is an error."""
+
+REFUSED = 400  # Acknowledgement codes from here on say that nothing changed.
+
+
+@routes.get("/api/devices/{device}/properties")
+async def get_properties(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    return answer(rest_properties(registry.twin(request.match_info["device"])))
+
+
+@routes.put("/api/devices/{device}/properties")
+@routes.patch("/api/devices/{device}/properties")
+async def set_properties(request: web.Request) -> web.Response:
+    central = request.app[CENTRAL]
+    device = central.registry.device(request.match_info["device"])
+    patch = desired_patch(central.registry, device, without_metadata(await read_object(request)))
+    replace = request.method == "PUT"
+    await central.hub.set_desired(device.id, patch, replace=replace)
+    return answer(asked(patch))
+
+
+@routes.get("/api/devices/{device}/components")
+async def list_components(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device = registry.device(request.match_info["device"])
+    interface = models.interface_of(registry, device) or {}
+    components = {
+        element["name"]: {
+            "@type": "Component",
+            "name": element["name"],
+            "displayName": models.text(element, "displayName") or element["name"],
+        }
+        for element in models.contents(interface, "Component")
+    }
+    for name, value in registry.twin(device.id).reported.items():
+        if is_component(value):
+            unmodelled = {"@type": "Component", "name": name, "displayName": name}
+            components.setdefault(name, unmodelled)
+    return answer({"value": list(components.values())})
+
+
+@routes.get("/api/devices/{device}/components/{component}/properties")
+async def get_component_properties(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    device = registry.device(request.match_info["device"])
+    name = request.match_info["component"]
+    _must_have(registry, device, name)
+    values = rest_properties(registry.twin(device.id)).get(name, {"$metadata": {}})
+    return answer(values)
+
+
+@routes.put("/api/devices/{device}/components/{component}/properties")
+@routes.patch("/api/devices/{device}/components/{component}/properties")
+async def set_component_properties(request: web.Request) -> web.Response:
+    central = request.app[CENTRAL]
+    device = central.registry.device(request.match_info["device"])
+    name = request.match_info["component"]
+    _must_have(central.registry, device, name)
+    values = without_metadata(await read_object(request))
+    patch = desired_patch(central.registry, device, {name: values})
+    if request.method == "PUT":
+        before = _part(central.registry.twin(device.id).desired, name)
+        patch[name] = {**dict.fromkeys(before), **patch[name]}
+    await central.hub.set_desired(device.id, patch)
+    return answer(asked(patch)[name])
+
+
+def is_component(value: object) -> bool:
+    """Tell a component's part of a twin from a value."""
+    return isinstance(value, dict) and value.get("__t") == "c"
+
+
+def unwrap(raw: Any) -> tuple[Any, dict[str, Any]]:
+    """Take a reported property apart: the value, and what it acknowledges.
+
+    Both forms of acknowledgement are read: `{value, ac, av, ad}` and the preview's
+    `{value, status, desiredVersion}`; and `{value}`, as long-running commands answer.
+    """
+    if not isinstance(raw, dict) or "value" not in raw:
+        return raw, {}
+    ack: dict[str, Any] = {}
+    if raw.keys() <= PLUG_AND_PLAY:
+        ack = {"ackVersion": raw.get("av"), "ackCode": raw.get("ac")}
+        ack["ackDescription"] = raw.get("ad")
+    elif raw.keys() <= PREVIEW:
+        code = raw.get("statusCode", STATUSES.get(str(raw.get("status")).lower(), 500))
+        ack = {"ackVersion": raw.get("desiredVersion"), "ackCode": code}
+        ack["ackDescription"] = raw.get("message", raw.get("status"))
+    else:
+        return raw, {}
+    return raw["value"], {key: value for key, value in ack.items() if value is not None}
+
+
+def rest_properties(twin: Twin) -> dict[str, Any]:
+    """Write a twin as `GET properties` answers it: values by name, and `$metadata`."""
+    values: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    for name in _names(twin.reported, twin.desired):
+        reported, desired = twin.reported.get(name), twin.desired.get(name)
+        if is_component(reported) or is_component(desired):
+            values[name] = _component(twin, name)
+        else:
+            _property(twin, name, twin.reported, twin.desired, top=name, into=(values, metadata))
+    return {**values, "$metadata": metadata}
+
+
+def _component(twin: Twin, component: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    reported, desired = _part(twin.reported, component), _part(twin.desired, component)
+    for name in _names(reported, desired):
+        _property(twin, name, reported, desired, top=component, into=(values, metadata))
+    return {**values, "$metadata": metadata}
+
+
+def _property(
+    twin: Twin,
+    name: str,
+    reported: dict[str, Any],
+    desired: dict[str, Any],
+    *,
+    top: str,
+    into: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    values, metadata = into
+    about: dict[str, Any] = {}
+    ack: dict[str, Any] = {}
+    if name in reported:
+        values[name], ack = unwrap(reported[name])
+    if name in desired:
+        about["desiredValue"] = desired[name]
+        about["desiredVersion"] = _desired_version(twin, top, values.get(name), desired[name], ack)
+    about |= ack
+    if name in reported and top in twin.reported_times:
+        about["lastUpdateTime"] = iso(twin.reported_times[top])
+    metadata[name] = about
+
+
+def _part(values: dict[str, Any], component: str) -> dict[str, Any]:
+    part = values.get(component)
+    return part if isinstance(part, dict) else {}
+
+
+def _names(*sides: dict[str, Any]) -> list[str]:
+    names = dict.fromkeys(name for side in sides for name in side)
+    return [name for name in names if not name.startswith("$") and name != "__t"]
+
+
+def without_metadata(body: dict[str, Any]) -> dict[str, Any]:
+    """Drop what `GET properties` adds, so that its answer can be sent back changed."""
+    return {name: value for name, value in body.items() if name != "$metadata"}
+
+
+def component_names(registry: Registry, device: Device) -> set[str]:
+    """Return the names of the components in the device's model and in its twin."""
+    interface = models.interface_of(registry, device) or {}
+    names = {element["name"] for element in models.contents(interface, "Component")}
+    twin = registry.twin(device.id)
+    for document in (twin.reported, twin.desired):
+        names |= {name for name, value in document.items() if is_component(value)}
+    return names
+
+
+def desired_patch(registry: Registry, device: Device, body: dict[str, Any]) -> dict[str, Any]:
+    """Make the twin's patch: bare values by name, components marked as the hub wants them.
+
+    Raises `RestError` for what the model does not let an operator set.
+    """
+    interface = models.interface_of(registry, device)
+    components = component_names(registry, device)
+    values = {name: value for name, value in body.items() if name not in components}
+    patch = dict(values)
+    if interface is not None:
+        _refuse_unknown(values, interface, "this device")
+    for name in body.keys() & components:
+        part = body[name]
+        if part is None:
+            patch[name] = None
+            continue
+        if not isinstance(part, dict):
+            raise bad_request(f"{name!r} is a component; its properties go into an object.")
+        part = without_metadata(part)
+        inner = interface and models.component(registry, interface, name)
+        if inner:
+            _refuse_unknown(part, inner, name)
+        patch[name] = {"__t": "c", **part}
+    return patch
+
+
+def asked(patch: dict[str, Any]) -> dict[str, Any]:
+    """Write the answer to a patch: what is desired now, by name."""
+    metadata: dict[str, Any] = {}
+    answered: dict[str, Any] = {}
+    for name, value in patch.items():
+        if is_component(value):
+            answered[name] = asked({key: part for key, part in value.items() if key != "__t"})
+        elif value is not None:
+            metadata[name] = {"desiredValue": value}
+    return {**answered, "$metadata": metadata}
+
+
+def _must_have(registry: Registry, device: Device, component: str) -> None:
+    if component not in component_names(registry, device):
+        raise not_found(f"{device.id} has no component {component!r}.")
+
+
+def _refuse_unknown(values: dict[str, Any], interface: models.Interface, where: str) -> None:
+    writable = models.writable(interface)
+    for name in values:
+        if name not in writable:
+            known = ", ".join(sorted(writable)) or "none"
+            raise RestError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"{name!r} is no writable property of {where}; those are: {known}.",
+            )
+
+
+def _desired_version(twin: Twin, top: str, reported: Any, desired: Any, ack: dict[str, Any]) -> int:
+    """Return the version of the twin that asked for this value.
+
+    The twin counts one version for all of its properties. An acknowledgement of an older one that
+    came after this property was last set is an answer to it.
+    """
+    version = ack.get("ackVersion")
+    never = float("-inf")
+    answered = twin.reported_times.get(top, never) >= twin.desired_times.get(top, never)
+    code = ack.get("ackCode")
+    meant = reported == desired or (isinstance(code, int) and code >= REFUSED)
+    if isinstance(version, int) and 0 < version < twin.desired_version and answered and meant:
+        return version
+    return twin.desired_version

@@ -1,0 +1,109 @@
+"""Device templates by IoT Central's REST paths. A template here is its DTDL v2 interface."""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from central.console import models
+from central.console.answers import CENTRAL, RestError, answer, bad_request, read_object
+
+routes = web.RouteTableDef()
+
+DTMI = re.compile(r"dtmi:[A-Za-z](?:[\w:]*[A-Za-z0-9])?;[1-9][0-9]{0,8}", re.ASCII)
+LONGEST_DTMI = 128
+FIELDS = {"@id", "@type", "etag", "displayName", "description", "capabilityModel"}
+
+
+def template_body(interface: models.Interface) -> dict[str, Any]:
+    """Write a template as IoT Central does."""
+    dtmi = interface["@id"]
+    return {
+        "@id": dtmi,
+        "@type": ["ModelDefinition", "DeviceModel"],
+        "displayName": models.text(interface, "displayName") or dtmi,
+        "capabilityModel": interface,
+    }
+
+
+@routes.get("/api/deviceTemplates")
+async def list_templates(request: web.Request) -> web.Response:
+    templates = request.app[CENTRAL].registry.templates()
+    return answer({"value": [template_body(interface) for interface in templates]})
+
+
+@routes.get("/api/deviceTemplates/{dtmi}")
+async def get_template(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    return answer(template_body(registry.template(request.match_info["dtmi"])))
+
+
+@routes.put("/api/deviceTemplates/{dtmi}")
+async def put_template(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    dtmi = request.match_info["dtmi"]
+    body = _checked(dtmi, await read_object(request))
+    if "capabilityModel" not in body:
+        raise bad_request("A template needs a capabilityModel: its DTDL interface.")
+    registry.put_template(dtmi, _interface(dtmi, body, body["capabilityModel"]))
+    return answer(template_body(registry.template(dtmi)))
+
+
+@routes.patch("/api/deviceTemplates/{dtmi}")
+async def patch_template(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    dtmi = request.match_info["dtmi"]
+    before = registry.template(dtmi)
+    body = _checked(dtmi, await read_object(request))
+    registry.put_template(dtmi, _interface(dtmi, body, body.get("capabilityModel", before)))
+    return answer(template_body(registry.template(dtmi)))
+
+
+@routes.delete("/api/deviceTemplates/{dtmi}")
+async def delete_template(request: web.Request) -> web.Response:
+    registry = request.app[CENTRAL].registry
+    dtmi = request.match_info["dtmi"]
+    registry.template(dtmi)
+    users = [device.id for device in registry.devices() if device.template == dtmi]
+    if users:
+        raise RestError(
+            HTTPStatus.CONFLICT,
+            f"{len(users)} device(s) have this template, {users[0]} among them; give them another.",
+        )
+    registry.delete_template(dtmi)
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
+    if len(dtmi) > LONGEST_DTMI or not DTMI.fullmatch(dtmi):
+        raise bad_request(f"{dtmi[:80]!r} is no DTMI, as in dtmi:com:example:Thermostat;1.")
+    unknown = body.keys() - FIELDS
+    if unknown:
+        raise bad_request(
+            f"A template has no {min(unknown)!r}; it has {', '.join(sorted(FIELDS))}."
+        )
+    if body.get("@id", dtmi) != dtmi:
+        raise bad_request(f"The body is about {body['@id']!r}, the path about {dtmi!r}.")
+    if not isinstance(body.get("displayName", ""), str):
+        raise bad_request("displayName must be text.")
+    return body
+
+
+def _interface(dtmi: str, body: dict[str, Any], model: Any) -> models.Interface:
+    """Check the form of an interface, and put the template's own id and name to it."""
+    if not isinstance(model, dict):
+        raise bad_request("capabilityModel must be a DTDL interface, a JSON object.")
+    types = model.get("@type")
+    if "Interface" not in (types if isinstance(types, list) else [types]):
+        raise bad_request('capabilityModel must have the @type "Interface".')
+    contents = model.get("contents", [])
+    if not isinstance(contents, list):
+        raise bad_request("contents of the interface must be a list.")
+    for element in contents:
+        if not isinstance(element, dict) or not isinstance(element.get("name"), str):
+            raise bad_request("Each element of contents must be an object with a name.")
+    interface = {**model, "@id": dtmi}
+    if "displayName" in body:
+        interface["displayName"] = body["displayName"]
+    return interface
