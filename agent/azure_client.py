@@ -8,9 +8,11 @@ nothing.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
@@ -91,12 +93,26 @@ def _x509(credentials: Credentials) -> Any:
 
 
 async def build(make: Callable[[], Any]) -> Any:
+    """Make a client; raises SdkStuckError if that takes longer than it can."""
+    _enter_in_order()
     try:
         return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
     except TimeoutError:
         raise SdkStuckError(
             f"The SDK could not make a client within {BUILD_DEADLINE:g} s."
         ) from None
+
+
+def _enter_in_order() -> None:
+    """See to it that calls enter the SDK in the order in which they were made.
+
+    It enters its pipeline from the loop's default executor, where several threads overtake each
+    other: messages sent one after the other would arrive shuffled.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _ordered:
+        loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="azure-calls"))
+        _ordered.add(loop)
 
 
 async def close(client: Any, deadline: float) -> None:
@@ -109,7 +125,12 @@ async def close(client: Any, deadline: float) -> None:
         log.debug("The SDK could not end the session by itself: %s", reason(error))
     else:
         return
-    await shut_down(client._mqtt_pipeline, deadline)  # noqa: SLF001 - no public way.
+    # No public way leads to these two.
+    await shut_down(client._mqtt_pipeline, deadline)  # noqa: SLF001
+    try:
+        await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
+    except TimeoutError:
+        raise SdkStuckError(f"The SDK did not end its handlers within {deadline:g} s.") from None
 
 
 async def shut_down(pipeline: Any, deadline: float) -> None:
@@ -160,6 +181,8 @@ def reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).rstrip(".") or type(error).__name__
+    if "did not communicate in the keepalive interval" in text:
+        return "it took the connection and then said nothing"
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return f"{text}; is this machine's clock right?"
     if "CERTIFICATE_VERIFY_FAILED" in text:
@@ -184,3 +207,4 @@ _tame_log("azure.iot.device")
 _tame_log("paho")
 sdk_thread = Worker("azure-sdk")
 _unheeded: set["asyncio.Task[Any]"] = set()
+_ordered: WeakSet[asyncio.AbstractEventLoop] = WeakSet()

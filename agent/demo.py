@@ -94,9 +94,9 @@ async def _demo(minutes: float | None) -> int:
 async def _start_central(home: Path) -> asyncio.subprocess.Process:
     (home / "central" / "central.json").unlink(missing_ok=True)
     room = home / "run" / SOCKET_NAME
-    return await _spawn(
-        ["central", "--data", str(home / "central"), "--room-socket", str(room)], {}
-    )
+    arguments = ["central", "--data", str(home / "central"), "--room-socket", str(room)]
+    # What central prints for scripts is in central.json; its log is for the person who looks.
+    return await _spawn(arguments, {}, stdout=asyncio.subprocess.DEVNULL)
 
 
 async def _start_daemon(home: Path, config: Path) -> asyncio.subprocess.Process:
@@ -104,7 +104,9 @@ async def _start_daemon(home: Path, config: Path) -> asyncio.subprocess.Process:
     return await _spawn(["run", "--fake-hw", "--config", str(config)], places)
 
 
-async def _spawn(arguments: list[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def _spawn(
+    arguments: list[str], environ: Mapping[str, str], *, stdout: int | None = None
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -112,6 +114,7 @@ async def _spawn(arguments: list[str], environ: Mapping[str, str]) -> asyncio.su
         *arguments,
         env={**os.environ, **environ},
         stdin=asyncio.subprocess.DEVNULL,
+        stdout=stdout,
         # Ctrl-C reaches every process of the terminal's group at once; they stop in our order.
         start_new_session=True,
     )
@@ -165,7 +168,7 @@ async def _wait(
 
 def _tell_result(http: str) -> None:
     """Say what arrived, as central has it."""
-    url = f"{http}/api/devices/{DEVICE_ID}/telemetry/temp"
+    url = f"{http.rstrip('/')}/api/devices/{DEVICE_ID}/telemetry/temp"
     try:
         with urlopen(url, timeout=5) as answer:  # noqa: S310 - central's own address.
             last = json.load(answer)

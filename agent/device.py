@@ -6,7 +6,7 @@ it is refused, with a reason; a refusal changes nothing.
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Actions:
     diagnose: Callable[[], Awaitable[str]]
     remember: Callable[[str, Any], Awaitable[None]]
     report: Callable[[Mapping[str, Any]], None]
-    in_background: Callable[[Awaitable[None], str], object]
+    in_background: Callable[[Coroutine[Any, Any, None], str], object]
 
 
 def check_name(value: Any) -> str:
@@ -89,14 +89,21 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 class Device:
     """The operator's side of this device.
 
-    `values` holds the writable properties in force. `property_format` is how a change is
-    acknowledged: "plug-and-play" or "preview", as IoT Central did before July 2020.
+    `defaults` are the writable properties where nobody asked for anything, `stored` those that
+    the operator had set before; `values` is what is in force. `property_format` is how a change
+    is acknowledged: "plug-and-play" or "preview", as IoT Central did before July 2020.
     """
 
     def __init__(
-        self, *, actions: Actions, values: Mapping[str, Any], property_format: str
+        self,
+        *,
+        actions: Actions,
+        defaults: Mapping[str, Any],
+        stored: Mapping[str, Any],
+        property_format: str,
     ) -> None:
-        self.values = dict(values)
+        self.values = {**defaults, **stored}
+        self._asked_for = set(stored)
         self._actions = actions
         self._preview = property_format == "preview"
         self._desired_version = 0
@@ -210,7 +217,8 @@ class Device:
     async def _apply_one(self, name: str, value: Any) -> None:
         try:
             accepted = CHECKS[name](value)
-            if accepted != self.values.get(name):
+            # A default that looks the same may be another: an interval of 0.05 s is told as 5.
+            if name not in self._asked_for or accepted != self.values[name]:
                 await self._put_in_force(name, accepted)
                 log.info("%s is now %s.", name, quote(accepted))
         except BadValueError as error:
@@ -229,6 +237,7 @@ class Device:
             await self._actions.set_interval(value)
         await self._actions.remember(name, value)
         self.values[name] = value
+        self._asked_for.add(name)
 
     def _default(self, name: str) -> dict[str, Any]:
         """Say what is in force where the operator has asked for nothing."""

@@ -95,7 +95,7 @@ def leave(status: int) -> NoReturn:
 
 def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
     """Be central until SIGINT or SIGTERM, with this agent's models in it."""
-    from central.server import Settings, serve  # noqa: PLC0415 - an extra: aiohttp, trustme.
+    from central.server import Settings, run  # noqa: PLC0415 - an extra: aiohttp, trustme.
 
     journal.configure("info")
     templates = tuple(
@@ -109,4 +109,4 @@ def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: 
         templates=templates,
         room_socket=room_socket,
     )
-    return serve(settings)
+    return run(settings)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,11 +154,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
 
-    def _task(self, work: Awaitable[None], name: str) -> "asyncio.Task[None]":
-        async def run() -> None:
-            await work
-
-        task = self._group.create_task(run(), name=name)
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -241,7 +238,8 @@ class Service:
                 report=self._report,
                 in_background=self._task,
             ),
-            values=defaults | {name: value for name, value in stored.items() if value is not None},
+            defaults=defaults,
+            stored={name: value for name, value in stored.items() if value is not None},
             property_format=cloud.property_format,
         )
         just_booted = self._clock.uptime() < JUST_BOOTED and self._config.sensor.driver != "fake"

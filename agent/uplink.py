@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,7 @@ class Handlers:
     """
 
     command: Callable[[str, Any], Awaitable[tuple[int, Any]]]
-    queued: Callable[[str, bytes], Awaitable[None]]
+    queued: Callable[[str, bytes], Coroutine[Any, Any, None]]
     twin: Callable[[dict[str, Any]], Awaitable[None]]
     desired: Callable[[dict[str, Any]], Awaitable[None]]
     snapshot: Callable[[], Mapping[str, Any]]
@@ -149,6 +149,7 @@ class Uplink:
         if assignment is None or (self._must_register() and not self._try_hub_next):
             # Should the provisioning service be what fails, the known hub is tried next.
             self._try_hub_next = True
+            log.debug("Asking the provisioning service for this device's hub.")
             assignment = await self._register()
             await self._memory.remember(assignment)
             self._refusals = 0
@@ -214,7 +215,7 @@ class Uplink:
                     )
                 case QueuedCommand(name, body):
                     group.create_task(
-                        _as_task(self._handlers.queued(name, body)), name=f"uplink.queued.{name}"
+                        self._handlers.queued(name, body), name=f"uplink.queued.{name}"
                     )
                 case DesiredPatch(patch):
                     twin_changes.put_nowait(patch)
@@ -355,10 +356,6 @@ class _Lanes:
             self._backlog_cursor = entry.sequence
             return entry
         return None
-
-
-async def _as_task(work: Awaitable[None]) -> None:
-    await work
 
 
 def _first(group: BaseExceptionGroup[AgentError]) -> AgentError:

@@ -31,7 +31,8 @@ class Board:
                 report=self.reported.update,
                 in_background=lambda work, name: self.background.append(work),
             ),
-            values={"name": "", "brightness": 1, "telemetryInterval": 60} | values,
+            defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
+            stored=values,
             property_format=property_format,
         )
 
@@ -176,10 +177,17 @@ async def test_the_preview_format_is_the_tutorials(board):
     assert board.reported["brightness"]["value"] == 3
 
 
-async def test_a_value_in_force_is_acknowledged_and_not_done_again(board):
-    await board.device.desired({"brightness": 1, "$version": 4})
+async def test_a_value_in_force_is_acknowledged_and_not_done_again():
+    board = Board(brightness=2)
+    await board.device.desired({"brightness": 2, "$version": 4})
     assert board.reported["brightness"]["ac"] == 200
     assert board.done == []
+
+
+async def test_asking_for_what_is_the_default_makes_it_the_operators(board):
+    await board.device.desired({"telemetryInterval": 60, "$version": 4})
+    assert board.done == [("interval", 60)]
+    assert board.kept == {"telemetryInterval": 60}
 
 
 REFUSED = {

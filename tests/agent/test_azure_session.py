@@ -1,0 +1,234 @@
+"""The session, with the real SDK against central over TLS."""
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from centrals import running_central
+
+from agent.azure_client import Assignment
+from agent.azure_registration import register
+from agent.azure_session import Command, DesiredPatch, QueuedCommand, open_session
+from agent.config import CloudConfig
+from agent.credentials import Credentials, derive_device_key
+from agent.errors import (
+    CloudError,
+    NoAnswerError,
+    RefusedError,
+    RegistrationError,
+    SessionLostError,
+    UnreachableError,
+)
+from agent.model import CELSIUS
+from agent.telemetry import Message
+
+OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
+
+
+class Cloud:
+    """A central, and what this device needs to reach it."""
+
+    def __init__(self, central):
+        self.central = central
+        self.operator = ThreadPoolExecutor(4)
+        info = central.info
+        self.config = CloudConfig(
+            id_scope=info["id_scope"],
+            provisioning_host=info["mqtt_host"],
+            group_key_file=Path(info["group_key_file"]),
+            ca_file=Path(info["ca_file"]),
+            keep_alive=4,
+        )
+        self.ca = Path(info["ca_file"]).read_text()
+        self.group_key = Path(info["group_key_file"]).read_text().strip()
+        self.credentials = self.sign_in(derive_device_key(self.group_key, "pi-1"))
+
+    def sign_in(self, key):
+        return Credentials(key=key, ca=self.ca)
+
+    async def register(self, **changes):
+        arguments = {
+            "cloud": self.config,
+            "credentials": self.credentials,
+            "device_id": "pi-1",
+            "model_id": CELSIUS,
+        }
+        return await register(**arguments | changes)
+
+    def session(self, assignment, **changes):
+        arguments = {
+            "cloud": self.config,
+            "credentials": self.credentials,
+            "assignment": assignment,
+            "model_id": CELSIUS,
+        }
+        return open_session(**arguments | changes)
+
+    async def ask(self, work):
+        """Have central do `work(central)` on its own loop, without holding up this one."""
+        # The loop's own executor is the SDK's way in.
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.operator, self.central.call, work)
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        yield Cloud(central)
+
+
+@pytest.fixture
+async def session(cloud):
+    async with cloud.session(await cloud.register()) as session:
+        yield session
+
+
+async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
+    assignment = await cloud.register()
+    assert assignment == Assignment(cloud.config.provisioning_host, "pi-1")
+    device = cloud.central.call(lambda central: central.registry.device("pi-1"))
+    assert device.template == CELSIUS
+    assert device.provisioned
+
+
+async def test_a_wrong_key_is_refused_by_the_provisioning_service_in_its_own_words(cloud):
+    with pytest.raises(RegistrationError) as caught:
+        await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    assert "401" in str(caught.value)
+    assert "Check that the key is this device's" in str(caught.value)
+    assert OTHER_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["failed", "disabled"])
+async def test_a_registration_that_fails_says_so(cloud, fault):
+    await cloud.ask(lambda central: setattr(central.faults, "registration", fault))
+    with pytest.raises(RegistrationError, match=f"the device is {fault}"):
+        await cloud.register()
+
+
+async def test_a_registration_that_is_never_answered_ends(cloud):
+    await cloud.ask(lambda central: setattr(central.faults, "registration", "silent"))
+    with pytest.raises(NoAnswerError):
+        await cloud.register(deadline=2.0)
+
+
+async def test_a_server_with_a_ca_of_its_own_is_not_trusted_without_it(cloud):
+    key = cloud.credentials.key
+    with pytest.raises(UnreachableError, match="name its file as ca_file"):
+        await cloud.register(credentials=Credentials(key=key))
+
+
+async def test_failed_registrations_leave_no_thread_behind(cloud):
+    with pytest.raises(RegistrationError):
+        await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    before = threading.active_count()
+    for _ in range(5):
+        with pytest.raises(RegistrationError):
+            await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    assert threading.active_count() <= before
+
+
+async def test_sessions_leave_no_thread_behind(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass
+    before = threading.active_count()
+    for _ in range(5):
+        async with cloud.session(assignment) as session:
+            await session.twin()
+    assert threading.active_count() <= before
+
+
+async def test_a_message_arrives_as_it_was_sent(cloud, session):
+    properties = {"iothub-creation-time-utc": "2026-11-22T10:00:00.123Z", "a b": "å=&/"}
+    await session.send(Message("box:1", '{"temp": 21.5, "humid": 45.0}', properties))
+    (message,) = cloud.central.call(lambda central: central.registry.messages("pi-1"))
+    assert json.loads(message.body) == {"temp": 21.5, "humid": 45.0}
+    assert message.properties == properties
+    assert message.system["message_id"] == "box:1"
+    assert message.system["content_type"] == "application/json"
+    assert message.system["content_encoding"] == "utf-8"
+
+
+async def test_messages_sent_together_keep_their_order(cloud, session):
+    await asyncio.gather(
+        *(session.send(Message(f"box:{n}", "{}", {})) for n in range(200)),
+    )
+    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=200))
+    assert [m.system["message_id"] for m in reversed(messages)] == [f"box:{n}" for n in range(200)]
+
+
+async def test_properties_go_both_ways(cloud, session):
+    await session.report({"state": True, "brightness": {"value": 1, "ac": 203, "av": 0}})
+    twin = cloud.central.call(lambda central: central.registry.twin("pi-1"))
+    assert twin.reported["state"] is True
+    await cloud.ask(lambda central: central.hub.set_desired("pi-1", {"brightness": 2}))
+    event = await session.next_event()
+    assert isinstance(event, DesiredPatch)
+    assert event.patch["brightness"] == 2
+    assert (await session.twin())["desired"]["brightness"] == 2
+
+
+@pytest.mark.parametrize("payload", [None, 3, {"a": [1, None]}, "text"])
+async def test_a_command_is_answered(cloud, session, payload):
+    asked = asyncio.create_task(
+        cloud.ask(lambda central: central.hub.call("pi-1", "blink", payload))
+    )
+    event = await session.next_event()
+    assert isinstance(event, Command)
+    assert (event.name, event.payload) == ("blink", payload)
+    await session.answer(event, 200, {"description": "done"})
+    answer = await asked
+    assert (answer.status, answer.response) == (200, {"description": "done"})
+
+
+async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass  # The hub keeps commands for a device that has subscribed once.
+    for name in ("turnon", "blink"):
+        await cloud.ask(lambda central, name=name: central.hub.queue_command("pi-1", name, None))
+    async with cloud.session(assignment) as session:
+        events = [await session.next_event() for _ in range(2)]
+    assert events == [QueuedCommand("turnon", b"@"), QueuedCommand("blink", b"@")]
+
+
+async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):
+    await cloud.ask(lambda central: central.faults.drop_connections())
+    with pytest.raises(SessionLostError):
+        await session.ended()
+    with pytest.raises(SessionLostError):
+        await session.send(Message("box:1", "{}", {}))
+
+
+async def test_a_hub_that_refuses_the_key_is_named(cloud):
+    assignment = await cloud.register()
+    with pytest.raises(RefusedError, match="refused the credentials of pi-1"):
+        async with cloud.session(assignment, credentials=cloud.sign_in(OTHER_KEY)):
+            pass
+
+
+async def test_a_hub_that_is_not_there_is_named(cloud):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.254 cannot be reached"):
+        async with cloud.session(Assignment("127.0.0.254", "pi-1")):
+            pass
+
+
+async def test_a_hub_that_hangs_is_given_up(cloud):
+    assignment = await cloud.register()
+    await cloud.ask(lambda central: setattr(central.faults, "hang", "tls"))
+    with pytest.raises(CloudError):
+        async with cloud.session(assignment):
+            pass
+    await cloud.ask(lambda central: setattr(central.faults, "hang", None))
+    async with cloud.session(assignment) as session:
+        await session.twin()
+
+
+async def test_a_twin_that_is_never_answered_is_given_up(cloud, session):
+    await cloud.ask(lambda central: setattr(central.faults, "silent_twin", True))
+    with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
+        await session.twin()

@@ -1,0 +1,82 @@
+"""A daemon that cannot start says why, and holds nothing afterwards."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from fakes import until
+
+from agent import service as service_module
+from agent.config import default, with_fake_hardware
+from agent.control import SOCKET_NAME, ask
+from agent.errors import ControlError
+from agent.service import Places, Service
+from hw.errors import DriverError
+
+
+def make(tmp_path, **changes):
+    config = replace(with_fake_hardware(default(host_name="laptop")), **changes)
+    shown = []
+    service = Service(
+        config,
+        places=Places(state=tmp_path / "state", runtime=tmp_path / "run"),
+        credentials=None,
+        show=shown.append,
+    )
+    return service, shown
+
+
+async def test_it_starts_shows_and_stops(tmp_path):
+    service, shown = make(tmp_path)
+    running = asyncio.create_task(service.run())
+    await until(lambda: shown)
+    status = await asyncio.to_thread(ask, tmp_path / "run" / SOCKET_NAME, {"command": "status"})
+    assert status["status"]["device_id"] == "laptop"
+    service.stop.set()
+    await running
+    assert not (tmp_path / "run" / SOCKET_NAME).exists()
+    assert not (tmp_path / "state").exists()
+
+
+async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
+    service, _ = make(tmp_path)
+    service.stop.set()
+    await service.run()
+
+
+async def test_a_driver_that_is_unknown_stops_the_start(tmp_path):
+    config = default(host_name="laptop")
+    service, _ = make(tmp_path, sensor=replace(config.sensor, driver="sht31"))
+    with pytest.raises(DriverError, match="There is no sensor driver 'sht31'"):
+        await service.run()
+
+
+async def test_a_second_daemon_beside_the_first_is_refused_and_the_first_goes_on(tmp_path):
+    first, shown = make(tmp_path)
+    running = asyncio.create_task(first.run())
+    await until(lambda: shown)
+    second, _ = make(tmp_path)
+    with pytest.raises(ControlError, match="Another sensor-agent answers"):
+        await second.run()
+    assert (await asyncio.to_thread(ask, tmp_path / "run" / SOCKET_NAME, {"command": "status"}))[
+        "ok"
+    ]
+    first.stop.set()
+    await running
+
+
+async def test_what_was_taken_is_given_back_when_the_start_fails(tmp_path, monkeypatch):
+    opened = []
+    open_light = service_module.open_light
+
+    def remember(*arguments, **keywords):
+        opened.append(open_light(*arguments, **keywords))
+        return opened[-1]
+
+    monkeypatch.setattr(service_module, "open_light", remember)
+    config = default(host_name="laptop")
+    service, _ = make(tmp_path, sensor=replace(config.sensor, driver="sht31"))
+    with pytest.raises(DriverError):
+        await service.run()
+    with pytest.raises(Exception, match="closed"):
+        opened[0].on()

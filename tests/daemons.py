@@ -1,0 +1,108 @@
+"""The daemon as a process of its own, as systemd or a person would start it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from agent.control import SOCKET_NAME, ask
+from agent.errors import NoDaemonError
+
+PATIENCE = 30.0  # Seconds that anything may take here before a test fails; never how long it takes.
+STOPPED_WITHIN = 5.0  # Seconds: the promise to systemd and to whoever pressed Ctrl-C.
+
+
+class Daemon:
+    """`sensor-agent run --fake-hw` in a directory of its own, pointed at a central."""
+
+    def __init__(self, home: Path, info: dict, *, device_id="pi-1", interval=0.1, **cloud):
+        self.home = home
+        self.socket = home / "run" / SOCKET_NAME
+        self.log_path = home / "daemon.log"
+        self.process = None
+        home.mkdir(parents=True, exist_ok=True)
+        keys = {
+            "id_scope": info["id_scope"],
+            "provisioning_host": info["mqtt_host"],
+            "group_key_file": info["group_key_file"],
+            "ca_file": info["ca_file"],
+            "keep_alive": 4,
+            "max_rate": 100,
+        } | cloud
+        lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+        (home / "config.toml").write_text(
+            f'[device]\nid = "{device_id}"\n[cloud]\n'
+            + "\n".join(lines)
+            + f'\n[sensor]\ndriver = "fake"\ninterval = {interval}\n'
+            '[led]\ndriver = "fake"\n[log]\nlevel = "debug"\n'
+        )
+
+    def start(self):
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "agent", "run", "--config", self.home / "config.toml"],
+                env=os.environ
+                | {
+                    "STATE_DIRECTORY": str(self.home / "state"),
+                    "RUNTIME_DIRECTORY": str(self.home / "run"),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exception):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def ask(self, **request):
+        return ask(self.socket, request)
+
+    def status(self):
+        return self.ask(command="status")["status"]
+
+    def kill(self):
+        """Do to it what a power cut does."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def stop(self, *, timeout=STOPPED_WITHIN + 2.0):
+        """Ask it to stop; returns its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def until_connected(self):
+        until(self._connected, what=self.tail)
+        return self
+
+    def _connected(self):
+        try:
+            return self.status()["cloud"]["hub"]
+        except NoDaemonError:  # Not yet, or what a killed one left.
+            return None
+
+    def tail(self):
+        return self.log[-3000:]
+
+
+def until(condition, *, what=lambda: "it did not come true"):
+    """Wait until `condition()` holds; fail with what `what()` says if it never does."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < end, what()
+        time.sleep(0.02)
