@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from agent.telemetry import utc
+
+DAY = 86400.0  # Seconds.
+
 
 def summary(status: Mapping[str, Any]) -> str:
     """Say in a few lines how sensor, session and backlog are. `status` is the daemon's own."""
@@ -12,7 +16,7 @@ def summary(status: Mapping[str, Any]) -> str:
             *_sensor(status["sensor"]),
             _led(status["led"]),
             *_cloud(status["cloud"]),
-            _backlog(status),
+            *_outbox(status["outbox"]),
         ]
     )
 
@@ -55,6 +59,19 @@ def _cloud(cloud: Mapping[str, Any] | None) -> list[str]:
     return [f"session: not connected; {cloud['error'] or 'connecting'}"]
 
 
-def _backlog(status: Mapping[str, Any]) -> str:
-    waiting = status["backlog"]
-    return f"backlog: {waiting} reading{'' if waiting == 1 else 's'} waiting"
+def _outbox(outbox: Mapping[str, Any] | None) -> list[str]:
+    if outbox is None:
+        return ["outbox: none, readings are shown and not sent"]
+    waiting = f"backlog: {outbox['waiting']} reading{'' if outbox['waiting'] == 1 else 's'} waiting"
+    if outbox.get("error"):
+        return [waiting, f"outbox: {outbox['error']}"]
+    if outbox["oldest"] is not None:
+        waiting += f", since {utc(outbox['oldest'])}"
+    lines = [waiting, f"outbox: room for {outbox['room_seconds'] / DAY:.1f} days without the hub"]
+    if outbox["in_memory"]:
+        lines.append(f"outbox: the disk fails, {outbox['in_memory']} readings are in memory only")
+    lines += [
+        f"dropped ({gap['reason']}): {gap['outbox_id']}:{gap['first']} to {gap['last']}"
+        for gap in outbox["dropped"]
+    ]
+    return lines

@@ -1,6 +1,6 @@
 """What the running daemon can be asked through its control socket, and what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.control import Handler, Request
@@ -13,12 +13,12 @@ from hw.fake import FakeSensor
 
 
 def control_requests(
-    *, status: Callable[[], dict[str, Any]], lamp: Lamp, sensor: ClimateSensor
+    *, status: Callable[[], Awaitable[dict[str, Any]]], lamp: Lamp, sensor: ClimateSensor
 ) -> Mapping[str, Handler]:
     """Return the handlers of the control socket, by command."""
 
     async def tell_status(_request: Request) -> dict[str, Any]:
-        return {"status": status()}
+        return {"status": await status()}
 
     async def led(request: Request) -> dict[str, Any]:
         try:

@@ -18,7 +18,7 @@ from agent.control import SOCKET_NAME, control_socket
 from agent.credentials import Credentials
 from agent.device import CHECKS, Actions, Device
 from agent.device_information import device_information, software_version
-from agent.errors import CloudError, StoreError
+from agent.errors import CloudError
 from agent.lamp import Lamp
 from agent.outbox import Outbox
 from agent.registration_memory import RegistrationMemory
@@ -98,7 +98,12 @@ class Service:
         if self._credentials is not None:
             store = Store.open(self._places.state / STORE_NAME)
             held.callback(store.close)
-            self._outbox = await Outbox.open(store)
+            self._outbox = await Outbox.open(
+                store,
+                clock=self._clock,
+                max_age_days=config.outbox.max_age_days,
+                max_megabytes=config.outbox.max_megabytes,
+            )
         light = open_light(
             config.led.driver, pin=config.led.pin, active_high=config.led.active_high
         )
@@ -168,11 +173,7 @@ class Service:
                 f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
             )
             return
-        try:
-            await self._outbox.add(reading, taken)
-        except StoreError as error:
-            log.error("A reading could not be kept: %s", error)  # noqa: TRY400 - it says it all.
-            return
+        await self._outbox.add(reading, taken)
         self._uplink.reading_added()
 
     def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
@@ -266,12 +267,12 @@ class Service:
         )
 
     async def _diagnose(self) -> str:
-        return doctor.summary(self._describe())
+        return doctor.summary(await self._describe())
 
     async def _set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)
 
-    def _describe(self) -> dict[str, Any]:
+    async def _describe(self) -> dict[str, Any]:
         """Return what `sensor-agent status` shows: anything JSON can say, no secrets."""
         policy, last = self._sampler.policy, self._sampler.last
         cloud = None
@@ -306,5 +307,5 @@ class Service:
             },
             "cloud": cloud,
             "properties": None if self._device is None else self._device.values,
-            "backlog": 0 if self._outbox is None else self._outbox.waiting,
+            "outbox": self._outbox and await self._outbox.describe(policy.interval),
         }

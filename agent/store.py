@@ -36,6 +36,23 @@ SCHEMA = (
         boot_id TEXT NOT NULL,
         synchronised INTEGER NOT NULL
     ) STRICT;
+    -- Readings that were in memory while the disk failed, in their place among the others.
+    CREATE TABLE rescued (
+        place INTEGER NOT NULL,
+        outbox_id TEXT NOT NULL,
+        own INTEGER NOT NULL,
+        temperature REAL NOT NULL,
+        humidity REAL NOT NULL,
+        wall REAL NOT NULL,
+        uptime REAL NOT NULL,
+        boot_id TEXT NOT NULL,
+        synchronised INTEGER NOT NULL,
+        PRIMARY KEY (place, outbox_id, own)
+    ) STRICT, WITHOUT ROWID;
+    -- Ranges of readings that were given up.
+    CREATE TABLE dropped (
+        outbox_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL
+    ) STRICT;
     """,
 )
 

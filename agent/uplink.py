@@ -24,7 +24,7 @@ from agent.errors import (
     ServiceRefusedError,
     StoreError,
 )
-from agent.outbox import Entry, Outbox
+from agent.outbox import START, Entry, Outbox, Position
 from agent.registration_memory import RegistrationMemory
 from agent.telemetry import Message
 
@@ -267,7 +267,7 @@ class Uplink:
         self.report({"backlog": self._backlog_reported})
 
     async def _send_readings(self, session: AzureSession) -> None:
-        lanes = _Lanes(self._outbox, boundary=await self._outbox.newest())
+        lanes = _Lanes(self._outbox, boundary=self._outbox.newest)
         window = asyncio.Semaphore(WINDOW)
         async with self._forgetting() as acknowledged, asyncio.TaskGroup() as group:
             while True:
@@ -289,20 +289,20 @@ class Uplink:
         session: AzureSession,
         entry: Entry,
         window: asyncio.Semaphore,
-        acknowledged: Callable[[int], None],
+        acknowledged: Callable[[Entry], None],
     ) -> None:
         await session.send(self._compose(entry))
-        acknowledged(entry.sequence)
+        acknowledged(entry)
         window.release()
 
     @asynccontextmanager
-    async def _forgetting(self) -> AsyncIterator[Callable[[int], None]]:
+    async def _forgetting(self) -> AsyncIterator[Callable[[Entry], None]]:
         """Remove acknowledged readings from the outbox, several at a time; all of them at last."""
-        done: list[int] = []
+        done: list[Entry] = []
         news = asyncio.Event()
 
-        def acknowledged(sequence: int) -> None:
-            done.append(sequence)
+        def acknowledged(entry: Entry) -> None:
+            done.append(entry)
             news.set()
 
         async def remove() -> None:
@@ -331,11 +331,11 @@ class Uplink:
 class _Lanes:
     """What to send next: the oldest live reading, else the oldest of the backlog."""
 
-    def __init__(self, outbox: Outbox, *, boundary: int) -> None:
+    def __init__(self, outbox: Outbox, *, boundary: Position) -> None:
         self._outbox = outbox
         self._boundary = boundary
         self._live_cursor = boundary
-        self._backlog_cursor = 0
+        self._backlog_cursor = START
         self._live: deque[Entry] = deque()
         self._backlog: deque[Entry] = deque()
 
@@ -344,16 +344,16 @@ class _Lanes:
             self._live.extend(await self._outbox.after(self._live_cursor, limit=PAGE))
         if self._live:
             entry = self._live.popleft()
-            self._live_cursor = entry.sequence
+            self._live_cursor = entry.position
             return entry
         if not self._backlog and self._backlog_cursor < self._boundary:
             page = await self._outbox.after(self._backlog_cursor, limit=PAGE)
-            self._backlog.extend(entry for entry in page if entry.sequence <= self._boundary)
+            self._backlog.extend(entry for entry in page if entry.position <= self._boundary)
             if not self._backlog:
                 self._backlog_cursor = self._boundary
         if self._backlog:
             entry = self._backlog.popleft()
-            self._backlog_cursor = entry.sequence
+            self._backlog_cursor = entry.position
             return entry
         return None
 

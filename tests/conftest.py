@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 SOURCES = Path(__file__).parent.parent
 
@@ -15,8 +15,10 @@ AS_ORDINARY_USER = (
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
 )
 
-# A slow machine is no fault of the code: how long one example takes is nobody's business.
-settings.register_profile("default", deadline=None)
+# A slow machine is no fault of the code: how long an example takes is nobody's business.
+settings.register_profile(
+    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("default")
 
 

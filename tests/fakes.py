@@ -112,9 +112,9 @@ class FakeHub:
         return answer
 
 
-async def open_outbox(path):
+async def open_outbox(path, **limits):
     store = Store.open(path / "state.db")
-    return store, await Outbox.open(store)
+    return store, await Outbox.open(store, **{"clock": HandClock()} | limits)
 
 
 async def until(condition):

@@ -25,6 +25,7 @@ sampler uplink device control doctor lamp
 azure_session azure_registration registration_memory
 azure_client telemetry
 outbox
+outbox_tables
 store clock model credentials device_information worker
 config
 config_text

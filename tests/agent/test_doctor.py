@@ -15,7 +15,13 @@ STATUS = {
     "led": {"driver": "gpiozero", "state": "blinking", "brightness": 2, "fault": None},
     "cloud": {"hub": "hub.test", "connections": 3, "error": None},
     "properties": {},
-    "backlog": 1,
+    "outbox": {
+        "waiting": 1,
+        "in_memory": 0,
+        "oldest": 1_700_000_000.0,
+        "room_seconds": 2_592_000.0,
+        "dropped": [],
+    },
 }
 
 
@@ -27,7 +33,8 @@ def test_a_healthy_device_in_words():
         "attempts: 12, readings: 10, without one: checksum 2\n"
         "LED (gpiozero): blinking, brightness 2\n"
         "session: connected to hub.test, connection 3\n"
-        "backlog: 1 reading waiting"
+        "backlog: 1 reading waiting, since 2023-11-14T22:13:20.000Z\n"
+        "outbox: room for 30.0 days without the hub"
     )
 
 
@@ -35,13 +42,19 @@ def test_a_sick_device_in_words():
     sensor = STATUS["sensor"] | {"status": "no_answer", "last": None, "error": "Is it wired?"}
     led = STATUS["led"] | {"fault": "The line is busy."}
     cloud = {"hub": None, "connections": 0, "error": "hub.test cannot be reached: no route."}
-    said = summary(STATUS | {"sensor": sensor, "led": led, "cloud": cloud, "backlog": 1440})
+    gap = {"outbox_id": "box", "first": 1, "last": 200, "reason": "room"}
+    outbox = STATUS["outbox"] | {"waiting": 1440, "in_memory": 3, "dropped": [gap]}
+    said = summary(STATUS | {"sensor": sensor, "led": led, "cloud": cloud, "outbox": outbox})
     assert "last reading" not in said
     assert "last fault: Is it wired?" in said
     assert "LED (gpiozero): blinking, brightness 2; The line is busy." in said
     assert "session: not connected; hub.test cannot be reached: no route." in said
     assert "backlog: 1440 readings waiting" in said
+    assert "the disk fails, 3 readings are in memory only" in said
+    assert "dropped (room): box:1 to 200" in said
 
 
 def test_no_cloud_is_said():
-    assert "cloud: not configured" in summary(STATUS | {"cloud": None})
+    said = summary(STATUS | {"cloud": None, "outbox": None})
+    assert "cloud: not configured" in said
+    assert "readings are shown and not sent" in said

@@ -1,8 +1,12 @@
 import asyncio
+import logging
 
 import pytest
 from fakes import HandClock, open_outbox, until
 
+from agent import outbox as outbox_module
+from agent.errors import StoreError
+from agent.outbox import START
 from hw import Reading
 
 
@@ -13,51 +17,96 @@ async def outbox(tmp_path):
     store.close()
 
 
-async def fill(outbox, count):
-    clock = HandClock()
-    return [
-        await outbox.add(Reading(20.0 + number, 50.0), clock.stamp()) for number in range(count)
-    ]
+async def fill(outbox, count, clock=None):
+    clock = clock or HandClock()
+    for number in range(count):
+        await outbox.add(Reading(20.0 + number % 50, 50.0), clock.stamp())
+
+
+async def everything(outbox):
+    return await outbox.after(START, limit=100_000)
+
+
+def sequences(entries):
+    return [entry.sequence for entry in entries]
+
+
+class Disk:
+    """A disk that can be broken and mended under an open store."""
+
+    def __init__(self, store, monkeypatch):
+        self.broken = None
+        do = store._do
+
+        def work(job):
+            if self.broken:
+                raise StoreError(store.path, self.broken)
+            return do(job)
+
+        monkeypatch.setattr(store, "_do", work)
 
 
 async def test_readings_come_back_in_order_as_they_were(outbox):
-    entries = await fill(outbox, 5)
-    assert await outbox.after(0, limit=10) == entries
-    assert [entry.sequence for entry in entries] == [1, 2, 3, 4, 5]
-    assert outbox.waiting == 5
+    clock = HandClock()
+    await outbox.add(Reading(21.5, 45.0), clock.stamp())
+    await outbox.add(Reading(-4.0, 99.9), clock.stamp())
+    first, second = await everything(outbox)
+    assert (first.reading, first.taken) == (Reading(21.5, 45.0), clock.stamp())
+    assert second.reading == Reading(-4.0, 99.9)
+    assert [first.message_id, second.message_id] == [f"{outbox.id}:1", f"{outbox.id}:2"]
+    assert outbox.waiting == 2
 
 
-async def test_a_page_begins_after_what_was_seen(outbox):
-    entries = await fill(outbox, 5)
-    assert await outbox.after(2, limit=2) == entries[2:4]
+async def test_a_page_begins_behind_what_was_seen(outbox):
+    await fill(outbox, 5)
+    page = await outbox.after(START, limit=2)
+    assert sequences(page) == [1, 2]
+    assert sequences(await outbox.after(page[-1].position, limit=2)) == [3, 4]
+
+
+async def test_what_is_taken_later_stands_behind_the_newest(outbox):
+    await fill(outbox, 3)
+    boundary = outbox.newest
+    assert await outbox.after(boundary, limit=10) == []
+    await fill(outbox, 1)
+    assert sequences(await outbox.after(boundary, limit=10)) == [4]
 
 
 async def test_what_is_removed_is_gone_and_its_number_never_used_again(outbox):
     await fill(outbox, 3)
-    await outbox.remove([1, 2, 3])
+    await outbox.remove(await everything(outbox))
     assert outbox.waiting == 0
-    assert await outbox.after(0, limit=10) == []
-    (entry,) = await fill(outbox, 1)
-    assert entry.sequence == 4
-    assert await outbox.newest() == 4
+    assert await everything(outbox) == []
+    await fill(outbox, 1)
+    assert sequences(await everything(outbox)) == [4]
 
 
 async def test_removing_twice_counts_once(outbox):
     await fill(outbox, 2)
-    await outbox.remove([1])
-    await outbox.remove([1])
+    first, _ = await everything(outbox)
+    await outbox.remove([first])
+    await outbox.remove([first])
     assert outbox.waiting == 1
 
 
-async def test_a_restart_keeps_readings_and_id(tmp_path):
+async def test_removals_at_the_same_time_count_right(outbox):
+    await fill(outbox, 20)
+    await asyncio.gather(*(outbox.remove([entry]) for entry in await everything(outbox)))
+    assert outbox.waiting == 0
+
+
+async def test_a_restart_keeps_readings_numbers_and_id(tmp_path):
     store, outbox = await open_outbox(tmp_path)
-    entries = await fill(outbox, 3)
+    await fill(outbox, 3)
+    before = await everything(outbox)
+    await outbox.remove(before[2:])
     store.close()
     store, again = await open_outbox(tmp_path)
     assert again.id == outbox.id
-    assert again.waiting == 3
-    assert await again.after(0, limit=10) == entries
-    assert [entry.message_id for entry in entries] == [f"{again.id}:{n}" for n in (1, 2, 3)]
+    assert again.waiting == 2
+    assert await everything(again) == before[:2]
+    await fill(again, 1)
+    assert sequences(await everything(again)) == [1, 2, 4]
     store.close()
 
 
@@ -69,18 +118,14 @@ async def test_each_fresh_outbox_has_an_id_of_its_own(tmp_path):
     store_b.close()
 
 
-async def test_an_empty_outbox_has_no_newest(outbox):
-    assert await outbox.newest() == 0
-
-
 async def test_a_removal_whose_caller_is_cancelled_is_carried_through(outbox):
     await fill(outbox, 3)
-    removal = asyncio.create_task(outbox.remove([1, 2, 3]))
+    removal = asyncio.create_task(outbox.remove(await everything(outbox)))
     await asyncio.sleep(0)
     removal.cancel()
     await asyncio.wait({removal})
     await until(lambda: outbox.waiting == 0)
-    assert await outbox.after(0, limit=10) == []
+    assert await everything(outbox) == []
 
 
 async def test_a_reading_whose_taker_is_cancelled_is_kept(outbox):
@@ -89,10 +134,168 @@ async def test_a_reading_whose_taker_is_cancelled_is_kept(outbox):
     adding.cancel()
     await asyncio.wait({adding})
     await until(lambda: outbox.waiting == 1)
-    assert len(await outbox.after(0, limit=10)) == 1
+    assert len(await everything(outbox)) == 1
 
 
-async def test_removals_at_the_same_time_count_right(outbox):
-    await fill(outbox, 20)
-    await asyncio.gather(*(outbox.remove([number]) for number in range(1, 21)))
+async def test_the_oldest_go_first_when_there_is_no_room(tmp_path, caplog):
+    store, outbox = await open_outbox(tmp_path, max_megabytes=0.1)
+    await fill(outbox, 3000)
+    kept = sequences(await everything(outbox))
+    assert kept == list(range(kept[0], 3001))
+    assert outbox.waiting == len(kept) < 3000
+    (gap,) = (await outbox.describe(60))["dropped"]
+    assert (gap["outbox_id"], gap["first"], gap["last"]) == (outbox.id, 1, kept[0] - 1)
+    assert gap["reason"] == "room"
+    assert caplog.text.count("the oldest are dropped") == 1
+    store.close()
+
+
+async def test_the_file_does_not_grow_beyond_its_bound(tmp_path):
+    store, outbox = await open_outbox(tmp_path, max_megabytes=0.2)
+    await fill(outbox, 6000)
+    store.close()
+    assert (tmp_path / "state.db").stat().st_size <= 200_000 + 8192
+
+
+async def test_readings_that_are_too_old_are_dropped(tmp_path):
+    clock = HandClock()
+    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
+    await fill(outbox, 3, clock)
+    clock.move(86_000)
+    await fill(outbox, 1, clock)
+    assert outbox.waiting == 4
+    clock.move(1000)
+    await fill(outbox, 1, clock)
+    assert sequences(await everything(outbox)) == [4, 5]
+    assert (await outbox.describe(60))["dropped"][0]["reason"] == "age"
+    store.close()
+
+
+async def test_age_is_not_judged_by_a_clock_that_is_wrong(tmp_path):
+    clock = HandClock(known=False)
+    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
+    await fill(outbox, 3, clock)
+    clock.move(100_000)
+    await fill(outbox, 1, clock)
+    assert outbox.waiting == 4
+    store.close()
+
+
+async def test_age_is_not_judged_where_the_true_time_is_unknown(tmp_path):
+    store, outbox = await open_outbox(tmp_path)
+    await fill(outbox, 3, HandClock(wall=0.0, known=False, boot_id="boot-before"))
+    store.close()
+    clock = HandClock()
+    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
+    await fill(outbox, 1, clock)
+    assert outbox.waiting == 4
+    store.close()
+
+
+async def test_a_disk_that_fails_loses_no_reading(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    store, outbox = await open_outbox(tmp_path)
+    disk = Disk(store, monkeypatch)
+    await fill(outbox, 2)
+    disk.broken = "database or disk is full"
+    await fill(outbox, 3)
+    assert outbox.waiting == 5
+    in_memory = await everything(outbox)
+    assert sequences(in_memory) == [1, 2, 3]  # The disk cannot be read either.
+    assert caplog.text.count("readings are kept in memory") == 1
+
+    disk.broken = None
+    entries = await everything(outbox)
+    assert sequences(entries) == [1, 2, 1, 2, 3]
+    ids = {entry.outbox_id for entry in entries}
+    assert len(ids) == 2
+    await fill(outbox, 1)
+    assert "3 readings were brought to it" in caplog.text
+    assert sequences(await everything(outbox)) == [1, 2, 1, 2, 3, 3]
+    store.close()
+
+    store, again = await open_outbox(tmp_path)
+    rescued = await everything(again)
+    assert [entry.message_id for entry in rescued[2:5]] == [entry.message_id for entry in in_memory]
+    await again.remove(rescued)
+    assert again.waiting == 0
+    store.close()
+
+
+async def test_what_was_sent_from_memory_is_not_brought_to_the_disk(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    disk = Disk(store, monkeypatch)
+    disk.broken = "database or disk is full"
+    await fill(outbox, 3)
+    sent = await everything(outbox)
+    await outbox.remove(sent[:2])
+    disk.broken = None
+    await fill(outbox, 1)
+    assert [entry.message_id for entry in await everything(outbox)] == [
+        sent[2].message_id,
+        f"{outbox.id}:1",
+    ]
+    assert outbox.waiting == 2
+    store.close()
+
+
+async def test_what_was_acknowledged_while_the_disk_failed_is_not_given_out_again(
+    tmp_path, monkeypatch
+):
+    store, outbox = await open_outbox(tmp_path)
+    disk = Disk(store, monkeypatch)
+    await fill(outbox, 3)
+    entries = await everything(outbox)
+    disk.broken = "disk I/O error"
+    await outbox.remove(entries[:2])
+    disk.broken = None
+    assert sequences(await everything(outbox)) == [3]
+    await outbox.remove(entries[2:])
     assert outbox.waiting == 0
+    store.close()
+
+
+async def test_memory_is_bounded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(outbox_module, "MOST_IN_MEMORY", 10)
+    store, outbox = await open_outbox(tmp_path)
+    disk = Disk(store, monkeypatch)
+    disk.broken = "database or disk is full"
+    await fill(outbox, 25)
+    assert sequences(await everything(outbox)) == list(range(16, 26))
+    assert outbox.waiting == 10
+    assert caplog.text.count("oldest of them are dropped") == 1
+    disk.broken = None
+    store.close()
+
+
+async def test_a_disk_that_is_really_full_is_survived(tmp_path):
+    store, outbox = await open_outbox(tmp_path)
+    await fill(outbox, 10)
+
+    def limit(database, pages):
+        database.execute(f"PRAGMA max_page_count = {pages}")
+
+    used = await store.run(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await store.run(lambda db: limit(db, used))
+    await fill(outbox, 500)
+    assert outbox.waiting == 510
+    await store.run(lambda db: limit(db, 10_000))
+    await fill(outbox, 1)
+    entries = await everything(outbox)
+    assert len(entries) == outbox.waiting == 511
+    assert len({entry.message_id for entry in entries}) == 511
+    store.close()
+
+
+async def test_the_status_tells_since_when_and_for_how_long(tmp_path):
+    clock = HandClock()
+    store, outbox = await open_outbox(tmp_path, clock=clock)
+    assert (await outbox.describe(60))["oldest"] is None
+    await fill(outbox, 2, clock)
+    clock.move(100)
+    described = await outbox.describe(60)
+    assert described["waiting"] == 2
+    assert described["oldest"] == 1_700_000_000.0
+    assert described["room_seconds"] == 30 * 86400.0
+    assert (await outbox.describe(0.05))["room_seconds"] < 30 * 86400.0
+    store.close()

@@ -8,13 +8,17 @@ from agent.requests import control_requests
 from hw.fake import FakeLight, FakeSensor, Room
 
 
+async def status():
+    return {"version": "1"}
+
+
 @pytest.fixture
 async def rig():
     class Rig:
         light = FakeLight(wait=lambda event, seconds: event.wait(10))
         lamp = Lamp(light, on_change=lambda state: None)
         sensor = FakeSensor(Room(seed=1))
-        handlers = control_requests(status=lambda: {"version": "1"}, lamp=lamp, sensor=sensor)
+        handlers = control_requests(status=status, lamp=lamp, sensor=sensor)
 
         async def ask(self, **request):
             return await self.handlers[request["command"]](request)
@@ -88,6 +92,6 @@ async def test_nonsense_changes_no_room(rig, changes):
 
 
 async def test_a_real_sensor_has_no_room(rig):
-    handlers = control_requests(status=dict, lamp=rig.lamp, sensor=object())
+    handlers = control_requests(status=status, lamp=rig.lamp, sensor=object())
     with pytest.raises(ControlError, match="real"):
         await handlers["room"]({})

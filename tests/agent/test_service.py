@@ -77,7 +77,7 @@ def whole(hub, *, least=1):
 
 
 def test_readings_arrive_with_their_time_and_none_missing(daemon, hub):
-    until(lambda: daemon.status()["backlog"] == 0, what=daemon.tail)
+    until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
     seen = len(hub.messages())
     until(lambda: len(hub.messages()) >= seen + 10, what=daemon.tail)
     live = hub.sequences()[seen:]
@@ -196,7 +196,7 @@ def test_a_sensor_that_fails_is_reported_and_sends_nothing(daemon, hub):
     until(lambda: hub.reported().get("sensorStatus") == "ok")
     daemon.ask(command="room", set={"fault": "no_answer"})
     until(lambda: hub.reported().get("sensorStatus") == "no_answer", what=daemon.tail)
-    until(lambda: daemon.status()["backlog"] == 0)
+    until(lambda: daemon.status()["outbox"]["waiting"] == 0)
     seen = len(hub.messages())
     failed = daemon.status()["sensor"]["counters"]["no_answer"]
     until(lambda: daemon.status()["sensor"]["counters"]["no_answer"] >= failed + 5)
@@ -310,7 +310,7 @@ def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
         STOPS[moment](hub)
         with Daemon(tmp_path / "pi", central.info) as daemon:
             until(lambda: SIGNS[moment] in daemon.log, what=daemon.tail)
-            until(lambda: daemon.status()["backlog"] >= 3, what=daemon.tail)
+            until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
             assert daemon.stop() == 0, daemon.log
             assert "Stopped." in daemon.log
             assert "Traceback" not in daemon.log, daemon.log

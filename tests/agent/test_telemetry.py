@@ -12,7 +12,8 @@ from hw import Reading
 
 
 def entry(temperature=21.5, humidity=45.2, clock=None):
-    return Entry("box", 7, Reading(temperature, humidity), (clock or HandClock()).stamp())
+    taken = (clock or HandClock()).stamp()
+    return Entry("box", 7, Reading(temperature, humidity), taken, (7, "", 0))
 
 
 def test_a_message_says_what_the_tutorial_says_and_when_it_was():

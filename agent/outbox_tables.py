@@ -1,0 +1,206 @@
+"""The outbox's tables: each function is one piece of work inside one transaction of the store."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from agent.clock import Stamp
+from hw import Reading
+
+Position = tuple[int, str, int]
+"""Where an entry stands in the queue: (sequence, "", 0); or, for one that was in memory while the
+disk failed, (the sequence before it, its outbox's id, its own sequence)."""
+
+START: Position = (0, "", 0)
+
+COLUMNS = "temperature, humidity, wall, uptime, boot_id, synchronised"
+DROP_AT_ONCE = 200  # Readings: room is made in steps.
+RANGES_KEPT = 50  # Dropped ranges that are told; older ones are only counted.
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A reading that waits: degrees Celsius and % relative humidity, whatever unit is sent.
+
+    `sequence` grows by one with each reading of its outbox, so that a receiver can see that none
+    is missing but those that are told as dropped.
+    """
+
+    outbox_id: str
+    sequence: int
+    reading: Reading
+    taken: Stamp
+    position: Position
+
+    @property
+    def message_id(self) -> str:
+        """What the hub and its readers know the reading by, however often it is sent."""
+        return f"{self.outbox_id}:{self.sequence}"
+
+
+def count(database: sqlite3.Connection) -> int:
+    """Return how many readings wait."""
+    return int(
+        database.execute(
+            "SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM rescued)"
+        ).fetchone()[0]
+    )
+
+
+def newest(database: sqlite3.Connection) -> int:
+    """Return the highest sequence ever given, 0 for none."""
+    row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> int:
+    """Add a reading and return its sequence."""
+    cursor = database.execute(
+        f"INSERT INTO readings ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants.
+        _values(reading, taken),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    """Add readings that have their place and their ids already."""
+    database.executemany(
+        f"INSERT INTO rescued (place, outbox_id, own, {COLUMNS}) "  # noqa: S608 - constants.
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*entry.position, *_values(entry.reading, entry.taken)) for entry in entries],
+    )
+
+
+def select(
+    database: sqlite3.Connection, own_id: str, position: Position, *, limit: int
+) -> list[Entry]:
+    """Return up to `limit` entries behind `position`, in order."""
+    place, outbox_id, own = position
+    rows = database.execute(
+        f"SELECT sequence, '', 0, {COLUMNS} FROM readings "  # noqa: S608 - constants.
+        "WHERE sequence > ? ORDER BY sequence LIMIT ?",
+        (place, limit),
+    ).fetchall()
+    rows += database.execute(
+        f"SELECT place, outbox_id, own, {COLUMNS} FROM rescued "  # noqa: S608 - constants.
+        "WHERE (place, outbox_id, own) > (?, ?, ?) ORDER BY place, outbox_id, own LIMIT ?",
+        (place, outbox_id, own, limit),
+    ).fetchall()
+    rows.sort(key=lambda row: row[:3])
+    return [_entry(own_id, row) for row in rows[:limit]]
+
+
+def delete(database: sqlite3.Connection, entries: Iterable[Entry]) -> int:
+    """Remove entries and return how many there were."""
+    removed = 0
+    for entry in entries:
+        place, outbox_id, own = entry.position
+        if outbox_id:
+            cursor = database.execute(
+                "DELETE FROM rescued WHERE place = ? AND outbox_id = ? AND own = ?",
+                (place, outbox_id, own),
+            )
+        else:
+            cursor = database.execute("DELETE FROM readings WHERE sequence = ?", (place,))
+        removed += cursor.rowcount
+    return removed
+
+
+def drop(
+    database: sqlite3.Connection,
+    own_id: str,
+    *,
+    max_bytes: int,
+    max_age: float,
+    now: Stamp | None,
+) -> int:
+    """Drop the oldest while there are more than `max_bytes`, and the older than `max_age` seconds.
+
+    `now` None leaves age alone. Returns how many were dropped; which is kept in `dropped`.
+    """
+    total = 0
+    while used_bytes(database) > max_bytes:
+        oldest = select(database, own_id, START, limit=DROP_AT_ONCE)
+        if not oldest:
+            break
+        total += _give_up(database, oldest, "room")
+    if now is not None:
+        total += _give_up(database, _too_old(database, own_id, max_age, now), "age")
+    return total
+
+
+def used_bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the file that are in use; what was freed is used again."""
+    pages, free, size = (
+        database.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def describe(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return the oldest stamp, the bytes in use, and what was dropped."""
+    oldest = select(database, "", START, limit=1)
+    ranges = database.execute("SELECT outbox_id, first, last, reason FROM dropped ORDER BY rowid")
+    return {
+        "oldest": oldest[0].taken if oldest else None,
+        "bytes": used_bytes(database),
+        "dropped": [
+            {"outbox_id": outbox_id, "first": first, "last": last, "reason": reason}
+            for outbox_id, first, last, reason in ranges
+        ],
+    }
+
+
+def _too_old(database: sqlite3.Connection, own_id: str, max_age: float, now: Stamp) -> list[Entry]:
+    """Return the readings whose true time is known and too long ago."""
+    entries = []
+    for table, place in (("readings", "sequence, '', 0"), ("rescued", "place, outbox_id, own")):
+        rows = database.execute(
+            f"SELECT {place}, {COLUMNS} FROM {table} "  # noqa: S608 - constants.
+            "WHERE (synchronised AND wall < ?) OR (boot_id = ? AND uptime < ?) ORDER BY 1, 2, 3",
+            (now.wall - max_age, now.boot_id, now.uptime - max_age),
+        )
+        entries += [_entry(own_id, row) for row in rows]
+    return entries
+
+
+def _give_up(database: sqlite3.Connection, entries: list[Entry], reason: str) -> int:
+    for entry in entries:
+        # A range that goes on is one range.
+        grown = database.execute(
+            "UPDATE dropped SET last = ? WHERE outbox_id = ? AND last = ? AND reason = ?",
+            (entry.sequence, entry.outbox_id, entry.sequence - 1, reason),
+        )
+        if not grown.rowcount:
+            database.execute(
+                "INSERT INTO dropped VALUES (?, ?, ?, ?)",
+                (entry.outbox_id, entry.sequence, entry.sequence, reason),
+            )
+    database.execute(
+        "DELETE FROM dropped WHERE rowid <= (SELECT max(rowid) FROM dropped) - ?", (RANGES_KEPT,)
+    )
+    return delete(database, entries)
+
+
+def _values(reading: Reading, taken: Stamp) -> tuple[Any, ...]:
+    return (
+        reading.temperature,
+        reading.humidity,
+        taken.wall,
+        taken.uptime,
+        taken.boot_id,
+        taken.synchronised,
+    )
+
+
+def _entry(own_id: str, row: tuple[Any, ...]) -> Entry:
+    place, outbox_id, own, temperature, humidity, wall, uptime, boot_id, synchronised = row
+    return Entry(
+        outbox_id or own_id,
+        own if outbox_id else place,
+        Reading(temperature, humidity),
+        Stamp(wall, uptime, boot_id, bool(synchronised)),
+        (place, outbox_id, own),
+    )
