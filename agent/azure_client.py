@@ -133,6 +133,19 @@ async def close(client: Any, deadline: float) -> None:
         raise SdkStuckError(f"The SDK did not end its handlers within {deadline:g} s.") from None
 
 
+async def in_a_hurry(closing: Coroutine[Any, Any, None]) -> None:
+    """End a client because the daemon is being stopped.
+
+    Takes HURRIED_CLOSE seconds at most and raises nothing: the cancellation that led here must
+    go on its way, and what is left over ends with the process.
+    """
+    try:
+        async with asyncio.timeout(HURRIED_CLOSE):
+            await closing
+    except (TimeoutError, SdkStuckError) as error:
+        log.debug("The SDK is left to the end of the process: %s", error)
+
+
 async def shut_down(pipeline: Any, deadline: float) -> None:
     """End a client's connection and threads; raises SdkStuckError if they do not end."""
     loop = asyncio.get_running_loop()

@@ -6,15 +6,16 @@ import json
 import logging
 import re
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from azure.iot.device import exceptions as azure_exceptions
 
 from agent.azure_client import (
     CLOSE_MARGIN,
-    HURRIED_CLOSE,
     Assignment,
     build,
+    in_a_hurry,
     provisioning_client,
     reason,
     shut_down,
@@ -43,19 +44,19 @@ async def register(
     what = f"the registration at {cloud.provisioning_host}"
     client = await build(lambda: provisioning_client(cloud, credentials, device_id))
     client.provisioning_payload = {"modelId": model_id}
-    close_deadline = cloud.keep_alive + CLOSE_MARGIN
+    # A client that failed would go on connecting for ever, and fight with the next one. There is
+    # no public way to end it.
+    end = partial(shut_down, client._pipeline, cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
     with _OverheardAnswer() as answer:
         try:
             result = await within(deadline, what, client.register())
         except asyncio.CancelledError:
-            close_deadline = HURRIED_CLOSE
+            await in_a_hurry(end())
             raise
         except Exception as error:
+            await end()
             raise _registration_error(error, answer, cloud, device_id) from error
-        finally:
-            # A client that failed would go on connecting for ever, and fight with the next one.
-            # There is no public way to put it away.
-            await shut_down(client._pipeline, close_deadline)  # noqa: SLF001
+    await end()
     state = result.registration_state
     return Assignment(state.assigned_hub, state.device_id)
 

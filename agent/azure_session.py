@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from azure.iot.device import Message as AzureMessage
@@ -13,11 +14,11 @@ from azure.iot.device import exceptions as azure_exceptions
 
 from agent.azure_client import (
     CLOSE_MARGIN,
-    HURRIED_CLOSE,
     Assignment,
     build,
     close,
     hub_client,
+    in_a_hurry,
     reason,
     sdk_thread,
     within,
@@ -211,16 +212,20 @@ async def open_session(
     deadline = 2.0 * cloud.keep_alive
     client = await build(lambda: hub_client(cloud, credentials, assignment, model_id))
     session = AzureSession(client, hub=hub, device_id=assignment.device_id, deadline=deadline)
-    close_deadline = cloud.keep_alive + CLOSE_MARGIN
+    end = partial(close, client, cloud.keep_alive + CLOSE_MARGIN)
     try:
         await _connect(session, client, deadline)
         yield session
     except asyncio.CancelledError:
-        close_deadline = HURRIED_CLOSE
+        await in_a_hurry(end())
         raise
+    except BaseException:
+        await end()
+        raise
+    else:
+        await end()
     finally:
         session._end(SessionLostError(f"The session with {hub} was ended."))  # noqa: SLF001
-        await close(client, close_deadline)
 
 
 async def _connect(session: AzureSession, client: Any, deadline: float) -> None:
