@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from agent.worker import Worker
-from hw import Light
+from hw import Light, LightState
 from hw.errors import LightError
 
 log = logging.getLogger(__name__)
@@ -15,58 +15,76 @@ WATCH = 10.0  # Seconds between looks at whether the light still does what it wa
 
 
 class Lamp:
-    """A light, driven from a thread of its own. `on_change` is told each change of its state."""
+    """A light, driven from a thread of its own. `on_change` is told each change of its state.
+
+    `open_light` is called by `open`. Where the line cannot be had, a LED is no reason to stop
+    reading the sensor: it is tried again with each command.
+    """
 
     def __init__(
         self,
-        light: Light,
+        open_light: Callable[[], Light],
         *,
+        brightness: int,
         on_change: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._light = light
+        self._open_light = open_light
+        self._brightness = brightness
         self._on_change = on_change
         self._sleep = sleep
         self._worker = Worker("light")
+        self._light: Light | None = None
+        self._not_open: LightError | None = None
         self._told: str | None = None
 
     @property
     def state(self) -> str:
         """What the light does: `off`, `on` or `blinking`."""
-        return self._light.state.value
+        return str(LightState.OFF if self._light is None else self._light.state)
 
     @property
     def brightness(self) -> int:
         """1 high, 2 medium, 3 low."""
-        return self._light.brightness
+        return self._brightness
 
     @property
     def fault(self) -> str | None:
         """Why the light cannot be driven, if it cannot."""
-        return None if self._light.fault is None else str(self._light.fault)
+        fault = self._not_open if self._light is None else self._light.fault
+        return None if fault is None else str(fault)
+
+    async def open(self) -> None:
+        """Take the line, with the light off. A failure is only told; DriverError is raised."""
+        try:
+            await self._drive(lambda _light: None)
+        except LightError as error:
+            log.warning("The LED cannot be driven: %s", error)
 
     async def on(self) -> None:
         """Light up. Raises LightError, as all that follow do."""
-        await self._drive(self._light.on)
+        await self._drive(lambda light: light.on())
 
     async def off(self) -> None:
         """Go dark."""
-        await self._drive(self._light.off)
+        await self._drive(lambda light: light.off())
 
     async def blink(self, period: float) -> None:
         """Blink once every `period` seconds until the next command."""
-        await self._drive(lambda: self._light.blink(period))
+        await self._drive(lambda light: light.blink(period))
 
     async def set_brightness(self, level: int) -> None:
         """Shine at `level`, now if lit."""
-        await self._drive(lambda: self._light.set_brightness(level))
+        await self._drive(lambda light: light.set_brightness(level))
+        self._brightness = level
 
     async def close(self) -> None:
         """Go dark and release the line, for the last time."""
-        try:
-            await self._drive(self._light.close)
-        except LightError as error:
-            log.warning("The LED could not be turned off: %s", error)
+        if self._light is not None:
+            try:
+                await self._drive(lambda light: light.close())
+            except LightError as error:
+                log.warning("The LED could not be turned off: %s", error)
         self._worker.close()
 
     async def watch(self) -> None:
@@ -77,13 +95,24 @@ class Lamp:
                 log.warning("The LED went out: %s", self.fault)
             self._tell()
 
-    async def _drive(self, work: Callable[[], None]) -> None:
+    async def _drive(self, work: Callable[[Light], None]) -> None:
         try:
-            await self._worker.run(work, deadline=DEADLINE)
+            await self._worker.run(lambda: work(self._opened()), deadline=DEADLINE)
         except TimeoutError:
             raise LightError(f"The LED's driver did not return within {DEADLINE:g} s.") from None
         finally:
             self._tell()
+
+    def _opened(self) -> Light:
+        if self._light is None:
+            try:
+                light = self._open_light()
+            except LightError as error:
+                self._not_open = error
+                raise
+            light.set_brightness(self._brightness)
+            self._light = light
+        return self._light
 
     def _tell(self) -> None:
         if self.state != self._told:

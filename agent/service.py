@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -78,8 +79,8 @@ class Service:
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
 
-        Raises DriverError, LightError, StoreError or ControlError if it cannot start, and
-        SdkStuckError (in a group) when only a fresh process can go on.
+        Raises DriverError, StoreError or ControlError if it cannot start, and SdkStuckError (in a
+        group) when only a fresh process can go on.
         """
         async with AsyncExitStack() as held:
             await self._start(held)
@@ -105,11 +106,19 @@ class Service:
                 max_age_days=config.outbox.max_age_days,
                 max_megabytes=config.outbox.max_megabytes,
             )
-        light = open_light(
-            config.led.driver, pin=config.led.pin, active_high=config.led.active_high
+        values = {name: await store.get(f"property.{name}") for name in CHECKS} if store else {}
+        self._lamp = Lamp(
+            partial(
+                open_light,
+                config.led.driver,
+                pin=config.led.pin,
+                active_high=config.led.active_high,
+            ),
+            brightness=values.get("brightness") or 1,
+            on_change=self._on_light,
         )
-        self._lamp = Lamp(light, on_change=self._on_light)
         held.push_async_callback(self._lamp.close)
+        await self._lamp.open()
         self._sensor = open_sensor(
             config.sensor.driver,
             model=config.sensor.model,
@@ -119,9 +128,7 @@ class Service:
             seed=crc32(config.device.id.encode()),
         )
         held.callback(self._sensor.close)
-        values = {name: await store.get(f"property.{name}") for name in CHECKS} if store else {}
         self._sampler = self._make_sampler(values.get("telemetryInterval"))
-        await self._lamp.set_brightness(values.get("brightness") or 1)
         if store is not None and config.cloud is not None and self._credentials is not None:
             self._connect_parts(store, config.cloud, self._credentials, values)
         await held.enter_async_context(

@@ -43,6 +43,7 @@ SPACING = {"dht22": 2.1, "dht11": 1.1}
 """Seconds: the data sheets' 2 s and 1 s, and some more."""
 
 IPC_RMID = 0  # <linux/ipc.h>
+MODES = {int(f"{mode:o}") for mode in (QUEUE_MODE, 0)}  # As the kernel's table prints them.
 UNUSED = 60.0  # Seconds; a queue that is being set up is younger.
 
 HINT = {"dht22": " Is it a DHT22? A DHT11 needs the driver 'dht11'.", "dht11": ""}
@@ -107,12 +108,17 @@ class AdafruitSensor(ClimateSensor):
                 child = self._child or self._start()
                 child.say("read")
                 answer = child.hear(READ_DEADLINE)
-            except (OSError, EOFError, ValueError) as error:
+                fault = Fault(answer["fault"]) if "fault" in answer else None
+                if fault is None:
+                    reading = Reading(
+                        clone_corrected(float(answer["temperature"])), float(answer["humidity"])
+                    )
+            except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
                 self._lost(error)
-            if "fault" in answer:
-                self._failed(Fault(answer["fault"]), str(answer.get("error")))
+            if fault is not None:
+                self._failed(fault, str(answer.get("error")))
             self._losses = 0
-            return Reading(clone_corrected(float(answer["temperature"])), float(answer["humidity"]))
+            return reading
 
     def close(self) -> None:
         self._closed = True
@@ -141,6 +147,8 @@ class AdafruitSensor(ClimateSensor):
         answer = child.hear(START_DEADLINE)
         if "fault" in answer:
             self._failed(Fault(answer["fault"]), str(answer.get("error")))
+        if answer != {"ready": True}:
+            raise ValueError(f"the child process began with {answer}")
         self.deadline = READ_DEADLINE
         return child
 
@@ -166,7 +174,7 @@ class AdafruitSensor(ClimateSensor):
         elif isinstance(error, OSError) and self._child is None:
             sentence = f"The sensor's driver could not be started: {error}"
         else:
-            sentence = f"The sensor's driver ended by itself: {error}."
+            sentence = f"The sensor's driver broke off: {error}. {self._last_line()}"
         self._give_up(sentence, Fault.FAILED, "")
 
     def _give_up(self, sentence: str, fault: Fault, detail: str) -> NoReturn:
@@ -199,43 +207,54 @@ class AdafruitSensor(ClimateSensor):
                 f"({sentence})",
                 fault=Fault.FAILED,
             )
-        last_line = said.strip().rpartition("\n")[2]
-        if last_line and last_line not in sentence:
-            sentence = f"{sentence} It said: {last_line}"
         return SensorError(sentence, fault=fault)
+
+    def _last_line(self) -> str:
+        printed = self._child.complaint() if self._child else ""
+        return f"It said: {printed.splitlines()[-1]}" if printed else "It said nothing."
 
     def _end_child(self, grace: float = 0.0) -> None:
         child, self._child = self._child, None
         self.deadline = START_DEADLINE + READ_DEADLINE
         if child is not None:
             child.end(grace)
-            sweep_queues()
+            sweep_queues(child)
 
     def _must_be_open(self) -> None:
         if self._closed:
             raise SensorError("The sensor is closed.", fault=Fault.FAILED)
 
 
-def sweep_queues(table: Path = Path("/proc/sysvipc/msg")) -> None:
+def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvipc/msg")) -> None:
     """Remove the message queues of ours that a killed child has left behind.
 
     A queue outlives its processes. Ours is one that this user made, marked by its mode (or with
-    none, which the helper makes when the child has given up on it), and whose last sender and
-    last receiver are both dead, or which nobody has used for a minute.
+    none, which the helper makes when the child has given up on it). It is left behind when its
+    last sender or its last receiver is dead. One that nobody has used yet is that of the child
+    `killed`, if it was made in that one's time, else it is left behind when it is a minute old.
     """
     try:
         _, *rows = table.read_text().splitlines()
     except (OSError, ValueError):
         return  # No queues on this system.
     for row in rows:
-        _, number, mode, _, _, sender, receiver, _, _, creator, *rest = row.split()
-        is_ours = int(creator) == os.geteuid() and int(mode, 8) in {QUEUE_MODE, 0}
-        made = int(rest[-1])
-        never_used = sender == receiver == "0"
-        in_use = _lives(int(sender)) or _lives(int(receiver))
-        if is_ours and not in_use and not (never_used and time.time() - made < UNUSED):
-            ctypes.CDLL(None).msgctl(int(number), IPC_RMID, None)
+        _, number, mode, _, _, sender, receiver, _, _, creator, *_, made = map(int, row.split())
+        if creator != os.geteuid() or mode not in MODES:
+            continue
+        if users := {sender, receiver} - {0}:
+            is_left = any(_is_dead(user, killed) for user in users)
+        else:
+            is_left = time.time() - made > UNUSED or (
+                killed is not None and made >= int(killed.started)
+            )
+        if is_left:
+            ctypes.CDLL(None).msgctl(number, IPC_RMID, None)
 
 
-def _lives(process: int) -> bool:
-    return process > 0 and Path(f"/proc/{process}").exists()
+def _is_dead(process: int, killed: Child | None) -> bool:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return True
+    state, _, group, *_ = stat.rpartition(")")[2].split()
+    return state == "Z" or (killed is not None and int(group) == killed.pid)

@@ -68,6 +68,7 @@ def serve(
     try:
         device = open_device(model, pin)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side must know
+        clean_up()  # First: the other side kills this process when it hears of it.
         answer(told(error))
         return
     answer({"ready": True})
@@ -124,12 +125,17 @@ def told(error: Exception) -> Answer:
     return {"fault": fault, "error": f"{type(error).__name__}: {text}"}
 
 
-def end() -> None:
-    """End, with every process that was started from here and the queues to them."""
+def clean_up() -> None:
+    """Let Blinka remove its queues and end its helpers."""
     pulse_in = sys.modules.get(PULSE_IN)
     if pulse_in is not None:
-        with suppress(Exception):  # Whatever is left is swept by the next that starts.
+        with suppress(Exception):  # Whatever is left is swept by the other side.
             pulse_in.final()
+
+
+def end() -> None:
+    """End, with every process that was started from here."""
+    clean_up()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)

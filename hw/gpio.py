@@ -32,8 +32,9 @@ class Output:
     itself claims it low first and so flashes what lights while low. Between the claim as input,
     which gpiozero makes of any line, and that as output the line floats, for some microseconds.
 
-    While the level is neither 0 nor 1, lgpio switches the line by PWM from a thread; at 0 and 1
-    the line is steady. After `close` it is an input.
+    While the level is neither 0 nor 1, lgpio switches the line by PWM from a thread, beginning
+    with up to one period (10 ms) of low; at 0 and 1 the line is steady. After `close` it is an
+    input. After a crash it stays as it was, until the next `Output` of that line.
 
     `factory` is a pin factory of gpiozero, for tests; else it is lgpio's. Raise `DriverError` or
     `LineError`.

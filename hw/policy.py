@@ -17,8 +17,8 @@ MODELS = {"dht22": (-40.0, 80.0, 0.0, 100.0), "dht11": (0.0, 60.0, 5.0, 95.0)}
 """Model to the range it can measure: degrees Celsius from and to, % relative humidity from and to.
 
 Aosong's data sheets. For the DHT11 the current one (-20..60 degrees, 5..95 %) reaches further than
-the old one (0..50, 20..90), and a part of either kind may be there; below zero no driver reads its
-sign, so nothing below zero can be right.
+the old one (0..50, 20..90), and a part of either kind may be there. It is not for frost: the
+kernel's driver refuses its frames below zero, and adafruit_dht drops their sign.
 """
 
 GHOSTS = {(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.1, 1.0), (1.0, 1.0)}

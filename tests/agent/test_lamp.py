@@ -15,7 +15,15 @@ class Rig:
         self.told = []
         self.looks = asyncio.Queue()
         self.light = FakeLight(wait=lambda event, seconds: event.wait(10))
-        self.lamp = Lamp(self.light, on_change=self.told.append, sleep=self.sleep)
+        self.busy = None
+        self.lamp = Lamp(
+            self.open_light, brightness=2, on_change=self.told.append, sleep=self.sleep
+        )
+
+    def open_light(self):
+        if self.busy:
+            raise LightError(self.busy)
+        return self.light
 
     async def sleep(self, _seconds):
         await self.looks.get()
@@ -76,3 +84,22 @@ async def test_closing_tells_when_the_light_cannot_be_turned_off(caplog):
     rig.light.broken = "The line is busy."
     await rig.lamp.close()
     assert "could not be turned off: The line is busy." in caplog.text
+
+
+async def test_a_line_that_is_busy_is_told_and_tried_again(rig, caplog):
+    rig.busy = "GPIO 17 is held by another program."
+    await rig.lamp.open()
+    assert "The LED cannot be driven: GPIO 17 is held" in caplog.text
+    assert (rig.lamp.state, rig.lamp.fault) == ("off", rig.busy)
+    with pytest.raises(LightError, match="GPIO 17 is held"):
+        await rig.lamp.on()
+    rig.busy = None
+    await rig.lamp.on()
+    assert (rig.lamp.state, rig.lamp.fault) == ("on", None)
+    assert rig.light.brightness == 2
+
+
+async def test_a_light_that_was_never_had_need_not_be_closed():
+    rig = Rig()
+    rig.busy = "GPIO 17 is held by another program."
+    await rig.lamp.close()

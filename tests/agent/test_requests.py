@@ -16,7 +16,7 @@ async def status():
 async def rig():
     class Rig:
         light = FakeLight(wait=lambda event, seconds: event.wait(10))
-        lamp = Lamp(light, on_change=lambda state: None)
+        lamp = Lamp(lambda light=light: light, brightness=1, on_change=lambda state: None)
         sensor = FakeSensor(Room(seed=1))
         handlers = control_requests(status=status, lamp=lamp, sensor=sensor)
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from types import SimpleNamespace
+from typing import ClassVar
 
 
 def frame(temperature, humidity, *, twos_complement=False):
@@ -39,7 +40,7 @@ def train(data, width=TYPICAL.__getitem__):
 class PulseIn:
     """CircuitPython's, with a sensor at its line: each trigger plays the next train."""
 
-    trains = deque()
+    trains: ClassVar = deque()
 
     def __init__(self, pin, maxlen, *, idle_state):
         assert idle_state is True

@@ -1,0 +1,46 @@
+"""A policy under test, and its attempts."""
+
+from hypothesis import strategies as st
+
+from hw import Reading
+from hw.errors import Fault
+from hw.policy import Policy
+
+ROOM = Reading(21.0, 45.0)
+
+
+def policy(**options):
+    return Policy(**{"model": "dht22", "spacing": 2.1, "interval": 60.0, "now": 0.0} | options)
+
+
+def fake_policy(**options):
+    return policy(**{"spacing": 0.0, "interval": 5.0} | options)
+
+
+def step(it, outcome, *, late=0.0, takes=0.3):
+    """One attempt, when the policy wants it (or later); what was accepted."""
+    began = it.next_attempt() + late
+    it.began(began)
+    if isinstance(outcome, Fault):
+        it.failed(outcome, began + takes)
+        return []
+    return it.succeeded(outcome, began + takes)
+
+
+def warm(**options):
+    """A policy that has accepted one reading, at 2.1."""
+    it = policy(**options)
+    assert step(it, ROOM) == []
+    assert len(step(it, ROOM)) == 1
+    return it
+
+
+OUTCOMES = st.one_of(
+    st.sampled_from(Fault),
+    st.builds(Reading, st.floats(-45, 85), st.floats(-5, 105)),
+    st.just(ROOM),
+    st.builds(Reading, st.floats(allow_nan=True), st.floats(allow_nan=True)),
+)
+ATTEMPTS = st.lists(
+    st.tuples(OUTCOMES, st.sampled_from([0.0, 0.0, 0.01, 3.0, 500.0]), st.floats(0.0, 8.0))
+)

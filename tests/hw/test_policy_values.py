@@ -1,0 +1,208 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from policies import ATTEMPTS, ROOM, fake_policy, policy, step, warm
+
+from hw import Reading
+from hw.errors import Fault
+from hw.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
+
+# Believable or not
+
+
+@pytest.mark.parametrize(
+    ("model", "temperature", "humidity"),
+    [
+        ("dht22", 3276.7, 45.0),
+        ("dht22", -3266.7, 45.0),
+        ("dht22", 80.1, 45.0),
+        ("dht22", -40.1, 45.0),
+        ("dht22", 21.0, 100.1),
+        ("dht22", 21.0, -0.1),
+        ("dht11", 61.0, 45.0),
+        ("dht11", -1.0, 45.0),
+        ("dht11", 21.0, 4.0),
+        ("dht11", 21.0, 96.0),
+        ("dht22", math.nan, 45.0),
+        ("dht22", 21.0, math.nan),
+        ("dht22", math.inf, 45.0),
+        ("dht22", 21.0, -math.inf),
+        *(("dht22", *ghost) for ghost in sorted(GHOSTS)),
+        ("dht22", -0.0, 0.0),
+    ],
+)
+def test_a_value_that_cannot_be_true_is_a_failed_attempt(model, temperature, humidity):
+    it = fake_policy(model=model)
+    assert step(it, Reading(temperature, humidity)) == []
+    assert it.counters["implausible"] == 1
+    assert it.last is None
+
+
+@pytest.mark.parametrize(
+    ("model", "temperature", "humidity"),
+    [
+        ("dht22", -40.0, 0.1),
+        ("dht22", 80.0, 100.0),
+        ("dht22", 0.0, 45.0),
+        ("dht22", 21.0, 0.0),
+        ("dht11", 0.0, 5.0),
+        ("dht11", 60.0, 95.0),
+    ],
+)
+def test_the_ends_of_the_data_sheets_range_are_believed(model, temperature, humidity):
+    (accepted,) = step(fake_policy(model=model), Reading(temperature, humidity))
+    assert accepted.reading == Reading(temperature, humidity)
+
+
+def test_minus_zero_is_zero():
+    (accepted,) = step(fake_policy(), Reading(-0.0, 45.0))
+    assert math.copysign(1.0, accepted.reading.temperature) == 1.0
+
+
+def test_offsets_are_added_after_the_check_and_humidity_stays_within_0_and_100():
+    it = fake_policy(temperature_offset=5.0, humidity_offset=7.0)
+    (accepted,) = step(it, Reading(80.0, 97.0))
+    assert accepted.reading == Reading(85.0, 100.0)
+    it = fake_policy(temperature_offset=-0.3, humidity_offset=-7.0)
+    (accepted,) = step(it, Reading(21.0, 5.0))
+    assert accepted.reading == Reading(20.7, 0.0)
+
+
+def test_offsets_leave_no_dust_of_binary_arithmetic():
+    (accepted,) = step(fake_policy(temperature_offset=0.1), Reading(0.2, 45.0))
+    assert accepted.reading.temperature == 0.3
+
+
+@given(
+    st.sampled_from(sorted(MODELS)), ATTEMPTS, st.sampled_from([0.0, 2.1]), st.floats(5.0, 100.0)
+)
+def test_no_value_outside_the_range_is_ever_accepted(model, attempts, spacing, interval):
+    it = policy(model=model, spacing=spacing, interval=interval)
+    coldest, hottest, driest, wettest = MODELS[model]
+    times = [-1.0]
+    for outcome, late, takes in attempts:
+        for accepted in step(it, outcome, late=late, takes=takes):
+            assert coldest <= accepted.reading.temperature <= hottest
+            assert driest <= accepted.reading.humidity <= wettest
+            assert (accepted.reading.temperature, accepted.reading.humidity) not in GHOSTS
+            times.append(accepted.at)
+    assert times == sorted(times)
+    assert it.counters["accepted"] == len(times) - 1
+
+
+# Steps
+
+
+def test_a_step_is_held_and_both_count_when_the_next_reading_agrees():
+    it = warm()
+    step(it, ROOM)  # Warm-up.
+    assert step(it, Reading(40.0, 45.0)) == []
+    assert it.counters["suspect"] == 1
+    assert it.next_attempt() == pytest.approx(64.2)
+    held, confirming = step(it, Reading(40.3, 44.0))
+    assert (held.reading, held.at) == (Reading(40.0, 45.0), pytest.approx(62.1))
+    assert (confirming.reading, confirming.at) == (Reading(40.3, 44.0), pytest.approx(64.2))
+    assert it.next_attempt() == 120.0
+
+
+def test_a_step_of_humidity_is_held_too():
+    it = warm(interval=5.0)
+    assert step(it, Reading(21.0, 80.0)) == []
+    assert len(step(it, Reading(21.0, 81.0))) == 2
+
+
+def test_a_wild_value_between_good_ones_is_dropped_and_counted():
+    it = warm(interval=5.0)
+    assert step(it, Reading(40.0, 45.0)) == []
+    (accepted,) = step(it, Reading(21.1, 45.0))
+    assert accepted.reading == Reading(21.1, 45.0)
+    assert it.counters["implausible"] == 1
+    assert it.status is SensorStatus.OK
+
+
+def test_a_fake_room_set_from_21_to_30_degrees_arrives_at_once():
+    it = fake_policy()
+    assert len(step(it, ROOM, takes=0.0)) == 1
+    assert step(it, Reading(30.0, 45.0), takes=0.0) == []
+    assert it.next_attempt() == 5.0
+    assert len(step(it, Reading(30.1, 45.0), takes=0.0)) == 2
+
+
+def test_a_reading_that_could_be_either_sides_with_the_nearer():
+    it = warm(interval=5.0)
+    assert step(it, Reading(24.6, 45.0)) == []
+    assert len(step(it, Reading(22.1, 45.0))) == 1  # Nearer to 21.
+    assert step(it, Reading(25.6, 45.0)) == []
+    assert len(step(it, Reading(24.4, 45.0))) == 2  # Nearer to 25.6.
+
+
+def test_a_suspect_waits_through_failed_attempts():
+    it = warm()
+    step(it, ROOM)
+    assert step(it, Reading(30.0, 45.0)) == []
+    for _ in range(3):
+        step(it, Fault.CHECKSUM)
+    assert step(it, Reading(30.0, 45.0)) == []  # Warm-up of the next slot.
+    assert [accepted.at for accepted in step(it, Reading(30.2, 45.0))] == pytest.approx(
+        [62.1, 122.1]
+    )
+
+
+def test_the_longer_ago_the_larger_a_step_may_be_up_to_a_limit():
+    def accepted_after(seconds, temperature):
+        it = fake_policy(interval=seconds)
+        step(it, ROOM)
+        return len(step(it, Reading(temperature, 45.0)))
+
+    assert [accepted_after(5.0, 21.0 + d) for d in (3.0, 3.5)] == [1, 0]
+    assert [accepted_after(60.0, 21.0 + d) for d in (5.0, 5.5)] == [1, 0]
+    assert [accepted_after(86400.0, 21.0 + d) for d in (10.0, 10.5)] == [1, 0]
+
+
+def test_the_discarded_old_conversion_guards_the_first_reading():
+    it = policy()
+    step(it, ROOM)
+    assert step(it, Reading(60.0, 45.0)) == []
+    (accepted,) = step(it, ROOM)
+    assert accepted.reading == ROOM
+
+
+def test_noise_that_never_agrees_is_told_as_implausible():
+    it = warm(interval=5.0)
+    for n in range(7):
+        assert step(it, Reading([-30.0, 70.0][n % 2], 45.0)) == []
+    assert it.status is SensorStatus.IMPLAUSIBLE
+
+
+@given(
+    st.builds(Reading, st.floats(-40.0, 80.0), st.floats(3.0, 100.0)),
+    st.builds(Reading, st.floats(-40.0, 80.0), st.floats(3.0, 100.0)),
+    st.floats(-1.0, 1.0),
+    st.lists(st.builds(Reading, st.floats(-40.0, 80.0), st.floats(3.0, 100.0)), max_size=6),
+    st.sampled_from([0.0, 2.1]),
+    st.floats(5.0, 1000.0),
+)
+def test_a_true_step_is_accepted_within_two_agreeing_readings(
+    before, after, apart, noise, spacing, interval
+):
+    it = policy(spacing=spacing, interval=interval)
+    for reading in (before, before, before, *noise):
+        step(it, reading)
+    agreeing = Reading(
+        min(80.0, max(-40.0, after.temperature + apart * STEP_CELSIUS / 2)),
+        min(100.0, max(3.0, after.humidity + apart * STEP_HUMIDITY / 2)),
+    )
+    # Discarded old conversions are no readings of the present.
+    warm_ups = it.counters["warm_up"]
+    accepted = step(it, after)
+    if it.counters["warm_up"] > warm_ups:
+        accepted = step(it, after)
+    warm_ups = it.counters["warm_up"]
+    accepted += step(it, agreeing)
+    if it.counters["warm_up"] > warm_ups:
+        accepted += step(it, agreeing)
+    tidy = Reading(round(agreeing.temperature, 3), round(agreeing.humidity, 3))
+    assert accepted
+    assert accepted[-1].reading == tidy
