@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import ssl
 from typing import TYPE_CHECKING, Never, Protocol
 
 from central.errors import CentralError
@@ -51,7 +50,7 @@ class Session(Protocol):
     """What a connected client can do: one is provisioning's, one the hub's.
 
     A method may raise ProtocolError or CentralError, which ends the connection. What several
-    packets ask for is done at the same time; PUBACK follows in order when it is done.
+    packets ask for is done at the same time; PUBACK (and PINGRESP) follow in order when it is.
     """
 
     present: bool  # Was it kept from an earlier connection?
@@ -130,6 +129,7 @@ class Connection:
     async def serve(self, session: Session) -> tuple[str, bool]:
         """Answer the client until the connection ends; return why, and whether it said goodbye."""
         try:
+            await session.opened()
             await self._converse(session)
         except _Ended as end:
             return self._reason or end.reason, end.polite
@@ -137,7 +137,7 @@ class Connection:
             return f"it broke the protocol: {error}", False
         except CentralError as error:
             return str(error), False
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             return self._reason or f"the connection broke ({error})", False
 
     async def _converse(self, session: Session) -> Never:
@@ -165,9 +165,7 @@ class Connection:
         """Answer the packets that are here, though not too many; return whether there were any."""
         under_way: list[tuple[ClientPacket, Awaitable[None]]] = []
         try:
-            while (
-                len(under_way) < AT_ONCE and (packet := self._decoder.next_packet()) is not None
-            ):
+            while len(under_way) < AT_ONCE and (packet := self._decoder.next_packet()) is not None:
                 under_way.append((packet, self._answer(session, packet)))
         finally:
             # Also if the last one broke a rule: what came before it was said in order.
@@ -176,8 +174,11 @@ class Connection:
             for (packet, _), outcome in zip(under_way, outcomes, strict=True):
                 if outcome is not None:
                     raise outcome
-                if isinstance(packet, Publish) and packet.packet_id is not None:
-                    self.send(PubAck(packet.packet_id))
+                match packet:
+                    case Publish(packet_id=int(packet_id)):
+                        self.send(PubAck(packet_id))
+                    case PingReq():
+                        self.send(PingResp())
         return bool(under_way)
 
     async def _answer(self, session: Session, packet: ClientPacket) -> None:
@@ -191,7 +192,7 @@ class Connection:
             case Unsubscribe():
                 await session.unsubscribe(packet)
             case PingReq():
-                self.send(PingResp())
+                pass
             case Disconnect():
                 raise _Ended("it said goodbye", polite=True)
             case Connect():
@@ -244,7 +245,9 @@ async def serve_client(
     reason, polite = "central stopped", False
     try:
         connection.send(ConnAck(session_present=session.present, code=ConnectCode.ACCEPTED))
-        await session.opened()
         reason, polite = await connection.serve(session)
     finally:
-        await session.closed(reason, None if polite else connect.will)
+        try:
+            await session.closed(reason, None if polite else connect.will)
+        except CentralError as error:
+            log.error("The end of a connection could not be noted: %s", error)  # noqa: TRY400 - a sentence

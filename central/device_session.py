@@ -114,10 +114,13 @@ class DeviceSession:
 
     async def closed(self, reason: str, will: Publish | None) -> None:
         self._open = False
-        self._hub.left(self)
-        self.ended.set()
         log.info("%s disconnected: %s.", self.device_id, reason)
-        await self._registry.record_connection(self.device_id, "disconnected", reason)
+        try:
+            await self._registry.record_connection(self.device_id, "disconnected", reason)
+        finally:
+            # Not before: the next connection's begin is to stand after this one's end.
+            self._hub.left(self)
+            self.ended.set()
         if will is not None:
             await self._last_will(will)
 

@@ -115,7 +115,7 @@ class MqttListener:
         await self._faults.hang_at("tcp")
         try:
             connection = await self._open(client)
-        except (OSError, ssl.SSLError, TimeoutError) as error:
+        except (OSError, TimeoutError) as error:
             log.info("A client did not get through TLS: %s.", error)
             return
         self._faults.opened(connection)

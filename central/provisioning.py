@@ -151,14 +151,14 @@ class Registration:
             await self._check_token()
         except sas.Unauthorized as error:
             await self._refuse(str(error))
-            self._answer(rid, 401, _error(401002, "Unauthorized"))
+            self._answer(rid, 401, self._error(401002, "Unauthorized"))
             return
         try:
             model = _announced_model(body, self._id)
             outcome = await self._outcome(model)
         except ValueError as error:
             await self._refuse(f"its request is wrong: {error}")
-            self._answer(rid, 400, _error(400004, f"Bad request: {error}"))
+            self._answer(rid, 400, self._error(400004, f"Bad request: {error}"))
             return
         operation_id = f"5.{secrets.token_hex(8)}.{uuid.uuid4()}"
         self._operations = {operation_id: {"operationId": operation_id, **outcome}}
@@ -168,7 +168,7 @@ class Registration:
     def _tell_status(self, rid: str, operation_id: str) -> None:
         operation = self._operations.get(operation_id)
         if operation is None:
-            self._answer(rid, 404, _error(404203, "There is no such operation"))
+            self._answer(rid, 404, self._error(404203, "There is no such operation"))
         else:
             self._answer(rid, 200, operation)
 
@@ -200,7 +200,7 @@ class Registration:
         hub = self._assigned_hub()
         log.info("%s registered and was assigned %s (model: %s).", self._id, hub, model or "none")
         await self._registry.record_connection(self._id, "registered", f"assigned {hub}")
-        return {"status": "assigned", "registrationState": _state(device, hub)}
+        return {"status": "assigned", "registrationState": self._state(device, hub)}
 
     async def _failure(self, status: str, reason: str) -> dict[str, Any]:
         await self._refuse(f"{status}: {reason}")
@@ -209,7 +209,7 @@ class Registration:
             "status": status,
             "errorCode": 400209,
             "errorMessage": reason,
-            "lastUpdatedDateTimeUtc": _now(),
+            "lastUpdatedDateTimeUtc": self._now(),
         }
         return {"status": status, "registrationState": state}
 
@@ -230,6 +230,30 @@ class Registration:
             topic = f"$dps/registrations/res/{status}/?$rid={rid}{retry}"
             self._connection.send(Publish(topic, dump_json(body).encode()))
 
+    def _state(self, device: Device, hub: str) -> dict[str, Any]:
+        return {
+            "registrationId": device.id,
+            "createdDateTimeUtc": _iso(device.created),
+            "assignedHub": hub,
+            "deviceId": device.id,
+            "status": "assigned",
+            "substatus": "initialAssignment",
+            "lastUpdatedDateTimeUtc": self._now(),
+            "etag": device.etag,
+            "payload": None,
+        }
+
+    def _error(self, code: int, message: str) -> dict[str, Any]:
+        return {
+            "errorCode": code,
+            "trackingId": str(uuid.uuid4()),
+            "message": message,
+            "timestampUtc": self._now(),
+        }
+
+    def _now(self) -> str:
+        return _iso(self._provisioning.clock())
+
 
 def _announced_model(body: bytes, registration_id: str) -> str | None:
     """Return the model that the payload announces. Raise ValueError for a wrong request."""
@@ -245,32 +269,7 @@ def _announced_model(body: bytes, registration_id: str) -> str | None:
     return next((m for m in models if isinstance(m, str) and m.startswith("dtmi:")), None)
 
 
-def _state(device: Device, hub: str) -> dict[str, Any]:
-    return {
-        "registrationId": device.id,
-        "createdDateTimeUtc": _iso(device.created),
-        "assignedHub": hub,
-        "deviceId": device.id,
-        "status": "assigned",
-        "substatus": "initialAssignment",
-        "lastUpdatedDateTimeUtc": _now(),
-        "etag": device.etag,
-        "payload": None,
-    }
-
-
-def _error(code: int, message: str) -> dict[str, Any]:
-    return {
-        "errorCode": code,
-        "trackingId": str(uuid.uuid4()),
-        "message": message,
-        "timestampUtc": _now(),
-    }
-
-
-def _now() -> str:
-    return _iso(datetime.now(UTC).timestamp())
-
-
 def _iso(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return (
+        datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

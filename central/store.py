@@ -117,7 +117,7 @@ class Store:
     def _work(self) -> None:
         try:
             db = _open(self._path)
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, OSError, StoreError) as error:
             self._opened.set_exception(
                 StoreError(
                     f"{self._path} cannot be used ({error}). Put it right, or set it aside to "
@@ -138,7 +138,16 @@ class Store:
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
-    path.chmod(0o600)
+    try:
+        path.chmod(0o600)
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
@@ -147,9 +156,7 @@ def _open(path: Path) -> sqlite3.Connection:
     if version == 0:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     elif version != SCHEMA_VERSION:
-        db.close()
         raise StoreError(f"it is of version {version}, this central of {SCHEMA_VERSION}")
-    return db
 
 
 def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]]) -> None:
@@ -161,9 +168,9 @@ def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]])
             db.execute("SAVEPOINT job")
             try:
                 outcomes.append((future, job(db), None))
-            except Exception as error:  # noqa: BLE001 - handed to whoever asked for the job
-                if not db.in_transaction:
-                    raise  # The disk is full, say: SQLite has taken everything back.
+            except Exception as error:
+                if not db.in_transaction:  # The disk is full, say: SQLite took everything back.
+                    raise sqlite3.OperationalError(str(error)) from error
                 db.execute("ROLLBACK TO job")
                 outcomes.append((future, None, error))
             db.execute("RELEASE job")

@@ -14,10 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pytest
+
 from central import sas
 from central.server import Central, Settings, open_central
 
 T = TypeVar("T")
+
+several_loopbacks = pytest.mark.skipif(
+    sys.platform == "darwin", reason="macOS has one loopback address, and the SDK one port"
+)
 
 DEADLINE = 30.0  # Seconds for whatever a test waits for.
 
@@ -73,6 +79,15 @@ class RunningCentral:
     def wait_for(self, function: Callable[[Central], T]) -> T:
         """Ask the central until the answer is true, and return it."""
         return wait_for(lambda: self.call(function))
+
+    def end_of_connection(self, device_id: str) -> str:
+        """Wait for the end of a device's connection, and return what the log says of it."""
+
+        def ended(central: Central) -> str | None:
+            newest = central.registry.connections(device_id, limit=1)
+            return newest[0].detail if newest and newest[0].event == "disconnected" else None
+
+        return str(self.wait_for(ended))
 
     def key(self, device_id: str) -> str:
         """Return the key that a device of the group has."""

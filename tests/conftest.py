@@ -16,9 +16,7 @@ AS_ORDINARY_USER = (
 )
 
 # A slow machine is no fault of the code: how long an example takes is nobody's business.
-settings.register_profile(
-    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
 

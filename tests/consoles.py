@@ -179,3 +179,19 @@ def find_chromium():
     if os.environ.get("CI") == "true":
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+async def ask(http, method, path, body=None, *, expect=200, **kwargs):
+    if body is not None:
+        kwargs["json"] = body
+    async with http.request(method, path, **kwargs) as response:
+        text = await response.text()
+        assert response.status == expect, text
+        return json.loads(text) if text else None
+
+
+async def refused(http, method, path, body=None, *, expect, **kwargs):
+    answer = await ask(http, method, path, body, expect=expect, **kwargs)
+    assert answer["error"].keys() == {"code", "message", "requestId", "time"}
+    assert " " in answer["error"]["message"]  # A sentence.
+    return answer["error"]

@@ -31,7 +31,7 @@ def message_body(message: Message) -> dict[str, Any]:
     }
 
 
-@routes.get("/console/api/events")
+@routes.get("/console/api/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Stream events: every device's state, and with `?device=` that device's messages too.
 

@@ -20,6 +20,7 @@ from central.console.answers import (
 from central.console.commands import command_body, command_name
 from central.console.devices import device_body
 from central.console.live import message_body
+from central.console.properties import unwrap
 from central.records import Command, Device
 from central.registry import Registry
 
@@ -151,7 +152,7 @@ def history_body(command: Command) -> dict[str, Any]:
         "asked": iso(command.asked),
         "answered": maybe_iso(command.answered),
         "queued": command.queued,
-        "completion": command.completion,
+        "completion": unwrap(command.completion)[0],
         "completed": maybe_iso(command.completed),
     }
 

@@ -1,6 +1,7 @@
-// Asking central. IoT Central's own paths are under /api, what only this page needs under /console/api.
+// Asking central. IoT Central's own paths are under /api, what this page alone needs under
+// /console/api.
 
-const PATIENCE = 70_000; // Milliseconds; the longest wait is a command's: 30 s to connect, 30 s to answer.
+const PATIENCE = 70_000; // Milliseconds. A command may take 30 s to connect and 30 s to answer.
 
 export class ApiError extends Error {
   constructor(message, status) {
@@ -22,7 +23,11 @@ export async function call(method, path, body) {
   } catch {
     throw new ApiError("Central does not answer.", 0);
   }
-  if (!response.ok) throw new ApiError(answer?.error?.message ?? `Central answered ${response.status}.`, response.status);
+  if (!response.ok)
+    throw new ApiError(
+      answer?.error?.message ?? `Central answered ${response.status}.`,
+      response.status,
+    );
   return answer;
 }
 

@@ -7,7 +7,7 @@ const HEIGHT = 170;
 const DAY = 86400;
 const GAP_FACTOR = 4; // A pause this many times the usual one is a gap.
 const LEAST_GAP = 10; // Seconds.
-const FONT = '11px system-ui, sans-serif';
+const FONT = "11px system-ui, sans-serif";
 
 export class Chart {
   constructor(element, colour) {
@@ -18,7 +18,12 @@ export class Chart {
     this.span = 3600;
     this.summary = h("span", { class: "chart-summary" });
     this.plotted = h("div", { class: "chart-plot", role: "img" });
-    this.element = h("section", { class: "chart" }, h("header", {}, h("h3", { class: "series" }, element.label), this.summary), this.plotted);
+    this.element = h(
+      "section",
+      { class: "chart" },
+      h("header", {}, h("h3", { class: "series" }, element.label), this.summary),
+      this.plotted,
+    );
     this.element.style.setProperty("--series", `var(${colour})`);
     this.sizes = new ResizeObserver(() => this.resize());
     this.sizes.observe(this.plotted);
@@ -64,18 +69,38 @@ export class Chart {
     if (width === 0) return;
     const style = getComputedStyle(this.plotted);
     const colour = style.getPropertyValue(this.colour).trim();
-    const axis = { stroke: style.getPropertyValue("--muted").trim(), font: FONT, ticks: { show: false }, grid: { stroke: style.getPropertyValue("--line").trim(), width: 1 } };
+    const axis = {
+      stroke: style.getPropertyValue("--muted").trim(),
+      font: FONT,
+      ticks: { show: false },
+      grid: { stroke: style.getPropertyValue("--line").trim(), width: 1 },
+    };
     const options = {
       width,
       height: HEIGHT,
       legend: { show: false },
       cursor: { y: false, drag: { setScale: false, x: false }, sync: { key: "time" } },
-      scales: { x: { time: true, range: () => [now() / 1000 - this.span, now() / 1000] }, y: { range: valueRange } },
+      scales: {
+        x: { time: true, range: () => [now() / 1000 - this.span, now() / 1000] },
+        y: { range: valueRange },
+      },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((tick) => this.tick(tick)), space: 70, size: 26 },
-        { ...axis, size: 44, values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(6)))) },
+        {
+          ...axis,
+          values: (_, ticks) => ticks.map((tick) => this.tick(tick)),
+          space: 70,
+          size: 26,
+        },
+        {
+          ...axis,
+          size: 44,
+          values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(6)))),
+        },
       ],
-      series: [{}, { stroke: colour, width: 2, fill: `${colour}1f`, points: { size: 4, fill: colour } }],
+      series: [
+        {},
+        { stroke: colour, width: 2, fill: `${colour}1f`, points: { size: 4, fill: colour } },
+      ],
       hooks: { setCursor: [(plot) => this.describe(plot.cursor.idx)] },
     };
     this.plot = new uPlot(options, withGaps(this.times, this.values), this.plotted);
@@ -83,11 +108,16 @@ export class Chart {
 
   resize() {
     if (!this.plot) this.build();
-    else if (this.plotted.clientWidth) this.plot.setSize({ width: this.plotted.clientWidth, height: HEIGHT });
+    else if (this.plotted.clientWidth)
+      this.plot.setSize({ width: this.plotted.clientWidth, height: HEIGHT });
   }
 
   tick(seconds) {
-    if (this.span > DAY) return new Date(seconds * 1000).toLocaleDateString(undefined, { day: "numeric", month: "short" });
+    if (this.span > DAY)
+      return new Date(seconds * 1000).toLocaleDateString(undefined, {
+        day: "numeric",
+        month: "short",
+      });
     return clockTime(seconds * 1000).slice(0, 5);
   }
 
@@ -104,9 +134,15 @@ export class Chart {
       this.plotted.setAttribute("aria-label", `${this.of.label}: nothing in this time.`);
       return;
     }
-    const [lowest, highest] = this.values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+    const [lowest, highest] = this.values.reduce(
+      ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
+      [Infinity, -Infinity],
+    );
     setText(this.summary, `${text(lowest)} to ${text(highest)}`);
-    this.plotted.setAttribute("aria-label", `${this.of.label} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`);
+    this.plotted.setAttribute(
+      "aria-label",
+      `${this.of.label} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
+    );
   }
 }
 

@@ -1,21 +1,37 @@
-// Commands, made from the model: run them, or queue them for a device that is offline; their history.
+// Commands, made from the model: run them, or queue them for a device that is offline; and their
+// history.
 
 import { devicePath, call, pagePath } from "./api.js";
-import { announce, h, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { duration, plain, timeText } from "./format.js";
 
 // One command with its fields, its button and the answer to its last run.
 export function commandForm(store, command, { brief = false } = {}) {
-  const request = command.request ? field({ ...command.request, name: command.request.name }, { required: true }) : null;
+  const request = command.request
+    ? field({ ...command.request, name: command.request.name }, { required: true })
+    : null;
   const button = h("button", { type: "submit", class: brief ? "" : "primary" }, "Run");
   const result = h("output", { class: "result" });
   const title = command.component ? `${command.component}: ${command.label}` : command.label;
   const form = h(
     "form",
     { class: brief ? "command brief" : "command", novalidate: true },
-    h("div", { class: "command-head" }, h("h3", {}, title), brief ? null : h("p", { class: "muted" }, command.description)),
-    request ? h("div", { class: "command-field" }, request.label, request.control, brief ? null : request.hint) : null,
+    h(
+      "div",
+      { class: "command-head" },
+      h("h3", {}, title),
+      brief ? null : h("p", { class: "muted" }, command.description),
+    ),
+    request
+      ? h(
+          "div",
+          { class: "command-field" },
+          request.label,
+          request.control,
+          brief ? null : request.hint,
+        )
+      : null,
     button,
     result,
   );
@@ -30,7 +46,9 @@ export function commandForm(store, command, { brief = false } = {}) {
     const offline = store.device && !store.device.connected;
     if (button.disabled) return;
     setText(button, offline ? "Queue" : "Run");
-    button.title = offline ? "The device is offline. The command waits for it for up to 24 hours." : "";
+    button.title = offline
+      ? "The device is offline. The command waits for it for up to 24 hours."
+      : "";
     button.setAttribute("aria-label", `${offline ? "Queue" : "Run"} ${title}`);
   };
 
@@ -50,10 +68,8 @@ export function commandForm(store, command, { brief = false } = {}) {
     try {
       const [kind, text] = await run(store, command, request ? { request: value } : {});
       show(result, kind, text);
-      announce(`${title}: ${text}`);
     } catch (error) {
       show(result, "bad", error.message);
-      announce(`${title}: ${error.message}`);
     }
     button.disabled = false;
     update();
@@ -73,8 +89,12 @@ async function run(store, command, body) {
   const took = duration(performance.now() - started);
   const good = answer.responseCode < 300;
   const words = responseText(answer.response);
-  if (answer.responseCode === 202) return ["fine", `Started in ${took}${words ? `: ${words}` : ""}; the answer comes later.`];
-  return [good ? "fine" : "bad", `${good ? "Done" : `Refused (${answer.responseCode})`} in ${took}${words ? `: ${words}` : "."}`];
+  if (answer.responseCode === 202)
+    return ["fine", `Started in ${took}${words ? `: ${words}` : ""}; the answer comes later.`];
+  return [
+    good ? "fine" : "bad",
+    `${good ? "Done" : `Refused (${answer.responseCode})`} in ${took}${words ? `: ${words}` : "."}`,
+  ];
 }
 
 // An answer that is one text in an object is shown as that text.
@@ -99,7 +119,17 @@ export function commandsTab(store) {
   const table = h(
     "table",
     { class: "wide" },
-    h("thead", {}, h("tr", {}, ["Time", "Command", "Request", "Status", "Answer", "Took"].map((text) => h("th", { scope: "col" }, text)))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["Time", "Command", "Request", "Status", "Answer", "Took"].map((text) =>
+          h("th", { scope: "col" }, text),
+        ),
+      ),
+    ),
     body,
   );
   let made = [];
@@ -108,7 +138,10 @@ export function commandsTab(store) {
     const commands = store.model?.commands ?? [];
     made = commands.map((command) => commandForm(store, command));
     forms.replaceChildren(...made.map((form) => h("div", { class: "card" }, form.element)));
-    if (!made.length) forms.replaceChildren(h("p", { class: "muted" }, "This device has no model here that names commands."));
+    if (!made.length)
+      forms.replaceChildren(
+        h("p", { class: "muted" }, "This device has no model here that names commands."),
+      );
   };
   const showHistory = () => {
     none.hidden = store.commands.length > 0;
@@ -126,16 +159,44 @@ export function commandsTab(store) {
     showHistory();
   });
   store.on("commands", showHistory);
-  return h("div", {}, forms, h("section", { class: "card" }, h("h2", {}, "History"), none, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Command history" }, table)));
+  return h(
+    "div",
+    {},
+    h("h2", { class: "unseen" }, "Run a command"),
+    forms,
+    h(
+      "section",
+      { class: "card" },
+      h("h2", {}, "History"),
+      none,
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Command history" },
+        table,
+      ),
+    ),
+  );
 }
 
 function historyRow(command, model) {
-  const label = model?.commands.find((each) => (each.component ? `${each.component}*${each.name}` : each.name) === command.name)?.label ?? command.name;
-  const took = command.answered ? duration(Date.parse(command.answered) - Date.parse(command.asked)) : "—";
+  const label =
+    model?.commands.find(
+      (each) => (each.component ? `${each.component}*${each.name}` : each.name) === command.name,
+    )?.label ?? command.name;
+  const took = command.answered
+    ? duration(Date.parse(command.answered) - Date.parse(command.asked))
+    : "—";
   const [kind, words] = statusOf(command);
   const answer = [responseText(command.response)];
   if (command.completion !== null && command.completion !== undefined) {
-    answer.push(h("div", { class: "completion" }, h("span", { class: "muted" }, `${timeText(command.completed)}: `), responseText(command.completion)));
+    answer.push(
+      h(
+        "div",
+        { class: "completion" },
+        h("span", { class: "muted" }, `${timeText(command.completed)}: `),
+        responseText(command.completion),
+      ),
+    );
   }
   return h(
     "tr",

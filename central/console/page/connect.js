@@ -4,11 +4,18 @@ import { devicePath, get } from "./api.js";
 import { copyButton, h, newId, openDialog } from "./dom.js";
 
 export async function openConnect(id) {
-  const [about, credentials] = await Promise.all([get("/console/api/central"), get(devicePath(id, "credentials"))]);
+  try {
+    showConnect(id, await get("/console/api/central"), await get(devicePath(id, "credentials")));
+  } catch (error) {
+    openDialog(`Connect ${id}`, () => h("p", { class: "dialog-body" }, error.message));
+  }
+}
+
+function showConnect(id, about, credentials) {
   const key = credentials.symmetricKey.primaryKey;
   const keyFile = `${fileName(id)}.key`;
   const configFile = `${fileName(id)}.toml`;
-  const commands = `(umask 077; cat > ${keyFile})   # paste the primary key, then Enter and Ctrl-D\nsensor-agent run --config ${configFile}`;
+  const commands = `# Paste the primary key, then Enter and Ctrl-D.\n(umask 077; cat > ${keyFile})\nsensor-agent run --config ${configFile}`;
   openDialog(`Connect ${id}`, () =>
     h(
       "div",
@@ -20,7 +27,11 @@ export async function openConnect(id) {
       h("h3", {}, "With sensor-agent"),
       text(`Save as ${configFile}`, config(id, about, keyFile)),
       text("Then, in the same directory", commands),
-      h("p", { class: "muted" }, "On another machine: start central with --listen, put that address as the provisioning host, and copy ca.pem there."),
+      h(
+        "p",
+        { class: "muted" },
+        "On another machine: start central with --listen, put that address as the provisioning host, and copy ca.pem there.",
+      ),
     ),
   );
 }
@@ -46,8 +57,22 @@ const fileName = (id) => id.replace(/[^A-Za-z0-9.-]/g, "-");
 
 function value(label, text, type = "text") {
   const id = newId("connect");
-  const input = h("input", { id, type, readonly: true, value: text, spellcheck: "false", autocomplete: "off", onfocus: (event) => event.target.select() });
-  return h("div", { class: "copyable" }, h("label", { for: id }, label), input, copyButton(() => text, label));
+  const input = h("input", {
+    id,
+    type,
+    readonly: true,
+    value: text,
+    spellcheck: "false",
+    autocomplete: "off",
+    onfocus: (event) => event.target.select(),
+  });
+  return h(
+    "div",
+    { class: "copyable" },
+    h("label", { for: id }, label),
+    input,
+    copyButton(() => text, label),
+  );
 }
 
 function secret(label, text) {
@@ -67,5 +92,15 @@ function secret(label, text) {
 
 function text(label, content) {
   const id = newId("connect");
-  return h("div", { class: "snippet" }, h("div", { class: "card-head" }, h("span", { id }, label), copyButton(() => content, label)), h("pre", { tabindex: "0", "aria-labelledby": id }, content));
+  return h(
+    "div",
+    { class: "snippet" },
+    h(
+      "div",
+      { class: "card-head" },
+      h("span", { id }, label),
+      copyButton(() => content, label),
+    ),
+    h("pre", { tabindex: "0", "aria-labelledby": id }, content),
+  );
 }

@@ -3,7 +3,7 @@
 import { aboutTab, connectionsTab } from "./about.js";
 import { commandsTab } from "./commands.js";
 import { openConnect } from "./connect.js";
-import { announce, h, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { age, ticking, timeText } from "./format.js";
 import { Overview } from "./overview.js";
 import { propertiesTab } from "./properties.js";
@@ -27,14 +27,31 @@ export class DevicePage {
     this.dot = h("span", { class: "dot", "aria-hidden": "true" });
     this.status = h("span");
     this.model = h("p", { class: "muted" });
-    this.tabs = new Map(TABS.map(([tab, label]) => [tab, h("a", { href: `#/devices/${encodeURIComponent(id)}/${tab}` }, label)]));
+    this.tabs = new Map(
+      TABS.map(([tab, label]) => [
+        tab,
+        h("a", { href: `#/devices/${encodeURIComponent(id)}/${tab}` }, label),
+      ]),
+    );
     this.panel = h("div", { class: "panel" });
-    const connect = h("button", { type: "button", onclick: () => openConnect(id).catch((error) => announce(error.message)) }, "Connect…");
+    const connect = h("button", { type: "button", onclick: () => openConnect(id) }, "Connect…");
     this.element = h(
       "div",
       {},
-      h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Devices"), h("span", { "aria-hidden": "true" }, "›"), h("span", { "aria-current": "page" }, id)),
-      h("header", { class: "device-head" }, h("div", {}, this.title, this.model), h("p", { class: "status" }, this.dot, this.status), connect),
+      h(
+        "nav",
+        { class: "crumbs", "aria-label": "Breadcrumb" },
+        h("a", { href: "#/" }, "Devices"),
+        h("span", { "aria-hidden": "true" }, "›"),
+        h("span", { "aria-current": "page" }, id),
+      ),
+      h(
+        "header",
+        { class: "device-head" },
+        h("div", {}, this.title, this.model),
+        h("p", { class: "status" }, this.dot, this.status),
+        connect,
+      ),
       h("nav", { class: "tabs", "aria-label": "Device" }, [...this.tabs.values()]),
       this.panel,
     );
@@ -75,7 +92,10 @@ export class DevicePage {
     if (!device) return;
     setText(this.title, device.displayName);
     document.title = `${device.displayName} · Central`;
-    setText(this.model, model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"));
+    setText(
+      this.model,
+      model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"),
+    );
     this.dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
     ticking(this.status, () => statusText(device, this.store.connections));
   }
@@ -83,7 +103,14 @@ export class DevicePage {
   showDeleted() {
     this.current?.close?.();
     this.current = null;
-    this.panel.replaceChildren(h("section", { class: "card" }, h("p", {}, `There is no device ${this.id} here.`), h("a", { href: "#/" }, "All devices")));
+    this.panel.replaceChildren(
+      h(
+        "section",
+        { class: "card" },
+        h("p", {}, `There is no device ${this.id} here.`),
+        h("a", { href: "#/" }, "All devices"),
+      ),
+    );
   }
 }
 

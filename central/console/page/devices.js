@@ -3,7 +3,7 @@
 import { call, devicePath, get, soon } from "./api.js";
 import { openConnect } from "./connect.js";
 import { statusText } from "./device.js";
-import { announce, h, newId, openDialog, setText } from "./dom.js";
+import { h, newId, openDialog, setText } from "./dom.js";
 import { listen } from "./events.js";
 import { age, number, ticking, unitSymbol } from "./format.js";
 import { readModel } from "./model.js";
@@ -12,8 +12,28 @@ export class DevicesPage {
   constructor() {
     this.grid = h("ul", { class: "device-grid" });
     this.count = h("h1", {}, "Devices");
-    this.empty = h("section", { class: "card empty", hidden: true }, h("h2", {}, "No devices yet"), h("p", {}, "Add one and connect it with the shown configuration; or let one come by itself: an unknown device with a right group key is added."));
-    this.element = h("div", {}, h("header", { class: "list-head" }, this.count, h("button", { type: "button", class: "primary", onclick: openAdd }, "Add device")), this.empty, this.grid);
+    this.empty = h(
+      "section",
+      { class: "card empty", hidden: true },
+      h("h2", {}, "No devices yet"),
+      h(
+        "p",
+        {},
+        "Add one and connect it with the shown configuration; or let one come by itself: an unknown device with a right group key is added.",
+      ),
+    );
+    this.element = h(
+      "div",
+      {},
+      h(
+        "header",
+        { class: "list-head" },
+        this.count,
+        h("button", { type: "button", class: "primary", onclick: openAdd }, "Add device"),
+      ),
+      this.empty,
+      this.grid,
+    );
     this.interfaces = new Map();
     this.cards = new Map();
     this.readSoon = soon(() => this.read(), 800);
@@ -37,7 +57,8 @@ export class DevicesPage {
       devices = (await get("/console/api/devices")).value;
       if (devices.some((device) => device.template && !this.interfaces.has(device.template))) {
         const templates = (await get("/api/deviceTemplates")).value;
-        for (const template of templates) this.interfaces.set(template["@id"], template.capabilityModel);
+        for (const template of templates)
+          this.interfaces.set(template["@id"], template.capabilityModel);
       }
     } catch {
       return; // Central is gone; the page says so at its top, and asks anew once it is back.
@@ -49,7 +70,11 @@ export class DevicesPage {
       this.cards.get(device.id).show(device, readModel(this.interfaces, device.template));
     }
     const shown = devices.map((device) => this.cards.get(device.id).element);
-    if (shown.length !== this.grid.children.length || shown.some((card, index) => card !== this.grid.children[index])) this.grid.replaceChildren(...shown);
+    if (
+      shown.length !== this.grid.children.length ||
+      shown.some((card, index) => card !== this.grid.children[index])
+    )
+      this.grid.replaceChildren(...shown);
   }
 }
 
@@ -68,7 +93,10 @@ function makeCard(id) {
       const known = Object.entries(device.telemetry).filter(([, last]) => last !== null);
       values.hidden = !known.length;
       values.replaceChildren(...known.map(([each, last]) => valueOf(each, last, model)));
-      const newest = known.map(([, last]) => last.timestamp).sort().at(-1);
+      const newest = known
+        .map(([, last]) => last.timestamp)
+        .sort()
+        .at(-1);
       ticking(when, () => (newest ? age(newest) : "No reading yet"));
     },
   };
@@ -76,32 +104,57 @@ function makeCard(id) {
 
 function valueOf(name, last, model) {
   const element = model?.telemetry.find((each) => each.name === name && each.component === null);
-  return h("p", {}, h("span", { class: "muted" }, element?.label ?? name), h("strong", {}, number(last.value, element ?? { schema: { kind: "double" } }), " ", h("small", {}, unitSymbol(element?.unit))));
+  return h(
+    "p",
+    {},
+    h("span", { class: "muted" }, element?.label ?? name),
+    h("strong", {}, number(last.value, element), " ", h("small", {}, unitSymbol(element?.unit))),
+  );
 }
 
 async function openAdd() {
-  let templates = [];
-  try {
-    templates = (await get("/api/deviceTemplates")).value;
-  } catch (error) {
-    announce(error.message);
-  }
+  const { value: templates } = await get("/api/deviceTemplates").catch(() => ({ value: [] }));
   openDialog("Add device", (close) => addForm(templates, close));
 }
 
 function addForm(templates, close) {
   const [id, name, model] = [newId("add"), newId("add"), newId("add")];
-  const idInput = h("input", { id, type: "text", required: true, maxlength: "128", autocomplete: "off", spellcheck: "false", "aria-describedby": `${id}-hint` });
+  const idInput = h("input", {
+    id,
+    type: "text",
+    required: true,
+    maxlength: "128",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-describedby": `${id}-hint`,
+  });
   const nameInput = h("input", { id: name, type: "text", maxlength: "256", autocomplete: "off" });
-  const modelInput = h("select", { id: model }, h("option", { value: "" }, "Announced by the device"), templates.map((each) => h("option", { value: each["@id"] }, each.displayName)));
+  const modelInput = h(
+    "select",
+    { id: model },
+    h("option", { value: "" }, "Announced by the device"),
+    templates.map((each) => h("option", { value: each["@id"] }, each.displayName)),
+  );
   const result = h("output", { class: "result", "data-kind": "bad" });
   const form = h(
     "form",
     { class: "dialog-body", novalidate: true },
-    h("div", { class: "stack" }, h("label", { for: id }, "Device id"), idInput, h("small", { id: `${id}-hint`, class: "hint" }, "Letters, digits and hyphens, as in pi-1.")),
+    h(
+      "div",
+      { class: "stack" },
+      h("label", { for: id }, "Device id"),
+      idInput,
+      h("small", { id: `${id}-hint`, class: "hint" }, "Letters, digits and hyphens, as in pi-1."),
+    ),
     h("div", { class: "stack" }, h("label", { for: name }, "Name (optional)"), nameInput),
     h("div", { class: "stack" }, h("label", { for: model }, "Model"), modelInput),
-    h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Add"), h("button", { type: "button", onclick: close }, "Cancel"), result),
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "submit", class: "primary" }, "Add"),
+      h("button", { type: "button", onclick: close }, "Cancel"),
+      result,
+    ),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

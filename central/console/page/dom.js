@@ -1,4 +1,5 @@
-// Making elements. Whatever is text becomes a text node: nothing that a device sends is ever read as HTML.
+// Making elements. Whatever is text becomes a text node: nothing that a device sends is ever read
+// as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -57,7 +58,11 @@ export function openDialog(title, build) {
   const id = newId("dialog");
   const dialog = h("dialog", { "aria-labelledby": id });
   const close = () => dialog.close();
-  const cross = h("button", { type: "button", class: "cross", "aria-label": "Close", onclick: close }, "✕");
+  const cross = h(
+    "button",
+    { type: "button", class: "cross", "aria-label": "Close", onclick: close },
+    "✕",
+  );
   dialog.append(h("header", {}, h("h2", { id }, title), cross), build(close));
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && close());

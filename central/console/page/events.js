@@ -15,7 +15,8 @@ export function listen(device, heard) {
 
   const open = () => {
     close();
-    if (document.hidden) return; // A browser keeps few connections to one server: leave them to pages that are seen.
+    // A browser keeps few connections to one server: leave them to pages that are seen.
+    if (document.hidden) return;
     const query = device === null ? "" : `?device=${encodeURIComponent(device)}`;
     source = new EventSource(`/console/api/events${query}`);
     source.addEventListener("hello", (event) => {
@@ -24,7 +25,8 @@ export function listen(device, heard) {
       heard("everything", {});
     });
     source.addEventListener("lagged", () => heard("everything", {}));
-    for (const kind of KINDS) source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
+    for (const kind of KINDS)
+      source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
     source.addEventListener("error", () => {
       showGone();
       close();

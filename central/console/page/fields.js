@@ -8,12 +8,16 @@ const WHOLE = new Set(["integer"]);
 
 export function field(element, { required = false } = {}) {
   const id = newId("field");
-  const hint = element.description ? h("small", { id: `${id}-hint`, class: "hint" }, element.description) : null;
+  const hint = element.description
+    ? h("small", { id: `${id}-hint`, class: "hint" }, element.description)
+    : null;
   const input = makeInput(element.schema, id);
   if (hint) input.setAttribute("aria-describedby", hint.id);
   if (required) input.setAttribute("required", "");
   const symbol = unitSymbol(element.unit);
-  const control = symbol ? h("span", { class: "with-unit" }, input, h("span", { class: "unit" }, symbol)) : input;
+  const control = symbol
+    ? h("span", { class: "with-unit" }, input, h("span", { class: "unit" }, symbol))
+    : input;
   return {
     id,
     input,
@@ -28,9 +32,15 @@ export function field(element, { required = false } = {}) {
 function makeInput(schema, id) {
   switch (schema.kind) {
     case "boolean":
-      return select(id, [["true", "Yes"], ["false", "No"]]);
+      return select(id, [
+        ["true", "Yes"],
+        ["false", "No"],
+      ]);
     case "enum":
-      return select(id, schema.values.map((each) => [JSON.stringify(each.value), each.label]));
+      return select(
+        id,
+        schema.values.map((each) => [JSON.stringify(each.value), each.label]),
+      );
     case "integer":
       return h("input", { id, type: "number", step: "1", inputmode: "numeric" });
     case "double":
@@ -46,7 +56,12 @@ function makeInput(schema, id) {
 }
 
 function select(id, options) {
-  return h("select", { id }, h("option", { value: "" }, "—"), options.map(([value, label]) => h("option", { value }, label)));
+  return h(
+    "select",
+    { id },
+    h("option", { value: "" }, "—"),
+    options.map(([value, label]) => h("option", { value }, label)),
+  );
 }
 
 function read(input, element) {
@@ -57,7 +72,8 @@ function read(input, element) {
   if (kind === "integer" || kind === "double") {
     const value = Number(text);
     if (!Number.isFinite(value)) throw new Error(`${element.label} must be a number.`);
-    if (WHOLE.has(kind) && !Number.isSafeInteger(value)) throw new Error(`${element.label} must be a whole number.`);
+    if (WHOLE.has(kind) && !Number.isSafeInteger(value))
+      throw new Error(`${element.label} must be a whole number.`);
     return value;
   }
   if (kind === "boolean") return text === "true";
@@ -75,5 +91,7 @@ function write(value, schema) {
   if (value === undefined || value === null) return "";
   if (schema.kind === "enum") return JSON.stringify(value);
   if (schema.kind === "boolean" || typeof value === "number") return String(value);
-  return typeof value === "string" && !["object", "array", "map", "unknown"].includes(schema.kind) ? value : plain(JSON.stringify(value));
+  return typeof value === "string" && !["object", "array", "map", "unknown"].includes(schema.kind)
+    ? value
+    : plain(JSON.stringify(value));
 }

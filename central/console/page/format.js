@@ -11,12 +11,40 @@ export function now() {
 }
 
 const UNITS = {
-  degreeCelsius: "°C", degreeFahrenheit: "°F", kelvin: "K", percent: "%",
-  second: "s", millisecond: "ms", minute: "min", hour: "h", day: "d",
-  volt: "V", millivolt: "mV", ampere: "A", milliampere: "mA", watt: "W", kilowatt: "kW", kilowattHour: "kWh",
-  pascal: "Pa", kilopascal: "kPa", bar: "bar", millibar: "mbar", lux: "lx", hertz: "Hz",
-  metre: "m", centimetre: "cm", millimetre: "mm", kilogram: "kg", gram: "g", litre: "l",
-  bit: "bit", byte: "B", kilobyte: "kB", kibibyte: "KiB", megabyte: "MB", mebibyte: "MiB",
+  degreeCelsius: "°C",
+  degreeFahrenheit: "°F",
+  kelvin: "K",
+  percent: "%",
+  second: "s",
+  millisecond: "ms",
+  minute: "min",
+  hour: "h",
+  day: "d",
+  volt: "V",
+  millivolt: "mV",
+  ampere: "A",
+  milliampere: "mA",
+  watt: "W",
+  kilowatt: "kW",
+  kilowattHour: "kWh",
+  pascal: "Pa",
+  kilopascal: "kPa",
+  bar: "bar",
+  millibar: "mbar",
+  lux: "lx",
+  hertz: "Hz",
+  metre: "m",
+  centimetre: "cm",
+  millimetre: "mm",
+  kilogram: "kg",
+  gram: "g",
+  litre: "l",
+  bit: "bit",
+  byte: "B",
+  kilobyte: "kB",
+  kibibyte: "KiB",
+  megabyte: "MB",
+  mebibyte: "MiB",
 };
 
 export function unitSymbol(unit) {
@@ -45,23 +73,35 @@ export function plain(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-// A value as its schema has it: the enum's own word, a time in the reader's zone, a number with its unit.
+// A value as its schema has it: the enum's own word, a time in the reader's zone, a number with
+// its unit.
 export function valueText(value, element) {
   if (value === undefined || value === null) return "—";
   const schema = element?.schema;
-  if (schema?.kind === "enum") return schema.values.find((each) => each.value === value)?.label ?? plain(value);
+  if (schema?.kind === "enum")
+    return schema.values.find((each) => each.value === value)?.label ?? plain(value);
   if (typeof value === "boolean") {
     const words = element?.name === "state" ? ["Online", "Offline"] : ["Yes", "No"];
     return value ? words[0] : words[1];
   }
-  if (schema?.kind === "dateTime" && typeof value === "string" && !Number.isNaN(Date.parse(value))) return dateTime(Date.parse(value));
+  if (schema?.kind === "dateTime" && typeof value === "string" && !Number.isNaN(Date.parse(value)))
+    return dateTime(Date.parse(value));
   if (typeof value === "number") return withUnit(number(value, element), element?.unit);
   return plain(value);
 }
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const TIME = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const YEAR = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+});
 
 export function clockTime(milliseconds) {
   return TIME.format(milliseconds);
@@ -80,7 +120,12 @@ export function timeText(iso) {
   return iso ? dateTime(Date.parse(iso)) : "—";
 }
 
-const STEPS = [[60, "s"], [60, "min"], [24, "h"], [Infinity, "d"]];
+const STEPS = [
+  [60, "s"],
+  [60, "min"],
+  [24, "h"],
+  [Infinity, "d"],
+];
 
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
@@ -96,6 +141,11 @@ function coarse(seconds) {
     amount /= size;
   }
   return "";
+}
+
+// How long something has been so: "3 h".
+export function since(iso) {
+  return coarse(Math.max(0, now() - Date.parse(iso)) / 1000);
 }
 
 export function age(iso) {

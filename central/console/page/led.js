@@ -20,7 +20,11 @@ export class Led {
     this.bulb.dataset.state = known ? state : "unknown";
     this.bulb.dataset.brightness = brightness ?? "high";
     this.bulb.style.setProperty("--period", `${period ?? 1}s`);
-    const words = { off: "Off", on: "On", blinking: period ? `Blinking every ${period} s` : "Blinking" };
+    const words = {
+      off: "Off",
+      on: "On",
+      blinking: period ? `Blinking every ${period} s` : "Blinking",
+    };
     setText(this.words, known ? words[state] : "Not reported yet");
     setText(this.detail, brightness ? `Brightness ${brightness}` : "");
   }
@@ -28,6 +32,8 @@ export class Led {
 
 // The device does not report how fast it blinks; the newest `blink` that it accepted tells.
 function blinkPeriod(store) {
-  const accepted = store.commands.find((each) => each.name === "blink" && each.responseCode === 200);
+  const accepted = store.commands.find(
+    (each) => each.name === "blink" && each.responseCode === 200,
+  );
   return typeof accepted?.request === "number" && accepted.request > 0 ? accepted.request : null;
 }

@@ -8,7 +8,13 @@ const NUMERIC = new Set(["integer", "long", "float", "double"]);
 export function readModel(interfaces, dtmi) {
   const root = interfaces.get(dtmi);
   if (!root) return null;
-  const model = { label: text(root.displayName) ?? dtmi, telemetry: [], properties: [], commands: [], components: [] };
+  const model = {
+    label: text(root.displayName) ?? dtmi,
+    telemetry: [],
+    properties: [],
+    commands: [],
+    components: [],
+  };
   readInterface(model, root, null, interfaces);
   return model;
 }
@@ -27,8 +33,14 @@ function readInterface(model, from, component, interfaces) {
       component,
     };
     if (types.includes("Telemetry")) model.telemetry.push(element);
-    else if (types.includes("Property")) model.properties.push({ ...element, writable: raw.writable === true });
-    else if (types.includes("Command")) model.commands.push({ ...element, request: payload(raw.request, schemas), response: payload(raw.response, schemas) });
+    else if (types.includes("Property"))
+      model.properties.push({ ...element, writable: raw.writable === true });
+    else if (types.includes("Command"))
+      model.commands.push({
+        ...element,
+        request: payload(raw.request, schemas),
+        response: payload(raw.response, schemas),
+      });
     else if (types.includes("Component") && component === null) {
       model.components.push({ name: raw.name, label: element.label });
       const inner = typeof raw.schema === "string" ? interfaces.get(raw.schema) : raw.schema;
@@ -50,13 +62,17 @@ function payload(raw, schemas) {
 
 // A schema becomes {kind}: boolean, integer, double, string, dateTime ...; an enum with its values.
 function readSchema(raw, schemas) {
-  const schema = typeof raw === "string" ? schemas.get(raw) ?? raw : raw;
-  if (typeof schema === "string") return { kind: schema === "long" ? "integer" : schema === "float" ? "double" : schema };
+  const schema = typeof raw === "string" ? (schemas.get(raw) ?? raw) : raw;
+  if (typeof schema === "string")
+    return { kind: schema === "long" ? "integer" : schema === "float" ? "double" : schema };
   const type = [schema?.["@type"]].flat()[0];
   if (type !== "Enum") return { kind: typeof type === "string" ? type.toLowerCase() : "unknown" };
   const values = list(schema.enumValues)
     .filter((each) => each && each.enumValue !== undefined)
-    .map((each) => ({ value: each.enumValue, label: text(each.displayName) ?? each.name ?? String(each.enumValue) }));
+    .map((each) => ({
+      value: each.enumValue,
+      label: text(each.displayName) ?? each.name ?? String(each.enumValue),
+    }));
   return { kind: "enum", values };
 }
 
@@ -66,7 +82,14 @@ export function isNumeric(element) {
 
 // Elements for the numbers of a device without a model: their names are all that is known.
 export function unmodelled(names) {
-  return names.map((name) => ({ name, label: name, description: "", unit: undefined, schema: { kind: "double" }, component: null }));
+  return names.map((name) => ({
+    name,
+    label: name,
+    description: "",
+    unit: undefined,
+    schema: { kind: "number" },
+    component: null,
+  }));
 }
 
 function list(value) {
@@ -76,11 +99,13 @@ function list(value) {
 // A display name may be text, or text by language.
 function text(value) {
   if (typeof value === "string") return value;
-  if (value && typeof value === "object") return value.en ?? Object.values(value).find((each) => typeof each === "string");
+  if (value && typeof value === "object")
+    return value.en ?? Object.values(value).find((each) => typeof each === "string");
   return undefined;
 }
 
-// A message taken apart: what the model knows, what it does not, or the text if it is no JSON object.
+// A message taken apart: what the model knows, what it does not, or the text if it is no JSON
+// object.
 export function readMessage(message, model) {
   let body;
   try {
@@ -88,12 +113,15 @@ export function readMessage(message, model) {
   } catch {
     return { known: new Map(), rest: null, text: message.body };
   }
-  if (body === null || typeof body !== "object" || Array.isArray(body)) return { known: new Map(), rest: null, text: message.body };
+  if (body === null || typeof body !== "object" || Array.isArray(body))
+    return { known: new Map(), rest: null, text: message.body };
   const component = message.system.component ?? null;
   const known = new Map();
   const rest = {};
   for (const [name, value] of Object.entries(body)) {
-    const modelled = model?.telemetry.some((each) => each.name === name && each.component === component);
+    const modelled = model?.telemetry.some(
+      (each) => each.name === name && each.component === component,
+    );
     if (modelled) known.set(name, value);
     else rest[name] = value;
   }

@@ -4,20 +4,27 @@ import { get, pagePath, soon } from "./api.js";
 import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
 import { h, setText } from "./dom.js";
-import { age, number, ticking, timeText, unitSymbol, valueText } from "./format.js";
+import { age, now, number, since, ticking, timeText, unitSymbol, valueText } from "./format.js";
 import { Led } from "./led.js";
 import { readMessage } from "./model.js";
 import { RoomPanel } from "./room.js";
 
-const SPANS = [[3600, "Hour"], [86400, "Day"], [604800, "Week"]];
+const SPANS = [
+  [600, "10 min"],
+  [3600, "Hour"],
+  [86400, "Day"],
+  [604800, "Week"],
+];
+const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
 
 export class Overview {
   constructor(store) {
     this.store = store;
-    this.span = SPANS[0][0];
+    this.span = null; // Until the first readings are here: a new device has none of an hour ago.
     this.tiles = h("div", { class: "tiles" });
+    this.choices = new Map();
     this.charts = [];
     this.chartBox = h("div");
     this.statusBox = h("dl", { class: "facts" });
@@ -31,7 +38,13 @@ export class Overview {
       "div",
       { class: "overview" },
       h("div", { class: "overview-main" }, this.tiles, this.chartCard(), this.room.element),
-      h("div", { class: "overview-side" }, this.ledCard, h("section", { class: "card" }, h("h2", {}, "Status"), this.statusBox), this.commandCard),
+      h(
+        "div",
+        { class: "overview-side" },
+        this.ledCard,
+        h("section", { class: "card" }, h("h2", {}, "Status"), this.statusBox),
+        this.commandCard,
+      ),
     );
     this.fetchSoon = soon(() => this.fetchSeries(), 100);
     this.drawSoon = soon(() => this.draw(), 500);
@@ -56,15 +69,25 @@ export class Overview {
   chartCard() {
     const choices = SPANS.map(([span, label]) => {
       const input = h("input", { type: "radio", name: "span", value: String(span) });
-      input.checked = span === this.span;
       input.addEventListener("change", () => {
         this.span = span;
         this.fetchSoon();
       });
+      this.choices.set(span, input);
       return h("label", {}, input, h("span", {}, label));
     });
-    const choose = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Time shown"), choices);
-    return h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", {}, "History"), choose), this.chartBox);
+    const choose = h(
+      "fieldset",
+      { class: "segments" },
+      h("legend", { class: "unseen" }, "Time shown"),
+      choices,
+    );
+    return h(
+      "section",
+      { class: "card" },
+      h("div", { class: "card-head" }, h("h2", {}, "History"), choose),
+      this.chartBox,
+    );
   }
 
   // Makes what depends on the model and on what the device sends; anew only where that has changed.
@@ -73,13 +96,21 @@ export class Overview {
     const shape = JSON.stringify([numbers, this.store.device?.template, this.store.model !== null]);
     if (shape !== this.shape) {
       this.shape = shape;
-      this.numbers = numbers.map((element, index) => ({ element, ...makeTile(element, COLOURS[index % COLOURS.length]) }));
+      this.numbers = numbers.map((element, index) => ({
+        element,
+        ...makeTile(element, COLOURS[index % COLOURS.length]),
+      }));
       this.tiles.replaceChildren(...this.numbers.map((each) => each.tile));
       this.charts.forEach((chart) => chart.close());
-      this.charts = numbers.map((element, index) => new Chart(element, COLOURS[index % COLOURS.length]));
+      this.charts = numbers.map(
+        (element, index) => new Chart(element, COLOURS[index % COLOURS.length]),
+      );
       this.chartBox.replaceChildren(...this.charts.map((chart) => chart.element));
-      if (!numbers.length) this.chartBox.replaceChildren(h("p", { class: "muted" }, "No reading has arrived yet."));
-      this.forms = (this.store.model?.commands ?? []).map((command) => commandForm(this.store, command, { brief: true }));
+      if (!numbers.length)
+        this.chartBox.replaceChildren(h("p", { class: "muted" }, "No reading has arrived yet."));
+      this.forms = (this.store.model?.commands ?? []).map((command) =>
+        commandForm(this.store, command, { brief: true }),
+      );
       this.commandBox.replaceChildren(...this.forms.map((form) => form.element));
       this.commandCard.hidden = !this.forms.length;
       this.fetchSoon();
@@ -90,7 +121,7 @@ export class Overview {
 
   async fetchSeries() {
     if (!this.numbers.length || this.closed) return;
-    const query = new URLSearchParams({ since: String(Date.now() / 1000 - this.span) });
+    const query = new URLSearchParams({ since: String(now() / 1000 - (this.span ?? USUAL)) });
     for (const { element } of this.numbers) query.append("name", element.name);
     let series;
     try {
@@ -99,6 +130,8 @@ export class Overview {
       return; // Central is gone; once it is back, "missed" asks anew.
     }
     if (this.closed) return;
+    this.span ??= usualSpan(series);
+    this.choices.get(this.span).checked = true;
     this.numbers.forEach((each, index) => {
       const found = series[each.element.name];
       if (!found) return;
@@ -125,29 +158,55 @@ export class Overview {
   }
 
   showState() {
-    this.ledCard.hidden = this.store.property("ledState").value === undefined && !this.store.model?.properties.some((each) => each.name === "ledState");
-    this.led.show(this.store);
-    const shown = (this.store.model?.properties ?? []).filter((each) => !each.writable && each.component === null && !["ledState", "sensorStatusSince"].includes(each.name));
-    const rows = shown.map((element) => {
-      const { value } = this.store.property(element.name);
-      return [element.label, valueText(value, element), kindOf(element.name, value)];
-    });
-    const since = this.store.property("sensorStatusSince").value;
-    const [device] = [this.store.device];
-    rows.push(["Last message", ticking(h("span"), () => age(device?.lastSeen)), null]);
+    const { store } = this;
+    const properties = (store.model?.properties ?? []).filter(
+      (each) => !each.writable && each.component === null,
+    );
+    this.ledCard.hidden =
+      store.property("ledState").value === undefined &&
+      !properties.some((each) => each.name === "ledState");
+    this.led.show(store);
+    const shown = properties.filter((each) => !SHOWN_ELSEWHERE.has(each.name));
     this.statusBox.replaceChildren(
-      ...rows.map(([name, value, kind]) => h("div", {}, h("dt", {}, name), h("dd", {}, kind ? h("span", { class: "badge", "data-kind": kind }, value) : value, kind && since && name === this.label("sensorStatus") ? h("small", { class: "muted" }, ` since ${timeText(since)}`) : null))),
+      ...shown.map((element) => fact(element.label, statusValue(store, element))),
+      fact(
+        "Last message",
+        ticking(h("span"), () => age(store.device?.lastSeen)),
+      ),
     );
   }
+}
 
-  label(name) {
-    return this.store.model?.properties.find((each) => each.name === name)?.label;
-  }
+function usualSpan(series) {
+  const first = Math.min(...Object.values(series).flatMap(({ times }) => times.slice(0, 1)));
+  return first > now() / 1000 - SHORT ? SHORT : USUAL;
+}
+
+const SHOWN_ELSEWHERE = new Set(["ledState", "sensorStatusSince"]);
+
+function fact(name, value) {
+  return h("div", {}, h("dt", {}, name), h("dd", {}, value));
+}
+
+function statusValue(store, element) {
+  const { value } = store.property(element.name);
+  const kind = kindOf(element.name, value);
+  const text = valueText(value, element);
+  if (!kind) return text;
+  const badge = h("span", { class: "badge", "data-kind": kind }, text);
+  const from = store.property("sensorStatusSince").value;
+  if (element.name !== "sensorStatus" || Number.isNaN(Date.parse(from))) return badge;
+  return [
+    badge,
+    " ",
+    ticking(h("small", { class: "muted", title: timeText(from) }), () => `for ${since(from)}`),
+  ];
 }
 
 function kindOf(name, value) {
   if (value === undefined) return null;
-  if (name === "sensorStatus") return value === "ok" ? "fine" : value === "starting" ? "busy" : "bad";
+  if (name === "sensorStatus")
+    return value === "ok" ? "fine" : value === "starting" ? "busy" : "bad";
   if (name === "state") return value === true ? "fine" : "quiet";
   return null;
 }
@@ -156,7 +215,13 @@ function makeTile(element, colour) {
   const value = h("span", { class: "tile-number" }, "—");
   const unit = h("span", { class: "tile-unit" });
   const when = h("p", { class: "muted" }, "No reading yet");
-  const tile = h("section", { class: "card tile" }, h("h2", { class: "series" }, element.label), h("p", { class: "tile-value" }, value, unit), when);
+  const tile = h(
+    "section",
+    { class: "card tile" },
+    h("h2", { class: "series" }, element.label),
+    h("p", { class: "tile-value" }, value, unit),
+    when,
+  );
   tile.style.setProperty("--series", `var(${colour})`);
   let newest = null;
   return {

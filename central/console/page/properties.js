@@ -1,17 +1,19 @@
 // Writable properties as a form; and what the device made of each value: pending, synced, refused.
 
 import { call, devicePath } from "./api.js";
-import { announce, h, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { age, ticking, valueText } from "./format.js";
 
 // What a property's `$metadata` says of it, as [kind, words].
 export function stateOf(about, connected) {
-  if (about.desiredValue === undefined) return about.ackCode === 203 ? ["quiet", "The device's own value"] : ["quiet", "Not set"];
+  if (about.desiredValue === undefined)
+    return about.ackCode === 203 ? ["quiet", "The device's own value"] : ["quiet", "Not set"];
   if (about.ackVersion === undefined || about.ackVersion < about.desiredVersion) {
     return ["busy", connected ? "Pending" : "Pending: the device is offline"];
   }
-  if (about.ackCode >= 400) return ["bad", `Refused: ${about.ackDescription || `code ${about.ackCode}`}`];
+  if (about.ackCode >= 400)
+    return ["bad", `Refused: ${about.ackDescription || `code ${about.ackCode}`}`];
   if (about.ackCode === 202) return ["busy", about.ackDescription || "In progress"];
   return ["fine", "Synced"];
 }
@@ -21,7 +23,12 @@ export function propertiesTab(store) {
   const save = h("button", { type: "submit", class: "primary", disabled: true }, "Save");
   const undo = h("button", { type: "button", hidden: true }, "Discard changes");
   const result = h("output", { class: "result" });
-  const form = h("form", { class: "card", novalidate: true }, rows, h("div", { class: "actions" }, save, undo, result));
+  const form = h(
+    "form",
+    { class: "card", novalidate: true },
+    rows,
+    h("div", { class: "actions" }, save, undo, result),
+  );
   let fields = [];
 
   const changed = () => fields.filter((each) => each.dirty);
@@ -33,7 +40,10 @@ export function propertiesTab(store) {
     const writable = (store.model?.properties ?? []).filter((each) => each.writable);
     fields = writable.map((element) => propertyRow(store, element, note));
     rows.replaceChildren(...fields.map((each) => each.element));
-    if (!fields.length) rows.replaceChildren(h("p", { class: "muted" }, "This device has no model here that names writable properties."));
+    if (!fields.length)
+      rows.replaceChildren(
+        h("p", { class: "muted" }, "This device has no model here that names writable properties."),
+      );
     save.hidden = !fields.length;
   };
   const update = () => fields.forEach((each) => each.update());
@@ -55,7 +65,10 @@ export function propertiesTab(store) {
       save.disabled = true;
       await call("PATCH", devicePath(store.id, "properties"), body);
       for (const each of fields) each.dirty = false;
-      show("fine", "Saved. The device is told" + (store.device?.connected ? "." : " when it connects."));
+      show(
+        "fine",
+        "Saved. The device is told" + (store.device?.connected ? "." : " when it connects."),
+      );
       await store.read("properties");
     } catch (error) {
       show("bad", error.message);
@@ -65,7 +78,6 @@ export function propertiesTab(store) {
   const show = (kind, text) => {
     result.dataset.kind = kind;
     setText(result, text);
-    announce(text);
   };
 
   let model = store.model;
@@ -91,7 +103,13 @@ function propertyRow(store, element, note) {
     h("div", { class: "row-field" }, made.control),
     h("div", { class: "row-state" }, badge, reported),
   );
-  const self = { name: element.name, component: element.component, element: row, dirty: false, read: made.read };
+  const self = {
+    name: element.name,
+    component: element.component,
+    element: row,
+    dirty: false,
+    read: made.read,
+  };
   made.input.addEventListener("input", () => {
     self.dirty = true;
     row.dataset.dirty = "";
@@ -102,7 +120,11 @@ function propertyRow(store, element, note) {
     const [kind, words] = stateOf(about, store.device?.connected);
     badge.dataset.kind = kind;
     setText(badge, words);
-    ticking(reported, () => (value === undefined ? "Nothing reported" : `Device: ${valueText(value, element)} · ${age(about.lastUpdateTime)}`));
+    ticking(reported, () =>
+      value === undefined
+        ? "Nothing reported"
+        : `Device: ${valueText(value, element)} · ${age(about.lastUpdateTime)}`,
+    );
     if (self.dirty) return;
     delete row.dataset.dirty;
     made.write(about.desiredValue ?? value);

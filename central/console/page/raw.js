@@ -8,6 +8,7 @@ import { readMessage } from "./model.js";
 const MOST_ROWS = 500;
 const OLDER = 100;
 const LATE = 5000; // Milliseconds.
+const TOLD_OTHERWISE = new Set(["content_type", "content_encoding", "iothub-creation-time-utc"]);
 
 export function rawTab(store) {
   const head = h("tr");
@@ -21,7 +22,13 @@ export function rawTab(store) {
 
   const showAll = () => {
     columns = store.model?.telemetry ?? [];
-    const titles = ["Received", "Taken", ...columns.map((each) => each.label), "Unmodelled data", "Message"];
+    const titles = [
+      "Received",
+      "Taken",
+      ...columns.map((each) => each.label),
+      "Unmodelled data",
+      "Message",
+    ];
     head.replaceChildren(...titles.map((text) => h("th", { scope: "col" }, text)));
     body.replaceChildren(...store.messages.map((message) => row(message, store.model, columns)));
     oldest = store.messages.length >= OLDER ? store.messages.at(-1).number : null;
@@ -39,7 +46,9 @@ export function rawTab(store) {
     if (!paused()) showAll();
   });
   older.addEventListener("click", async () => {
-    const { value } = await get(`${pagePath(store.id, "messages")}?limit=${OLDER}&before=${oldest}`);
+    const { value } = await get(
+      `${pagePath(store.id, "messages")}?limit=${OLDER}&before=${oldest}`,
+    );
     body.append(...value.map((message) => row(message, store.model, columns)));
     oldest = value.length === OLDER ? value.at(-1).number : null;
     note();
@@ -53,14 +62,28 @@ export function rawTab(store) {
     note();
   });
   showAll();
-  const scroll = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Messages" }, table);
-  return h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", {}, "Messages, newest first"), pause), none, scroll, h("div", { class: "actions" }, older));
+  const scroll = h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Messages" },
+    table,
+  );
+  return h(
+    "section",
+    { class: "card" },
+    h("div", { class: "card-head" }, h("h2", {}, "Messages, newest first"), pause),
+    none,
+    scroll,
+    h("div", { class: "actions" }, older),
+  );
 }
 
 function row(message, model, columns) {
   const { known, rest, text } = readMessage(message, model);
   const component = message.system.component ?? null;
-  const value = (column) => (column.component === component && known.has(column.name) ? valueText(known.get(column.name), column) : "");
+  const value = (column) =>
+    column.component === component && known.has(column.name)
+      ? valueText(known.get(column.name), column)
+      : "";
   return h(
     "tr",
     {},
@@ -76,11 +99,15 @@ function taken(message) {
   if (!message.created) return "—";
   const late = Date.parse(message.received) - Date.parse(message.created);
   const parts = [timeText(message.created)];
-  if (late > LATE) parts.push(" ", h("span", { class: "badge", "data-kind": "busy" }, `${duration(late)} late`));
+  if (late > LATE)
+    parts.push(" ", h("span", { class: "badge", "data-kind": "busy" }, `${duration(late)} late`));
   return parts;
 }
 
 function about(message) {
-  const system = Object.entries(message.system).filter(([name]) => !["content_type", "content_encoding"].includes(name));
-  return [...system, ...Object.entries(message.properties)].map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(" · ");
+  const all = [...Object.entries(message.system), ...Object.entries(message.properties)];
+  return all
+    .filter(([name]) => !TOLD_OTHERWISE.has(name))
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`)
+    .join(" · ");
 }

@@ -22,11 +22,26 @@ const FAULTS = {
 
 export class RoomPanel {
   constructor() {
-    this.temperature = slider("Temperature", "degreeCelsius", -10, 50, 0.5, (value) => this.set({ temperature: value }));
-    this.humidity = slider("Humidity", "percent", 0, 100, 1, (value) => this.set({ humidity: value }));
+    this.temperature = slider("Temperature", "degreeCelsius", -10, 50, 0.5, (value) =>
+      this.set({ temperature: value }),
+    );
+    this.humidity = slider("Humidity", "percent", 0, 100, 1, (value) =>
+      this.set({ humidity: value }),
+    );
     const id = newId("fault");
-    this.fault = h("select", { id, onchange: () => this.set({ fault: this.fault.value || null }) }, h("option", { value: "" }, "works"));
-    this.weather = h("button", { type: "button", onclick: () => this.set({ temperature: null, humidity: null, fault: null }) }, "Back to its own weather");
+    this.fault = h(
+      "select",
+      { id, onchange: () => this.set({ fault: this.fault.value || null }) },
+      h("option", { value: "" }, "works"),
+    );
+    this.weather = h(
+      "button",
+      {
+        type: "button",
+        onclick: () => this.set({ temperature: null, humidity: null, fault: null }),
+      },
+      "Back to its own weather",
+    );
     this.result = h("output", { class: "result" });
     this.element = h(
       "section",
@@ -56,7 +71,8 @@ export class RoomPanel {
   }
 
   async set(wishes) {
-    if (await this.ask(() => call("POST", "/console/api/room", wishes))) announce("The room is changed.");
+    if (await this.ask(() => call("POST", "/console/api/room", wishes)))
+      announce("The room is changed.");
   }
 
   async ask(question) {
@@ -75,10 +91,12 @@ export class RoomPanel {
     this.temperature.show(room.climate.temperature, room.temperature !== null);
     this.humidity.show(room.climate.humidity, room.humidity !== null);
     if (this.fault.options.length === 1) {
-      for (const name of room.faults) this.fault.append(h("option", { value: name }, FAULTS[name] ?? name));
+      for (const name of room.faults)
+        this.fault.append(h("option", { value: name }, FAULTS[name] ?? name));
     }
     if (document.activeElement !== this.fault) this.fault.value = room.fault ?? "";
-    this.weather.disabled = room.temperature === null && room.humidity === null && room.fault === null;
+    this.weather.disabled =
+      room.temperature === null && room.humidity === null && room.fault === null;
   }
 }
 
@@ -88,7 +106,11 @@ function slider(label, unit, least, most, step, changed) {
   const input = h("input", { id, type: "range", min: least, max: most, step });
   let held = false;
   let moving = false;
-  const write = () => setText(words, `${withUnit(number(Number(input.value), { schema: { kind: "double" } }), unit)}${held || moving ? "" : " (weather)"}`);
+  const write = () =>
+    setText(
+      words,
+      `${withUnit(number(Number(input.value), { schema: { kind: "double" } }), unit)}${held || moving ? "" : " (weather)"}`,
+    );
   input.addEventListener("input", () => {
     moving = true;
     write();

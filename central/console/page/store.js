@@ -1,4 +1,5 @@
-// What the page knows of one device. It reads from central once, and anew what central says has changed.
+// What the page knows of one device. It reads from central once, and anew what central says has
+// changed.
 
 import { ApiError, devicePath, get, pagePath, soon } from "./api.js";
 import { listen } from "./events.js";
@@ -28,11 +29,15 @@ export class DeviceStore {
     this.id = id;
     this.listeners = new Map();
     this.readers = new Map(
-      ["device", "properties", "commands", "connections", "messages"].map((kind) => [kind, soon(() => this.read(kind))]),
+      ["device", "properties", "commands", "connections", "messages"].map((kind) => [
+        kind,
+        soon(() => this.read(kind)),
+      ]),
     );
   }
 
-  // Calls `heard` at each change of `kind`: device, properties, commands, connections, messages, message.
+  // Calls `heard` at each change of `kind`: device, properties, commands, connections, messages;
+  // at each new `message`; when events were `missed`; and once the device is `deleted`.
   on(kind, heard) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, []);
     this.listeners.get(kind).push(heard);
@@ -47,7 +52,11 @@ export class DeviceStore {
   }
 
   async open() {
-    await Promise.all(["device", "properties", "commands", "connections", "messages"].map((kind) => this.read(kind)));
+    await Promise.all(
+      ["device", "properties", "commands", "connections", "messages"].map((kind) =>
+        this.read(kind),
+      ),
+    );
     this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
   }
 
@@ -71,7 +80,8 @@ export class DeviceStore {
     if (this.messages.length && message.number <= this.messages[0].number) return;
     this.messages.unshift(message);
     this.messages.length = Math.min(this.messages.length, MOST_MESSAGES);
-    if (this.device && message.received > (this.device.lastSeen ?? "")) this.device.lastSeen = message.received;
+    if (this.device && message.received > (this.device.lastSeen ?? ""))
+      this.device.lastSeen = message.received;
     this.tell("message", message);
   }
 
@@ -91,7 +101,8 @@ export class DeviceStore {
   async readNow(kind) {
     if (kind === "device") {
       const device = await get(pagePath(this.id));
-      if (device.template !== this.device?.template || !this.model) this.model = await fetchModel(device.template);
+      if (device.template !== this.device?.template || !this.model)
+        this.model = await fetchModel(device.template);
       this.device = device;
     } else if (kind === "properties") {
       this.properties = await get(devicePath(this.id, "properties"));
@@ -104,7 +115,7 @@ export class DeviceStore {
 
   // A property as central knows it: its value, and what the twin says about it.
   property(name, component = null) {
-    const place = component === null ? this.properties : this.properties[component] ?? {};
+    const place = component === null ? this.properties : (this.properties[component] ?? {});
     const known = Object.hasOwn(place, name);
     return { value: known ? place[name] : undefined, about: place.$metadata?.[name] ?? {} };
   }
@@ -112,12 +123,15 @@ export class DeviceStore {
   // The numbers that can be drawn: from the model, else those that the last messages had.
   numbers() {
     if (this.model) {
-      const numeric = this.model.telemetry.filter((each) => each.component === null && isNumeric(each));
+      const numeric = this.model.telemetry.filter(
+        (each) => each.component === null && isNumeric(each),
+      );
       if (numeric.length) return numeric.slice(0, 8);
     }
     const names = new Set();
     for (const message of this.messages.slice(0, 50)) {
-      for (const [name, value] of Object.entries(readMessage(message, null).rest ?? {})) if (typeof value === "number") names.add(name);
+      for (const [name, value] of Object.entries(readMessage(message, null).rest ?? {}))
+        if (typeof value === "number") names.add(name);
     }
     return unmodelled([...names].slice(0, 8));
   }

@@ -1,0 +1,139 @@
+"""What the console refuses: malformed bodies, unknown paths, foreign hosts and pages."""
+
+import asyncio
+import contextlib
+import json
+import re
+from importlib import resources
+
+import aiohttp
+import pytest
+from consoles import ask, refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from central.console.answers import RestError, read_json
+from central.errors import PortTaken
+from central.server import Settings, open_central
+
+LARGEST_PAGE = 200_000  # Bytes: everything a browser loads, uncompressed.
+
+
+@pytest.fixture
+async def central(tmp_path):
+    opened = open_central(Settings(data_dir=tmp_path / "central", mqtt_port=0, http_port=0))
+    async with opened as central:
+        yield central
+
+
+@pytest.fixture
+async def http(central):
+    async with aiohttp.ClientSession(central.http) as session:
+        yield session
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b'{"displayName": NaN}',
+            b'{"a": Infinity}',
+            b'{"a": 1e400}',
+            b'{"displayName": "\xff"}',
+            b'{"displayName": "\\ud800"}',
+            b"[" * 100_000,
+            b"9" * 5000,
+        ],
+    )
+    async def test_malformed_json_is_refused_with_a_sentence(self, http, body):
+        error = await refused(http, "PUT", "/api/devices/pi-1", data=body, expect=400)
+        assert error["message"].startswith("The body ")
+
+    async def test_a_body_that_is_too_large_is_refused(self, http):
+        body = {"displayName": "x" * 300_000}
+        error = await refused(http, "PUT", "/api/devices/pi-1", body, expect=413)
+        assert error["code"] == "RequestTooLarge"
+
+    @given(body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+    @settings(max_examples=200)
+    def test_any_bytes_are_json_or_a_refusal(self, body):
+        with contextlib.suppress(RestError):  # Anything else is a failure.
+            value = asyncio.run(read_json(StandInRequest(body)))
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+class StandInRequest:
+    """As much of a request as reading its body needs."""
+
+    def __init__(self, body):
+        self.body = body
+
+    async def read(self):
+        return self.body
+
+
+class TestPageFiles:
+    def test_the_page_is_small_and_whole(self):
+        files = {
+            file.name: file.read_bytes()
+            for file in resources.files("central.console").joinpath("page").iterdir()
+        }
+        assert sum(map(len, files.values())) < LARGEST_PAGE
+        assert b"MIT License" in files["uplot.LICENSE.txt"]
+        for name, content in files.items():
+            for imported in re.findall(rb'from "\./([^"]+)"', content):
+                assert imported.decode() in files, f"{name} wants {imported.decode()}"
+            assert b"innerHTML" not in content or name == "uplot.min.js"
+
+
+class TestElsewhere:
+    @pytest.mark.parametrize(
+        "path", ["/api", "/api/users", "/api/query", "/nothing.js", "/../central.json", "/%2e%2e/x"]
+    )
+    async def test_everything_else_is_not_found(self, http, path):
+        await refused(http, "GET", path, expect=404)
+
+    async def test_a_method_that_a_path_does_not_take(self, http):
+        assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
+
+    async def test_a_port_that_is_taken_is_an_error(self, central, tmp_path):
+        port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+        other = Settings(data_dir=tmp_path / "other", mqtt_port=0, http_port=port)
+        with pytest.raises(PortTaken, match=str(port)):
+            async with open_central(other):
+                pass
+
+
+class TestGuard:
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+    async def test_the_names_of_this_machine_are_served(self, http, central, host):
+        port = central.http.rstrip("/").rsplit(":", 1)[1]
+        await ask(http, "GET", "/api/devices", headers={"Host": f"{host}:{port}"})
+
+    @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/console/api/events", "/x"])
+    @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "localhost:1", ""])
+    async def test_a_foreign_host_is_refused(self, http, central, host, path):
+        port = central.http.rstrip("/").rsplit(":", 1)[1]
+        headers = {"Host": host.format(port=port)}
+        await refused(http, "GET", path, headers=headers, expect=403)
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
+    async def test_a_foreign_origin_is_refused(self, http, origin):
+        headers = {"Origin": origin}
+        await refused(http, "PUT", "/api/devices/pi-1", {}, headers=headers, expect=403)
+        await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+    async def test_our_own_origin_is_served(self, http, central):
+        headers = {"Origin": central.http.rstrip("/")}
+        await ask(http, "PUT", "/api/devices/pi-1", {}, headers=headers)
+
+    @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/nothing"])
+    async def test_every_answer_has_the_security_headers(self, http, path):
+        async with http.get(path) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert "default-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Referrer-Policy"] == "no-referrer"

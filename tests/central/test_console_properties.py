@@ -1,0 +1,166 @@
+"""How a twin is written as IoT Central's properties."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from central.console.answers import to_json
+from central.console.overview import MOST_POINTS, thin
+from central.console.properties import asked, rest_properties, unwrap
+from central.records import Twin
+
+NOON = 1_764_331_200.0
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+def twin(desired=None, reported=None, *, version=1, desired_at=NOON, reported_at=NOON):
+    desired, reported = desired or {}, reported or {}
+    return Twin(
+        desired=desired,
+        desired_version=version,
+        reported=reported,
+        reported_version=1,
+        desired_times=dict.fromkeys(desired, desired_at),
+        reported_times=dict.fromkeys(reported, reported_at),
+    )
+
+
+def metadata(name, **of):
+    return rest_properties(twin(**of))["$metadata"][name]
+
+
+def test_a_bare_value_is_told_with_its_time():
+    assert rest_properties(twin(reported={"state": True})) == {
+        "state": True,
+        "$metadata": {"state": {"lastUpdateTime": "2025-11-28T12:00:00.000Z"}},
+    }
+
+
+def test_an_acknowledgement_is_taken_apart():
+    ack = {"value": 2, "ac": 200, "av": 5, "ad": "completed"}
+    properties = rest_properties(twin({"brightness": 2}, {"brightness": ack}, version=5))
+    assert properties["brightness"] == 2
+    assert properties["$metadata"]["brightness"] == {
+        "desiredValue": 2,
+        "desiredVersion": 5,
+        "ackVersion": 5,
+        "ackCode": 200,
+        "ackDescription": "completed",
+        "lastUpdateTime": "2025-11-28T12:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("completed", 200), ("Completed", 200), ("pending", 202), ("failed", 500)]
+)
+def test_an_acknowledgement_of_the_preview_is_understood(status, code):
+    ack = {"value": "Ann", "status": status, "desiredVersion": 3}
+    assert unwrap(ack) == (
+        "Ann",
+        {"ackVersion": 3, "ackCode": code, "ackDescription": status},
+    )
+
+
+def test_the_completion_of_a_command_is_its_value():
+    assert unwrap({"value": "All is well."}) == ("All is well.", {})
+
+
+@pytest.mark.parametrize("value", [{"value": 1, "colour": "red"}, {"ac": 200}, [1], None, "value"])
+def test_an_object_that_acknowledges_nothing_is_a_value(value):
+    assert unwrap(value) == (value, {})
+
+
+def test_components_are_nested_by_name():
+    info = {"__t": "c", "model": "Pi 4", "limit": {"value": 3, "ac": 200, "av": 2, "ad": "ok"}}
+    wanted = {"info": {"__t": "c", "limit": 3}}
+    properties = rest_properties(twin(wanted, {"info": info}, version=2))
+    assert properties["info"]["model"] == "Pi 4"
+    assert properties["info"]["$metadata"]["limit"]["ackVersion"] == 2
+    assert properties["info"]["$metadata"]["limit"]["desiredVersion"] == 2
+    assert "__t" not in properties["info"]
+    assert properties["$metadata"] == {}
+
+
+def test_what_was_never_acknowledged_is_pending():
+    about = metadata("brightness", desired={"brightness": 2}, version=4)
+    assert about == {"desiredValue": 2, "desiredVersion": 4}
+
+
+def test_an_acknowledged_value_stays_so_when_another_property_is_set_later():
+    ack = {"value": 2, "ac": 200, "av": 4}
+    about = metadata(
+        "brightness",
+        desired={"brightness": 2, "name": "Ann"},
+        reported={"brightness": ack},
+        version=5,
+        reported_at=NOON + 1,
+    )
+    assert about["ackVersion"] == about["desiredVersion"] == 4
+
+
+def test_a_refusal_stays_so_when_another_property_is_set_later():
+    ack = {"value": 1, "ac": 400, "av": 4, "ad": "No."}
+    about = metadata(
+        "brightness",
+        desired={"brightness": 9, "name": "Ann"},
+        reported={"brightness": ack},
+        version=5,
+        reported_at=NOON + 1,
+    )
+    assert about["ackVersion"] == about["desiredVersion"] == 4
+
+
+@pytest.mark.parametrize(
+    ("ack", "reported_at"),
+    [
+        ({"value": 1, "ac": 200, "av": 4}, NOON + 1),  # Acknowledges another value.
+        ({"value": 2, "ac": 200, "av": 4}, NOON - 1),  # Came before this value was asked for.
+        ({"value": 2, "ac": 203, "av": 0}, NOON + 1),  # The device's own value.
+    ],
+)
+def test_an_old_acknowledgement_does_not_answer_a_new_value(ack, reported_at):
+    about = metadata(
+        "brightness",
+        desired={"brightness": 2},
+        reported={"brightness": ack},
+        version=5,
+        reported_at=reported_at,
+    )
+    assert about["ackVersion"] < about["desiredVersion"]
+
+
+def test_the_answer_to_a_patch_says_what_is_wanted_now():
+    patch = {"brightness": 2, "name": None, "info": {"__t": "c", "limit": 3}}
+    assert asked(patch) == {
+        "info": {"$metadata": {"limit": {"desiredValue": 3}}},
+        "$metadata": {"brightness": {"desiredValue": 2}},
+    }
+
+
+@given(st.dictionaries(st.text(max_size=8), JSON), st.dictionaries(st.text(max_size=8), JSON))
+def test_any_twin_can_be_told(desired, reported):
+    told = rest_properties(twin(desired, reported, version=3))
+    json.loads(to_json(told), parse_constant=pytest.fail)
+    for name in reported:
+        assert name in told or name.startswith("$") or name == "__t"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(-50, 50)), max_size=9))
+def test_few_points_are_all_kept(points):
+    assert thin(points) == points
+
+
+def test_of_many_points_the_extremes_are_kept_in_order():
+    points = [(float(at), 20.0) for at in range(50_000)]
+    points[31_234] = (31_234.0, 85.0)
+    points[7] = (7.0, -3.0)
+    kept = thin(points)
+    assert len(kept) <= MOST_POINTS
+    assert {(31_234.0, 85.0), (7.0, -3.0)} <= set(kept)
+    assert kept == sorted(kept)

@@ -1,0 +1,120 @@
+"""Twins as a device sees them."""
+
+import json
+
+import pytest
+
+from central.errors import TwinTooLarge
+
+TWIN = "$iothub/twin/res/#"
+DESIRED = "$iothub/twin/PATCH/properties/desired/#"
+TWIN_REPORT = "$iothub/twin/PATCH/properties/reported/?$rid=7"
+
+
+def twin_of(client, rid="1"):
+    client.publish(f"$iothub/twin/GET/?$rid={rid}", b" ", flags=0)
+    answer = client.receive(3)
+    assert answer.topic == f"$iothub/twin/res/200/?$rid={rid}"
+    return json.loads(answer.body)
+
+
+def report(client, body):
+    client.publish(TWIN_REPORT, body, flags=0)
+    return client.receive(3)
+
+
+def test_a_new_twin_is_empty(connect):
+    assert twin_of(connect(TWIN)) == {"desired": {"$version": 1}, "reported": {"$version": 1}}
+
+
+def test_a_request_id_comes_back_as_it_was(connect):
+    client = connect(TWIN)
+    for rid in ("1", "a8b3c7f2-1d07-4a10-9f59-b6f8c1a4d2e7", "x" * 200):
+        twin_of(client, rid)
+
+
+def test_reported_values_are_merged_and_versioned(central, connect, device):
+    client = connect(TWIN)
+    answer = report(client, b'{"a": 1, "part": {"__t": "c", "x": 1}}')
+    assert answer.topic == "$iothub/twin/res/204/?$rid=7&$version=2"
+    assert answer.body == b""
+    report(client, b'{"a": null, "part": {"y": 2}}')
+    assert twin_of(client)["reported"] == {"part": {"__t": "c", "x": 1, "y": 2}, "$version": 3}
+    assert central.call(lambda c: c.registry.twin(device)).reported_version == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b"not json", 400),
+        (b'{"a": NaN}', 400),
+        (b'{"a": 1e400}', 400),
+        (b'{"$version": 1}', 400),
+        (b'{"a.b": 1}', 400),
+        (b'{"a": "\\ud800"}', 400),
+        (b'{"\\ud800": 1}', 400),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
+        (json.dumps({f"p{n}": "x" * 4000 for n in range(9)}).encode(), 413),
+    ],
+)
+def test_a_report_that_the_hub_does_not_take_changes_nothing(connect, body, status):
+    client = connect(TWIN)
+    assert report(client, body[: 256 * 1024]).topic == f"$iothub/twin/res/{status}/?$rid=7"
+    assert twin_of(client)["reported"] == {"$version": 1}
+
+
+def test_without_a_subscription_there_is_no_answer(connect):
+    client = connect()
+    client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
+    assert client.is_silent()
+
+
+def test_desired_values_are_sent_with_their_version(central, connect, device):
+    client = connect(TWIN, DESIRED, model="dtmi:test:Model;1")
+    twin = central.call(lambda c: c.hub.set_desired(device, {"brightness": 2, "gone": None}))
+    assert (twin.desired, twin.desired_version) == ({"brightness": 2}, 2)
+    note = client.receive(3)
+    assert note.topic == "$iothub/twin/PATCH/properties/desired/?$version=2"
+    assert json.loads(note.body) == {"brightness": 2, "gone": None, "$version": 2}
+    assert twin_of(client)["desired"] == {"brightness": 2, "$version": 2}
+
+
+def test_desired_values_may_be_replaced(central, connect, device):
+    client = connect(DESIRED, model="dtmi:test:Model;1")
+    central.call(lambda c: c.hub.set_desired(device, {"a": 1, "b": 2}))
+    client.receive(3)
+    central.call(lambda c: c.hub.set_desired(device, {"b": 3}, replace=True))
+    assert json.loads(client.receive(3).body) == {"a": None, "b": 3, "$version": 3}
+
+
+def test_without_a_model_values_are_wrapped_as_in_2020(central, connect, device):
+    client = connect(TWIN, DESIRED)
+    central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
+    assert json.loads(client.receive(3).body) == {"brightness": {"value": 2}, "$version": 2}
+    assert twin_of(client)["desired"] == {"brightness": {"value": 2}, "$version": 2}
+    assert central.call(lambda c: c.registry.twin(device)).desired == {"brightness": 2}
+
+
+def test_a_template_that_the_operator_chose_does_not_change_the_form(central, connect, device):
+    central.call(lambda c: c.registry.update_device(device, template="dtmi:test:Model;1"))
+    client = connect(TWIN)
+    central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
+    assert twin_of(client)["desired"]["brightness"] == {"value": 2}
+
+
+def test_desired_values_that_are_too_large_are_refused(central, device):
+    large = {f"p{n}": "x" * 4000 for n in range(9)}
+    with pytest.raises(TwinTooLarge):
+        central.call(lambda c: c.hub.set_desired(device, large))
+    assert central.call(lambda c: c.registry.twin(device)).desired == {}
+
+
+def test_what_changed_while_away_is_not_sent_but_asked_for(central, connect, device):
+    connect(TWIN, DESIRED, model="dtmi:test:Model;1").disconnect()
+    central.wait_for(lambda c: not c.hub.connected(device))
+    central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
+    client = connect()
+    assert client.is_silent()
+    assert twin_of(client)["desired"] == {"brightness": 2, "$version": 2}
