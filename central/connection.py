@@ -28,6 +28,7 @@ from central.mqtt import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+from contextlib import suppress
 
 CHUNK = 64 * 1024
 LONGEST_KEEP_ALIVE = 1177.0  # Seconds, as IoT Hub has it; also for a client that asks for none.
@@ -98,7 +99,13 @@ class Connection:
     def abort(self, reason: str) -> None:
         """End the connection at once; `serve` returns this reason."""
         self._reason = self._reason or reason
-        self._writer.transport.abort()
+        self._cut()
+
+    def _cut(self) -> None:
+        # Python 3.11.2, which Debian 12 has, fails to abort TLS that has ended already. Later
+        # ones take it as it is meant.
+        with suppress(AttributeError):
+            self._writer.transport.abort()
 
     async def close(self) -> None:
         """End the connection once the last packet has left, or soon. Again is harmless."""
@@ -107,7 +114,7 @@ class Connection:
             async with asyncio.timeout(CLOSING):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._cut()
 
     async def receive_connect(self) -> Connect:
         """Return the CONNECT that a connection begins with. Raise ProtocolError."""

@@ -1,19 +1,11 @@
 """What all tests share."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-SOURCES = Path(__file__).parent.parent
-
-# Root ignores modes: what is about permissions runs as somebody else.
-AS_ORDINARY_USER = (
-    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
-)
 
 # A slow machine is no fault of the code: how long an example takes is nobody's business.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

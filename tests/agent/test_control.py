@@ -3,12 +3,11 @@ import json
 import socket
 import stat
 import subprocess
-import sys
 
 import pytest
-from conftest import AS_ORDINARY_USER, SOURCES
 from hypothesis import given
 from hypothesis import strategies as st
+from ordinary import AS_ORDINARY_USER, SOURCES
 
 from agent import control
 from agent.control import LONGEST_LINE, ask, control_socket
@@ -147,7 +146,7 @@ def test_somebody_who_may_not_ask_is_told_what_to_do(ordinary_place):
         path.chmod(0)
         listener.listen()
         asked = subprocess.run(
-            [*AS_ORDINARY_USER, sys.executable, "-m", "agent", "status"],
+            [*AS_ORDINARY_USER, "status"],
             env={"PYTHONPATH": str(SOURCES), "RUNTIME_DIRECTORY": str(ordinary_place)},
             cwd=ordinary_place,
             capture_output=True,

@@ -1,10 +1,9 @@
 import base64
 import subprocess
-import sys
 
 import pytest
 import trustme
-from conftest import AS_ORDINARY_USER, SOURCES
+from ordinary import AS_ORDINARY_USER, SOURCES
 
 from agent.config import load
 from agent.credentials import derive_device_key, read_credentials
@@ -142,7 +141,7 @@ def test_a_key_of_somebody_else_cannot_be_read_and_the_status_is_78(ordinary_pla
         '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "key"\n'
     )
     ended = subprocess.run(
-        [*AS_ORDINARY_USER, sys.executable, "-m", "agent", "run", "--fake-hw", "--config", config],
+        [*AS_ORDINARY_USER, "run", "--fake-hw", "--config", config],
         env={"PYTHONPATH": str(SOURCES), "STATE_DIRECTORY": str(ordinary_place)},
         cwd=ordinary_place,
         capture_output=True,
