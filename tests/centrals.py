@@ -100,8 +100,11 @@ class RunningCentral:
 
 @contextmanager
 def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]:
-    """Run a central in a thread of its own for as long as the `with` block lasts."""
-    with RunningCentral(Settings(data_dir, **settings)) as central:
+    """Run a central in a thread of its own for as long as the `with` block lasts.
+
+    Its page is on any free port, so that tests beside each other do not race for the usual ones.
+    """
+    with RunningCentral(Settings(data_dir, **{"http_port": 0, **settings})) as central:
         yield central
 
 
@@ -118,6 +121,7 @@ class CentralProcess:
         announced = self._data_dir / "central.json"
         announced.unlink(missing_ok=True)
         command = [sys.executable, "-m", "central", "--data", str(self._data_dir)]
+        command += ["--http-port", "0"]
         root = Path(__file__).parents[1]
         self._process = subprocess.Popen([*command, *self._arguments], cwd=root)
         wait_for(lambda: announced.exists() or self._process.poll() is not None)

@@ -121,10 +121,14 @@ def test_diagnostics_complete_later(daemon, hub):
     said = until(lambda: hub.reported().get("rundiagnostics", {}).get("value"))
     assert "sensor (fake): ok" in said
     assert "session: connected to" in said
-    command = hub.central.call(
-        lambda central: central.registry.commands(hub.device_id, "rundiagnostics")
-    )[0]
-    assert command.completion == {"value": said}
+
+    def completion():
+        commands = hub.central.call(
+            lambda central: central.registry.commands(hub.device_id, "rundiagnostics")
+        )
+        return commands[0].completion
+
+    assert until(completion) == {"value": said}
 
 
 def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
@@ -151,6 +155,7 @@ def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
 
 
 def test_what_was_asked_while_away_is_done_on_coming_back(daemon, hub):
+    until(lambda: hub.reported().get("state"))
     assert daemon.stop() == 0
     assert hub.reported()["state"] is False
     hub.set(name="Grace")
@@ -322,6 +327,7 @@ def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
 
 
 def test_it_stops_while_blinking_with_the_led_off_and_says_good_bye(daemon, hub):
+    until(lambda: hub.reported().get("state"))
     hub.call("blink", 1)
     assert daemon.stop() == 0
     assert hub.reported().get("ledState") == "off"

@@ -15,9 +15,14 @@ import pytest
 from centrals import CentralProcess, running_central, several_loopbacks
 from mqtt_client import MqttClient
 
+from central import server
 from central.errors import DataDirectoryInUse, PortTaken, StartError
 from central.listener import listen, listen_for_mqtt, local_names
-from central.server import Settings, open_central
+
+
+def open_central(data_dir, **settings):
+    """Open a central on free ports."""
+    return server.open_central(server.Settings(data_dir, mqtt_port=0, http_port=0, **settings))
 
 
 def free_port():
@@ -28,7 +33,7 @@ def free_port():
 
 async def test_its_places_are_written_while_it_listens(tmp_path):
     data = tmp_path / "new" / "central"
-    async with open_central(Settings(data, mqtt_port=0)) as central:
+    async with open_central(data) as central:
         info = json.loads((data / "central.json").read_text())
         assert info == central.info()
         assert info.keys() == {
@@ -48,16 +53,16 @@ async def test_its_places_are_written_while_it_listens(tmp_path):
 
 async def test_secrets_are_their_owners_alone(tmp_path):
     data = tmp_path / "central"
-    async with open_central(Settings(data, mqtt_port=0)):
+    async with open_central(data):
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         for name in ("group-key", "ca-key.pem", "central.db"):
             assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
 
 
 async def test_it_is_the_same_after_a_restart(tmp_path):
-    async with open_central(Settings(tmp_path, mqtt_port=0)) as central:
+    async with open_central(tmp_path) as central:
         before = (central.id_scope, central.registry.group_key, central.ca_file.read_bytes())
-    async with open_central(Settings(tmp_path, mqtt_port=0)) as central:
+    async with open_central(tmp_path) as central:
         assert before == (
             central.id_scope,
             central.registry.group_key,
@@ -66,30 +71,30 @@ async def test_it_is_the_same_after_a_restart(tmp_path):
 
 
 async def test_a_second_one_on_the_same_data_is_refused(tmp_path):
-    async with open_central(Settings(tmp_path, mqtt_port=0)):
+    async with open_central(tmp_path):
         with pytest.raises(DataDirectoryInUse, match="stop that one first"):
-            async with open_central(Settings(tmp_path, mqtt_port=0)):
+            async with open_central(tmp_path):
                 pass
         assert (tmp_path / "central.json").exists()
 
 
 async def test_its_templates_are_put_in(tmp_path):
     template = {"@id": "dtmi:test:Model;1"}
-    async with open_central(Settings(tmp_path, mqtt_port=0, templates=(template,))) as central:
+    async with open_central(tmp_path, templates=(template,)) as central:
         assert central.registry.template("dtmi:test:Model;1") == template
 
 
 async def test_a_damaged_group_key_is_named(tmp_path):
     (tmp_path / "group-key").write_text("nonsense")
     with pytest.raises(StartError, match="group-key holds no key"):
-        async with open_central(Settings(tmp_path, mqtt_port=0)):
+        async with open_central(tmp_path):
             pass
 
 
 async def test_a_directory_that_is_none_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="cannot be used as data directory"):
-        async with open_central(Settings(tmp_path / "file", mqtt_port=0)):
+        async with open_central(tmp_path / "file"):
             pass
 
 
@@ -179,7 +184,7 @@ def open_files():
 
 async def test_it_leaves_no_task_thread_or_socket(tmp_path):
     before = open_files()
-    async with open_central(Settings(tmp_path, mqtt_port=0)):
+    async with open_central(tmp_path):
         pass
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
