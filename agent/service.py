@@ -20,7 +20,6 @@ from agent.control import SOCKET_NAME, control_socket
 from agent.credentials import Credentials
 from agent.device import CHECKS, Actions, Device
 from agent.device_information import device_information, software_version
-from agent.errors import CloudError
 from agent.lamp import Lamp
 from agent.outbox import Outbox
 from agent.registration_memory import RegistrationMemory
@@ -162,7 +161,7 @@ class Service:
             try:
                 async with asyncio.timeout(FAREWELL_DEADLINE):
                     await self._uplink.farewell({"state": False, "ledState": self._lamp.state})
-            except (CloudError, TimeoutError):
+            except TimeoutError:
                 log.info("The hub could not be told that this device stops.")
             linking.cancel()
             await asyncio.wait({linking}, timeout=SESSION_DEADLINE)

@@ -94,6 +94,7 @@ class Uplink:
         self._session: AzureSession | None = None
         self._unreported: dict[str, Any] = {}
         self._to_report = asyncio.Event()
+        self._nothing_to_report = asyncio.Event()
         self._to_send = asyncio.Event()
         self._failures = 0
         self._refusals = 0
@@ -109,6 +110,7 @@ class Uplink:
     def report(self, patch: Mapping[str, Any]) -> None:
         """Report properties now, or as soon as there is a connection."""
         self._unreported.update(patch)
+        self._nothing_to_report.clear()
         self._to_report.set()
 
     def reading_added(self) -> None:
@@ -116,9 +118,15 @@ class Uplink:
         self._to_send.set()
 
     async def farewell(self, patch: Mapping[str, Any]) -> None:
-        """Report the last words of a daemon that is stopping; raises CloudError if it cannot."""
-        if self._session is not None:
-            await self._session.report(dict(patch))
+        """Report the last words of a daemon that is stopping, and wait until the hub has them.
+
+        Returns at once where there is no connection. The caller sets the end to the waiting.
+        """
+        if self._session is None:
+            return
+        # Through the reporter: a report that is under way must not arrive after the last one.
+        self.report(patch)
+        await self._nothing_to_report.wait()
 
     async def run(self) -> None:
         """Connect, serve, and connect again, until cancelled.
@@ -244,6 +252,8 @@ class Uplink:
                 # A newer value that came meanwhile waits for the next round.
                 if self._unreported.get(name) is value:
                     del self._unreported[name]
+            if not self._unreported:
+                self._nothing_to_report.set()
 
     async def _unless_throttled(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until the hub does not refuse: it does so when asked too often."""

@@ -6,7 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -47,15 +48,21 @@ def readings(url):
 
 
 def left_behind(home):
-    """The processes that still use this home: the demo must leave none."""
-    listed = subprocess.run(
-        ["ps", "-eww", "-o", "pid,args"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE,
-    )
-    return [line for line in listed.stdout.splitlines() if str(home) in line]
+    """The processes that still use this home, by id and command line: the demo must leave none."""
+    return {pid: line for pid, line in command_lines() if str(home) in line}
+
+
+def command_lines():
+    if not Path("/proc/self/cmdline").exists():  # macOS
+        ps = ["ps", "-axww", "-o", "pid=,command="]
+        listed = subprocess.run(ps, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        for line in listed.stdout.splitlines():
+            pid, _, command = line.strip().partition(" ")
+            yield int(pid), command
+        return
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # It ended meanwhile.
+            yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode()
 
 
 def test_it_shows_readings_takes_commands_and_ends_with_ctrl_c(home):
@@ -98,8 +105,8 @@ def test_a_daemon_that_dies_ends_the_demo_with_status_1(home):
     with demo(home) as (process, said):
         page(said)
         until(lambda: "Connected to" in said(), what=said)
-        daemon = next(line for line in left_behind(home) if " run " in line)
-        os.kill(int(daemon.split()[0]), signal.SIGKILL)
+        daemon = next(pid for pid, line in left_behind(home).items() if " run " in line)
+        os.kill(daemon, signal.SIGKILL)
         assert process.wait(PATIENCE) == 1
     assert "Ended by itself" in said()
     assert not left_behind(home)

@@ -364,6 +364,29 @@ async def test_the_last_words_need_a_connection_and_nothing_else(outbox):
     assert session.reports[-1] == {"state": False}
 
 
+async def test_the_last_words_are_not_overtaken_by_a_report_under_way(outbox):
+    session, gate = FakeSession(), asyncio.Event()
+    report = session.report
+
+    async def slow_report(patch):
+        if patch["state"]:
+            await gate.wait()
+        await report(patch)
+
+    session.report = slow_report
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+        await asyncio.sleep(0)
+        last = asyncio.create_task(rig.uplink.farewell({"state": False}))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        await last
+    assert session.reports[-1]["state"] is False
+    assert session.reported["state"] is False
+
+
 async def test_cancelling_ends_the_session(outbox):
     rig = Rig(outbox, FakeHub(FakeSession()))
     async with rig.running():

@@ -45,8 +45,10 @@ async def central(settings):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser():
+    # First: where there is none, the libraries that Playwright itself needs may be missing too.
+    chromium = find_chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         await browser.close()
 
