@@ -5,7 +5,6 @@ https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from central import mailbox, twins
@@ -44,14 +43,6 @@ MAX_FILTERS = 20
 DESIRED = "$iothub/twin/PATCH/properties/desired/"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a device answered to a command."""
-
-    status: int
-    response: object
 
 
 class DeviceSession:
@@ -184,7 +175,7 @@ class DeviceSession:
             elif (parameters := request_topic(topic, TWIN_REPORT)) is not None:
                 await self._report(parameters.get("$rid", ""), packet.body)
             elif topic.startswith(METHOD_ANSWERS):
-                self._answer_call(topic, packet.body)
+                await self._answer_call(topic, packet.body)
             else:
                 raise ProtocolError(f"the hub has no topic {topic[:80]!r}")
         except BadBag as error:
@@ -231,21 +222,19 @@ class DeviceSession:
         more = "" if version is None else f"&$version={version}"
         self._send(f"{TWIN_ANSWERS}{status}/?$rid={rid}{more}", body)
 
-    def _answer_call(self, topic: str, body: bytes) -> None:
+    async def _answer_call(self, topic: str, body: bytes) -> None:
         status, _, query = topic.removeprefix(METHOD_ANSWERS).partition("/?")
-        call = self._hub.calls.get(decode_bag(query).get("$rid", ""))
+        rid = decode_bag(query).get("$rid", "")
         try:
             number = int(status)
         except ValueError:
             raise ProtocolError(f"the status {status[:20]!r} of a command") from None
-        if call is None or call.done():
-            log.info("%s answered a command that nobody waits for.", self.device_id)
-            return
         try:
             response = twins.parse_json(body) if body else None
         except ValueError:
             response = body.decode("utf-8", "replace")  # Not JSON: shown as it came.
-        call.set_result(Answer(number, response))
+        if not await self._hub.answered(rid, number, response):
+            log.info("%s answered a command that nobody waits for.", self.device_id)
 
     async def acknowledged(self, packet_id: int) -> None:
         self._hub.saw(self.device_id)
@@ -262,7 +251,7 @@ class DeviceSession:
     # To the device
 
     def call(self, name: str, rid: str, payload: bytes) -> None:
-        """Ask for a command; the answer, with the same request id, goes into `hub.calls`."""
+        """Ask for a command; the answer comes with the same request id."""
         self._send(f"{METHODS}{name}/?$rid={rid}", payload)
 
     def notify_desired(self, change: twins.Document, version: int) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from central import sas, twins
 from central.connection import Connection, Refused
-from central.device_session import Answer, DeviceSession
+from central.device_session import DeviceSession
 from central.errors import InvalidCommand, NoAnswer, NotConnected, UnknownDevice
 from central.faults import Faults
 from central.mqtt import Connect, ConnectCode
@@ -41,9 +41,8 @@ class Hub:
         self.faults = faults
         self.clock = clock
         self._sessions: dict[str, DeviceSession] = {}
-        self.calls: dict[
-            str, asyncio.Future[Answer]
-        ] = {}  # By request id. They outlive connections.
+        # By request id. They outlive connections.
+        self._calls: dict[str, tuple[Command, asyncio.Future[Command]]] = {}
         self._request_ids = itertools.count(1)
         self._arrived = asyncio.Condition()
         self._last_seen: dict[str, float] = {}
@@ -95,14 +94,29 @@ class Hub:
         await self.registry.record_command(command)
         try:
             session = await self._session_for(device_id, connect_timeout)
-            answer = await self._answer(session, name, payload, response_timeout)
+            return await self._answer(session, command, payload, response_timeout)
         except NotConnected:
             await self._record(command, 404, None, answered=None)
             raise
         except TimeoutError:
             await self._record(command, 504, None, answered=None)
             raise NoAnswer(device_id, name, response_timeout) from None
-        return await self._record(command, answer.status, answer.response, answered=self.clock())
+
+    async def answered(self, rid: str, status: int, response: object) -> bool:
+        """Hear a device's answer to a call; False if nobody waits for it."""
+        command, answer = self._calls.get(rid, (None, None))
+        if command is None or answer is None or answer.done():
+            return False
+        # Noted before the device's next packet is: that may complete what it answered with 202.
+        try:
+            changed = await self._record(command, status, response, answered=self.clock())
+        except UnknownDevice as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(changed)
+        return True
 
     async def queue_command(
         self, device_id: str, name: str, request: object | None, component: str | None = None
@@ -225,18 +239,18 @@ class Hub:
         return session
 
     async def _answer(
-        self, session: DeviceSession, name: str, payload: bytes, patience: float
-    ) -> Answer:
+        self, session: DeviceSession, command: Command, payload: bytes, patience: float
+    ) -> Command:
         """Call a method and wait for its answer, over a new connection if need be."""
         rid = f"{next(self._request_ids):x}"
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.calls[rid] = answer
+        answer: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
+        self._calls[rid] = command, answer
         try:
-            session.call(name, rid, payload)
+            session.call(command.name, rid, payload)
             async with asyncio.timeout(patience):
                 return await answer
         finally:
-            del self.calls[rid]
+            del self._calls[rid]
 
     async def _end(self, device_id: str, reason: str) -> bool:
         session = self._sessions.get(device_id)

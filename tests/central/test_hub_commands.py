@@ -74,6 +74,29 @@ def test_a_command_may_be_answered_over_a_new_connection(central, connect, devic
     assert answer().response == 1
 
 
+def test_a_completion_that_comes_with_the_answer_completes_the_command(central, connect, device):
+    client = connect(METHODS, TWIN)
+
+    def call():
+        return central.call(lambda c: c.hub.call(device, "run", None))
+
+    for value in range(20):
+        answer = in_background(call)
+        rid = client.receive(3).topic.partition("/?$rid=")[2]
+        client.send(
+            publication(f"$iothub/methods/res/202/?$rid={rid}", b"")
+            + publication(TWIN_REPORT, json.dumps({"run": {"value": value}}).encode())
+        )
+        assert client.receive(3).topic.startswith("$iothub/twin/res/204/")
+        answer()
+        newest = central.call(lambda c: c.registry.commands(device, limit=1))
+        assert [(c.status, c.completion) for c in newest] == [(202, {"value": value})]
+
+
+def publication(topic, body):
+    return packet(0x30, string(topic) + body)
+
+
 def test_a_command_to_a_device_that_is_away_is_not_found(central, device):
     with pytest.raises(NotConnected):
         central.call(lambda c: c.hub.call(device, "blink", 5))
