@@ -34,8 +34,9 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
     """Answer on `path` while the block lasts.
 
     A handler is given the request and returns what is added to {"ok": true}; a ControlError or
-    ValueError from it is the refusal. Raises ControlError if another daemon answers there, or if
-    the socket cannot be made.
+    ValueError from it is the refusal. Raises ControlError if another daemon answers there. Where
+    the socket cannot be made that is logged, and the block goes on without: a disk that has
+    become read-only must not end the readings.
     """
     clients: set[asyncio.StreamWriter] = set()
 
@@ -50,25 +51,25 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
             clients.discard(writer)
             writer.close()
 
-    server = await _listen(path, serve)
+    if _answers(path):
+        raise ControlError(f"Another sensor-agent answers at {path}; stop that one first.")
+    server = None
+    try:
+        server = await asyncio.start_unix_server(serve, sock=_bind(path), limit=LONGEST_LINE)
+    except OSError as error:
+        log.warning(
+            "The control socket %s cannot be made: %s. Nobody can ask this daemon for its status.",
+            path,
+            error.strerror or error,
+        )
     try:
         yield
     finally:
-        server.close()
+        if server is not None:
+            server.close()
+            _remove(path)
         for writer in list(clients):
             writer.close()
-        _remove(path)
-
-
-async def _listen(path: Path, serve: Callable[..., Awaitable[None]]) -> asyncio.Server:
-    if _answers(path):
-        raise ControlError(f"Another sensor-agent answers at {path}; stop that one first.")
-    try:
-        return await asyncio.start_unix_server(serve, sock=_bind(path), limit=LONGEST_LINE)
-    except OSError as error:
-        raise ControlError(
-            f"The control socket {path} cannot be made: {error.strerror or error}."
-        ) from error
 
 
 def _bind(path: Path) -> socket.socket:

@@ -63,15 +63,28 @@ def _outbox(outbox: Mapping[str, Any] | None) -> list[str]:
     if outbox is None:
         return ["outbox: none, readings are shown and not sent"]
     waiting = f"backlog: {outbox['waiting']} reading{'' if outbox['waiting'] == 1 else 's'} waiting"
-    if outbox.get("error"):
-        return [waiting, f"outbox: {outbox['error']}"]
     if outbox["oldest"] is not None:
         waiting += f", since {utc(outbox['oldest'])}"
-    lines = [waiting, f"outbox: room for {outbox['room_seconds'] / DAY:.1f} days without the hub"]
-    if outbox["in_memory"]:
+    lines = [waiting, f"outbox: room for {_span(outbox['room_seconds'])} without the hub"]
+    if outbox["error"] is not None:
+        lines.append(f"outbox: {outbox['error']}")
+    if outbox["error"] is not None or outbox["in_memory"]:
         lines.append(f"outbox: the disk fails, {outbox['in_memory']} readings are in memory only")
+    lines += [_set_aside(note) for note in outbox["set_aside"]]
     lines += [
         f"dropped ({gap['reason']}): {gap['outbox_id']}:{gap['first']} to {gap['last']}"
         for gap in outbox["dropped"]
     ]
     return lines
+
+
+def _set_aside(note: Mapping[str, Any]) -> str:
+    if note["reason"] == "corrupt":
+        return f"set aside: {note['file']}, which is damaged; readings in it were not sent"
+    return f"set aside: {note['file']}, with {note['readings']} readings of another board"
+
+
+def _span(seconds: float) -> str:
+    if seconds >= DAY:
+        return f"{seconds / DAY:.1f} days"
+    return f"{seconds / 3600:.1f} hours"

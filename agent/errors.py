@@ -42,6 +42,17 @@ class StoreInUse(StoreError):  # noqa: N818 - says what is the case.
         )
 
 
+class StoreTooNew(StoreError):  # noqa: N818 - says what is the case.
+    """The file was written by a newer version of this program."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            path,
+            f"it was written by a newer sensor-agent (format {found}, this one knows {known}); "
+            "install that version again, or move the file away",
+        )
+
+
 class CloudError(AgentError):
     """The root of what can go wrong between here and the hub. Trying again later may help."""
 

@@ -8,24 +8,25 @@ Is not: a history. What the hub has acknowledged is gone from here.
 
 import asyncio
 import logging
-import uuid
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from agent import outbox_tables as tables
 from agent.clock import Clock, Stamp
 from agent.errors import StoreError
-from agent.outbox_tables import START, Entry, Position
+from agent.outbox_tables import START, Entry, Gap, Position
 from agent.store import Store
+from agent.store_file import SET_ASIDE
 from hw import Reading
 
 __all__ = ["START", "Entry", "Outbox", "Position"]
 
 log = logging.getLogger(__name__)
 
-OUTBOX_ID = "outbox_id"
 MOST_IN_MEMORY = 10_000  # Readings: a few megabytes, and a week at one a minute.
+GAPS_IN_MEMORY = 50
 DAY = 86400.0  # Seconds.
 AGE_CHECK = 600.0  # Seconds between two looks for readings that are too old.
 BYTES_A_READING = 90  # In the file, where there are too few to measure.
@@ -35,52 +36,41 @@ class Outbox:
     """The queue in a Store. `waiting` counts the readings in it, on disk and in memory.
 
     It raises nothing when the disk fails: that is told in the log, once, and readings go on.
+    `id` is None until the file could be read. `era` grows when the file turns out to be another
+    one, damaged and begun afresh: positions of before mean nothing then.
     """
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        outbox_id: str,
-        on_disk: int,
-        newest: int,
-        clock: Clock,
-        max_age_days: float,
-        max_megabytes: float,
+        self, store: Store, *, clock: Clock, max_age_days: float, max_megabytes: float
     ) -> None:
-        self.id = outbox_id
+        self.id: str | None = None
+        self.era = 0
         self._store = store
         self._clock = clock
         self._max_age = max_age_days * DAY
         self._max_bytes = int(max_megabytes * 1_000_000)
-        self._on_disk = on_disk
-        self._newest = newest
+        self._on_disk = 0
+        self._newest = 0
         self._memory: deque[Entry] = deque()
-        self._memory_id = _fresh_id()
+        self._memory_id = tables.fresh_id()
         self._memory_sequence = 0
+        self._gaps: list[Gap] = []  # In memory, until the disk is back.
         self._acknowledged: dict[str, Entry] = {}
         self._failed = False
-        self._dropping = False
+        self._dropped = 0  # Since the queue was last empty.
         self._age_checked = float("-inf")
 
     @classmethod
     async def open(
         cls, store: Store, *, clock: Clock, max_age_days: float = 30, max_megabytes: float = 64
     ) -> "Outbox":
-        """Take up the queue where it was left; a fresh file gets a fresh id. Raises StoreError."""
-        outbox_id = await store.get(OUTBOX_ID)
-        if outbox_id is None:
-            outbox_id = _fresh_id()
-            await store.put(OUTBOX_ID, outbox_id)
-        return cls(
-            store,
-            outbox_id=outbox_id,
-            on_disk=await store.run(tables.count),
-            newest=await store.run(tables.newest),
-            clock=clock,
-            max_age_days=max_age_days,
-            max_megabytes=max_megabytes,
-        )
+        """Take up the queue where it was left; a fresh file gets a fresh id."""
+        outbox = cls(store, clock=clock, max_age_days=max_age_days, max_megabytes=max_megabytes)
+        try:
+            await outbox._take_up()
+        except StoreError as error:
+            outbox._disk_failed(error)
+        return outbox
 
     @property
     def waiting(self) -> int:
@@ -89,8 +79,8 @@ class Outbox:
 
     @property
     def newest(self) -> Position:
-        """Where the newest reading on disk stands; everything taken later stands behind it."""
-        return (self._newest, "", 0)
+        """Where the newest reading stands; everything taken later stands behind it."""
+        return self._memory[-1].position if self._memory else (self._newest, "", 0)
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
         """Keep a reading. When this returns it survives a power cut, unless the disk has failed.
@@ -101,13 +91,18 @@ class Outbox:
 
     async def _add(self, reading: Reading, taken: Stamp) -> None:
         try:
-            await self._rescue()
-            self._newest = await self._store.run(lambda db: tables.insert(db, reading, taken))
+            if self._failed:
+                await self._take_up()
+            own, sequence = await self._store.run(lambda db: tables.insert(db, reading, taken))
         except StoreError as error:
             self._disk_failed(error)
-            self._remember(reading, taken)
+            self._keep_in_memory(reading, taken)
             return
-        self._on_disk += 1
+        if own == self.id:
+            self._newest = sequence
+            self._on_disk += 1
+        else:
+            await self._look_again()
         await self._make_room()
 
     async def after(self, position: Position, *, limit: int) -> list[Entry]:
@@ -115,17 +110,15 @@ class Outbox:
         # Those that are acknowledged, and could not be removed yet, do not count.
         more = limit + len(self._acknowledged)
         try:
-            entries = await self._store.run(
-                lambda db: tables.select(db, self.id, position, limit=more)
-            )
+            entries = await self._store.run(lambda db: tables.select(db, position, limit=more))
         except StoreError as error:
             self._disk_failed(error)
             entries = []
-        known = {entry.position for entry in entries}
+        known = {entry.message_id for entry in entries}
         entries += [
             entry
             for entry in self._memory
-            if entry.position > position and entry.position not in known
+            if entry.position > position and entry.message_id not in known
         ]
         entries.sort(key=lambda entry: entry.position)
         new = [entry for entry in entries if entry.message_id not in self._acknowledged]
@@ -138,43 +131,76 @@ class Outbox:
     async def _remove(self, entries: Sequence[Entry]) -> None:
         # Until they are gone from the disk they are not given out again.
         self._acknowledged |= {entry.message_id: entry for entry in entries}
-        gone = {entry.position for entry in entries}
-        self._memory = deque(entry for entry in self._memory if entry.position not in gone)
+        only_in_memory = self._forget({entry.message_id for entry in entries})
         batch = list(self._acknowledged.values())
         try:
             removed = await self._store.run(lambda db: tables.delete(db, batch))
         except StoreError as error:
             self._disk_failed(error)
+            for message_id in only_in_memory:
+                self._acknowledged.pop(message_id, None)
             return
         # In one step, and not `-= await ...`: that would read it before waiting.
         self._on_disk -= removed
         for entry in batch:
             self._acknowledged.pop(entry.message_id, None)
-        if self.waiting == 0:
-            self._dropping = False
+        if self.waiting == 0 and self._dropped:
+            log.warning("%d readings were dropped before the hub could have them.", self._dropped)
+            self._dropped = 0
 
-    def _remember(self, reading: Reading, taken: Stamp) -> None:
+    async def _take_up(self) -> None:
+        """Learn what is on disk, and bring to it what is in memory, under the ids that it has."""
+        known, entries, gaps = self.id, list(self._memory), self._gaps.copy()
+
+        def work(database: Any) -> tuple[str, int, int]:
+            own, newest = tables.own_id(database), tables.newest(database)
+            # In another file they stand behind all that is there.
+            placed = entries if own == known else tables.behind(entries, newest)
+            tables.insert_rescued(database, placed)
+            tables.note_dropped(database, gaps)
+            return own, newest, tables.count(database)
+
+        own, self._newest, self._on_disk = await self._store.run(work)
+        self._forget({entry.message_id for entry in entries})
+        del self._gaps[: len(gaps)]
+        if self._failed:
+            log.info("The disk can be used again; %d readings were brought to it.", len(entries))
+            self._failed = False
+        if own != self.id:
+            self.id = own
+            self.era += 1
+
+    async def _look_again(self) -> None:
+        """Take up another file, which was begun while somebody else asked for something."""
+        try:
+            await self._take_up()
+        except StoreError as error:
+            self._disk_failed(error)
+
+    def _keep_in_memory(self, reading: Reading, taken: Stamp) -> None:
         self._memory_sequence += 1
         position = (self._newest, self._memory_id, self._memory_sequence)
-        entry = Entry(self._memory_id, self._memory_sequence, reading, taken, position)
-        self._memory.append(entry)
+        self._memory.append(Entry(self._memory_id, self._memory_sequence, reading, taken, position))
         if len(self._memory) > MOST_IN_MEMORY:
-            self._memory.popleft()
-            if not self._dropping:
+            lost = self._memory.popleft()
+            if not self._dropped:
                 log.warning("The memory for readings is full; the oldest of them are dropped.")
-            self._dropping = True
+            self._dropped += 1
+            self._note_gap(lost)
 
-    async def _rescue(self) -> None:
-        """Bring what is in memory to the disk, under the ids that it has."""
-        if not self._failed:
-            return
-        entries = list(self._memory)
-        await self._store.run(lambda db: tables.insert_rescued(db, entries))
-        kept = {entry.position for entry in entries}
-        self._memory = deque(entry for entry in self._memory if entry.position not in kept)
-        self._on_disk += len(entries)
-        self._failed = False
-        log.info("The disk can be used again; %d readings were brought to it.", len(entries))
+    def _note_gap(self, lost: Entry) -> None:
+        first = lost.sequence
+        if self._gaps and self._gaps[-1].last == lost.sequence - 1:
+            first = self._gaps.pop().first
+        self._gaps.append(Gap(lost.outbox_id, first, lost.sequence, "memory"))
+        del self._gaps[:-GAPS_IN_MEMORY]
+
+    def _forget(self, message_ids: set[str]) -> set[str]:
+        """Take readings out of memory; return those that were there."""
+        forgotten = message_ids & {entry.message_id for entry in self._memory}
+        if forgotten:
+            self._memory = deque(e for e in self._memory if e.message_id not in forgotten)
+        return forgotten
 
     def _disk_failed(self, error: StoreError) -> None:
         if not self._failed:
@@ -192,40 +218,41 @@ class Outbox:
         if self._clock.uptime() - self._age_checked >= AGE_CHECK and self._clock.synchronised():
             self._age_checked = self._clock.uptime()
             now = self._clock.stamp()
-        max_bytes, max_age, own = self._max_bytes, self._max_age, self.id
-
+        max_bytes, max_age = self._max_bytes, self._max_age
         try:
             dropped = await self._store.run(
-                lambda db: tables.drop(db, own, max_bytes=max_bytes, max_age=max_age, now=now)
+                lambda db: tables.drop(db, max_bytes=max_bytes, max_age=max_age, now=now)
             )
         except StoreError as error:
             self._disk_failed(error)
             return
         self._on_disk -= dropped
-        if dropped and not self._dropping:
-            self._dropping = True
+        if dropped and not self._dropped:
             log.warning(
                 "There is no more room for readings, or they are too old: the oldest are dropped."
             )
+        self._dropped += dropped
 
     async def describe(self, interval: float) -> dict[str, Any]:
         """Return what `sensor-agent status` shows; `room_seconds` holds at one each `interval`."""
+        error, oldest, used, gaps = None, None, 0, []
         try:
             on_disk = await self._store.run(tables.describe)
-        except StoreError as error:
-            return {"waiting": self.waiting, "error": str(error)}
-        oldest = on_disk.pop("oldest") or (self._memory[0].taken if self._memory else None)
-        used = on_disk.pop("bytes")
-        a_reading = used / self._on_disk if self._on_disk >= 1000 else BYTES_A_READING  # noqa: PLR2004
-        room = max(0.0, self._max_bytes - used) / a_reading * interval
+        except StoreError as failure:
+            error = str(failure)
+            room = float(MOST_IN_MEMORY - len(self._memory))
+        else:
+            oldest, used, gaps = on_disk["oldest"], on_disk["bytes"], on_disk["dropped"]
+            a_reading = used / self._on_disk if self._on_disk >= 1000 else BYTES_A_READING  # noqa: PLR2004
+            room = max(0.0, self._max_bytes - used) / a_reading
+        if oldest is None and self._memory:
+            oldest = self._memory[0].taken
         return {
             "waiting": self.waiting,
             "in_memory": len(self._memory),
             "oldest": None if oldest is None else self._clock.true_time(oldest)[0],
-            "room_seconds": min(room, self._max_age),
-            **on_disk,
+            "room_seconds": min(room * interval, self._max_age),
+            "dropped": [asdict(gap) for gap in [*gaps, *self._gaps]],
+            "set_aside": await self._store.get(SET_ASIDE, []),
+            "error": error,
         }
-
-
-def _fresh_id() -> str:
-    return uuid.uuid4().hex[:12]

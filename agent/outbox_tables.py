@@ -1,8 +1,10 @@
 """The outbox's tables: each function is one piece of work inside one transaction of the store."""
 
+import json
 import sqlite3
+import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.clock import Stamp
@@ -14,6 +16,7 @@ disk failed, (the sequence before it, its outbox's id, its own sequence)."""
 
 START: Position = (0, "", 0)
 
+OUTBOX_ID = "outbox_id"  # Setting.
 COLUMNS = "temperature, humidity, wall, uptime, boot_id, synchronised"
 DROP_AT_ONCE = 200  # Readings: room is made in steps.
 RANGES_KEPT = 50  # Dropped ranges that are told; older ones are only counted.
@@ -39,6 +42,31 @@ class Entry:
         return f"{self.outbox_id}:{self.sequence}"
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Readings that were given up: sequences `first` to `last` of an outbox, for want of what."""
+
+    outbox_id: str
+    first: int
+    last: int
+    reason: str
+
+
+def fresh_id() -> str:
+    """Return an id that no other outbox has."""
+    return uuid.uuid4().hex[:12]
+
+
+def own_id(database: sqlite3.Connection) -> str:
+    """Return the id of the outbox in this file; a file without one gets one."""
+    row = database.execute("SELECT value FROM settings WHERE name = ?", (OUTBOX_ID,)).fetchone()
+    if row is not None:
+        return str(json.loads(row[0]))
+    fresh = fresh_id()
+    database.execute("INSERT INTO settings VALUES (?, ?)", (OUTBOX_ID, json.dumps(fresh)))
+    return fresh
+
+
 def count(database: sqlite3.Connection) -> int:
     """Return how many readings wait."""
     return int(
@@ -54,13 +82,13 @@ def newest(database: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> int:
-    """Add a reading and return its sequence."""
+def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tuple[str, int]:
+    """Add a reading; return the id of the outbox that it is in, and its sequence there."""
     cursor = database.execute(
         f"INSERT INTO readings ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants.
         _values(reading, taken),
     )
-    return int(cursor.lastrowid or 0)
+    return own_id(database), int(cursor.lastrowid or 0)
 
 
 def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
@@ -72,9 +100,12 @@ def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> No
     )
 
 
-def select(
-    database: sqlite3.Connection, own_id: str, position: Position, *, limit: int
-) -> list[Entry]:
+def behind(entries: Iterable[Entry], sequence: int) -> list[Entry]:
+    """Return the same entries, standing behind `sequence`."""
+    return [replace(e, position=(sequence, *e.position[1:])) for e in entries]
+
+
+def select(database: sqlite3.Connection, position: Position, *, limit: int) -> list[Entry]:
     """Return up to `limit` entries behind `position`, in order."""
     place, outbox_id, own = position
     rows = database.execute(
@@ -88,45 +119,41 @@ def select(
         (place, outbox_id, own, limit),
     ).fetchall()
     rows.sort(key=lambda row: row[:3])
-    return [_entry(own_id, row) for row in rows[:limit]]
+    this = own_id(database)
+    return [_entry(this, row) for row in rows[:limit]]
 
 
 def delete(database: sqlite3.Connection, entries: Iterable[Entry]) -> int:
     """Remove entries and return how many there were."""
     removed = 0
+    own = own_id(database)
     for entry in entries:
-        place, outbox_id, own = entry.position
-        if outbox_id:
+        if entry.outbox_id == own:
+            cursor = database.execute("DELETE FROM readings WHERE sequence = ?", (entry.sequence,))
+        elif entry.position[1]:
             cursor = database.execute(
-                "DELETE FROM rescued WHERE place = ? AND outbox_id = ? AND own = ?",
-                (place, outbox_id, own),
+                "DELETE FROM rescued WHERE outbox_id = ? AND own = ?",
+                (entry.outbox_id, entry.sequence),
             )
         else:
-            cursor = database.execute("DELETE FROM readings WHERE sequence = ?", (place,))
+            continue  # It went with the file that it was in; here its number is another's.
         removed += cursor.rowcount
     return removed
 
 
-def drop(
-    database: sqlite3.Connection,
-    own_id: str,
-    *,
-    max_bytes: int,
-    max_age: float,
-    now: Stamp | None,
-) -> int:
+def drop(database: sqlite3.Connection, *, max_bytes: int, max_age: float, now: Stamp | None) -> int:
     """Drop the oldest while there are more than `max_bytes`, and the older than `max_age` seconds.
 
     `now` None leaves age alone. Returns how many were dropped; which is kept in `dropped`.
     """
     total = 0
     while used_bytes(database) > max_bytes:
-        oldest = select(database, own_id, START, limit=DROP_AT_ONCE)
+        oldest = select(database, START, limit=DROP_AT_ONCE)
         if not oldest:
             break
         total += _give_up(database, oldest, "room")
     if now is not None:
-        total += _give_up(database, _too_old(database, own_id, max_age, now), "age")
+        total += _give_up(database, _too_old(database, max_age, now), "age")
     return total
 
 
@@ -141,47 +168,50 @@ def used_bytes(database: sqlite3.Connection) -> int:
 
 def describe(database: sqlite3.Connection) -> dict[str, Any]:
     """Return the oldest stamp, the bytes in use, and what was dropped."""
-    oldest = select(database, "", START, limit=1)
-    ranges = database.execute("SELECT outbox_id, first, last, reason FROM dropped ORDER BY rowid")
+    oldest = select(database, START, limit=1)
+    gaps = database.execute("SELECT outbox_id, first, last, reason FROM dropped ORDER BY rowid")
     return {
         "oldest": oldest[0].taken if oldest else None,
         "bytes": used_bytes(database),
-        "dropped": [
-            {"outbox_id": outbox_id, "first": first, "last": last, "reason": reason}
-            for outbox_id, first, last, reason in ranges
-        ],
+        "dropped": [Gap(*row) for row in gaps],
     }
 
 
-def _too_old(database: sqlite3.Connection, own_id: str, max_age: float, now: Stamp) -> list[Entry]:
+def _too_old(database: sqlite3.Connection, max_age: float, now: Stamp) -> list[Entry]:
     """Return the readings whose true time is known and too long ago."""
     entries = []
+    own = own_id(database)
     for table, place in (("readings", "sequence, '', 0"), ("rescued", "place, outbox_id, own")):
         rows = database.execute(
             f"SELECT {place}, {COLUMNS} FROM {table} "  # noqa: S608 - constants.
             "WHERE (synchronised AND wall < ?) OR (boot_id = ? AND uptime < ?) ORDER BY 1, 2, 3",
             (now.wall - max_age, now.boot_id, now.uptime - max_age),
         )
-        entries += [_entry(own_id, row) for row in rows]
+        entries += [_entry(own, row) for row in rows]
     return entries
 
 
 def _give_up(database: sqlite3.Connection, entries: list[Entry], reason: str) -> int:
-    for entry in entries:
+    note_dropped(database, [Gap(e.outbox_id, e.sequence, e.sequence, reason) for e in entries])
+    return delete(database, entries)
+
+
+def note_dropped(database: sqlite3.Connection, gaps: Iterable[Gap]) -> None:
+    """Keep which readings were given up."""
+    for gap in gaps:
         # A range that goes on is one range.
         grown = database.execute(
             "UPDATE dropped SET last = ? WHERE outbox_id = ? AND last = ? AND reason = ?",
-            (entry.sequence, entry.outbox_id, entry.sequence - 1, reason),
+            (gap.last, gap.outbox_id, gap.first - 1, gap.reason),
         )
         if not grown.rowcount:
             database.execute(
                 "INSERT INTO dropped VALUES (?, ?, ?, ?)",
-                (entry.outbox_id, entry.sequence, entry.sequence, reason),
+                (gap.outbox_id, gap.first, gap.last, gap.reason),
             )
     database.execute(
         "DELETE FROM dropped WHERE rowid <= (SELECT max(rowid) FROM dropped) - ?", (RANGES_KEPT,)
     )
-    return delete(database, entries)
 
 
 def _values(reading: Reading, taken: Stamp) -> tuple[Any, ...]:
@@ -195,10 +225,10 @@ def _values(reading: Reading, taken: Stamp) -> tuple[Any, ...]:
     )
 
 
-def _entry(own_id: str, row: tuple[Any, ...]) -> Entry:
+def _entry(own_outbox: str, row: tuple[Any, ...]) -> Entry:
     place, outbox_id, own, temperature, humidity, wall, uptime, boot_id, synchronised = row
     return Entry(
-        outbox_id or own_id,
+        outbox_id or own_outbox,
         own if outbox_id else place,
         Reading(temperature, humidity),
         Stamp(wall, uptime, boot_id, bool(synchronised)),

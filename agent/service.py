@@ -14,6 +14,7 @@ from zlib import crc32
 from agent import doctor, journal, model, telemetry
 from agent.azure_registration import register
 from agent.azure_session import open_session
+from agent.board import board_id
 from agent.clock import Clock, Stamp
 from agent.config import CloudConfig, Config
 from agent.control import SOCKET_NAME, control_socket
@@ -78,8 +79,8 @@ class Service:
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
 
-        Raises DriverError, StoreError or ControlError if it cannot start, and SdkStuckError (in a
-        group) when only a fresh process can go on.
+        Raises DriverError, StoreInUse, StoreTooNew or ControlError if it cannot start, and
+        SdkStuckError (in a group) when only a fresh process can go on.
         """
         async with AsyncExitStack() as held:
             await self._start(held)
@@ -97,7 +98,7 @@ class Service:
         config = self._config
         store = None
         if self._credentials is not None:
-            store = Store.open(self._places.state / STORE_NAME)
+            store = Store.open(self._places.state / STORE_NAME, board=board_id())
             held.callback(store.close)
             self._outbox = await Outbox.open(
                 store,

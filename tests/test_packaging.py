@@ -27,10 +27,10 @@ azure_client telemetry
 outbox
 outbox_tables
 store clock model credentials device_information worker
-config
+store_file config
 config_text
 config_keys
-errors journal
+errors journal board
 """
 LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in line.split()}
 

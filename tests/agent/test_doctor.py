@@ -21,6 +21,8 @@ STATUS = {
         "oldest": 1_700_000_000.0,
         "room_seconds": 2_592_000.0,
         "dropped": [],
+        "set_aside": [],
+        "error": None,
     },
 }
 
@@ -43,13 +45,28 @@ def test_a_sick_device_in_words():
     led = STATUS["led"] | {"fault": "The line is busy."}
     cloud = {"hub": None, "connections": 0, "error": "hub.test cannot be reached: no route."}
     gap = {"outbox_id": "box", "first": 1, "last": 200, "reason": "room"}
-    outbox = STATUS["outbox"] | {"waiting": 1440, "in_memory": 3, "dropped": [gap]}
+    notes = [
+        {"file": "a.corrupt", "reason": "corrupt", "readings": None},
+        {"file": "a.other", "reason": "other-board", "readings": 7},
+    ]
+    outbox = STATUS["outbox"] | {
+        "waiting": 1440,
+        "in_memory": 3,
+        "room_seconds": 5400.0,
+        "dropped": [gap],
+        "set_aside": notes,
+        "error": "state.db cannot be used: it is full.",
+    }
     said = summary(STATUS | {"sensor": sensor, "led": led, "cloud": cloud, "outbox": outbox})
     assert "last reading" not in said
     assert "last fault: Is it wired?" in said
     assert "LED (gpiozero): blinking, brightness 2; The line is busy." in said
     assert "session: not connected; hub.test cannot be reached: no route." in said
     assert "backlog: 1440 readings waiting" in said
+    assert "room for 1.5 hours" in said
+    assert "outbox: state.db cannot be used: it is full." in said
+    assert "set aside: a.corrupt, which is damaged" in said
+    assert "set aside: a.other, with 7 readings of another board" in said
     assert "the disk fails, 3 readings are in memory only" in said
     assert "dropped (room): box:1 to 200" in said
 

@@ -264,7 +264,80 @@ async def test_memory_is_bounded(tmp_path, monkeypatch, caplog):
     assert sequences(await everything(outbox)) == list(range(16, 26))
     assert outbox.waiting == 10
     assert caplog.text.count("oldest of them are dropped") == 1
+    gap = {"outbox_id": outbox._memory_id, "first": 1, "last": 15, "reason": "memory"}
+    assert (await outbox.describe(60))["dropped"] == [gap]
     disk.broken = None
+    await fill(outbox, 1)
+    assert (await outbox.describe(60))["dropped"] == [gap]
+    await outbox.remove(await everything(outbox))
+    assert "15 readings were dropped before the hub could have them" in caplog.text
+    store.close()
+
+
+async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
+    store, before = await open_outbox(tmp_path / "deep")
+    await fill(before, 3)
+    store.close()
+    (tmp_path / "deep").rename(tmp_path / "away")
+    (tmp_path / "deep").write_text("in the way")
+
+    store, outbox = await open_outbox(tmp_path / "deep")
+    await fill(outbox, 2)
+    described = await outbox.describe(60)
+    assert (described["waiting"], described["in_memory"]) == (2, 2)
+    assert "cannot be used" in described["error"]
+    assert caplog.text.count("readings are kept in memory") == 1
+    in_memory = [entry.message_id for entry in await everything(outbox)]
+    era = outbox.era
+
+    (tmp_path / "deep").unlink()
+    (tmp_path / "away").rename(tmp_path / "deep")
+    await fill(outbox, 1)
+    assert outbox.id == before.id
+    assert outbox.era > era
+    assert [entry.message_id for entry in await everything(outbox)] == [
+        *(f"{before.id}:{number}" for number in (1, 2, 3)),
+        *in_memory,
+        f"{before.id}:4",
+    ]
+    assert outbox.waiting == 6
+    assert (await outbox.describe(60))["error"] is None
+    store.close()
+
+
+async def test_a_file_that_is_damaged_under_way_is_begun_afresh_with_an_id_of_its_own(tmp_path):
+    store, outbox = await open_outbox(tmp_path)
+    await fill(outbox, 5)
+    damaged_id, era = outbox.id, outbox.era
+    seen = await everything(outbox)
+    await store.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    (tmp_path / "state.db").write_bytes(b"\xff" * (tmp_path / "state.db").stat().st_size)
+    # Whoever meets the damage first, the outbox must not go on in the fresh file as in the old.
+    store._disconnect()
+    await store.put("property.name", "met it")
+
+    await fill(outbox, 2)
+    assert outbox.id != damaged_id
+    assert outbox.era > era
+    fresh = await everything(outbox)
+    assert [entry.message_id for entry in fresh] == [f"{outbox.id}:1", f"{outbox.id}:2"]
+    await outbox.remove(seen)  # Acknowledged late: 1 and 2 are other readings now.
+    assert await everything(outbox) == fresh
+    assert outbox.waiting == 2
+    assert (await outbox.describe(60))["set_aside"][0]["reason"] == "corrupt"
+    store.close()
+
+
+async def test_a_clock_that_jumps_reorders_nothing(tmp_path):
+    clock = HandClock()
+    store, outbox = await open_outbox(tmp_path, clock=clock)
+    for jump in (0, 86_400, -7 * 86_400, 1):
+        clock.time += jump
+        clock.up += 60
+        await fill(outbox, 1, clock)
+    entries = await everything(outbox)
+    assert sequences(entries) == [1, 2, 3, 4]
+    assert [e.taken.uptime for e in entries] == sorted(e.taken.uptime for e in entries)
     store.close()
 
 

@@ -2,8 +2,9 @@ import sqlite3
 
 import pytest
 
-from agent.errors import StoreError, StoreInUse
-from agent.store import SCHEMA, Store
+from agent.errors import StoreError, StoreInUse, StoreTooNew
+from agent.store import Store
+from agent.store_file import SCHEMA, SET_ASIDE
 
 
 @pytest.fixture
@@ -60,13 +61,22 @@ def test_closing_twice_is_harmless(path):
     store.close()
 
 
+def truncate(path, size):
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda path: path.write_bytes(b"not a database, but long enough to be taken for one" * 50),
         lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 5000),
+        lambda path: path.write_bytes(b"\0" * 16 + path.read_bytes()[16:]),
+        lambda path: truncate(path, 4096),
+        lambda path: truncate(path, 5000),
+        lambda path: sqlite3.connect(path).execute("DROP TABLE readings").connection.close(),
     ],
-    ids=["garbage", "damaged pages"],
+    ids=["garbage", "pages", "header", "truncated", "truncated in a page", "a table"],
 )
 async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog):
     store = Store.open(path)
@@ -78,11 +88,89 @@ async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog
     store = Store.open(path)
     assert await store.get("name") is None
     await store.put("name", "new")
+    (note,) = await store.get(SET_ASIDE)
     store.close()
     (aside,) = path.parent.glob("state.db.corrupt-*")
+    assert note == {"file": aside.name, "reason": "corrupt", "readings": None}
     assert aside.read_bytes() == damaged
     assert "is damaged" in caplog.text
     assert str(aside) in caplog.text
+
+
+async def test_a_file_that_is_damaged_while_it_is_open_is_set_aside_then(path):
+    store = Store.open(path)
+    await store.put("name", "old")
+
+    def damage(database):
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.write_bytes(b"\xff" * path.stat().st_size)
+        database.execute("PRAGMA cache_size = 0")
+        database.execute("SELECT count(*) FROM readings").fetchone()
+
+    with pytest.raises(StoreError, match=r"not a database|malformed"):
+        await store.run(damage)
+    assert await store.get("name") is None
+    await store.put("name", "new")
+    assert await store.get("name") == "new"
+    store.close()
+    assert len(list(path.parent.glob("state.db.corrupt-*"))) == 1
+
+
+async def test_a_copied_card_does_not_send_what_the_other_board_took(path, caplog):
+    store = Store.open(path, board="serial a")
+    await store.put("property.name", "the other one's")
+    await store.run(
+        lambda db: db.execute("INSERT INTO readings VALUES (1, 20.0, 50.0, 0, 0, 'boot', 1)")
+    )
+    store.close()
+
+    store = Store.open(path, board="serial b")
+    assert await store.get("property.name") is None
+    assert await store.run(lambda db: db.execute("SELECT count(*) FROM readings").fetchone()) == (
+        0,
+    )
+    (note,) = await store.get(SET_ASIDE)
+    store.close()
+    (aside,) = path.parent.glob("state.db.other-board-*")
+    assert note == {"file": aside.name, "reason": "other-board", "readings": 1}
+    assert "written on another board" in caplog.text
+    assert "1 readings waiting" in caplog.text
+
+    store = Store.open(path, board="serial b")
+    assert (await store.get(SET_ASIDE)) == [note]
+    store.close()
+    assert len(list(path.parent.glob("state.db.other-board-*"))) == 1
+
+
+async def test_a_file_from_before_boards_were_noted_is_taken_over(path):
+    store = Store.open(path)
+    await store.put("name", "kept")
+    store.close()
+    for board in ("serial a", None, "serial a"):
+        store = Store.open(path, board=board)
+        assert await store.get("name") == "kept"
+        store.close()
+
+
+async def test_a_place_that_becomes_usable_is_used_then(tmp_path):
+    place = tmp_path / "place"
+    place.write_text("in the way")
+    store = Store.open(place / "state.db")
+    assert await store.get("name", "default") == "default"
+    with pytest.raises(StoreError, match="File exists"):
+        await store.run(lambda db: db.execute("SELECT 1"))
+    await store.put("name", "first")
+    await store.put("name", "second")
+    assert await store.get("name") == "second"
+    await store.put("gone", None)
+
+    place.unlink()
+    assert await store.get("name") == "second"
+    await store.run(lambda db: db.execute("SELECT 1"))
+    store.close()
+    store = Store.open(place / "state.db")
+    assert await store.get("name") == "second"
+    store.close()
 
 
 def test_a_file_of_a_newer_version_is_left_alone(path):
@@ -90,15 +178,9 @@ def test_a_file_of_a_newer_version_is_left_alone(path):
     database = sqlite3.connect(path)
     database.execute(f"PRAGMA user_version = {len(SCHEMA) + 1}")
     database.close()
-    with pytest.raises(StoreError, match="newer sensor-agent"):
+    with pytest.raises(StoreTooNew, match="newer sensor-agent"):
         Store.open(path)
     assert path.exists()
-
-
-def test_a_place_that_is_no_directory_is_said(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be used"):
-        Store.open(tmp_path / "file" / "state.db")
 
 
 def test_nobody_else_may_read_the_file(path):
