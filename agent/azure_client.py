@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a TLS handshake in the dark delays a close.
 HURRIED_CLOSE = 2.0  # Seconds to end a session when the daemon is being stopped.
+SAS_TOKEN_LIFETIME = 3600  # Seconds; the SDK renews it, and connects anew, 120 s before.
+FELL_SILENT = "it took the connection and then said nothing"
 BUILD_DEADLINE = 10.0  # Seconds in which a client must be made; it sends nothing yet.
 
 
@@ -80,6 +82,7 @@ def hub_client(
         "ensure_desired_properties": False,
     }
     if credentials.key is not None:
+        options["sastoken_ttl"] = SAS_TOKEN_LIFETIME
         return IoTHubDeviceClient.create_from_symmetric_key(
             credentials.key, assignment.hub, assignment.device_id, **options
         )
@@ -195,7 +198,7 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     text = str(error).rstrip(".") or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
-        return "it took the connection and then said nothing"
+        return FELL_SILENT
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return f"{text}; is this machine's clock right?"
     if "CERTIFICATE_VERIFY_FAILED" in text:

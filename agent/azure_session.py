@@ -14,6 +14,7 @@ from azure.iot.device import exceptions as azure_exceptions
 
 from agent.azure_client import (
     CLOSE_MARGIN,
+    FELL_SILENT,
     Assignment,
     build,
     close,
@@ -27,6 +28,7 @@ from agent.config import CloudConfig
 from agent.credentials import Credentials
 from agent.errors import (
     CloudError,
+    HubClosedError,
     NoAnswerError,
     RefusedError,
     ServiceRefusedError,
@@ -39,6 +41,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+REASON_COMES_WITHIN = 1.0  # Seconds after a call that failed because of it.
 RENEWAL_GRACE = 10.0  # Seconds without a connection that a renewal of the SAS token may take.
 
 
@@ -84,10 +87,18 @@ class AzureSession:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._ended: asyncio.Future[CloudError] = self._loop.create_future()
+        self._changed = asyncio.Event()  # The connection's state, or that it has ended.
 
     async def next_event(self) -> Event:
         """Wait for the next command or change of desired properties, in the order they came."""
         return await self._events.get()
+
+    def left_over(self) -> list[Event]:
+        """Return what came and was not taken, once the session has ended."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        return events
 
     async def send(self, message: Message) -> None:
         """Send one message; when this returns, the hub has it."""
@@ -127,26 +138,43 @@ class AzureSession:
     async def _call(self, what: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # The SDK hands a message that it could not send to the next connection all the same,
         # under an id that it may mistake for another message's. So ask first.
-        if self._ended.done() or not self._client.connected:
-            raise (
-                self._ended.result()
-                if self._ended.done()
-                else SessionLostError(f"The connection to {self.hub} is down.")
-            )
+        await self._until_connected()
         try:
             return await within(self.deadline, what, call())
         except azure_exceptions.ClientError as error:
             cause = error.__cause__
             if isinstance(cause, azure_exceptions.ServiceError):
                 raise ServiceRefusedError(f"{self.hub} refused {what}: {cause}.") from error
-            raise self._lost(error) from error
+            raise await self._why_lost(error) from error
         except Exception as error:
             if isinstance(error, CloudError):
                 raise
-            raise self._lost(error) from error
+            raise await self._why_lost(error) from error
+
+    async def _until_connected(self) -> None:
+        """Wait while the SDK renews its SAS token; raise if the connection has ended."""
+        try:
+            async with asyncio.timeout(RENEWAL_GRACE):
+                while not self._ended.done() and not self._client.connected:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            self._end(SessionLostError(f"The connection to {self.hub} did not come back."))
+        if self._ended.done():
+            raise self._ended.result()
+
+    async def _why_lost(self, error: BaseException) -> CloudError:
+        """Return why a call failed: what the SDK says of the connection is better than of it."""
+        await asyncio.wait({self._ended}, timeout=REASON_COMES_WITHIN)
+        return self._ended.result() if self._ended.done() else self._lost(error)
 
     def _lost(self, error: BaseException) -> CloudError:
         return SessionLostError(f"The connection to {self.hub} ended: {reason(error)}.")
+
+    def _dropped(self, error: BaseException) -> CloudError:
+        if reason(error) == FELL_SILENT:
+            return self._lost(error)
+        return HubClosedError(f"The connection to {self.hub} was closed: {reason(error)}.")
 
     # What follows runs on the SDK's threads. Coroutine functions that never wait, because the
     # SDK runs those one after the other: plain functions would overtake each other.
@@ -170,20 +198,21 @@ class AzureSession:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def _on_state(self) -> None:
-        if not self._client.connected:
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._begin_grace)
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._heed_state)
 
     async def _on_background_exception(self, error: Exception) -> None:
         log.debug("The SDK reports in the background: %s", reason(error))
         if not self._client.connected:
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._end, self._lost(error))
+                self._loop.call_soon_threadsafe(self._end, self._dropped(error))
 
-    def _begin_grace(self) -> None:
+    def _heed_state(self) -> None:
+        self._changed.set()
         # A renewal of the SAS token disconnects and connects again; a lost connection also
         # brings a background exception, which ends the session at once.
-        self._loop.call_later(RENEWAL_GRACE, self._end_if_still_down)
+        if not self._client.connected:
+            self._loop.call_later(RENEWAL_GRACE, self._end_if_still_down)
 
     def _end_if_still_down(self) -> None:
         if not self._client.connected:
@@ -192,6 +221,7 @@ class AzureSession:
     def _end(self, error: CloudError) -> None:
         if not self._ended.done():
             self._ended.set_result(error)
+            self._changed.set()
 
 
 @asynccontextmanager

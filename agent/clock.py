@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -64,6 +65,16 @@ class Clock:
         if taken.boot_id == self.boot_id and self.synchronised():
             return self.wall() - (self.uptime() - taken.uptime), True
         return taken.wall, False
+
+    def doubt(self) -> str | None:
+        """Say what is wrong with the time of day, where it may be; None if it can be believed."""
+        if self.synchronised():
+            return None
+        now = datetime.fromtimestamp(self.wall(), UTC)
+        return (
+            f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC and was not set from the network "
+            "yet: until it is right, keys and certificates may be refused."
+        )
 
 
 def machine_uptime() -> float:

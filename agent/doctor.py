@@ -55,7 +55,8 @@ def _cloud(cloud: Mapping[str, Any] | None) -> list[str]:
     if cloud is None:
         return ["cloud: not configured"]
     if cloud["hub"] is not None:
-        return [f"session: connected to {cloud['hub']}, connection {cloud['connections']}"]
+        lately = f"; lately: {cloud['error']}" if cloud["error"] else ""
+        return [f"session: connected to {cloud['hub']}, connection {cloud['connections']}{lately}"]
     return [f"session: not connected; {cloud['error'] or 'connecting'}"]
 
 

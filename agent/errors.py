@@ -54,7 +54,12 @@ class StoreTooNew(StoreError):  # noqa: N818 - says what is the case.
 
 
 class CloudError(AgentError):
-    """The root of what can go wrong between here and the hub. Trying again later may help."""
+    """The root of what can go wrong between here and the hub. Trying again later may help.
+
+    `depends_on_clock` where a time of day that is wrong here brings the same about.
+    """
+
+    depends_on_clock = False
 
 
 class UnreachableError(CloudError):
@@ -63,10 +68,13 @@ class UnreachableError(CloudError):
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(f"{host} cannot be reached: {reason}.")
         self.host = host
+        self.depends_on_clock = "certificate" in reason.lower()
 
 
 class RefusedError(CloudError):
     """The hub refused this device's credentials."""
+
+    depends_on_clock = True  # A token says until when it is good.
 
     def __init__(self, host: str, device_id: str) -> None:
         super().__init__(
@@ -78,6 +86,8 @@ class RefusedError(CloudError):
 
 class RegistrationError(CloudError):
     """The provisioning service would not assign this device to a hub."""
+
+    depends_on_clock = True
 
     def __init__(self, device_id: str, *, said: str, hint: str) -> None:
         super().__init__(f"The provisioning service did not accept {device_id}: {said}. {hint}")
@@ -98,6 +108,21 @@ class ServiceRefusedError(CloudError):
 
 class SessionLostError(CloudError):
     """The connection ended: what was under way may or may not have arrived."""
+
+
+class HubClosedError(SessionLostError):
+    """The hub closed the connection, or something on the way did."""
+
+
+class TakenOverError(HubClosedError):
+    """The hub closes one connection after another, as it does when another device signs in."""
+
+    def __init__(self, hub: str, device_id: str, *, times: int, minutes: float) -> None:
+        super().__init__(
+            f"{hub} has closed the connection {times} times within {minutes:g} minutes. Most "
+            f"likely another device signs in as {device_id}: a copied card, or a second daemon. "
+            "Give each its own device id. If there is none, it is the network."
+        )
 
 
 class SdkStuckError(CloudError):

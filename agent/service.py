@@ -28,6 +28,7 @@ from agent.requests import control_requests
 from agent.sampler import Sampler
 from agent.store import Store
 from agent.telemetry import utc
+from agent.troubles import Troubles
 from agent.uplink import Handlers, Uplink
 from hw import Reading, open_light, open_sensor
 from hw.errors import LightError
@@ -262,6 +263,7 @@ class Service:
                 twin=self._device.twin,
                 desired=self._device.desired,
                 snapshot=self._snapshot,
+                in_background=self._task,
             ),
             compose=lambda entry: telemetry.message(entry, unit=unit, clock=self._clock),
             connect=lambda assignment: open_session(
@@ -271,6 +273,7 @@ class Service:
                 cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
             ),
             memory=RegistrationMemory(store, cloud, device_id),
+            troubles=Troubles(now=self._clock.uptime, doubt=self._clock.doubt),
             max_rate=cloud.max_rate,
             now=self._clock.uptime,
             first_delay=FIRST_DELAY if just_booted else 0.0,
@@ -289,6 +292,7 @@ class Service:
         if self._uplink is not None:
             cloud = {
                 "hub": self._uplink.hub,
+                "attempts": self._uplink.attempts,
                 "connections": self._uplink.connections,
                 "error": self._uplink.last_error,
             }

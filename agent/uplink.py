@@ -1,44 +1,34 @@
 """Keeps one session with the hub alive, and everything flowing over it.
 
-Two lanes carry readings: live, taken during this connection, and backlog, all older ones. Each is
-in order within a connection. What is reported and could not be sent waits, the latest of each.
+What is reported, and what commands resulted in, and could not be sent, waits for the next
+connection: the latest of each.
 """
 
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from agent.azure_client import Assignment
-from agent.azure_session import AzureSession, Command, DesiredPatch, QueuedCommand
-from agent.errors import (
-    AgentError,
-    CloudError,
-    RefusedError,
-    SdkStuckError,
-    ServiceRefusedError,
-    StoreError,
-)
-from agent.outbox import START, Entry, Outbox, Position
+from agent.azure_session import AzureSession, Command, DesiredPatch, Event, QueuedCommand
+from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
+from agent.lanes import send_readings
+from agent.outbox import Entry, Outbox
 from agent.registration_memory import RegistrationMemory
 from agent.telemetry import Message
+from agent.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
 LONGEST_DELAY = 300.0  # Seconds between two attempts to connect, at most.
-WINDOW = 20  # Messages in flight; the SDK's MQTT client sends no more at once.
-PAGE = 100  # Readings fetched from the outbox at a time.
-REMOVAL_DELAY = 1.0  # Seconds acknowledged readings are gathered before they are forgotten.
-REFUSALS_BEFORE_REGISTERING = 2  # The key may be right and the hub no longer ours.
-FAILING_BEFORE_REGISTERING = 300.0  # Seconds; the service may have moved the device.
 STUCK_BEFORE_GIVING_UP = 2
-STEADY = 60.0  # Seconds a session must last to count as one that worked.
+STEADY = 60.0  # Seconds a session must last to count as one that works.
 BACKLOG_INTERVAL = 60.0  # Seconds between two reports of the backlog, except that it is gone.
+RESULT_LIFETIME = 30.0  # Seconds that whoever called a command waits for its result.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +37,7 @@ class Handlers:
 
     `command` returns status and payload. `twin` is given the whole twin after each connect,
     `desired` each change after that. `snapshot` returns all that is to be reported on connecting.
+    `in_background` runs a command, which may outlive the connection that it came by.
     """
 
     command: Callable[[str, Any], Awaitable[tuple[int, Any]]]
@@ -54,6 +45,17 @@ class Handlers:
     twin: Callable[[dict[str, Any]], Awaitable[None]]
     desired: Callable[[dict[str, Any]], Awaitable[None]]
     snapshot: Callable[[], Mapping[str, Any]]
+    in_background: Callable[[Coroutine[Any, Any, None], str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command resulted in, and until when (uptime, seconds) somebody waits for it."""
+
+    command: Command
+    status: int
+    payload: Any
+    until: float
 
 
 class Uplink:
@@ -72,13 +74,14 @@ class Uplink:
         connect: Callable[[Assignment], AbstractAsyncContextManager[AzureSession]],
         register: Callable[[], Awaitable[Assignment]],
         memory: RegistrationMemory,
+        troubles: Troubles,
         max_rate: float,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         first_delay: float = 0.0,
     ) -> None:
-        self.last_error: str | None = None
+        self.attempts = 0
         self.connections = 0
         self._outbox = outbox
         self._handlers = handlers
@@ -86,6 +89,7 @@ class Uplink:
         self._connect = connect
         self._register = register
         self._memory = memory
+        self._troubles = troubles
         self._spacing = 1 / max_rate
         self._now = now
         self._sleep = sleep
@@ -95,10 +99,10 @@ class Uplink:
         self._unreported: dict[str, Any] = {}
         self._to_report = asyncio.Event()
         self._nothing_to_report = asyncio.Event()
-        self._to_send = asyncio.Event()
+        self._added = asyncio.Event()
+        self._results: dict[str, Result] = {}
+        self._to_answer = asyncio.Event()
         self._failures = 0
-        self._refusals = 0
-        self._failing_since: float | None = None
         self._try_hub_next = False
         self._backlog_reported = 0
 
@@ -106,6 +110,11 @@ class Uplink:
     def hub(self) -> str | None:
         """The hub this device is connected to now; None when it is not."""
         return None if self._session is None else self._session.hub
+
+    @property
+    def last_error(self) -> str | None:
+        """What is wrong with the connection, or was until a minute ago; None if nothing is."""
+        return self._troubles.last
 
     def report(self, patch: Mapping[str, Any]) -> None:
         """Report properties now, or as soon as there is a connection."""
@@ -115,7 +124,7 @@ class Uplink:
 
     def reading_added(self) -> None:
         """Say that the outbox has something new."""
-        self._to_send.set()
+        self._added.set()
 
     async def farewell(self, patch: Mapping[str, Any]) -> None:
         """Report the last words of a daemon that is stopping, and wait until the hub has them.
@@ -140,10 +149,13 @@ class Uplink:
             failure: AgentError | None = None
             try:
                 await self._serve_once()
-            except* (CloudError, StoreError) as group:
+            except* CloudError as group:
                 failure = _first(group)
             if failure is not None:
-                self._failed(failure, lasted=self._now() - began)
+                self._troubles.failed(failure)
+                # A hub that takes us in and drops us at once is no better than one that is away.
+                steady = self._now() - began >= STEADY
+                self._failures = 1 if steady else self._failures + 1
             stuck = stuck + 1 if isinstance(failure, SdkStuckError) else 0
             if failure is not None and stuck >= STUCK_BEFORE_GIVING_UP:
                 raise failure
@@ -153,46 +165,28 @@ class Uplink:
             await self._sleep(delay)
 
     async def _serve_once(self) -> None:
+        self.attempts += 1
         assignment = await self._memory.recall()
-        if assignment is None or (self._must_register() and not self._try_hub_next):
+        if assignment is None or (self._troubles.hub_may_be_another and not self._try_hub_next):
             # Should the provisioning service be what fails, the known hub is tried next.
             self._try_hub_next = True
             log.debug("Asking the provisioning service for this device's hub.")
             assignment = await self._register()
             await self._memory.remember(assignment)
-            self._refusals = 0
-            self._failing_since = None
+            self._troubles.registered()
         self._try_hub_next = False
+        session = None
         try:
             async with self._connect(assignment) as session:
-                self._connected(session)
+                self._session = session
+                self.connections += 1
+                self._troubles.connected(session.hub, session.device_id)
                 await self._serve(session)
         finally:
             self._session = None
-
-    def _must_register(self) -> bool:
-        return self._refusals >= REFUSALS_BEFORE_REGISTERING or (
-            self._failing_since is not None
-            and self._now() - self._failing_since >= FAILING_BEFORE_REGISTERING
-        )
-
-    def _connected(self, session: AzureSession) -> None:
-        log.info("Connected to %s as %s.", session.hub, session.device_id)
-        self._session = session
-        self.connections += 1
-        self.last_error = None
-        self._refusals = 0
-        self._failing_since = None
-
-    def _failed(self, error: AgentError, *, lasted: float) -> None:
-        # The first failure is news; that it goes on failing is not.
-        log.log(logging.WARNING if self.last_error is None else logging.DEBUG, "%s", error)
-        self.last_error = str(error)
-        # A hub that takes us in and drops us at once is no better than one that is away.
-        self._failures = 1 if lasted >= STEADY else self._failures + 1
-        self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
-        if self._failing_since is None:
-            self._failing_since = self._now()
+            # The hub counts these as delivered.
+            for event in [] if session is None else session.left_over():
+                self._take(event)
 
     async def _serve(self, session: AzureSession) -> None:
         self.report(self._handlers.snapshot())
@@ -201,36 +195,78 @@ class Uplink:
         async with asyncio.TaskGroup() as group:
             for name, work in {
                 "ended": session.ended(),
-                "events": self._take_events(session, group, twin_changes),
+                "events": self._take_events(session, twin_changes),
                 "twin": self._follow_twin(session, twin_changes),
+                "answers": self._answer(session, group),
                 "report": self._report(session),
-                "readings": self._send_readings(session),
+                "readings": send_readings(
+                    self._outbox,
+                    lambda entry: session.send(self._compose(entry)),
+                    added=self._added,
+                    spacing=self._spacing,
+                    on_removed=self._removed,
+                    now=self._now,
+                    sleep=self._sleep,
+                ),
                 "backlog": self._watch_backlog(),
+                "steady": self._become_steady(),
             }.items():
                 group.create_task(work, name=f"uplink.{name}")
 
+    async def _become_steady(self) -> None:
+        await self._sleep(STEADY)
+        self._troubles.over()
+
+    # Commands: what comes in, and the way back.
+
     async def _take_events(
-        self,
-        session: AzureSession,
-        group: asyncio.TaskGroup,
-        twin_changes: "asyncio.Queue[dict[str, Any]]",
+        self, session: AzureSession, twin_changes: "asyncio.Queue[dict[str, Any]]"
     ) -> None:
         while True:
-            match await session.next_event():
-                case Command() as command:
-                    group.create_task(
-                        self._obey(session, command), name=f"uplink.command.{command.name}"
-                    )
-                case QueuedCommand(name, body):
-                    group.create_task(
-                        self._handlers.queued(name, body), name=f"uplink.queued.{name}"
-                    )
-                case DesiredPatch(patch):
-                    twin_changes.put_nowait(patch)
+            event = await session.next_event()
+            if isinstance(event, DesiredPatch):
+                twin_changes.put_nowait(event.patch)
+            else:
+                self._take(event)
 
-    async def _obey(self, session: AzureSession, command: Command) -> None:
+    def _take(self, event: Event) -> None:
+        match event:
+            case Command() as command:
+                self._handlers.in_background(self._obey(command), f"uplink.command.{command.name}")
+            case QueuedCommand(name, body):
+                self._handlers.in_background(
+                    self._handlers.queued(name, body), f"uplink.queued.{name}"
+                )
+            case DesiredPatch():
+                pass  # The next connection begins with the whole twin.
+
+    async def _obey(self, command: Command) -> None:
+        until = self._now() + RESULT_LIFETIME
         status, payload = await self._handlers.command(command.name, command.payload)
-        await session.answer(command, status, payload)
+        self._results[command.request_id] = Result(command, status, payload, until)
+        self._to_answer.set()
+
+    async def _answer(self, session: AzureSession, group: asyncio.TaskGroup) -> None:
+        """Send the results of commands, also of those that came by an earlier connection."""
+        under_way: set[str] = set()
+
+        async def one(result: Result) -> None:
+            await session.answer(result.command, result.status, result.payload)
+            self._results.pop(result.command.request_id, None)
+            under_way.discard(result.command.request_id)
+
+        while True:
+            self._to_answer.clear()
+            for request_id, result in list(self._results.items()):
+                if result.until < self._now():
+                    log.info("Nobody waits for the result of %s any more.", result.command.name)
+                    del self._results[request_id]
+                elif request_id not in under_way:
+                    under_way.add(request_id)
+                    group.create_task(one(result), name=f"uplink.answer.{result.command.name}")
+            await self._to_answer.wait()
+
+    # The twin, both ways.
 
     async def _follow_twin(
         self, session: AzureSession, changes: "asyncio.Queue[dict[str, Any]]"
@@ -266,106 +302,21 @@ class Uplink:
                 refusals += 1
                 await self._sleep((0.5 + self._jitter()) * min(60.0, 2.0**refusals))
 
+    # The backlog.
+
     async def _watch_backlog(self) -> None:
         while True:
             await self._sleep(BACKLOG_INTERVAL)
             if self._outbox.waiting != self._backlog_reported:
                 self._report_backlog()
 
+    def _removed(self) -> None:
+        if self._outbox.waiting == 0 and self._backlog_reported:
+            self._report_backlog()
+
     def _report_backlog(self) -> None:
         self._backlog_reported = self._outbox.waiting
         self.report({"backlog": self._backlog_reported})
-
-    async def _send_readings(self, session: AzureSession) -> None:
-        lanes = _Lanes(self._outbox, boundary=self._outbox.newest)
-        window = asyncio.Semaphore(WINDOW)
-        async with self._forgetting() as acknowledged, asyncio.TaskGroup() as group:
-            while True:
-                await window.acquire()
-                self._to_send.clear()
-                entry = await lanes.next()
-                if entry is None:
-                    window.release()
-                    await self._to_send.wait()
-                    continue
-                group.create_task(
-                    self._send(session, entry, window, acknowledged),
-                    name=f"uplink.send.{entry.sequence}",
-                )
-                await self._sleep(self._spacing)
-
-    async def _send(
-        self,
-        session: AzureSession,
-        entry: Entry,
-        window: asyncio.Semaphore,
-        acknowledged: Callable[[Entry], None],
-    ) -> None:
-        await session.send(self._compose(entry))
-        acknowledged(entry)
-        window.release()
-
-    @asynccontextmanager
-    async def _forgetting(self) -> AsyncIterator[Callable[[Entry], None]]:
-        """Remove acknowledged readings from the outbox, several at a time; all of them at last."""
-        done: list[Entry] = []
-        news = asyncio.Event()
-
-        def acknowledged(entry: Entry) -> None:
-            done.append(entry)
-            news.set()
-
-        async def remove() -> None:
-            batch = done.copy()
-            done.clear()
-            await self._outbox.remove(batch)
-            if self._outbox.waiting == 0 and self._backlog_reported:
-                self._report_backlog()
-
-        async def remove_in_batches() -> None:
-            while True:
-                await news.wait()
-                news.clear()
-                await self._sleep(REMOVAL_DELAY)
-                await remove()
-
-        remover = asyncio.create_task(remove_in_batches(), name="uplink.forget")
-        try:
-            yield acknowledged
-        finally:
-            remover.cancel()
-            await asyncio.wait({remover})
-            await remove()
-
-
-class _Lanes:
-    """What to send next: the oldest live reading, else the oldest of the backlog."""
-
-    def __init__(self, outbox: Outbox, *, boundary: Position) -> None:
-        self._outbox = outbox
-        self._boundary = boundary
-        self._live_cursor = boundary
-        self._backlog_cursor = START
-        self._live: deque[Entry] = deque()
-        self._backlog: deque[Entry] = deque()
-
-    async def next(self) -> Entry | None:
-        if not self._live:
-            self._live.extend(await self._outbox.after(self._live_cursor, limit=PAGE))
-        if self._live:
-            entry = self._live.popleft()
-            self._live_cursor = entry.position
-            return entry
-        if not self._backlog and self._backlog_cursor < self._boundary:
-            page = await self._outbox.after(self._backlog_cursor, limit=PAGE)
-            self._backlog.extend(entry for entry in page if entry.position <= self._boundary)
-            if not self._backlog:
-                self._backlog_cursor = self._boundary
-        if self._backlog:
-            entry = self._backlog.popleft()
-            self._backlog_cursor = entry.position
-            return entry
-        return None
 
 
 def _first(group: BaseExceptionGroup[AgentError]) -> AgentError:

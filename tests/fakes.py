@@ -69,6 +69,9 @@ class FakeSession:
     async def next_event(self):
         return await self.events.get()
 
+    def left_over(self):
+        return [self.events.get_nowait() for _ in range(self.events.qsize())]
+
     async def ended(self):
         raise await asyncio.shield(self.lost)
 

@@ -22,7 +22,7 @@ run demo at_hand
 service
 requests
 sampler uplink device control doctor lamp
-azure_session azure_registration registration_memory
+azure_session azure_registration registration_memory lanes troubles
 azure_client telemetry
 outbox
 outbox_tables

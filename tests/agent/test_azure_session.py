@@ -4,11 +4,14 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from centrals import running_central
+from fakes import until
 
+from agent import azure_client
 from agent.azure_client import Assignment
 from agent.azure_registration import register
 from agent.azure_session import Command, DesiredPatch, QueuedCommand, open_session
@@ -16,14 +19,15 @@ from agent.config import CloudConfig
 from agent.credentials import Credentials, derive_device_key
 from agent.errors import (
     CloudError,
+    HubClosedError,
     NoAnswerError,
     RefusedError,
     RegistrationError,
-    SessionLostError,
     UnreachableError,
 )
 from agent.model import CELSIUS
 from agent.telemetry import Message
+from central.errors import NoAnswer
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
@@ -198,9 +202,9 @@ async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
 
 async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):
     await cloud.ask(lambda central: central.faults.drop_connections())
-    with pytest.raises(SessionLostError):
+    with pytest.raises(HubClosedError):
         await session.ended()
-    with pytest.raises(SessionLostError):
+    with pytest.raises(HubClosedError):
         await session.send(Message("box:1", "{}", {}))
 
 
@@ -232,3 +236,54 @@ async def test_a_twin_that_is_never_answered_is_given_up(cloud, session):
     await cloud.ask(lambda central: setattr(central.faults, "silent_twin", True))
     with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
         await session.twin()
+
+
+async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
+    # The SDK renews 120 s before the end: with this lifetime after 2 s, and every 2 s again.
+    monkeypatch.setattr(azure_client, "SAS_TOKEN_LIFETIME", 122)
+    assignment = await cloud.register()
+    received, answered, sent = [], [], 0
+
+    async def call(number):
+        # The hub sends a command once and waits for no acknowledgement. What it sends into a
+        # connection that is just closing does not arrive, and whoever called is told.
+        with suppress(NoAnswer):
+            command = await cloud.ask(
+                lambda c: c.hub.call(
+                    "pi-1", "turnon", number, connect_timeout=10, response_timeout=5
+                )
+            )
+            assert (command.status, command.response) == (200, number)
+            answered.append(number)
+
+    async with cloud.session(assignment) as session:
+
+        async def obey():
+            while True:
+                event = await session.next_event()
+                received.append(event)
+                if isinstance(event, Command):
+                    await session.answer(event, 200, event.payload)
+
+        obeying = asyncio.create_task(obey())
+        while await cloud.ask(connections) < 4:
+            sent += 1
+            await session.send(Message(f"box:{sent}", "{}", {}))
+            await cloud.ask(lambda c, n=sent: c.hub.queue_command("pi-1", "blink", n))
+            await call(sent)
+        await until(lambda: sum(isinstance(e, QueuedCommand) for e in received) == sent)
+        assert not obeying.done()
+        obeying.cancel()
+    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=10_000))
+    assert [m.system["message_id"] for m in messages[::-1]] == [
+        f"box:{n}" for n in range(1, sent + 1)
+    ]
+    assert [int(e.body) for e in received if isinstance(e, QueuedCommand)] == list(
+        range(1, sent + 1)
+    )
+    assert [e.payload for e in received if isinstance(e, Command)] == answered
+    assert len(answered) >= sent - 3
+
+
+def connections(central):
+    return sum(line.event == "connected" for line in central.registry.connections("pi-1"))

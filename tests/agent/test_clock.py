@@ -58,3 +58,9 @@ def test_the_kernel_can_be_asked():
 def test_the_machines_own_clock_is_the_default():
     stamp = Clock().stamp()
     assert stamp.boot_id == machine_boot_id()
+
+
+def test_a_clock_that_was_not_set_is_doubted_in_a_sentence():
+    assert HandClock(known=True).doubt() is None
+    said = HandClock(known=False).doubt()
+    assert "says 2023-11-14 22:13 UTC and was not set from the network" in said

@@ -1,100 +1,22 @@
 import asyncio
-import json
 import logging
-from contextlib import asynccontextmanager
 
 import pytest
-from fakes import FakeHub, FakeSession, HandClock, open_outbox, until
+from fakes import FakeHub, FakeSession, open_outbox, until
+from rigs import Memory, Rig
 
 from agent.azure_client import Assignment
 from agent.azure_session import Command, DesiredPatch, QueuedCommand
 from agent.errors import (
+    HubClosedError,
     RefusedError,
     SdkStuckError,
     ServiceRefusedError,
     SessionLostError,
     UnreachableError,
 )
-from agent.telemetry import message
-from agent.uplink import FAILING_BEFORE_REGISTERING, LONGEST_DELAY, WINDOW, Handlers, Uplink
-from hw import Reading
-
-
-class Memory:
-    def __init__(self, assignment=None):
-        self.assignment = assignment
-
-    async def recall(self):
-        return self.assignment
-
-    async def remember(self, assignment):
-        self.assignment = assignment
-
-
-class Rig:
-    """An uplink with a hub made of lists, and a sleep that only counts."""
-
-    def __init__(self, outbox, hub, *, memory=None, command=None, first_delay=0.0):
-        self.outbox = outbox
-        self.hub = hub
-        self.clock = HandClock()
-        self.sleeps = []
-        self.patches = []
-        self.twins = []
-        self.queued = []
-        self.memory = memory or Memory()
-        self.uplink = Uplink(
-            outbox=outbox,
-            handlers=Handlers(
-                command=command or self.command,
-                queued=self.take_queued,
-                twin=self.take_twin,
-                desired=self.take_patch,
-                snapshot=lambda: {"state": True},
-            ),
-            compose=lambda entry: message(entry, unit="celsius", clock=self.clock),
-            connect=hub.connect,
-            register=hub.register,
-            memory=self.memory,
-            max_rate=1000,
-            now=lambda: self.clock.up,
-            sleep=self.sleep,
-            jitter=lambda: 1.0,
-            first_delay=first_delay,
-        )
-
-    async def sleep(self, seconds):
-        self.sleeps.append(seconds)
-        if seconds == 60.0:  # The look at the backlog: not in these tests, unless asked for.
-            await asyncio.Event().wait()
-        self.clock.move(seconds)
-        await asyncio.sleep(0)
-
-    async def command(self, name, payload):
-        return 200, {"did": name}
-
-    async def take_queued(self, name, body):
-        self.queued.append((name, body))
-
-    async def take_twin(self, twin):
-        self.twins.append(twin)
-
-    async def take_patch(self, patch):
-        self.patches.append(patch)
-
-    async def add(self, count=1):
-        for number in range(count):
-            await self.outbox.add(Reading(20.0 + number % 50, 50.0), self.clock.stamp())
-            self.uplink.reading_added()
-
-    @asynccontextmanager
-    async def running(self):
-        task = asyncio.create_task(self.uplink.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+from agent.troubles import FAILING_BEFORE_REGISTERING
+from agent.uplink import LONGEST_DELAY, RESULT_LIFETIME
 
 
 @pytest.fixture
@@ -102,85 +24,6 @@ async def outbox(tmp_path):
     store, outbox = await open_outbox(tmp_path)
     yield outbox
     store.close()
-
-
-def sequences(session):
-    return [int(sent.id.rpartition(":")[2]) for sent in session.sent]
-
-
-async def test_readings_are_sent_in_order_and_then_forgotten(outbox):
-    session = FakeSession()
-    rig = Rig(outbox, FakeHub(session))
-    await rig.add(50)
-    async with rig.running():
-        await until(lambda: len(session.sent) == 50)
-        await until(lambda: outbox.waiting == 0)
-    assert sequences(session) == list(range(1, 51))
-    assert json.loads(session.sent[0].body) == {"temp": 20.0, "humid": 50.0}
-
-
-async def test_a_reading_taken_while_connected_is_sent_at_once(outbox):
-    session = FakeSession()
-    rig = Rig(outbox, FakeHub(session))
-    async with rig.running():
-        await until(lambda: session.reports)
-        await rig.add(1)
-        await until(lambda: session.sent)
-    assert sequences(session) == [1]
-
-
-async def test_a_live_reading_does_not_wait_behind_the_backlog(outbox):
-    session = FakeSession()
-    session.acknowledging.clear()
-    rig = Rig(outbox, FakeHub(session))
-    await rig.add(100)
-    async with rig.running():
-        await until(lambda: len(session.sent) == WINDOW)
-        await rig.add(2)
-        session.acknowledging.set()
-        await until(lambda: len(session.sent) == 102)
-    order = sequences(session)
-    # One of the backlog may have been chosen already; each lane is in order.
-    assert order.index(101) <= WINDOW + 1
-    assert [number for number in order if number <= 100] == list(range(1, 101))
-    assert [number for number in order if number > 100] == [101, 102]
-
-
-async def test_no_more_than_the_window_is_in_flight(outbox):
-    session = FakeSession()
-    session.acknowledging.clear()
-    rig = Rig(outbox, FakeHub(session))
-    await rig.add(60)
-    async with rig.running():
-        await until(lambda: len(session.sent) == WINDOW)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert len(session.sent) == WINDOW
-        session.acknowledging.set()
-        await until(lambda: outbox.waiting == 0)
-
-
-async def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(outbox):
-    first, second = FakeSession(), FakeSession()
-    first.acknowledging.clear()
-    rig = Rig(outbox, FakeHub(first, second))
-    await rig.add(3)
-    async with rig.running():
-        await until(lambda: len(first.sent) == 3)
-        first.lose()
-        await until(lambda: outbox.waiting == 0)
-    assert second.sent == first.sent
-
-
-async def test_what_was_acknowledged_is_forgotten_even_when_the_session_ends_then(outbox):
-    session = FakeSession()
-    rig = Rig(outbox, FakeHub(session))
-    await rig.add(1)
-    async with rig.running():
-        await until(lambda: session.sent)
-        session.lose()
-        await until(lambda: rig.hub.open == 0)
-        await until(lambda: outbox.waiting == 0)
 
 
 async def test_the_first_connection_registers_and_the_next_need_not(outbox):
@@ -252,7 +95,7 @@ async def test_only_the_first_failure_is_a_warning(outbox, caplog):
     sentence = "hub.test cannot be reached: no route."
     assert told.count(("WARNING", sentence)) == 1
     assert told.count(("DEBUG", sentence)) == 2
-    assert ("INFO", "Connected to hub.test as pi-1.") in told
+    assert ("INFO", "Connected again to hub.test as pi-1.") in told
 
 
 async def test_a_machine_that_has_just_booted_waits_a_little(outbox):
@@ -287,6 +130,87 @@ async def test_commands_are_answered_and_none_blocks_another(outbox):
         assert session.answers == [("quick", 200, {"did": "quick", "with": 5})]
         gate.set()
         await until(lambda: len(session.answers) == 2)
+
+
+async def test_a_result_that_could_not_be_sent_follows_over_the_next_connection(outbox):
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second))
+
+    async def lost(command, status, payload):
+        raise SessionLostError("gone")
+
+    first.answer = lost
+    async with rig.running():
+        first.events.put_nowait(Command("1", "blink", 5))
+        await until(lambda: second.answers)
+    assert second.answers == [("blink", 200, {"did": "blink"})]
+
+
+async def test_a_command_outlives_its_connection(outbox):
+    gate = asyncio.Event()
+
+    async def command(name, payload):
+        await gate.wait()
+        return 200, None
+
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second), command=command)
+    async with rig.running():
+        first.events.put_nowait(Command("1", "slow", None))
+        await until(lambda: rig.background)
+        first.lose()
+        await until(lambda: rig.uplink.connections == 2)
+        gate.set()
+        await until(lambda: second.answers)
+    assert second.answers == [("slow", 200, None)]
+
+
+async def test_a_result_that_nobody_waits_for_any_more_is_let_go(outbox):
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second))
+
+    async def lost(command, status, payload):
+        rig.clock.move(RESULT_LIFETIME + 1)
+        raise SessionLostError("gone")
+
+    first.answer = lost
+    async with rig.running():
+        first.events.put_nowait(Command("1", "blink", 5))
+        await until(lambda: rig.uplink.connections == 2)
+        second.events.put_nowait(Command("2", "turnon", None))
+        await until(lambda: second.answers)
+    assert second.answers == [("turnon", 200, {"did": "turnon"})]
+
+
+async def test_what_was_delivered_in_the_last_moment_is_carried_out(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+        session.lose()
+        session.events.put_nowait(QueuedCommand("turnon", b"@"))
+        await until(lambda: rig.queued)
+    assert rig.queued == [("turnon", b"@")]
+
+
+async def test_connections_closed_one_after_another_name_the_other_device(outbox, caplog):
+    sessions = [FakeSession() for _ in range(4)]
+    rig = Rig(outbox, FakeHub(*sessions))
+    async with rig.running():
+        for number, session in enumerate(sessions[:3], start=1):
+            await until(lambda number=number: rig.uplink.connections == number)
+            session.lost.set_result(HubClosedError("hub.test closed it."))
+        await until(lambda: rig.uplink.connections == 4)
+        assert "another device signs in as pi-1" in rig.uplink.last_error
+    assert caplog.text.count("another device signs in as pi-1") == 1
+
+
+async def test_attempts_are_counted(outbox):
+    hub = FakeHub(UnreachableError("hub.test", "no route"), FakeSession())
+    rig = Rig(outbox, hub)
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+    assert rig.uplink.attempts == 2
 
 
 async def test_queued_commands_and_desired_properties_are_handed_on_in_order(outbox):
