@@ -12,9 +12,11 @@ from pathlib import Path
 import trustme
 
 from central.errors import StartError
+from central.faults import Certificate
 
 NAME = "sensor-agent central"
 VALIDITY = timedelta(days=3650)
+YEAR = timedelta(days=365)
 
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
@@ -48,14 +50,21 @@ def load_authority(directory: Path) -> trustme.CA:
     return authority
 
 
-def server_context(authority: trustme.CA, names: Iterable[str]) -> ssl.SSLContext:
+def server_context(
+    authority: trustme.CA, names: Iterable[str], fault: Certificate | None = None
+) -> ssl.SSLContext:
     """Return the server's side of TLS, with a certificate for these names."""
     every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
+    now = datetime.now(UTC)
+    begins = {"expired": now - 2 * YEAR, "not-yet-valid": now + YEAR}.get(fault or "")
+    if fault == "another-authority":
+        authority = trustme.CA(organization_name="another authority")
     certificate = authority.issue_cert(
         *every,
         common_name=NAME,
         organization_name=NAME,
-        not_after=datetime.now(UTC) + VALIDITY,
+        not_before=begins,
+        not_after=now - YEAR if fault == "expired" else now + VALIDITY,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING, Never, Protocol
+from typing import TYPE_CHECKING, Never, Protocol, cast
 
 from central.errors import CentralError
 from central.faults import Faults
@@ -82,19 +82,43 @@ class Connection:
         self._faults = faults
         self._decoder = Decoder()
         self._reason: str | None = None
+        self._late = 0  # Packets that wait for their latency to pass.
+        self._due = 0.0  # When the last of them is sent.
+        self._frozen = False
         self.server_name = server_name
         self.local_address = str(writer.get_extra_info("sockname")[0])
         self.peer_address = str(writer.get_extra_info("peername")[0])
 
     def send(self, packet: ServerPacket) -> None:
         """Send a packet, as soon as the client reads."""
-        silent = self._faults.hang is not None or type(packet) in self._faults.withheld
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._faults.latency
+        if due > loop.time() or self._late:
+            # Never before one that was sent before it, should the latency have been longer then.
+            self._due = max(math.nextafter(self._due, math.inf), due)
+            self._late += 1
+            loop.call_at(self._due, self._send_late, packet)
+        else:
+            self._send(packet)
+
+    def _send_late(self, packet: ServerPacket) -> None:
+        self._late -= 1
+        self._send(packet)
+
+    def _send(self, packet: ServerPacket) -> None:
+        silent = self._frozen or self._faults.hang or type(packet) in self._faults.withheld
         if silent or self._writer.is_closing():
             return
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort("it does not read what is sent to it")
             return
         self._writer.write(encode(packet))
+
+    def freeze(self) -> None:
+        """Say and hear nothing from now on, not even the end."""
+        self._frozen = True
+        with suppress(RuntimeError):  # It is closing already.
+            cast("asyncio.Transport", self._writer.transport).pause_reading()
 
     def abort(self, reason: str) -> None:
         """End the connection at once; `serve` returns this reason."""
@@ -161,6 +185,9 @@ class Connection:
                     await self._writer.drain()
                     data = await self._reader.read(CHUNK)
             except TimeoutError:
+                if self._frozen:
+                    heard = loop.time()
+                    continue
                 silent = f"nothing was heard from it for {patience:g} s"
                 raise _Ended("its token expired" if expires < deadline else silent) from None
             if not data:

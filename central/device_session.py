@@ -5,6 +5,7 @@ https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 from central import mailbox, twins
@@ -66,6 +67,7 @@ class DeviceSession:
         self._filters: dict[str, int] = {}
         self._open = False  # Nothing is sent before CONNACK.
         self._delivered: dict[int, int] = {}  # Packet id to number in the queue.
+        self._sent: deque[float] = deque()  # When: messages of the last second.
         self.device_id = device_id
         self.since = hub.clock()
         self.ended = asyncio.Event()
@@ -87,6 +89,9 @@ class DeviceSession:
         store, device_id = self._hub.store, self.device_id
         if self._clean:
             await store.run(lambda db: mailbox.forget_session(db, device_id))
+            return
+        if self._hub.faults.sessions_lost:
+            await store.run(lambda db: mailbox.save_session(db, device_id, {}))
             return
         kept = await store.run(lambda db: mailbox.load_session(db, device_id))
         self.present = kept is not None
@@ -184,6 +189,10 @@ class DeviceSession:
     async def _telemetry(self, packet: Publish, added: dict[str, str]) -> None:
         bag = decode_bag(packet.topic.removeprefix(self._events.rstrip("/")).lstrip("/"))
         properties, system = split_properties(bag)
+        self._hold_back()
+        if self._hub.faults.cuts(recorded=False):
+            self.abort("cut in the middle of a message, on request")
+            return
         await self._registry.record_message(
             self.device_id,
             created=creation_time(properties),
@@ -191,8 +200,24 @@ class DeviceSession:
             properties=properties | added,
             system=system,
         )
+        if self._hub.faults.cuts(recorded=True):
+            self.abort("cut before a message was acknowledged, on request")
+
+    def _hold_back(self) -> None:
+        """Disconnect a device that sends more than it may."""
+        most = self._hub.faults.throttle
+        if most is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._sent = deque(at for at in self._sent if at > now - 1.0)
+        self._sent.append(now)
+        if len(self._sent) > most:
+            self.abort(f"it sent more than {most:g} messages a second")
 
     async def _get_twin(self, rid: str) -> None:
+        if self._hub.faults.twin == "throttled":
+            self._answer_twin(rid, 429, b"")
+            return
         twin = await self._registry.fetch_twin(self.device_id)
         desired = twins.wrapped(twin.desired) if self._wraps else twin.desired
         document = {
@@ -202,6 +227,9 @@ class DeviceSession:
         self._answer_twin(rid, 200, twins.dump_json(document).encode())
 
     async def _report(self, rid: str, body: bytes) -> None:
+        if self._hub.faults.twin == "throttled":
+            self._answer_twin(rid, 429, b"")
+            return
         try:
             twin = await self._registry.patch_reported(self.device_id, twins.parse_json(body))
         except TwinTooLarge as error:
@@ -217,7 +245,7 @@ class DeviceSession:
         self._answer_twin(rid, status, twins.dump_json(body).encode("utf-8", "replace"))
 
     def _answer_twin(self, rid: str, status: int, body: bytes, version: int | None = None) -> None:
-        if self._hub.faults.silent_twin:
+        if self._hub.faults.twin == "silent":
             return
         more = "" if version is None else f"&$version={version}"
         self._send(f"{TWIN_ANSWERS}{status}/?$rid={rid}{more}", body)

@@ -170,6 +170,9 @@ class Hub:
         device_id, model = _identity(connect)
         if self.faults.connack:
             return await self._refuse(device_id, self.faults.connack, "asked for as a fault")
+        if self.faults.moved_to not in {None, _hub_name(connect)}:
+            reason = f"it belongs to {self.faults.moved_to} now"
+            return await self._refuse(device_id, ConnectCode.NOT_AUTHORIZED, reason)
         try:
             device, expires = await self._check(device_id, connect)
         except sas.Unauthorized as error:
@@ -201,7 +204,7 @@ class Hub:
             connect.password,
             path=f"/devices/{device_id}",
             keys=await self.registry.fetch_keys(device_id),
-            now=self.clock(),
+            now=self.clock() + self.faults.clock_offset,
         )
         if not device.enabled:
             raise sas.Unauthorized("it is blocked by the operator")
@@ -293,6 +296,11 @@ def _identity(connect: Connect) -> tuple[str, str | None]:
         raise Refused(ConnectCode.IDENTIFIER, reason)
     models = parse_qs(query.removeprefix("?")).get("model-id", [])
     return device_id, next((m for m in models if m.startswith("dtmi:")), None)
+
+
+def _hub_name(connect: Connect) -> str:
+    """Return the hub that the client means to speak to."""
+    return (connect.username or "").partition("/")[0]
 
 
 def _payload(name: str, request: object | None, limit: int) -> bytes:

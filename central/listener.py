@@ -5,12 +5,13 @@ import errno
 import logging
 import socket
 import ssl
+import struct
 import weakref
 from collections.abc import Awaitable, Callable
 
 from central.connection import CLOSING, Connection, Service, serve_client
 from central.errors import PortTaken, StartError
-from central.faults import Faults
+from central.faults import Certificate, Faults
 
 PATIENCE = 30.0  # Seconds for TLS, and again for the CONNECT.
 LOOPBACK = "127.0.0.1"
@@ -66,9 +67,16 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
 
 
 async def accept_clients(
-    listening: socket.socket, serve: Callable[[socket.socket], Awaitable[None]], *, name: str
+    listening: socket.socket,
+    serve: Callable[[socket.socket], Awaitable[None]],
+    *,
+    name: str,
+    pause: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve every client that comes, each in a task of its own, until cancelled."""
+    """Serve every client that comes, each in a task of its own, until cancelled.
+
+    `pause` is awaited before each, as long as nobody is to be accepted.
+    """
     loop = asyncio.get_running_loop()
 
     async def serve_one(client: socket.socket) -> None:
@@ -81,6 +89,7 @@ async def accept_clients(
 
     async with asyncio.TaskGroup() as tasks:
         while True:
+            await pause()
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
@@ -94,15 +103,19 @@ class MqttListener:
     """Brings clients through TLS to provisioning and the hub."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, provisioning: Service, hub: Service, faults: Faults
+        self,
+        contexts: Callable[[Certificate | None], ssl.SSLContext],
+        *,
+        provisioning: Service,
+        hub: Service,
+        faults: Faults,
     ) -> None:
-        self._context = context
+        self._contexts = contexts
         self._provisioning = provisioning
         self._hub = hub
         self._faults = faults
         self._server_names: weakref.WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str]
         self._server_names = weakref.WeakKeyDictionary()
-        context.sni_callback = self._note_server_name
 
     def _note_server_name(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
@@ -112,6 +125,10 @@ class MqttListener:
 
     async def serve(self, client: socket.socket) -> None:
         """Serve one client to its end."""
+        if self._faults.network == "reset":
+            # Closed with nothing left to send, it is reset.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
         await self._faults.hang_at("tcp")
         try:
             connection = await self._open(client)
@@ -132,10 +149,12 @@ class MqttListener:
     async def _open(self, client: socket.socket) -> Connection:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
+        context = self._contexts(self._faults.certificate)
+        context.sni_callback = self._note_server_name
         transport, protocol = await loop.connect_accepted_socket(
             lambda: asyncio.StreamReaderProtocol(reader),
             client,
-            ssl=self._context,
+            ssl=context,
             ssl_handshake_timeout=PATIENCE,
             ssl_shutdown_timeout=CLOSING,
         )

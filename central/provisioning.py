@@ -3,6 +3,7 @@
 https://learn.microsoft.com/azure/iot-dps/iot-dps-mqtt-support
 """
 
+import asyncio
 import logging
 import re
 import secrets
@@ -39,6 +40,8 @@ MAX_KEEP_ALIVE = 60.0  # Seconds; a registration is short.
 
 AZURE_NAMES = (".azure-devices-provisioning.net", ".azure-devices.net")
 AZURE_HUB = "central.azure-devices.net"
+
+BUSY = {"throttled": (429, "Too many requests"), "error": (500, "Internal server error")}
 
 NEW_DEVICE_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
 
@@ -139,6 +142,7 @@ class Registration:
             raise ProtocolError(str(error)) from None
         if self._faults.registration == "silent":
             return
+        await asyncio.sleep(self._faults.registration_delay)
         if register is not None:
             await self._register(register.get("$rid", ""), packet.body)
         elif status is not None:
@@ -147,6 +151,11 @@ class Registration:
             raise ProtocolError(f"provisioning has no topic {packet.topic[:80]!r}")
 
     async def _register(self, rid: str, body: bytes) -> None:
+        if self._faults.registration in BUSY:
+            status, message = BUSY[self._faults.registration]
+            await self._refuse("asked for as a fault")
+            self._answer(rid, status, self._error(status * 1000 + 1, message))
+            return
         try:
             await self._check_token()
         except sas.Unauthorized as error:
@@ -179,7 +188,7 @@ class Registration:
             self._token,
             path=f"/registrations/{self._id}",
             keys=await self._registry.fetch_keys(self._id),
-            now=self._provisioning.clock(),
+            now=self._provisioning.clock() + self._faults.clock_offset,
         )
 
     async def _outcome(self, model: str | None) -> dict[str, Any]:
@@ -219,6 +228,8 @@ class Registration:
 
     def _assigned_hub(self) -> str:
         """Return what the device reached this central by: it will reach the hub by it, too."""
+        if self._faults.moved_to is not None:
+            return self._faults.moved_to
         name = self._connection.server_name
         if name is None:
             return self._connection.local_address
@@ -226,7 +237,8 @@ class Registration:
 
     def _answer(self, rid: str, status: int, body: dict[str, Any]) -> None:
         if self._subscribed:
-            retry = f"&retry-after={RETRY_AFTER}" if status == 202 else ""  # noqa: PLR2004 - accepted
+            # The service says so too when it is asked too often.
+            retry = f"&retry-after={RETRY_AFTER}" if status in {202, 429} else ""
             topic = f"$dps/registrations/res/{status}/?$rid={rid}{retry}"
             self._connection.send(Publish(topic, dump_json(body).encode()))
 

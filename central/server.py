@@ -7,18 +7,20 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from central import sas
 from central.certificates import load_authority, server_context, write_secret
 from central.errors import CentralError, DataDirectoryInUse, InvalidKey, StartError
-from central.faults import Faults
+from central.faults import Certificate, Faults
 from central.hub import Hub
 from central.listener import (
     LOOPBACK,
@@ -105,7 +107,12 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         mqtt = stack.enter_context(listen_for_mqtt(settings.listen, settings.mqtt_port))
         host, port = mqtt.getsockname()[:2]
         names = await asyncio.to_thread(local_names, host)
-        context = server_context(load_authority(data), [*names, host, *_host_names()])
+        authority = load_authority(data)
+
+        @cache
+        def context(fault: Certificate | None) -> ssl.SSLContext:
+            return server_context(authority, [*names, host, *_host_names()], fault)
+
         own_names = frozenset((*names, host, "localhost"))
         everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
         proxy = Proxy(LOOPBACK if everywhere else host, port, own_names=own_names)
@@ -115,11 +122,13 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         hub = Hub(registry, store, faults=faults, clock=settings.clock)
         provisioning = Provisioning(registry, faults=faults, clock=settings.clock)
         listener = MqttListener(context, provisioning=provisioning, hub=hub, faults=faults)
-        for sock, serve, name in [
-            (mqtt, listener.serve, "mqtt"),
-            (proxy_socket, proxy.serve, "proxy"),
+        faults.listens(mqtt)
+        for sock, serve, name, pause in [
+            (mqtt, listener.serve, "mqtt", faults.until_listening),
+            (proxy_socket, proxy.serve, "proxy", _at_once),
         ]:
-            await stack.enter_async_context(_running(accept_clients(sock, serve, name=name), name))
+            accepting = accept_clients(sock, serve, name=name, pause=pause)
+            await stack.enter_async_context(_running(accepting, name))
 
         proxy_url = f"http://{LOOPBACK}:{proxy_socket.getsockname()[1]}"
         central = Central(settings, registry, hub, faults, names[0], port, proxy_url)
@@ -206,6 +215,10 @@ async def _running(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIter
     finally:
         task.cancel()
         await asyncio.wait([task], timeout=STOPPING)
+
+
+async def _at_once() -> None:
+    """Accept whoever comes."""
 
 
 @contextmanager

@@ -233,7 +233,7 @@ async def test_a_hub_that_hangs_is_given_up(cloud):
 
 
 async def test_a_twin_that_is_never_answered_is_given_up(cloud, session):
-    await cloud.ask(lambda central: setattr(central.faults, "silent_twin", True))
+    await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
     with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
         await session.twin()
 

@@ -298,7 +298,7 @@ STOPS = {
     "while nothing is acknowledged": lambda hub: hub.central.call(
         lambda central: central.faults.withheld.add(PubAck)
     ),
-    "while the twin is awaited": lambda hub: hub.fault("silent_twin", True),
+    "while the twin is awaited": lambda hub: hub.fault("twin", "silent"),
 }
 SIGNS = {
     "while registering": "Asking the provisioning service",
@@ -319,7 +319,7 @@ def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
             assert daemon.stop() == 0, daemon.log
             assert "Stopped." in daemon.log
             assert "Traceback" not in daemon.log, daemon.log
-            for name, value in {"registration": None, "hang": None, "silent_twin": False}.items():
+            for name, value in {"registration": None, "hang": None, "twin": None}.items():
                 hub.fault(name, value)
             central.call(lambda central: central.faults.withheld.clear())
             daemon.start().until_connected()
