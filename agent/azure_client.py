@@ -196,11 +196,13 @@ def reason(error: BaseException) -> str:
     """Say the innermost cause of one of the SDK's errors, and what its wording leaves out."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(error).rstrip(".") or type(error).__name__
+    text = str(error).strip().rstrip(".") or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
         return FELL_SILENT
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return f"{text}; is this machine's clock right?"
+    if "407: " in text or "SOCKS5 authentication failed" in text:
+        return "the proxy does not accept proxy_user and the password in proxy_password_file"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"{text}; if the server has a CA of its own, name its file as ca_file in [cloud]"
     return text

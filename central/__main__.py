@@ -1,10 +1,13 @@
 """`python -m central`: central without the rest of the program."""
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
 
+from central.certificates import issue_device_certificate
+from central.errors import CentralError
 from central.listener import LOOPBACK
 from central.server import Settings, run
 
@@ -19,10 +22,29 @@ def main() -> int:
     parser.add_argument(
         "--http-port", type=int, metavar="PORT", help="of the page (default: 8080 or the next)"
     )
+    parser.add_argument(
+        "--certificate",
+        metavar="DEVICE",
+        help="make a certificate that this device can sign in with, in place of a key; then end",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if arguments.certificate is not None:
+        return _make_certificate(arguments.data, arguments.certificate)
     settings = Settings(arguments.data, arguments.listen, http_port=arguments.http_port)
     return run(settings)
+
+
+def _make_certificate(data: Path, device_id: str) -> int:
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificate, key = issue_device_certificate(data, device_id)
+    except (CentralError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"x509_cert_file = {json.dumps(str(certificate.absolute()))}")
+    print(f"x509_key_file = {json.dumps(str(key.absolute()))}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Central's own certificate authority, and the server certificate it makes at each start."""
+"""Central's own certificate authorities: one for its server certificate, one for devices'."""
 
 import ipaddress
 import os
@@ -18,6 +18,7 @@ NAME = "sensor-agent central"
 VALIDITY = timedelta(days=3650)
 YEAR = timedelta(days=365)
 
+DEVICE_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")  # A common name has at most 64 characters.
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 # What a device may call this machine, wherever it listens. Azure's names are for programs that
@@ -32,9 +33,12 @@ ALWAYS = (
 )
 
 
-def load_authority(directory: Path) -> trustme.CA:
-    """Return the authority of this directory, made at the first start."""
-    certificate, key = directory / "ca.pem", directory / "ca-key.pem"
+def load_authority(directory: Path, name: str = "ca") -> trustme.CA:
+    """Return an authority of this directory, made at the first start.
+
+    `ca` signs this server's certificate, `device-ca` those that devices sign in with.
+    """
+    certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
     if certificate.exists() and key.exists():
         try:
             return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
@@ -50,10 +54,41 @@ def load_authority(directory: Path) -> trustme.CA:
     return authority
 
 
+def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Path]:
+    """Make a certificate and its key that a device can sign in with, in place of a SAS key.
+
+    The common name is the device's id, as in an enrolment group of the provisioning service.
+    Returns the two files, in `devices/` of central's directory. Raise StartError.
+    """
+    if not DEVICE_NAME.fullmatch(device_id):
+        raise StartError(
+            f"{device_id[:80]!r} cannot stand in a certificate: letters, digits and - only, and "
+            "at most 64."
+        )
+    authority = load_authority(directory, "device-ca")
+    leaf = authority.issue_cert(
+        common_name=device_id,
+        organization_name=NAME,
+        not_after=datetime.now(UTC) + VALIDITY,
+    )
+    place = directory / "devices"
+    place.mkdir(mode=0o700, exist_ok=True)
+    certificate, key = place / f"{device_id}.pem", place / f"{device_id}-key.pem"
+    write_secret(key, leaf.private_key_pem.bytes())
+    certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
+    return certificate, key
+
+
 def server_context(
-    authority: trustme.CA, names: Iterable[str], fault: Certificate | None = None
+    authority: trustme.CA,
+    devices: trustme.CA,
+    names: Iterable[str],
+    fault: Certificate | None = None,
 ) -> ssl.SSLContext:
-    """Return the server's side of TLS, with a certificate for these names."""
+    """Return the server's side of TLS, with a certificate for these names.
+
+    A client may show a certificate that the authority of `devices` signed; none is well, too.
+    """
     every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
     now = datetime.now(UTC)
     begins = {"expired": now - 2 * YEAR, "not-yet-valid": now + YEAR}.get(fault or "")
@@ -69,6 +104,8 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate.configure_cert(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    devices.configure_trust(context)
     return context
 
 

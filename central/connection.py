@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING, Never, Protocol, cast
+from typing import TYPE_CHECKING, Any, Never, Protocol, cast
 
 from central.errors import CentralError
 from central.faults import Faults
@@ -25,9 +25,10 @@ from central.mqtt import (
     Unsubscribe,
     encode,
 )
+from central.websocket import BEGINS, WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 
 CHUNK = 64 * 1024
@@ -67,7 +68,11 @@ class Session(Protocol):
 
 
 class Connection:
-    """The packets of one client. `server_name` is what it asked for by name (SNI), if it did."""
+    """The packets of one client.
+
+    `server_name` is what it asked for by name (SNI), if it did; `certified_name` the common name
+    in the certificate that it showed, if it did, which TLS has verified.
+    """
 
     def __init__(
         self,
@@ -82,10 +87,13 @@ class Connection:
         self._faults = faults
         self._decoder = Decoder()
         self._reason: str | None = None
+        self._websocket: WebSocket | None = None
+        self._first = True
         self._late = 0  # Packets that wait for their latency to pass.
         self._due = 0.0  # When the last of them is sent.
         self._frozen = False
         self.server_name = server_name
+        self.certified_name = _common_name(writer.get_extra_info("peercert"))
         self.local_address = str(writer.get_extra_info("sockname")[0])
         self.peer_address = str(writer.get_extra_info("peername")[0])
 
@@ -112,7 +120,8 @@ class Connection:
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort("it does not read what is sent to it")
             return
-        self._writer.write(encode(packet))
+        data = encode(packet)
+        self._writer.write(data if self._websocket is None else self._websocket.frame(data))
 
     def freeze(self) -> None:
         """Say and hear nothing from now on, not even the end."""
@@ -148,10 +157,24 @@ class Connection:
                 return packet
             if packet is not None:
                 raise ProtocolError("a connection that does not begin with CONNECT")
-            data = await self._reader.read(CHUNK)
+            data = await self._read()
             if not data:
                 raise ProtocolError("it left before it said who it is")
             self._decoder.feed(data)
+
+    async def _read(self) -> bytes:
+        """Return what came of MQTT; nothing at the end."""
+        while data := await self._reader.read(CHUNK):
+            if self._first and data.startswith(BEGINS):
+                self._websocket = WebSocket()
+            self._first = False
+            if self._websocket is None:
+                return data
+            mqtt, answer = self._websocket.receive(data)
+            self._writer.write(answer)
+            if mqtt or self._websocket.ended:
+                return mqtt
+        return b""
 
     async def pause(self) -> None:
         """Wait for as long as connections are to hang."""
@@ -183,7 +206,7 @@ class Connection:
             try:
                 async with asyncio.timeout_at(min(deadline, expires)):
                     await self._writer.drain()
-                    data = await self._reader.read(CHUNK)
+                    data = await self._read()
             except TimeoutError:
                 if self._frozen:
                     heard = loop.time()
@@ -231,6 +254,11 @@ class Connection:
                 raise _Ended("it said goodbye", polite=True)
             case Connect():
                 raise ProtocolError("a second CONNECT [MQTT-3.1.0-2]")
+
+
+def _common_name(certificate: "Mapping[str, Any] | None") -> str | None:
+    subject = (certificate or {}).get("subject", ())
+    return next((str(v) for part in subject for k, v in part if k == "commonName"), None)
 
 
 class _Ended(Exception):  # noqa: N818 - no error.

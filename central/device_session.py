@@ -57,7 +57,7 @@ class DeviceSession:
         device_id: str,
         *,
         wraps: bool,
-        expires: float,
+        expires: float | None,
     ) -> None:
         self._hub = hub
         self._registry = hub.registry
@@ -73,7 +73,7 @@ class DeviceSession:
         self.ended = asyncio.Event()
         self.present = False
         self.keep_alive = float(connect.keep_alive)
-        self.expires: float | None = expires
+        self.expires = expires
 
     @property
     def takes_commands(self) -> bool:

@@ -174,7 +174,7 @@ class Hub:
             reason = f"it belongs to {self.faults.moved_to} now"
             return await self._refuse(device_id, ConnectCode.NOT_AUTHORIZED, reason)
         try:
-            device, expires = await self._check(device_id, connect)
+            device, expires = await self._check(device_id, connection, connect)
         except sas.Unauthorized as error:
             return await self._refuse(device_id, ConnectCode.NOT_AUTHORIZED, str(error))
         if model is not None:
@@ -185,7 +185,7 @@ class Hub:
             connect,
             device_id,
             wraps=(model or device.announced) is None,
-            expires=expires - self.clock(),
+            expires=None if expires is None else expires - self.clock(),
         )
         takeover = "another connection with its device id took over"
         await self._end(device_id, takeover)
@@ -195,17 +195,24 @@ class Hub:
         self._sessions[device_id] = session
         return session
 
-    async def _check(self, device_id: str, connect: Connect) -> tuple[Device, float]:
+    async def _check(
+        self, device_id: str, connection: Connection, connect: Connect
+    ) -> tuple[Device, float | None]:
+        """Return the device, and when its token expires. Or Unauthorized."""
         try:
             device = await self.registry.fetch_device(device_id)
         except UnknownDevice as error:
             raise sas.Unauthorized(str(error)) from None
-        expires = sas.check_token(
-            connect.password,
-            path=f"/devices/{device_id}",
-            keys=await self.registry.fetch_keys(device_id),
-            now=self.clock() + self.faults.clock_offset,
-        )
+        expires = None
+        if connection.certified_name is None or connect.password is not None:
+            expires = sas.check_token(
+                connect.password,
+                path=f"/devices/{device_id}",
+                keys=await self.registry.fetch_keys(device_id),
+                now=self.clock() + self.faults.clock_offset,
+            )
+        elif connection.certified_name != device_id:
+            raise sas.Unauthorized(f"its certificate is for {connection.certified_name}")
         if not device.enabled:
             raise sas.Unauthorized("it is blocked by the operator")
         return device, expires

@@ -184,6 +184,11 @@ class Registration:
     async def _check_token(self) -> None:
         if self._faults.registration == "unauthorized":
             raise sas.Unauthorized("asked for as a fault")
+        certified_name = self._connection.certified_name
+        if certified_name is not None and self._token is None:
+            if certified_name != self._id:
+                raise sas.Unauthorized(f"its certificate is for {certified_name}")
+            return
         sas.check_token(
             self._token,
             path=f"/registrations/{self._id}",

@@ -1,72 +1,153 @@
-"""An HTTP proxy (CONNECT only) that brings programs which know Azure's names to this central.
+"""A proxy that brings programs which know Azure's names to this central: HTTP and SOCKS5.
 
-Point an unmodified program at it with `mqtt_proxy=http://127.0.0.1:PORT`.
+Point an unmodified program at it with `mqtt_proxy=http://127.0.0.1:PORT`. Of HTTP it knows
+CONNECT, of SOCKS5 (RFC 1928, RFC 1929) the same.
 """
 
 import asyncio
+import base64
 import contextlib
+import hmac
+import ipaddress
 import logging
 import socket
+import struct
 
 MQTT_PORT = 8883
 WEBSOCKET_PORT = 443
+AZURE_PROVISIONING = "global.azure-devices-provisioning.net"
 MAX_HEADER = 8 * 1024  # Bytes.
-PATIENCE = 10.0  # Seconds for the header.
+PATIENCE = 10.0  # Seconds for what is asked.
 CHUNK = 64 * 1024
+
+SOCKS = 5
+NO_AUTHENTICATION, USER_AND_PASSWORD, NO_ACCEPTABLE_METHOD = 0, 2, 0xFF
+SOCKS_CONNECT = 1
+DONE, FAILURE, NOT_ALLOWED, COMMAND_NOT_SUPPORTED = 0, 1, 2, 7
+IPV4, NAME, IPV6 = 1, 3, 4
 
 log = logging.getLogger(__name__)
 
 
-class Proxy:
-    """Tunnels to this central, and nowhere else."""
+class _Refused(Exception):  # noqa: N818 - says what is the case.
+    """The client was told no, in these bytes."""
 
-    def __init__(self, host: str, port: int, *, own_names: frozenset[str]) -> None:
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Proxy:
+    """Tunnels to this central, and nowhere else. `user` None asks for no password."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        own_names: frozenset[str],
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
         self._target = (host, port)
         self._own_names = own_names
+        self._secret = None if user is None else f"{user}:{password or ''}".encode()
 
     async def serve(self, client: socket.socket) -> None:
         """Serve one client to its end."""
         reader, writer = await asyncio.open_connection(sock=client, limit=MAX_HEADER)
         try:
-            await self._serve(reader, writer)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    first = await reader.readexactly(1)
+                    speaks = self._socks if first[0] == SOCKS else self._http
+                    granted, failed = await speaks(first, reader, writer)
+            except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+                raise _Refused(_http_answer("400 Bad Request", "This is a proxy.")) from None
+            await self._tunnel(reader, writer, granted=granted, failed=failed)
+        except _Refused as refused:
+            writer.write(refused.answer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         except OSError as error:
             log.info("A client of the proxy was lost: %s.", error)
         finally:
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                header = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-            await _answer(writer, "400 Bad Request", "This is a proxy for CONNECT.")
-            return
+    async def _http(
+        self, first: bytes, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter
+    ) -> tuple[bytes, bytes]:
+        """Hear where an HTTP client wants to go; return what it is told: there, or not."""
+        header = first + await reader.readuntil(b"\r\n\r\n")
         method, _, rest = header.partition(b" ")
         host, port = _host_and_port(rest.partition(b" ")[0])
         if method != b"CONNECT":
-            await _answer(writer, "405 Method Not Allowed", "This proxy knows CONNECT only.")
+            said = _http_answer("405 Method Not Allowed", "This proxy knows CONNECT only.")
+        elif not self._is_let_in(_basic_credentials(header)):
+            status = "407 Proxy Authentication Required"
+            said = _http_answer(status, "User and password, please.", CHALLENGE)
         elif not self._is_here(host, port):
             log.warning("The proxy refused a tunnel to %s:%s.", host, port)
-            await _answer(writer, "403 Forbidden", "This proxy leads to its own central only.")
-        elif port == WEBSOCKET_PORT:
-            await _answer(writer, "502 Bad Gateway", "Central does not speak websockets yet.")
+            said = _http_answer("403 Forbidden", "This proxy leads to its own central only.")
         else:
-            await self._tunnel(reader, writer)
+            away = _http_answer("502 Bad Gateway", "Central cannot be reached.")
+            return b"HTTP/1.1 200 Connection established\r\n\r\n", away
+        raise _Refused(said)
+
+    async def _socks(
+        self, _first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[bytes, bytes]:
+        """Hear where a SOCKS5 client wants to go; return what it is told: there, or not."""
+        methods = await reader.readexactly((await reader.readexactly(1))[0])
+        method = NO_AUTHENTICATION if self._secret is None else USER_AND_PASSWORD
+        if method not in methods:
+            raise _Refused(bytes([SOCKS, NO_ACCEPTABLE_METHOD]))
+        writer.write(bytes([SOCKS, method]))
+        if method == USER_AND_PASSWORD:
+            await reader.readexactly(1)  # The version of this part.
+            user, password = await _short(reader), await _short(reader)
+            if not self._is_let_in(user + b":" + password):
+                raise _Refused(b"\1\1")
+            writer.write(b"\1\0")
+        _, command, _, kind = await reader.readexactly(4)
+        if kind == NAME:
+            host = (await _short(reader)).decode("ascii", "replace").lower()
+        else:
+            address = await reader.readexactly(4 if kind == IPV4 else 16)
+            host = str(ipaddress.ip_address(address))
+        (port,) = struct.unpack("!H", await reader.readexactly(2))
+        if command != SOCKS_CONNECT:
+            raise _Refused(_socks_answer(COMMAND_NOT_SUPPORTED))
+        if not self._is_here(host, port):
+            log.warning("The proxy refused a tunnel to %s:%s.", host, port)
+            raise _Refused(_socks_answer(NOT_ALLOWED))
+        return _socks_answer(DONE), _socks_answer(FAILURE)
+
+    def _is_let_in(self, secret: bytes | None) -> bool:
+        return self._secret is None or hmac.compare_digest(secret or b"", self._secret)
 
     def _is_here(self, host: str, port: int) -> bool:
-        azure = host.endswith(".azure-devices.net") or host == AZURE_PROVISIONING
-        if azure:
+        if host.endswith(".azure-devices.net") or host == AZURE_PROVISIONING:
             return port in {MQTT_PORT, WEBSOCKET_PORT}
         return host in self._own_names and port in {self._target[1], WEBSOCKET_PORT}
 
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _tunnel(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        granted: bytes,
+        failed: bytes,
+    ) -> None:
         try:
+            # Websockets, too: central tells them by how they begin.
             there, here = await asyncio.open_connection(*self._target)
         except OSError as error:
-            await _answer(writer, "502 Bad Gateway", f"Central cannot be reached: {error}.")
-            return
+            log.warning("The proxy cannot reach its central: %s.", error)
+            raise _Refused(failed) from None
         try:
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            writer.write(granted)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_copy(reader, here), name="proxy-out")
                 tasks.create_task(_copy(there, writer), name="proxy-back")
@@ -74,7 +155,7 @@ class Proxy:
             here.transport.abort()
 
 
-AZURE_PROVISIONING = "global.azure-devices-provisioning.net"
+CHALLENGE = 'Proxy-Authenticate: Basic realm="central"\r\n'
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,15 +167,32 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def _short(reader: asyncio.StreamReader) -> bytes:
+    """Read what follows its own length in one byte."""
+    return await reader.readexactly((await reader.readexactly(1))[0])
+
+
+def _basic_credentials(header: bytes) -> bytes | None:
+    for line in header.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        scheme, _, token = value.strip().partition(b" ")
+        if name.strip().lower() == b"proxy-authorization" and scheme.lower() == b"basic":
+            with contextlib.suppress(ValueError):
+                return base64.b64decode(token, validate=True)
+    return None
+
+
 def _host_and_port(target: bytes) -> tuple[str, int]:
     host, _, port = target.decode("ascii", "replace").rpartition(":")
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0  # noqa: PLR2004 - a port
     return host.strip("[]").lower(), number
 
 
-async def _answer(writer: asyncio.StreamWriter, status: str, sentence: str) -> None:
+def _http_answer(status: str, sentence: str, more: str = "") -> bytes:
     body = sentence.encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
-    writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-    writer.close()
-    await writer.wait_closed()
+    head = f"HTTP/1.1 {status}\r\n{more}Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + body
+
+
+def _socks_answer(reply: int) -> bytes:
+    return bytes([SOCKS, reply, 0, IPV4]) + bytes(6)  # The address that is spoken from: unsaid.

@@ -52,6 +52,8 @@ class Settings:
     templates: tuple[dict[str, Any], ...] = ()
     room_socket: Path | None = None
     clock: Callable[[], float] = time.time
+    proxy_user: str | None = None  # Without one, the proxy asks for no password.
+    proxy_password: str | None = None
 
 
 @dataclass
@@ -107,15 +109,21 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         mqtt = stack.enter_context(listen_for_mqtt(settings.listen, settings.mqtt_port))
         host, port = mqtt.getsockname()[:2]
         names = await asyncio.to_thread(local_names, host)
-        authority = load_authority(data)
+        authority, devices = load_authority(data), load_authority(data, "device-ca")
 
         @cache
         def context(fault: Certificate | None) -> ssl.SSLContext:
-            return server_context(authority, [*names, host, *_host_names()], fault)
+            return server_context(authority, devices, [*names, host, *_host_names()], fault)
 
         own_names = frozenset((*names, host, "localhost"))
         everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-        proxy = Proxy(LOOPBACK if everywhere else host, port, own_names=own_names)
+        proxy = Proxy(
+            LOOPBACK if everywhere else host,
+            port,
+            own_names=own_names,
+            user=settings.proxy_user,
+            password=settings.proxy_password,
+        )
         proxy_socket = stack.enter_context(listen(LOOPBACK, 0))
 
         faults = Faults()

@@ -40,6 +40,7 @@ ONLY = {
     "systemd": {"agent.journal"},
     "aiohttp": {"central"},
     "trustme": {"central"},
+    "wsproto": {"central"},
     "agent": {"agent"},
     "hw": {"agent", "hw"},
     "central": {"agent.cli", "agent.run", "agent.demo", "central"},

@@ -2,6 +2,10 @@ import contextlib
 import socket
 import ssl
 import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -47,17 +51,17 @@ def client(authority):
     ],
 )
 def test_the_server_is_who_devices_call_it(authority, client, name):
-    server = server_context(authority, ["192.0.2.7", "pi.lan"])
+    server = server_context(authority, authority, ["192.0.2.7", "pi.lan"])
     assert shake_hands(server, client, name) == "TLSv1.3"
 
 
 def test_another_name_is_refused(authority, client):
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake_hands(server_context(authority, []), client, "example.org")
+        shake_hands(server_context(authority, authority, []), client, "example.org")
 
 
 def test_tls_1_2_will_do_and_1_1_will_not(authority, client):
-    server = server_context(authority, [])
+    server = server_context(authority, authority, [])
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert shake_hands(server, client, "localhost") == "TLSv1.2"
     assert server.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -66,7 +70,7 @@ def test_tls_1_2_will_do_and_1_1_will_not(authority, client):
 def test_the_authority_stays_the_same(tmp_path, authority, client):
     again = load_authority(tmp_path)
     assert again.cert_pem.bytes() == authority.cert_pem.bytes()
-    assert shake_hands(server_context(again, []), client, "localhost")
+    assert shake_hands(server_context(again, again, []), client, "localhost")
 
 
 def test_the_key_is_its_owners_alone(tmp_path, authority):
@@ -83,7 +87,7 @@ def test_a_damaged_authority_is_named(tmp_path, authority):
 def test_host_names_that_no_certificate_can_hold_are_left_out(authority, client):
     names = ["my_pi", "-pi", "", "a..b", "x" * 64, "*.com", "å"]
     assert not any(is_certifiable(name) for name in names)
-    assert shake_hands(server_context(authority, names), client, "localhost")
+    assert shake_hands(server_context(authority, authority, names), client, "localhost")
     assert is_certifiable(socket.gethostname()) or "_" in socket.gethostname()
 
 
@@ -94,3 +98,26 @@ def test_a_secret_replaces_an_old_one_whole(tmp_path):
         assert path.read_bytes() == content
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def make_certificate(directory, device_id):
+    return subprocess.run(
+        [sys.executable, "-m", "central", "--data", directory, "--certificate", device_id],
+        capture_output=True, text=True, check=False, timeout=60, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+def test_a_person_can_make_a_devices_certificate(tmp_path):
+    made = make_certificate(tmp_path, "pi-1")
+    assert made.returncode == 0, made.stderr
+    keys = tomllib.loads(made.stdout)
+    assert "BEGIN CERTIFICATE" in Path(keys["x509_cert_file"]).read_text()
+    assert Path(keys["x509_key_file"]).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("device_id", ["", "../x", "x" * 65, "a b"])
+def test_a_name_that_cannot_stand_in_a_certificate_is_refused(tmp_path, device_id):
+    refused = make_certificate(tmp_path, device_id)
+    assert refused.returncode == 1
+    assert "cannot stand in a certificate" in refused.stderr
+    assert not (tmp_path / "devices").exists()

@@ -1,0 +1,160 @@
+"""Other ways in than MQTT with a key: certificates, websockets, proxies; with the real SDK."""
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from centrals import running_central
+
+from agent.azure_client import Assignment
+from agent.azure_registration import register
+from agent.azure_session import Command, open_session
+from agent.config import CloudConfig
+from agent.credentials import Credentials, derive_device_key
+from agent.errors import RefusedError, RegistrationError, UnreachableError
+from agent.model import CELSIUS
+from agent.telemetry import Message
+from central.certificates import issue_device_certificate, load_authority
+from central.listener import listen
+
+
+@pytest.fixture
+def central(tmp_path):
+    with running_central(
+        tmp_path / "central", proxy_user="ada", proxy_password="secret"
+    ) as central:
+        yield central
+
+
+@pytest.fixture
+def cloud(central):
+    return CloudConfig(
+        id_scope=central.info["id_scope"],
+        provisioning_host=central.info["mqtt_host"],
+        keep_alive=4,
+    )
+
+
+@pytest.fixture
+def with_key(central):
+    return Credentials(key=central.key("pi-1"), ca=central.ca)
+
+
+@pytest.fixture
+def with_certificate(central):
+    def sign_in(device_id="pi-1"):
+        directory = Path(central.info["ca_file"]).parent
+        certificate, key = issue_device_certificate(directory, device_id)
+        return Credentials(x509_cert_file=certificate, x509_key_file=key, ca=central.ca)
+
+    return sign_in
+
+
+async def use(central, cloud, credentials):
+    """Register, send, report, be asked for a command; return what central has of it."""
+    assignment = await register(
+        cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS
+    )
+    session = open_session(
+        cloud=cloud, credentials=credentials, assignment=assignment, model_id=CELSIUS
+    )
+    operator = ThreadPoolExecutor(1)
+    async with session as session:
+        await session.send(Message("box:1", '{"temp": 21.5}', {}))
+        await session.report({"state": True})
+        assert (await session.twin())["reported"]["state"] is True
+        asked = asyncio.get_running_loop().run_in_executor(
+            operator, central.call, lambda c: c.hub.call("pi-1", "blink", 5)
+        )
+        command = await session.next_event()
+        assert isinstance(command, Command)
+        await session.answer(command, 200, None)
+        assert (await asked).status == 200
+    (message,) = central.call(lambda c: c.registry.messages("pi-1"))
+    assert json.loads(message.body) == {"temp": 21.5}
+    return assignment
+
+
+async def test_a_certificate_in_place_of_a_key(central, cloud, with_certificate):
+    await use(central, cloud, with_certificate())
+
+
+async def test_a_certificate_for_another_device_is_refused(central, cloud, with_certificate):
+    credentials = with_certificate("pi-2")
+    with pytest.raises(RegistrationError, match="401"):
+        await register(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
+    await register(cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS)
+    hub = Assignment(cloud.provisioning_host, "pi-1")
+    with pytest.raises(RefusedError):
+        async with open_session(
+            cloud=cloud, credentials=credentials, assignment=hub, model_id=CELSIUS
+        ):
+            pass
+
+
+async def test_a_certificate_that_nobody_here_signed_is_refused(
+    central, cloud, with_certificate, tmp_path
+):
+    load_authority(tmp_path, "device-ca")
+    certificate, key = issue_device_certificate(tmp_path, "pi-1")
+    strange = replace(with_certificate(), x509_cert_file=certificate, x509_key_file=key)
+    with pytest.raises(UnreachableError):
+        await register(cloud=cloud, credentials=strange, device_id="pi-1", model_id=CELSIUS)
+
+
+async def test_a_blocked_device_is_refused_for_all_its_certificate(
+    central, cloud, with_certificate
+):
+    await register(cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS)
+    central.call(lambda c: c.registry.update_device("pi-1", enabled=False))
+    with pytest.raises(RegistrationError):
+        await register(
+            cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS
+        )
+
+
+def through(central, cloud, scheme, **changes):
+    proxy = urlsplit(central.info["proxy"])
+    return replace(cloud, proxy=f"{scheme}://{proxy.hostname}:{proxy.port}", **changes)
+
+
+@pytest.mark.parametrize("transport", ["mqtt", "websockets"])
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_through_a_proxy(central, cloud, with_key, scheme, transport):
+    cloud = through(central, cloud, scheme, transport=transport, proxy_user="ada")
+    before = threading.active_count()
+    await use(central, cloud, replace(with_key, proxy_password="secret"))
+    # The executors of the SDK's way in, and of this test.
+    assert threading.active_count() <= before + 4
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_a_proxy_that_refuses_the_password_is_named(central, cloud, with_key, scheme):
+    cloud = through(central, cloud, scheme, proxy_user="ada")
+    credentials = replace(with_key, proxy_password="wrong")
+    with pytest.raises(UnreachableError, match="proxy") as caught:
+        await register(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
+    assert "wrong" not in str(caught.value)
+
+
+async def test_a_proxy_that_is_not_there_is_named(cloud, with_key):
+    with listen("127.0.0.1", 0) as taken:
+        address = taken.getsockname()
+    cloud = replace(cloud, proxy=f"http://{address[0]}:{address[1]}")
+    with pytest.raises(UnreachableError, match="proxy"):
+        await register(cloud=cloud, credentials=with_key, device_id="pi-1", model_id=CELSIUS)
+
+
+async def test_a_certificate_through_websockets(central, cloud, with_certificate):
+    cloud = through(central, cloud, "http", transport="websockets", proxy_user="ada")
+    await use(central, cloud, replace(with_certificate(), proxy_password="secret"))
+
+
+def test_the_key_is_derived_as_the_service_does(central):
+    group = Path(central.info["group_key_file"]).read_text().strip()
+    assert derive_device_key(group, "pi-1") == central.key("pi-1")
