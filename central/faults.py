@@ -109,7 +109,10 @@ class Faults:
 
     @property
     def network(self) -> Network | None:
-        """New connections are refused (nobody listens; on Linux only), or reset at once."""
+        """New connections are refused (nobody listens; on Linux only), or reset at once.
+
+        While they are refused, the address is free, and another program may take it.
+        """
         return self._network
 
     @network.setter

@@ -97,9 +97,9 @@ class Daemon:
         return self.log[-3000:]
 
 
-def until(condition, *, what=lambda: "it did not come true"):
+def until(condition, *, what=lambda: "it did not come true", patience=PATIENCE):
     """Wait until `condition()` holds; fail with what `what()` says if it never does."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while True:
         result = condition()
         if result:
