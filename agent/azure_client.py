@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
+from paho.mqtt.client import Client as Paho  # What the SDK stands on; it brings it.
 
 from agent.config import CloudConfig
 from agent.credentials import Credentials
@@ -119,17 +121,16 @@ def _enter_in_order() -> None:
 
 
 async def close(client: Any, deadline: float) -> None:
-    """End a hub client, whatever state it is in."""
-    try:
-        await within(deadline, "the end of the session", client.shutdown())
-    except NoAnswerError:
-        log.debug("The SDK did not end the session by itself; ending its connection.")
-    except Exception as error:  # noqa: BLE001 - a client that lost its connection raises anything.
-        log.debug("The SDK could not end the session by itself: %s", reason(error))
-    else:
-        return
-    # No public way leads to these two.
-    await shut_down(client._mqtt_pipeline, deadline)  # noqa: SLF001
+    """End a hub client, whatever state it is in.
+
+    Raises SdkStuckError if it does not end.
+    """
+    # Not client.shutdown(): it waits, on this very loop and for ever, until its handlers heed an
+    # order to end, which a connection lost at that moment throws away. No public way leads to
+    # what it is made of. That the connection ends shall throw nothing away.
+    pipeline = client._mqtt_pipeline  # noqa: SLF001
+    pipeline.on_disconnected = None
+    await shut_down(pipeline, deadline)
     try:
         await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
     except TimeoutError:
@@ -221,6 +222,27 @@ def _tame_log(name: str) -> None:
     logger.addHandler(_ToDebug(logging.WARNING))
 
 
+def _tell_of_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
+    """Let paho see that a connection is lost, whatever the system calls it.
+
+    paho 1.6 understands ConnectionError only. "No route to host", "timed out" and TLS cut short
+    end its thread instead, nobody is told, and the SDK waits for a connection that is gone.
+    """
+
+    @wraps(transfer)
+    def transferring(*arguments: Any) -> Any:
+        try:
+            return transfer(*arguments)
+        except (BlockingIOError, ConnectionError):
+            raise
+        except OSError as error:
+            raise ConnectionAbortedError(*error.args) from error
+
+    return transferring
+
+
+Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001
+Paho._sock_send = _tell_of_every_loss(Paho._sock_send)  # noqa: SLF001
 _tame_log("azure.iot.device")
 _tame_log("paho")
 sdk_thread = Worker("azure-sdk")

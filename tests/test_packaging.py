@@ -37,6 +37,7 @@ LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in
 # What only these modules may import.
 ONLY = {
     "azure": {"agent.azure_client", "agent.azure_registration", "agent.azure_session"},
+    "paho": {"agent.azure_client"},
     "systemd": {"agent.journal"},
     "aiohttp": {"central"},
     "trustme": {"central"},

@@ -1,11 +1,14 @@
 """The session, with the real SDK against central over TLS."""
 
 import asyncio
+import errno
 import json
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from centrals import running_central
@@ -125,25 +128,30 @@ async def test_a_server_with_a_ca_of_its_own_is_not_trusted_without_it(cloud):
         await cloud.register(credentials=Credentials(key=key))
 
 
+def threads():
+    # The SDK's own loop keeps a pool of these for the whole process, and fills it by and by.
+    return [t for t in threading.enumerate() if not t.name.startswith("asyncio_")]
+
+
 async def test_failed_registrations_leave_no_thread_behind(cloud):
     with pytest.raises(RegistrationError):
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
-    before = threading.active_count()
+    before = len(threads())
     for _ in range(5):
         with pytest.raises(RegistrationError):
             await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
-    assert threading.active_count() <= before
+    assert len(threads()) <= before
 
 
 async def test_sessions_leave_no_thread_behind(cloud):
     assignment = await cloud.register()
     async with cloud.session(assignment):
         pass
-    before = threading.active_count()
+    before = len(threads())
     for _ in range(5):
         async with cloud.session(assignment) as session:
             await session.twin()
-    assert threading.active_count() <= before
+    assert len(threads()) <= before
 
 
 async def test_a_message_arrives_as_it_was_sent(cloud, session):
@@ -206,6 +214,44 @@ async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session)
         await session.ended()
     with pytest.raises(HubClosedError):
         await session.send(Message("box:1", "{}", {}))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+        ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("way", ["recv", "send"])
+async def test_a_connection_that_is_lost_in_any_words_ends_the_session_at_once(
+    cloud, monkeypatch, way, error
+):
+    # Central's side of the connection is asyncio's, which calls neither.
+    async with cloud.session(await cloud.register()) as session:
+        monkeypatch.setattr(ssl.SSLSocket, way, Mock(side_effect=error))
+        sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
+        with pytest.raises(CloudError):
+            await asyncio.wait_for(session.ended(), 3.0)
+        with pytest.raises(CloudError):
+            await asyncio.wait_for(sending, 3.0)
+
+
+async def test_a_connection_lost_while_it_is_closed_does_not_hold_up_the_close(cloud):
+    # The SDK empties its handlers' inboxes when a connection ends, and with them its own order
+    # to the handlers to end, for which its shutdown() waits. Here that happens each time.
+    async with cloud.session(await cloud.register()) as session:
+        pipeline, handlers = session._client._mqtt_pipeline, session._client._handler_manager
+        order_to_end = handlers.stop
+
+        def stop(**changes):
+            if pipeline.on_disconnected is not None:
+                threading.Timer(0.001, pipeline.on_disconnected).start()
+            order_to_end(**changes)
+
+        handlers.stop = stop
 
 
 async def test_a_hub_that_refuses_the_key_is_named(cloud):
