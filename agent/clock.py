@@ -105,23 +105,29 @@ def machine_synchronised() -> bool:
     return TIMESYNCD_MARK.exists() or _kernel_synchronised()
 
 
-def _kernel_synchronised() -> bool:
-    # struct timex of adjtimex(2): modes (int), offset, freq, maxerror, esterror (long),
-    # status (int), and more that we do not read.
-    class Timex(ctypes.Structure):
-        _fields_ = (
-            ("modes", ctypes.c_uint),
-            ("offset", ctypes.c_long),
-            ("freq", ctypes.c_long),
-            ("maxerror", ctypes.c_long),
-            ("esterror", ctypes.c_long),
-            ("status", ctypes.c_int),
-            ("rest", ctypes.c_byte * 256),
-        )
+class _Timex(ctypes.Structure):
+    """The part of adjtimex(2)'s struct timex that we read, and room for the rest."""
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    timex = Timex()
-    if libc.adjtimex(ctypes.byref(timex)) < 0:
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+# Once: opening a library takes longer than all else that a reading costs this loop.
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _kernel_synchronised() -> bool:
+    timex = _Timex()
+    if _libc().adjtimex(ctypes.byref(timex)) < 0:
         # A service whose unit protects the clock may not even ask; then only the mark counts.
         return False
     return not timex.status & STA_UNSYNC and timex.maxerror < CAP_MAXIMUM_ERROR
