@@ -116,7 +116,8 @@ def set_aside(path: Path, reason: str) -> Path:
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.{reason}-{stamp}-{number}")
-    for ending in ("", "-wal", "-shm"):
+    # The database last: a -wal that were left behind would be read into the fresh one.
+    for ending in ("-shm", "-wal", ""):
         part = path.with_name(path.name + ending)
         if part.exists():
             part.rename(aside.with_name(aside.name + ending))

@@ -40,10 +40,13 @@ class Daemon:
             '[led]\ndriver = "fake"\n[log]\nlevel = "debug"\n'
         )
 
+    def program(self):
+        return [sys.executable, "-m", "agent"]
+
     def start(self):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent", "run", "--config", self.home / "config.toml"],
+                [*self.program(), "run", "--config", self.home / "config.toml"],
                 env=os.environ
                 | {
                     "STATE_DIRECTORY": str(self.home / "state"),

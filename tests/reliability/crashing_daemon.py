@@ -1,0 +1,139 @@
+"""The daemon, killed at a named point of a reading's way: `crashing_daemon.py POINT ARGUMENTS...`.
+
+It is the real program with the real SDK; only, at the point, the process ends as by `kill -9`.
+"""
+
+import inspect
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client
+
+import agent.outbox
+import agent.outbox_tables
+import agent.registration_memory
+import agent.service
+import agent.store
+import agent.store_file
+from agent import cli
+
+SOME = 4  # The how-manieth call it is: not the first reading, so that there are some before it.
+
+
+def die(*_arguments: Any) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+def at(
+    owner: Any, name: str, *, before: bool = False, after: bool = False, call: int = SOME
+) -> None:
+    """End the process at the `call`th call of a function, before or after its work."""
+    function = getattr(owner, name)
+    calls = iter(range(1, sys.maxsize))
+
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            now = next(calls) == call
+            if now and before:
+                die()
+            result = await function(*arguments, **keywords)
+            if now and after:
+                die()
+            return result
+    else:
+
+        @wraps(function)
+        def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            now = next(calls) == call
+            if now and before:
+                die()
+            result = function(*arguments, **keywords)
+            if now and after:
+                die()
+            return result
+
+    setattr(owner, name, wrapper)
+
+
+def full_disk(first: int, last: int) -> None:
+    """Let the disk be full for some readings."""
+    insert = agent.outbox_tables.insert
+    calls = iter(range(1, sys.maxsize))
+
+    def failing(*arguments: Any) -> Any:
+        if first <= next(calls) <= last:
+            raise sqlite3.OperationalError("database or disk is full")
+        return insert(*arguments)
+
+    agent.outbox_tables.insert = failing
+
+
+def in_the_rescue(when: Callable[[], None]) -> None:
+    full_disk(3, 6)
+    when()
+
+
+def in_the_middle_of_making_the_file() -> None:
+    upgrade = agent.store_file._upgrade
+
+    def half(path: Path, database: sqlite3.Connection) -> None:
+        database.set_progress_handler(die, 60)
+        upgrade(path, database)
+
+    agent.store_file._upgrade = half
+
+
+tables, outbox, paho_client = agent.outbox_tables, agent.outbox.Outbox, paho.mqtt.client.Client
+memory, store = agent.registration_memory.RegistrationMemory, agent.store.Store
+
+POINTS: dict[str, Callable[[], None]] = {
+    "before a reading is kept": partial(at, outbox, "_add", before=True),
+    "before its commit": partial(at, tables, "insert", after=True),
+    "after its commit": partial(at, outbox, "_make_room", before=True),
+    "before it is sent": partial(at, agent.service.telemetry, "message", before=True),
+    "when it is composed": partial(at, agent.service.telemetry, "message", after=True),
+    "before it is published": partial(at, paho_client, "_send_publish", before=True, call=6),
+    "after it is published": partial(at, paho_client, "_send_publish", after=True, call=6),
+    "before its acknowledgement is seen": partial(
+        at, paho_client, "_handle_pubackcomp", before=True, call=6
+    ),
+    "after its acknowledgement is seen": partial(
+        at, paho_client, "_handle_pubackcomp", after=True, call=6
+    ),
+    "before it is removed": partial(at, outbox, "_remove", before=True, call=2),
+    "before its removal's commit": partial(at, tables, "delete", after=True, call=2),
+    "after it is removed": partial(at, outbox, "_remove", after=True, call=2),
+    "before registration": partial(at, agent.service, "register", before=True, call=1),
+    "after registration": partial(at, agent.service, "register", after=True, call=1),
+    "after the hub is remembered": partial(at, memory, "remember", after=True, call=1),
+    "before a setting's commit": partial(at, agent.store, "_write", after=True, call=1),
+    "while the file is made": in_the_middle_of_making_the_file,
+    "after the file is made": partial(at, agent.store_file, "_check_tables", before=True, call=1),
+    "before readings in memory come to the disk": partial(
+        in_the_rescue, partial(at, tables, "insert_rescued", before=True, call=2)
+    ),
+    "before the commit of those": partial(
+        in_the_rescue, partial(at, tables, "insert_rescued", after=True, call=2)
+    ),
+    "after the commit of those": partial(
+        in_the_rescue, partial(at, outbox, "_take_up", after=True, call=2)
+    ),
+    "after a damaged file is set aside": partial(
+        at, agent.store_file, "set_aside", after=True, call=1
+    ),
+}
+
+
+if __name__ == "__main__":
+    point, *arguments = sys.argv[1:]
+    POINTS[point]()
+    sys.exit(cli.main(arguments))
