@@ -205,7 +205,9 @@ class Connection:
             deadline = heard + patience
             try:
                 async with asyncio.timeout_at(min(deadline, expires)):
-                    await self._writer.drain()
+                    # Should there be nobody any more: what was said before is still to be heard.
+                    with suppress(ConnectionError):
+                        await self._writer.drain()
                     data = await self._read()
             except TimeoutError:
                 if self._frozen:

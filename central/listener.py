@@ -28,7 +28,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise StartError(f"{host} is no address to listen on: {error}.") from None
     family, _, _, _, address = found[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol said: only what is known to be TCP does asyncio spare Nagle's delay.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
