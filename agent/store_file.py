@@ -181,6 +181,10 @@ def _open(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=5, check_same_thread=False)
     try:
+        # A card wears with each block written, and a reading is small. Exclusive: nobody else
+        # opens this file, so there need be no second one through which to agree with them.
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         _check_pages(database)
