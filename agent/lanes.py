@@ -14,6 +14,7 @@ from agent.outbox import START, Entry, Outbox, Position
 
 WINDOW = 20  # Messages in flight; the SDK's MQTT client sends no more at once.
 PAGE = 100  # Readings fetched from the outbox at a time.
+GRAIN = 0.005  # Seconds: shorter sleeps take longer than they should, so they are gathered.
 REMOVAL_DELAY = 1.0  # Seconds acknowledged readings are gathered before they are forgotten.
 
 
@@ -44,7 +45,7 @@ async def send_readings(
 
         while True:
             await window.acquire()
-            if due > now():
+            if due - now() > GRAIN:
                 await sleep(due - now())
             if added.is_set():
                 added.clear()

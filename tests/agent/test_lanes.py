@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig, sequences
 
-from agent.lanes import WINDOW
+from agent.lanes import GRAIN, WINDOW
 
 
 @pytest.fixture
@@ -98,6 +98,18 @@ async def test_no_more_is_sent_than_the_rate_allows(outbox):
     async with rig.running():
         await until(lambda: len(session.sent) == 50)
     assert rig.clock.up - began >= 49 * 0.1 - 1e-6
+
+
+async def test_a_rate_too_high_for_a_timer_is_kept_in_few_steps(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session), max_rate=1000)
+    await rig.add(50)
+    began = rig.clock.up
+    async with rig.running():
+        await until(lambda: len(session.sent) == 50)
+        took = rig.clock.up - began
+    assert took >= 49 * 0.001 - GRAIN
+    assert not [step for step in rig.sleeps if 0 < step <= GRAIN]
 
 
 async def test_a_file_begun_afresh_is_sent_from_its_beginning(outbox):
