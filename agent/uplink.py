@@ -148,7 +148,7 @@ class Uplink:
             began = self._now()
             failure: AgentError | None = None
             try:
-                await self._serve_once()
+                await _on_its_own(self._serve_once())
             except* CloudError as group:
                 failure = _first(group)
             if failure is not None:
@@ -317,6 +317,24 @@ class Uplink:
     def _report_backlog(self) -> None:
         self._backlog_reported = self._outbox.waiting
         self.report({"backlog": self._backlog_reported})
+
+
+async def _on_its_own(connection: Coroutine[Any, Any, None]) -> None:
+    """Await a connection's work in a task that nothing but this cancels.
+
+    A TaskGroup before Python 3.13 swallows being cancelled while its tasks fail: whoever stopped
+    the uplink just when a connection was lost would stop that connection only.
+    """
+    task = asyncio.create_task(connection, name="uplink.connection")
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # Told to nobody: what ends is being stopped.
+        raise
+    task.result()
 
 
 def _first(group: BaseExceptionGroup[AgentError]) -> AgentError:

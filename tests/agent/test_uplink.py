@@ -193,6 +193,27 @@ async def test_what_was_delivered_in_the_last_moment_is_carried_out(outbox):
     assert rig.queued == [("turnon", b"@")]
 
 
+async def test_being_stopped_while_a_connection_is_being_lost_is_heeded(outbox, monkeypatch):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    losing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_removal(entries):
+        losing.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(outbox, "remove", slow_removal)
+    async with rig.running() as task:
+        await until(lambda: session.reports)
+        session.lose()
+        await losing.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
+
+
 async def test_connections_closed_one_after_another_name_the_other_device(outbox, caplog):
     sessions = [FakeSession() for _ in range(4)]
     rig = Rig(outbox, FakeHub(*sessions))
