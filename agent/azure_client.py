@@ -6,6 +6,7 @@ nothing.
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,9 @@ def _x509(credentials: Credentials) -> Any:
 async def build(make: Callable[[], Any]) -> Any:
     """Make a client; raises SdkStuckError if that takes longer than it can."""
     _enter_in_order()
+    # The last client's parts hold each other, and with them its sockets, until they are looked
+    # for. On a bad line that would be many before Python looks by itself.
+    gc.collect()
     try:
         return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
     except TimeoutError:

@@ -88,6 +88,7 @@ class AzureSession:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._ended: asyncio.Future[CloudError] = self._loop.create_future()
         self._changed = asyncio.Event()  # The connection's state, or that it has ended.
+        self._grace: asyncio.TimerHandle | None = None
 
     async def next_event(self) -> Event:
         """Wait for the next command or change of desired properties, in the order they came."""
@@ -211,8 +212,10 @@ class AzureSession:
         self._changed.set()
         # A renewal of the SAS token disconnects and connects again; a lost connection also
         # brings a background exception, which ends the session at once.
-        if not self._client.connected:
-            self._loop.call_later(RENEWAL_GRACE, self._end_if_still_down)
+        if self._grace is not None:
+            self._grace.cancel()
+        if not self._client.connected and not self._ended.done():
+            self._grace = self._loop.call_later(RENEWAL_GRACE, self._end_if_still_down)
 
     def _end_if_still_down(self) -> None:
         if not self._client.connected:
@@ -222,6 +225,8 @@ class AzureSession:
         if not self._ended.done():
             self._ended.set_result(error)
             self._changed.set()
+            if self._grace is not None:
+                self._grace.cancel()  # It would keep all that belongs to this session.
 
 
 @asynccontextmanager

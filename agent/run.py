@@ -1,6 +1,7 @@
 """Runs the daemon, or central, as this process: signals, log, exit status."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -49,6 +50,8 @@ def _run(config: Config, path: Path | None) -> int:
             credentials=credentials,
             show=lambda line: print(line, flush=True),
         )
+        # What is there by now stays: no collection needs to look at it again.
+        gc.freeze()
         _until_signalled(service)
     except (ConfigError, DriverError) as error:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it all.
