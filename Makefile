@@ -17,6 +17,15 @@ test: ## run the tests; ARGS="-k outbox" goes to pytest
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
+soak: ## 10,000 readings through faults and kill -9, 500 connections: 20 minutes; SEED=... repeats
+	@sh deploy/venv.sh test
+	@SOAK_READINGS=10000 SOAK_KILLS=50 SOAK_SEED=$(SEED) FLAT_CONNECTIONS=500 FLAT_READINGS=20000 \
+		$(VENV)/bin/python -m pytest -s tests/reliability/test_soak.py tests/reliability/test_flat.py
+
+bench: ## measure beside a plain program; writes the table in tests/bench/README.md
+	@sh deploy/venv.sh test
+	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench
+
 lint: ## check style and types
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
@@ -35,4 +44,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint format constraints clean
+.PHONY: help demo test soak bench lint format constraints clean
