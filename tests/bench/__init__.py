@@ -1,0 +1,1 @@
+"""What `make bench` measures; README.md here says how, and keeps the figures."""

@@ -1,0 +1,134 @@
+"""The two programs that are compared, each a process of its own, and what the kernel says of it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import outbox_tables
+from agent.board import board_id
+from agent.clock import Clock, Stamp
+from agent.control import SOCKET_NAME, ask
+from agent.service import STORE_NAME
+from agent.store import Store
+from hw import Reading
+
+PLAIN = Path(__file__).with_name("plain.py")
+SELDOM = 86400  # Seconds between two readings, where only the first one matters.
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one process, until now: CPU seconds of user and system, resident bytes, threads."""
+
+    cpu: float
+    rss: int
+    threads: int
+
+
+class Program:
+    """A process with a directory of its own; it is ended with the `with` block."""
+
+    def __init__(self, name, home, command):
+        self.name = name
+        self.home = home
+        self.began = 0.0
+        self._command = command
+        self._process = None
+        self._log = home / "log"
+
+    def __enter__(self):
+        places = {"STATE_DIRECTORY": self.home / "state", "RUNTIME_DIRECTORY": self.home / "run"}
+        with self._log.open("ab") as log:
+            self.began = time.monotonic()
+            self._process = subprocess.Popen(
+                [sys.executable, *map(str, self._command)],
+                env=os.environ | {name: str(path) for name, path in places.items()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __exit__(self, *exception):
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def ended(self):
+        return self._process.poll() is not None
+
+    def log(self):
+        return self._log.read_text()[-3000:]
+
+    def status(self):
+        """Ask the daemon."""
+        return ask(self.home / "run" / SOCKET_NAME, {"command": "status"})["status"]
+
+    def usage(self):
+        """Return the Usage; None where there is no /proc."""
+        process = Path("/proc", str(self._process.pid))
+        if not process.is_dir():
+            return None
+        # After the name, which may hold anything, stand the fields from the third on: proc(5).
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        return Usage(cpu, rss, int(fields[17]))
+
+
+def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None):
+    """Return the daemon with a fake sensor; everything not named here is as it comes."""
+    home.mkdir(parents=True, exist_ok=True)
+    cloud = {
+        "id_scope": hub.info["id_scope"],
+        "provisioning_host": hub.info["mqtt_host"],
+        "group_key_file": hub.info["group_key_file"],
+        "ca_file": hub.info["ca_file"],
+    }
+    if max_rate is not None:
+        cloud["max_rate"] = max_rate
+    config = home / "config.toml"
+    config.write_text(
+        f'[device]\nid = "{device_id}"\n[cloud]\n'
+        + "\n".join(f"{name} = {json.dumps(value)}" for name, value in cloud.items())
+        + f'\n[sensor]\ndriver = "fake"\ninterval = {interval}\n[led]\ndriver = "fake"\n'
+    )
+    return Program("sensor-agent", home, ["-m", "agent", "run", "--config", config])
+
+
+def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0):
+    """Return the plain program, which sends `count` readings and stays."""
+    home.mkdir(parents=True, exist_ok=True)
+    key = home / "key"
+    key.write_text(hub.key(device_id))
+    info = hub.info
+    arguments = [info["mqtt_host"], info["id_scope"], device_id, key, info["ca_file"]]
+    arguments += ["--count", count, "--in-flight", in_flight, "--interval", interval]
+    return Program("The plain program", home, [PLAIN, *arguments])
+
+
+def fill_outbox(home, count):
+    """Leave `count` readings in a daemon's outbox, one a minute until now."""
+    clock = Clock()
+    now = clock.stamp()
+
+    def insert(database):
+        for number in range(count):
+            earlier = (count - number) * 60.0
+            taken = Stamp(now.wall - earlier, now.uptime - earlier, now.boot_id, now.synchronised)
+            outbox_tables.insert(database, Reading(20.0 + number % 10 / 10, 45.0), taken)
+
+    store = Store.open(home / "state" / STORE_NAME, board=board_id())
+    try:
+        asyncio.run(store.run(insert))
+    finally:
+        store.close()

@@ -1,0 +1,199 @@
+"""From samples to the one table, and from there into README.md."""
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+NOT_MEASURED = "not measured"
+BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; `ratio` is ours to the plain program's, said in words."""
+
+    what: str
+    ours: str
+    theirs: str = "-"
+    ratio: str = "-"
+    goal: str = "-"
+    met: bool | None = None
+
+    def cells(self):
+        verdict = {None: "", True: "met", False: "MISSED"}[self.met]
+        return [self.what, self.ours, self.theirs, self.ratio, self.goal, verdict]
+
+
+HEADINGS = ["what", "sensor-agent", "plain program", "ratio", "goal", ""]
+
+
+def start_rows(cold, warm):
+    return [
+        _times("Cold start to the first reading accepted", cold),
+        _times("Warm start (hub known) to the first reading accepted", warm, at_most=0.5),
+    ]
+
+
+def catch_up_rows(one_by_one, in_flight, at_default_rate, sizes):
+    what = f"Catch-up of {sizes.backlog:,} readings"
+    faster = _ratio(one_by_one.theirs, one_by_one.ours)
+    return [
+        Row(
+            f"{what}, max_rate lifted",
+            _seconds(one_by_one.ours),
+            f"{_seconds(one_by_one.theirs)} one by one",
+            f"{faster:.1f} times as fast",
+            "at least 15 times",
+            faster >= 15,
+        ),
+        _times(f"The same, beside {sizes.in_flight} in flight", in_flight, at_most=1.10, places=2),
+        Row(f"{what}, max_rate as it comes (10)", _seconds([at_default_rate])),
+    ]
+
+
+def command_rows(idle, at_default_rate, lifted):
+    rows = [
+        Row("Command, idle, p50", _ms(idle.ours, 50), _ms(idle.theirs, 50)),
+        Row("Command, idle, p99", _ms(idle.ours, 99), _ms(idle.theirs, 99)),
+    ]
+    for what, busy in (
+        ("catch-up as it comes", at_default_rate.ours),
+        ("catch-up, max_rate lifted", lifted.ours),
+    ):
+        ratio = percentile(busy, 99) / percentile(idle.theirs, 99)
+        rows += [
+            Row(f"Command during {what}, p50", _ms(busy, 50), f"{_ms(idle.theirs, 50)} idle"),
+            Row(
+                f"Command during {what}, p99",
+                _ms(busy, 99),
+                f"{_ms(idle.theirs, 99)} idle",
+                f"{ratio:.1f}",
+                "at most 5",
+                ratio <= 5,
+            ),
+        ]
+    theirs = f"{_ms(lifted.theirs, 50)} and {_ms(lifted.theirs, 99)}"
+    rows.append(Row("Plain program catching up, p50 and p99", "-", theirs))
+    return rows
+
+
+def cost_rows(ours, theirs, sizes):
+    whats = [
+        f"Resident memory after {sizes.warm_up + sizes.live:,} readings",
+        f"Its growth over the last {sizes.live:,} readings",
+        "Threads",
+        "CPU for 1,000 readings",
+    ]
+    if ours[0][0] is None:
+        return [Row(what, NOT_MEASURED, NOT_MEASURED) for what in whats]
+    rss, their_rss = ours[1][0].rss, theirs[1][0].rss
+    growth, their_growth = (b[0].rss - a[0].rss for a, b in (ours, theirs))
+    cpu, their_cpu = ((b[0].cpu - a[0].cpu) / (b[1] - a[1]) * 1000 for a, b in (ours, theirs))
+    ratio = rss / their_rss
+    return [
+        Row(
+            whats[0],
+            f"{rss / MEGABYTE:.1f} MB",
+            f"{their_rss / MEGABYTE:.1f} MB",
+            f"{ratio:.2f}",
+            "at most 1.10",
+            ratio <= 1.10,
+        ),
+        Row(whats[1], f"{growth / 1000:.0f} kB", f"{their_growth / 1000:.0f} kB"),
+        Row(whats[2], str(ours[1][0].threads), str(theirs[1][0].threads)),
+        Row(whats[3], f"{cpu:.2f} s", f"{their_cpu:.2f} s", f"{cpu / their_cpu:.2f}"),
+    ]
+
+
+def written_rows(written, sizes):
+    what = "Written to disk in a day, a reading a minute"
+    goal = "under 35 MB"
+    if written is None:
+        return [Row(what, NOT_MEASURED, "0 MB: it keeps nothing", goal=goal)]
+    day = written / sizes.written * 24 * 60 / MEGABYTE
+    return [Row(what, f"{day:.1f} MB", "0 MB: it keeps nothing", "-", goal, day < 35)]
+
+
+def table(rows):
+    """Return the table in Markdown, its columns aligned for a terminal."""
+    lines = [HEADINGS, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )
+
+
+def machine(load):
+    """Say what this ran on; `load` is the machine's load average before it began."""
+    return (
+        f"{_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; "
+        f"load average before the run {load:.2f}."
+    )
+
+
+def write(readme, text):
+    """Put `text` between the marks in a README. Raises ValueError if they are not there."""
+    before = readme.read_text()
+    after, found = re.subn(
+        f"{re.escape(BEGIN)}.*{re.escape(END)}",
+        lambda _: f"{BEGIN}\n\n{text}\n\n{END}",
+        before,
+        flags=re.DOTALL,
+    )
+    if not found:
+        raise ValueError(f"{readme} has no place for the figures: {BEGIN} ... {END}")
+    readme.write_text(after)
+
+
+def percentile(samples, percent):
+    """Return the smallest sample that `percent` of them do not exceed."""
+    ordered = sorted(samples)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def _cpu():
+    for path, name in (
+        (Path("/proc/device-tree/model"), None),
+        (Path("/proc/cpuinfo"), "model name"),
+    ):
+        if path.exists():
+            text = path.read_text(errors="replace").strip("\0\n")
+            if name is None:
+                return text
+            found = re.search(rf"{name}\s*: (.*)", text)
+            if found:
+                return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _ratio(these, those):
+    # Pair by pair: both of a pair met the machine in the same mood.
+    return median(this / that for this, that in zip(these, those, strict=True))
+
+
+def _times(what, samples, *, at_most=None, places=2):
+    ratio = _ratio(samples.ours, samples.theirs)
+    goal, met = (
+        ("-", None) if at_most is None else (f"at most {at_most:.{places}f}", ratio <= at_most)
+    )
+    return Row(what, _seconds(samples.ours), _seconds(samples.theirs), f"{ratio:.2f}", goal, met)
+
+
+def _seconds(samples):
+    if len(samples) == 1:
+        return f"{samples[0]:.2f} s"
+    return f"{median(samples):.2f} s ({min(samples):.2f}..{max(samples):.2f})"
+
+
+def _ms(samples, percent):
+    return f"{percentile(samples, percent) * 1000:.1f} ms"
