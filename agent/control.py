@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ControlError, NoDaemonError
+from agent.events import LogEvent
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
             "The control socket %s cannot be made: %s. Nobody can ask this daemon for its status.",
             path,
             error.strerror or error,
+            extra=LogEvent.CONTROL_SOCKET_FAILED.about(),
         )
     try:
         yield
@@ -132,7 +134,7 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
     except TimeoutError:
         return _refusal(f"{command} took too long.")
     except Exception as error:
-        log.exception("The request %s failed.", command)
+        log.exception("The request %s failed.", command, extra=LogEvent.REQUEST_FAILED.about())
         return _refusal(f"{command} failed: {error}")
 
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.events import LogEvent
+
 log = logging.getLogger(__name__)
 
 Answer = tuple[int, Any]
@@ -23,6 +25,7 @@ BRIGHTNESS_RANGE = (1, 3)
 INTERVAL_RANGE = (5, 86400)  # Seconds.
 MAX_DIAGNOSTICS = 4096  # Bytes: what IoT Hub takes as the value of one property.
 MAX_UNKNOWN_ANSWERED = 16  # A twin has 32 KB; unknown names must not fill it.
+MOST_COMPLAINTS = 100  # Properties, until they may be warned of again.
 QUOTED = 60  # Characters of a wrong value that its refusal repeats.
 
 
@@ -108,6 +111,7 @@ class Device:
         self._preview = property_format == "preview"
         self._desired_version = 0
         self._diagnosing = False
+        self._complaints: dict[str, str] = {}  # The last one of each property.
         self._commands = {
             "blink": self._blink,
             "turnon": self._turn_on,
@@ -119,17 +123,36 @@ class Device:
         """Carry out a command; always returns (status, payload of the answer)."""
         handler = self._commands.get(name)
         if handler is None:
+            log.warning(
+                "There is no command %s.",
+                quote(name),
+                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=NOT_FOUND),
+            )
             known = ", ".join(self._commands)
             return _refusal(NOT_FOUND, f"There is no command {quote(name)}; there are {known}.")
         try:
             status, answer = await handler(payload)
         except BadValueError as error:
-            log.warning("The command %s was refused: %s", name, error)
+            log.warning(
+                "The command %s was refused: %s",
+                name,
+                error,
+                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=BAD_REQUEST),
+            )
             return _refusal(BAD_REQUEST, str(error))
         except Exception as error:
-            log.exception("The command %s failed.", name)
+            log.exception(
+                "The command %s failed.",
+                name,
+                extra=LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=FAILURE),
+            )
             return _refusal(FAILURE, f"{name} failed: {error}")
-        log.info("Command %s: %d.", name, status)
+        log.info(
+            "Command %s: %d.",
+            name,
+            status,
+            extra=LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status),
+        )
         return status, answer
 
     async def queued_command(self, name: str, body: bytes) -> None:
@@ -142,7 +165,12 @@ class Device:
             try:
                 payload = json.loads(body)
             except (ValueError, RecursionError) as error:
-                log.warning("The queued command %s is not JSON: %s", quote(name), error)
+                log.warning(
+                    "The queued command %s is not JSON: %s",
+                    quote(name),
+                    error,
+                    extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=BAD_REQUEST),
+                )
                 return
         await self.command(name, payload)
 
@@ -170,7 +198,10 @@ class Device:
         try:
             result = await self._actions.diagnose()
         except Exception as error:
-            log.exception("The diagnostics failed.")
+            log.exception(
+                "The diagnostics failed.",
+                extra=LogEvent.COMMAND_FAILED.about(COMMAND="rundiagnostics", STATUS=FAILURE),
+            )
             result = f"The diagnostics failed: {error}"
         finally:
             self._diagnosing = False
@@ -202,7 +233,11 @@ class Device:
             if name not in CHECKS:
                 unknown += 1
                 if unknown <= MAX_UNKNOWN_ANSWERED:
-                    log.warning("A desired property %s is unknown here.", quote(name))
+                    self._complain(
+                        LogEvent.PROPERTY_UNKNOWN,
+                        name,
+                        f"A desired property {quote(name)} is unknown here.",
+                    )
                     self._acknowledge(name, NOT_FOUND, "There is no such writable property.")
                 continue
             value = wrapped
@@ -220,15 +255,40 @@ class Device:
             # A default that looks the same may be another: an interval of 0.05 s is told as 5.
             if name not in self._asked_for or accepted != self.values[name]:
                 await self._put_in_force(name, accepted)
-                log.info("%s is now %s.", name, quote(accepted))
+                log.info(
+                    "%s is now %s.",
+                    name,
+                    quote(accepted),
+                    extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(accepted)),
+                )
+                self._complaints.pop(name, None)
         except BadValueError as error:
-            log.warning("A desired property was refused: %s", error)
+            self._complain(
+                LogEvent.PROPERTY_REFUSED, name, f"A desired property was refused: {error}"
+            )
             self._acknowledge(name, BAD_REQUEST, str(error))
         except Exception as error:
-            log.exception("%s could not be changed.", name)
+            log.exception(
+                "%s could not be changed.",
+                name,
+                extra=LogEvent.PROPERTY_FAILED.about(PROPERTY=name),
+            )
             self._acknowledge(name, FAILURE, f"{name} could not be changed: {error}")
         else:
             self._acknowledge(name, OK, "completed")
+
+    def _complain(self, event: LogEvent, name: str, sentence: str) -> None:
+        """Warn of a property once: the whole twin comes again with each connection."""
+        known = self._complaints.get(name) == sentence
+        log.log(
+            logging.DEBUG if known else logging.WARNING,
+            "%s",
+            sentence,
+            extra=event.about(PROPERTY=name),
+        )
+        if len(self._complaints) >= MOST_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[name] = sentence
 
     async def _put_in_force(self, name: str, value: Any) -> None:
         if name == "brightness":

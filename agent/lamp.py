@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from agent.events import LogEvent
 from agent.worker import Worker
 from hw import Light, LightState
 from hw.errors import LightError
@@ -37,6 +38,7 @@ class Lamp:
         self._light: Light | None = None
         self._not_open: LightError | None = None
         self._told: str | None = None
+        self._failing = False
 
     @property
     def state(self) -> str:
@@ -59,7 +61,7 @@ class Lamp:
         try:
             await self._drive(lambda _light: None)
         except LightError as error:
-            log.warning("The LED cannot be driven: %s", error)
+            self._failed("The LED cannot be driven: %s", error)
 
     async def on(self) -> None:
         """Light up. Raises LightError, as all that follow do."""
@@ -84,7 +86,7 @@ class Lamp:
             try:
                 await self._drive(lambda light: light.close())
             except LightError as error:
-                log.warning("The LED could not be turned off: %s", error)
+                self._failed("The LED could not be turned off: %s", error)
         self._worker.close()
 
     async def watch(self) -> None:
@@ -92,7 +94,7 @@ class Lamp:
         while True:
             await self._sleep(WATCH)
             if self.state != self._told and self.fault is not None:
-                log.warning("The LED went out: %s", self.fault)
+                self._failed("The LED went out: %s", self.fault)
             self._tell()
 
     async def _drive(self, work: Callable[[Light], None]) -> None:
@@ -100,8 +102,17 @@ class Lamp:
             await self._worker.run(lambda: work(self._opened()), deadline=DEADLINE)
         except TimeoutError:
             raise LightError(f"The LED's driver did not return within {DEADLINE:g} s.") from None
+        else:
+            if self._failing and self.fault is None:
+                self._failing = False
+                log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
         finally:
             self._tell()
+
+    def _failed(self, sentence: str, reason: object) -> None:
+        level = logging.DEBUG if self._failing else logging.WARNING
+        log.log(level, sentence, reason, extra=LogEvent.LED_FAILED.about())
+        self._failing = True
 
     def _opened(self) -> Light:
         if self._light is None:

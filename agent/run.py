@@ -1,6 +1,7 @@
 """Runs the daemon, or central, as this process: signals, log, exit status."""
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -12,7 +13,8 @@ from typing import NoReturn
 from agent import journal, model
 from agent.config import Config, runtime_directory, state_directory
 from agent.credentials import read_credentials
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, SdkStuckError
+from agent.events import LogEvent
 from agent.service import Places, Service
 from hw.errors import DriverError, HardwareError
 
@@ -23,7 +25,9 @@ DONE, FAILURE, CANNOT_WORK = 0, 1, 78
 
 def run(config: Config, path: Path | None) -> NoReturn:
     """Be the daemon until SIGINT or SIGTERM; a second signal ends it at once, with status 1."""
-    journal.configure(config.log.level)
+    journal.configure(config.log.level, device_id=config.device.id)
+    # Where something hangs, systemd's watchdog aborts this process; that tells where it hung.
+    faulthandler.enable()
     leave(_run(config, path))
 
 
@@ -54,15 +58,23 @@ def _run(config: Config, path: Path | None) -> int:
         gc.freeze()
         _until_signalled(service)
     except (ConfigError, DriverError) as error:
-        log.error("%s", error)  # noqa: TRY400 - the sentence says it all.
-        return CANNOT_WORK
+        return _ends(error, LogEvent.CONFIGURATION_UNUSABLE, CANNOT_WORK)
+    except SdkStuckError as error:
+        return _ends(error, LogEvent.SDK_STUCK, FAILURE)
     except (AgentError, HardwareError) as error:
-        log.error("%s", error)  # noqa: TRY400 - the sentence says it all.
-        return FAILURE
+        return _ends(error, LogEvent.START_FAILED, FAILURE)
     except Exception:
-        log.exception("The daemon failed.")
+        log.exception("The daemon failed.", extra=LogEvent.CRASHED.about())
+        journal.notify(STATUS="Failed; its journal has the traceback")
         return FAILURE
     return DONE
+
+
+def _ends(error: Exception, event: LogEvent, status: int) -> int:
+    """Say why the daemon ends, to the journal and to `systemctl status`."""
+    log.error("%s", error, extra=event.about(STATUS=status))
+    journal.notify(STATUS=str(error))
+    return status
 
 
 def _until_signalled(service: Service) -> None:
@@ -77,7 +89,7 @@ def _until_signalled(service: Service) -> None:
 
 def _stop(stop: asyncio.Event) -> None:
     if stop.is_set():
-        log.warning("Asked twice: leaving at once.")
+        log.warning("Asked twice: leaving at once.", extra=LogEvent.ENDED_AT_ONCE.about())
         leave(FAILURE)
     stop.set()
 

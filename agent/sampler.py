@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from agent.clock import Clock, Stamp
+from agent.events import LogEvent
 from agent.worker import Worker
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
@@ -13,13 +14,16 @@ from hw.policy import Policy, SensorStatus
 log = logging.getLogger(__name__)
 
 DEADLINE_MARGIN = 1.0  # Seconds beyond what the driver promises, before it counts as hung.
+KEPT_WITHIN = 60.0  # Seconds that a card may take to write one reading.
+SLACK = 30.0  # Seconds by which a busy machine may be late, before anything counts as stuck.
 
 
 class Sampler:
     """Reads one sensor for ever. Each believed reading goes to `on_reading`, with its stamp.
 
-    `on_status` is told each change of the sensor's status. `one` asks for a reading out of turn
-    and is still bound by the sensor's spacing.
+    `on_status` is told each change of the sensor's status, `expect` before each step within how
+    many seconds the next word comes: a step that takes longer is stuck. `attempted` is set once
+    the sensor has been asked for the first time, whatever came of it.
     """
 
     def __init__(
@@ -30,18 +34,23 @@ class Sampler:
         clock: Clock,
         on_reading: Callable[[Reading, Stamp], Awaitable[None]],
         on_status: Callable[[SensorStatus, Stamp], None],
+        expect: Callable[[float], None] = lambda _seconds: None,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
         self.policy = policy
         self.last: tuple[Reading, Stamp] | None = None
         self.last_error: str | None = None
         self.status_since = clock.stamp()
+        self.attempted = asyncio.Event()
         self._sensor = sensor
         self._clock = clock
         self._on_reading = on_reading
         self._on_status = on_status
+        self._expect = expect
         self._wait = wait or _wait
         self._worker = Worker("sensor")
+        self._broken: set[type[Exception]] = set()  # What was told of already.
+        self._told: set[SensorStatus] = set()  # The same.
         self._rescheduled = asyncio.Event()
 
     def set_interval(self, seconds: float) -> None:
@@ -53,11 +62,14 @@ class Sampler:
         """Read until cancelled."""
         while True:
             self._rescheduled.clear()
-            due = self.policy.next_attempt()
-            if due > self._clock.uptime():
-                await self._wait(self._rescheduled, due - self._clock.uptime())
+            pause = self.policy.next_attempt() - self._clock.uptime()
+            if pause > 0:
+                self._expect(pause + SLACK)
+                await self._wait(self._rescheduled, pause)
                 continue
+            self._expect(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
             await self._attempt()
+            self.attempted.set()
 
     async def _attempt(self) -> None:
         began = self._clock.stamp()
@@ -79,6 +91,13 @@ class Sampler:
                 began.wall - earlier, began.uptime - earlier, began.boot_id, began.synchronised
             )
             self.last = (one.reading, taken)
+            log.debug(
+                "%.1f °C, %.1f %%.",
+                one.reading.temperature,
+                one.reading.humidity,
+                extra=LogEvent.READING.about(**_values(one.reading)),
+            )
+            self._expect(KEPT_WITHIN)
             await self._on_reading(one.reading, taken)
 
     async def _read(self) -> Reading:
@@ -92,30 +111,56 @@ class Sampler:
         except HardwareError:
             raise
         except Exception as error:
-            log.exception("The sensor's driver broke its contract.")
+            if type(error) not in self._broken:
+                self._broken.add(type(error))
+                log.exception(
+                    "The sensor's driver broke its contract.",
+                    extra=LogEvent.SENSOR_DRIVER_BROKEN.about(FAULT=Fault.FAILED),
+                )
             raise SensorError(
                 f"The sensor's driver failed: {error!r}", fault=Fault.FAILED
             ) from error
 
     def _failed(self, error: SensorError) -> None:
         self.last_error = str(error)
-        log.debug("No reading (%s): %s", error.fault, error)
+        log.debug(
+            "No reading (%s): %s",
+            error.fault,
+            error,
+            extra=LogEvent.NO_READING.about(FAULT=error.fault),
+        )
         self.policy.failed(error.fault, self._clock.uptime())
 
     def _tell(self, status: SensorStatus, before: SensorStatus) -> None:
         self.status_since = self._clock.stamp()
         if status is SensorStatus.OK:
             if before is not SensorStatus.STARTING:
-                log.info("The sensor gives readings again (it was: %s).", before)
+                log.info(
+                    "The sensor gives readings again (it was: %s).",
+                    before,
+                    extra=LogEvent.SENSOR_RECOVERED.about(SENSOR_STATUS=status),
+                )
             self.last_error = None
+            self._told.clear()
+            self._broken.clear()
         else:
             reason = self.last_error if status is not SensorStatus.IMPLAUSIBLE else None
-            log.warning(
+            log.log(
+                logging.DEBUG if status in self._told else logging.WARNING,
                 "The sensor gives no readings (%s): %s",
                 status,
                 reason or "its values cannot be true. Is it the model that is configured?",
+                extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
             )
+            self._told.add(status)
         self._on_status(status, self.status_since)
+
+
+def _values(reading: Reading) -> dict[str, str]:
+    return {
+        "TEMPERATURE": f"{reading.temperature:.1f}",
+        "HUMIDITY": f"{reading.humidity:.1f}",
+    }
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

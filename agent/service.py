@@ -21,6 +21,7 @@ from agent.control import SOCKET_NAME, control_socket
 from agent.credentials import Credentials
 from agent.device import CHECKS, Actions, Device
 from agent.device_information import device_information, software_version
+from agent.events import LogEvent
 from agent.lamp import Lamp
 from agent.outbox import Outbox
 from agent.registration_memory import RegistrationMemory
@@ -30,6 +31,7 @@ from agent.store import Store
 from agent.telemetry import utc
 from agent.troubles import Troubles
 from agent.uplink import Handlers, Uplink
+from agent.watchdog import Watch, in_words, tell_systemd
 from hw import Reading, open_light, open_sensor
 from hw.errors import LightError
 from hw.policy import Policy, SensorStatus
@@ -76,6 +78,7 @@ class Service:
         self._uplink: Uplink | None = None
         self._device: Device | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = Watch()
 
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
@@ -89,10 +92,15 @@ class Service:
                 sampling = self._task(self._sampler.run(), "sampler")
                 self._task(self._lamp.watch(), "light")
                 linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
-                journal.notify(READY="1")
+                self._task(
+                    tell_systemd(
+                        ready=self._sampler.attempted, watch=self._watch, words=self._in_words
+                    ),
+                    "systemd",
+                )
                 await self.stop.wait()
                 await self._stop(sampling, linking)
-        log.info("Stopped.")
+        log.info("Stopped.", extra=LogEvent.STOPPED.about())
 
     async def _start(self, held: AsyncExitStack) -> None:
         """Take hold of file, light, sensor and socket; what is held is let go in reverse."""
@@ -148,14 +156,17 @@ class Service:
             config.device.id,
             config.sensor.driver,
             config.led.driver,
+            extra=LogEvent.STARTED.about(
+                VERSION=software_version(), SENSOR=config.sensor.driver, LED=config.led.driver
+            ),
         )
 
     async def _stop(
         self, sampling: "asyncio.Task[None]", linking: "asyncio.Task[None] | None"
     ) -> None:
         """Stop sampling, LED off, say good-bye, end the session: under 5 s, whatever hangs."""
-        log.info("Stopping.")
-        journal.notify(STOPPING="1")
+        log.info("Stopping.", extra=LogEvent.STOPPING.about())
+        journal.notify(STOPPING="1", STATUS="Stopping")
         sampling.cancel()
         with suppress(LightError):  # Closing the light tries once more, and tells.
             await self._lamp.off()
@@ -164,7 +175,10 @@ class Service:
                 async with asyncio.timeout(FAREWELL_DEADLINE):
                     await self._uplink.farewell({"state": False, "ledState": self._lamp.state})
             except TimeoutError:
-                log.info("The hub could not be told that this device stops.")
+                log.info(
+                    "The hub could not be told that this device stops.",
+                    extra=LogEvent.FAREWELL_MISSED.about(),
+                )
             linking.cancel()
             await asyncio.wait({linking}, timeout=SESSION_DEADLINE)
         for task in self._tasks:
@@ -209,6 +223,17 @@ class Service:
     def _utc(self, stamp: Stamp) -> str:
         return utc(self._clock.true_time(stamp)[0])
 
+    def _in_words(self) -> str:
+        last = self._sampler.last
+        return in_words(
+            sensor=self._sampler.policy.status,
+            last=last and last[0],
+            taken=last and self._clock.true_time(last[1])[0],
+            has_cloud=self._uplink is not None,
+            hub=None if self._uplink is None else self._uplink.hub,
+            waiting=self._outbox.waiting if self._outbox else 0,
+        )
+
     # The parts.
 
     def _make_sampler(self, interval: float | None) -> Sampler:
@@ -227,6 +252,7 @@ class Service:
             clock=self._clock,
             on_reading=self._on_reading,
             on_status=self._on_sensor_status,
+            expect=self._watch.expect,
         )
 
     def _connect_parts(

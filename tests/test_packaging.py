@@ -21,7 +21,7 @@ cli
 run demo at_hand
 service
 requests
-sampler uplink device control doctor lamp
+sampler uplink device control doctor lamp watchdog
 azure_session azure_registration registration_memory lanes troubles
 azure_client telemetry
 outbox
@@ -30,7 +30,8 @@ store clock model credentials device_information worker
 store_file config
 config_text
 config_keys
-errors journal board
+journal
+errors events board
 """
 LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in line.split()}
 

@@ -1,0 +1,72 @@
+"""The kinds of event that the log tells of.
+
+Each has a MESSAGE_ID, by which the journal finds it and the catalogue (deploy/sensor-agent.catalog)
+explains it: https://www.freedesktop.org/software/systemd/man/systemd.journal-fields.html
+"""
+
+from enum import StrEnum
+
+
+class LogEvent(StrEnum):
+    """A kind of event; its value is the MESSAGE_ID, which never changes."""
+
+    # Its own life.
+    STARTED = "a905cb0cd231482898d2ac9a61a6ae11"
+    STOPPING = "1aee8282e2704693a5ef8f2f680a0e33"
+    STOPPED = "de6b024831bc4ee69cdf38250875de59"
+    ENDED_AT_ONCE = "b1a21a9ff2624a8f9582c6e573c9e91d"
+    FAREWELL_MISSED = "6866db4120a84d79b47edf413613a317"
+    CONFIGURATION_UNUSABLE = "9e9b00f49d8d4b10854707e4eca52129"
+    START_FAILED = "137d2ba7ea8e498d9ff33da2e57faf30"
+    CRASHED = "0a25721905d740ccb8cf7e85f5541b9b"
+    READINGS_STUCK = "1bab2d2739e742bdb7e1e3c2c32fc71f"
+    READINGS_MOVE = "7865817005c042a4b8c1b48faf41cf34"
+    SYSTEMD_UNHEARD = "08f4232673bc4fd09be86ff7c625cd2f"
+    CONTROL_SOCKET_FAILED = "4043e1a5c8674c0bade84505dc2f7bd0"
+    REQUEST_FAILED = "db3a6f854fde4f2f8b7bd6665dba4917"
+
+    # The sensor and the LED.
+    READING = "5e84f1398b904ce481d39cd5f4f24de4"
+    NO_READING = "6e312398c5e54bda947187d3bd201902"
+    SENSOR_FAILED = "7e6add4324f44636a18dc8699aaaa1fe"
+    SENSOR_DRIVER_BROKEN = "69ec7c47dcc6403ab9a82ea4b34421dc"
+    SENSOR_RECOVERED = "4222cf838c79465bbdd7536304aae2da"
+    LED_FAILED = "b92e86102d4848dca55f20a212c5390e"
+    LED_RECOVERED = "c158f0ea48cd4a26a3188ef1627e9e7d"
+
+    # What waits to be sent.
+    STORE_DAMAGED = "9e619b7d70b14e63ab53790609d06f01"
+    STORE_OF_ANOTHER_BOARD = "6a577147203343aebefb5ceddcd33861"
+    DISK_FAILED = "c6e5f91531b749e2a6c6ef71f5b2508b"
+    DISK_RECOVERED = "7265afffe612497d8398dea9a17de89d"
+    READINGS_DROPPED = "c5e9e092a7d14fba88ae69f594b7775f"
+
+    # The hub.
+    CONNECTED = "4caa8bee4322424e9d13c28f1ca5865b"
+    HUB_UNREACHABLE = "6f1c9fb5c8f5461b942b0d57961e2c6a"
+    HUB_SILENT = "30b418207f7d489fae4e9bd792300a3c"
+    HUB_REFUSED = "23330925b30d4272bfe21e02a9e24716"
+    REGISTRATION_REFUSED = "d4096dc5c0a14207a091d8dbe1293998"
+    HUB_THROTTLED = "7c56193e82fd48e080d7c5a8e18620da"
+    CONNECTION_LOST = "8c29cef752af420d9418aa26f54a1ca4"
+    TAKEN_OVER = "f06852264c044a2a8c4fe8c8f486f702"
+    SDK_STUCK = "94347fbef2444ce490c7c09e2ca36760"
+
+    # The operator.
+    COMMAND_DONE = "e66febd309bd41d8a275c6aeb9430db4"
+    COMMAND_REFUSED = "fd93698367094fb49258f656c142fde3"
+    COMMAND_FAILED = "948f6bfc0eaf48a982378c80a19d9b49"
+    COMMAND_RESULT_LATE = "f59c977f524f47b49a1282abab09eaf5"
+    PROPERTY_SET = "14b671cc2ce448b0a3d1506ea75aca80"
+    PROPERTY_UNKNOWN = "94b5741b6acf48e2bfdbcf1222d1c15b"
+    PROPERTY_REFUSED = "93c7caf3abbe4c72a71e512e7ea4af5c"
+    PROPERTY_FAILED = "5138ce65d8e443a7951f65fadc4b568f"
+    MESSAGE_IGNORED = "8bce6b5140104424b8c4e9608fb40e66"
+
+    def about(self, **fields: object) -> dict[str, object]:
+        """Return what a log call takes as `extra`: `log.info("...", extra=STARTED.about(PIN=4))`.
+
+        Fields are in capitals, as the journal has them; those that are None are left out.
+        """
+        told = {name: value for name, value in fields.items() if value is not None}
+        return {"MESSAGE_ID": self.value, **told}
