@@ -35,6 +35,7 @@ from agent.errors import (
     SessionLostError,
     UnreachableError,
 )
+from agent.events import LogEvent
 from agent.telemetry import Message
 
 T = TypeVar("T")
@@ -189,7 +190,10 @@ class AzureSession:
     async def _on_message(self, message: Any) -> None:
         name = message.custom_properties.get("method-name")
         if name is None:
-            log.warning("A cloud-to-device message that is no command was ignored.")
+            log.warning(
+                "A cloud-to-device message that is no command was ignored.",
+                extra=LogEvent.MESSAGE_IGNORED.about(),
+            )
             return
         body = message.data
         self._hand_over(QueuedCommand(name, body.encode() if isinstance(body, str) else body))

@@ -16,6 +16,7 @@ from typing import Any
 from agent import outbox_tables as tables
 from agent.clock import Clock, Stamp
 from agent.errors import StoreError
+from agent.events import LogEvent
 from agent.outbox_tables import START, Entry, Gap, Position
 from agent.store import Store
 from agent.store_file import SET_ASIDE
@@ -145,7 +146,11 @@ class Outbox:
         for entry in batch:
             self._acknowledged.pop(entry.message_id, None)
         if self.waiting == 0 and self._dropped:
-            log.warning("%d readings were dropped before the hub could have them.", self._dropped)
+            log.warning(
+                "%d readings were dropped before the hub could have them.",
+                self._dropped,
+                extra=LogEvent.READINGS_DROPPED.about(READINGS=self._dropped),
+            )
             self._dropped = 0
 
     async def _take_up(self) -> None:
@@ -164,7 +169,11 @@ class Outbox:
         self._forget({entry.message_id for entry in entries})
         del self._gaps[: len(gaps)]
         if self._failed:
-            log.info("The disk can be used again; %d readings were brought to it.", len(entries))
+            log.info(
+                "The disk can be used again; %d readings were brought to it.",
+                len(entries),
+                extra=LogEvent.DISK_RECOVERED.about(READINGS=len(entries)),
+            )
             self._failed = False
         if own != self.id:
             self.id = own
@@ -184,7 +193,10 @@ class Outbox:
         if len(self._memory) > MOST_IN_MEMORY:
             lost = self._memory.popleft()
             if not self._dropped:
-                log.warning("The memory for readings is full; the oldest of them are dropped.")
+                log.warning(
+                    "The memory for readings is full; the oldest of them are dropped.",
+                    extra=LogEvent.READINGS_DROPPED.about(),
+                )
             self._dropped += 1
             self._note_gap(lost)
 
@@ -208,6 +220,7 @@ class Outbox:
                 "%s Until it can be used again, readings are kept in memory, at most %d.",
                 error,
                 MOST_IN_MEMORY,
+                extra=LogEvent.DISK_FAILED.about(),
             )
         self._failed = True
 
@@ -229,7 +242,8 @@ class Outbox:
         self._on_disk -= dropped
         if dropped and not self._dropped:
             log.warning(
-                "There is no more room for readings, or they are too old: the oldest are dropped."
+                "There is no more room for readings, or they are too old: the oldest are dropped.",
+                extra=LogEvent.READINGS_DROPPED.about(),
             )
         self._dropped += dropped
 

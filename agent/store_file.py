@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import StoreError, StoreInUse, StoreTooNew
+from agent.events import LogEvent
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ def _begin_afresh(
             path,
             said,
             aside,
+            extra=LogEvent.STORE_DAMAGED.about(FILE=aside),
         )
     else:
         log.warning(
@@ -145,6 +147,7 @@ def _begin_afresh(
             said,
             aside,
             readings,
+            extra=LogEvent.STORE_OF_ANOTHER_BOARD.about(FILE=aside, READINGS=readings),
         )
     database = _open(path)
     note = {"file": aside.name, "reason": reason, "readings": readings}

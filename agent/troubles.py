@@ -7,7 +7,20 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from agent.errors import AgentError, CloudError, HubClosedError, RefusedError, TakenOverError
+from agent.errors import (
+    AgentError,
+    CloudError,
+    HubClosedError,
+    NoAnswerError,
+    RefusedError,
+    RegistrationError,
+    SdkStuckError,
+    ServiceRefusedError,
+    SessionLostError,
+    TakenOverError,
+    UnreachableError,
+)
+from agent.events import LogEvent
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +28,17 @@ REFUSALS_BEFORE_REGISTERING = 2  # The key may be right and the hub no longer ou
 FAILING_BEFORE_REGISTERING = 300.0  # Seconds; the service may have moved the device.
 CLOSED_IN_A_ROW = 3  # Connections that the hub closed, until another device is suspected.
 CLOSED_WITHIN = 600.0  # Seconds
+
+EVENTS: dict[type[AgentError], LogEvent] = {
+    UnreachableError: LogEvent.HUB_UNREACHABLE,
+    NoAnswerError: LogEvent.HUB_SILENT,
+    RefusedError: LogEvent.HUB_REFUSED,
+    RegistrationError: LogEvent.REGISTRATION_REFUSED,
+    ServiceRefusedError: LogEvent.HUB_THROTTLED,
+    SessionLostError: LogEvent.CONNECTION_LOST,
+    TakenOverError: LogEvent.TAKEN_OVER,
+    SdkStuckError: LogEvent.SDK_STUCK,
+}
 
 
 class Troubles:
@@ -54,14 +78,20 @@ class Troubles:
         self._refusals = 0
         again = "Connected again" if self._told else "Connected"
         level = logging.DEBUG if self._welcomed else logging.INFO
-        log.log(level, "%s to %s as %s.", again, hub, device_id)
+        log.log(
+            level, "%s to %s as %s.", again, hub, device_id, extra=LogEvent.CONNECTED.about(HUB=hub)
+        )
         self._unsaid = self._welcomed
         self._welcomed = True
 
     def over(self) -> None:
         """Hear that the connection has lasted."""
         if self._unsaid:
-            log.info("The connection to %s holds again.", self._names[0])
+            log.info(
+                "The connection to %s holds again.",
+                self._names[0],
+                extra=LogEvent.CONNECTED.about(HUB=self._names[0]),
+            )
         self.last = None
         self._told.clear()
         self._welcomed = self._unsaid = False
@@ -75,7 +105,8 @@ class Troubles:
             doubt = self._doubt()
             sentence = sentence if doubt is None else f"{sentence} {doubt}"
         level = logging.DEBUG if type(error) in self._told else logging.WARNING
-        log.log(level, "%s", sentence)
+        event = next(EVENTS[kind] for kind in type(error).__mro__ if kind in EVENTS)
+        log.log(level, "%s", sentence, extra=event.about(HUB=self._names[0] or None))
         self._told.add(type(error))
         self.last = sentence
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0

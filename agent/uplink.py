@@ -16,6 +16,7 @@ from typing import Any
 from agent.azure_client import Assignment
 from agent.azure_session import AzureSession, Command, DesiredPatch, Event, QueuedCommand
 from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
+from agent.events import LogEvent
 from agent.lanes import send_readings
 from agent.outbox import Entry, Outbox
 from agent.registration_memory import RegistrationMemory
@@ -259,7 +260,11 @@ class Uplink:
             self._to_answer.clear()
             for request_id, result in list(self._results.items()):
                 if result.until < self._now():
-                    log.info("Nobody waits for the result of %s any more.", result.command.name)
+                    log.info(
+                        "Nobody waits for the result of %s any more.",
+                        result.command.name,
+                        extra=LogEvent.COMMAND_RESULT_LATE.about(COMMAND=result.command.name),
+                    )
                     del self._results[request_id]
                 elif request_id not in under_way:
                     under_way.add(request_id)
@@ -298,7 +303,12 @@ class Uplink:
             try:
                 return await ask()
             except ServiceRefusedError as error:
-                log.log(logging.DEBUG if refusals else logging.WARNING, "%s", error)
+                log.log(
+                    logging.DEBUG if refusals else logging.WARNING,
+                    "%s",
+                    error,
+                    extra=LogEvent.HUB_THROTTLED.about(HUB=self.hub),
+                )
                 refusals += 1
                 await self._sleep((0.5 + self._jitter()) * min(60.0, 2.0**refusals))
 
