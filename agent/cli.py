@@ -165,6 +165,20 @@ def _socket(path: Path | None) -> Path:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    try:
+        config, path = _load_to_run(arguments)
+    except ConfigError as error:
+        from agent.journal import configure, refuse  # noqa: PLC0415 - for this command only.
+
+        configure("info")
+        refuse(error.mistakes, status=CANNOT_WORK)
+        return CANNOT_WORK
+    from agent.run import run  # noqa: PLC0415 - brings in the SDK.
+
+    return run(config, path)
+
+
+def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     config, path = _load(arguments)
     if config.cloud is None and config.sensor.driver != "fake":
         raise ConfigError(
@@ -174,9 +188,7 @@ def _run(arguments: argparse.Namespace) -> int:
             "To read the sensor: sensor-agent read. To see the whole at work: sensor-agent demo.",
             "For a file to start from: sensor-agent config example.",
         )
-    from agent.run import run  # noqa: PLC0415 - brings in the SDK.
-
-    return run(config, path)
+    return config, path
 
 
 def _demo(arguments: argparse.Namespace) -> int:

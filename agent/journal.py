@@ -6,7 +6,7 @@ The only file that imports systemd. Where there is no journal the same records g
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, TextIO
@@ -150,6 +150,13 @@ class _Lines(_Text):
         # sd-daemon(3): a number in front of each line says how important it is.
         priority = PRIORITIES.get(record.levelno, 2)
         return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+
+
+def refuse(sentences: Sequence[str], *, status: int) -> None:
+    """Say why the daemon cannot run, to the log and to `systemctl status`."""
+    for sentence in sentences:
+        log.error("%s", sentence, extra=LogEvent.CONFIGURATION_UNUSABLE.about(STATUS=status))
+    notify(STATUS=" ".join(sentences))
 
 
 def notify(**state: str) -> None:

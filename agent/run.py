@@ -58,7 +58,8 @@ def _run(config: Config, path: Path | None) -> int:
         gc.freeze()
         _until_signalled(service)
     except (ConfigError, DriverError) as error:
-        return _ends(error, LogEvent.CONFIGURATION_UNUSABLE, CANNOT_WORK)
+        journal.refuse(str(error).splitlines(), status=CANNOT_WORK)
+        return CANNOT_WORK
     except SdkStuckError as error:
         return _ends(error, LogEvent.SDK_STUCK, FAILURE)
     except (AgentError, HardwareError) as error:

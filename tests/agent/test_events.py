@@ -69,6 +69,13 @@ def test_whatever_is_told_is_an_event(where, keywords):
             assert field.arg not in TAKEN, f"{where}: {field.arg}"
 
 
+def test_an_event_is_told_with_what_it_is_about():
+    assert LogEvent.STOPPED.about(STATUS=0, HUB=None) == {
+        "MESSAGE_ID": "de6b024831bc4ee69cdf38250875de59",
+        "STATUS": 0,
+    }
+
+
 def test_every_event_is_told_somewhere():
     named = set(re.findall(r"\bLogEvent\.([A-Z_]+)", "".join(SOURCES.values())))
     assert named == set(LogEvent.__members__)
