@@ -83,10 +83,18 @@ def parser() -> argparse.ArgumentParser:
     led.set_defaults(do=_led)
     status = commands.add_parser("status", help="how the running daemon is")
     status.set_defaults(do=_status)
-    for command in (read, led, status):
+    check = commands.add_parser("check", help="look for everything that could be wrong")
+    check.add_argument("--only", action="append", default=[], metavar="ID", help="this check alone")
+    check.add_argument("--skip", action="append", default=[], metavar="ID", help="not this one")
+    check.add_argument("--verbose", action="store_true", help="say more of each")
+    check.add_argument(
+        "--report", type=Path, metavar="FILE", help="write all that a bug report needs, no keys"
+    )
+    check.set_defaults(do=_check)
+    for command in (read, led, status, check):
         _config_option(command)
         _json_option(command)
-    for command in (read, led):
+    for command in (read, led, check):
         _fake_option(command)
 
     model = commands.add_parser("model", help="print the device model, to import in IoT Central")
@@ -96,9 +104,9 @@ def parser() -> argparse.ArgumentParser:
 
     config = commands.add_parser("config", help="check a configuration, or print an example")
     verbs = config.add_subparsers(metavar="COMMAND", required=True)
-    check = verbs.add_parser("check", help="find every mistake in the file")
-    _config_option(check)
-    check.set_defaults(do=_config_check)
+    config_check = verbs.add_parser("check", help="find every mistake in the file")
+    _config_option(config_check)
+    config_check.set_defaults(do=_config_check)
     example = verbs.add_parser("example", help="print a commented example")
     example.set_defaults(do=_config_example)
     return top
@@ -241,6 +249,40 @@ def _status(arguments: argparse.Namespace) -> int:
     status = ask(_socket(path), {"command": "status"})["status"]
     print(json.dumps(status, indent=2) if arguments.json else doctor.summary(status))
     return DONE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from agent import check_command  # noqa: PLC0415 - brings in every check.
+
+    try:
+        ids = check_command.chosen(_names(arguments.only), _names(arguments.skip))
+    except ValueError as error:
+        print(f"sensor-agent check: {error}", file=sys.stderr)
+        return USAGE
+    # What is wrong with the configuration is a finding among others.
+    path = configuration.find(arguments.config, os.environ)
+    config = configuration.default()
+    mistakes: Sequence[str] = ()
+    try:
+        config, path = _load(arguments)
+    except ConfigError as error:
+        mistakes = error.mistakes
+    return check_command.check(
+        config,
+        path,
+        mistakes,
+        socket_path=_socket(path),
+        state=configuration.state_directory(os.environ, path),
+        ids=ids,
+        as_json=arguments.json,
+        verbose=arguments.verbose,
+        report=arguments.report,
+    )
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    """Return the ids in `--only a,b --only c`."""
+    return [name for value in values for name in value.split(",")]
 
 
 def _model(arguments: argparse.Namespace) -> int:

@@ -61,6 +61,21 @@ def read_credentials(
     )
 
 
+def secret_files(cloud: CloudConfig, *, base: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return where the files are that `read_credentials` would read; they need not exist."""
+    guarded = environ.get("CREDENTIALS_DIRECTORY")
+    named = (
+        cloud.key_file,
+        cloud.group_key_file,
+        cloud.x509_cert_file,
+        cloud.x509_key_file,
+        cloud.proxy_password_file,
+        cloud.ca_file,
+    )
+    find = partial(_find, base=base, guarded=Path(guarded) if guarded else None)
+    return [find(name)[0] for name in named if name is not None]
+
+
 def derive_device_key(group_key: str, device_id: str) -> str:
     """Return the key of one device in an enrolment group.
 

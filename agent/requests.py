@@ -1,10 +1,11 @@
 """What the running daemon can be asked through its control socket, and what it answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from agent.control import Handler, Request
 from agent.device import BLINK_RANGE, check_brightness, whole_number
+from agent.doctor import chosen
 from agent.errors import ControlError
 from agent.lamp import Lamp
 from hw import ClimateSensor
@@ -13,12 +14,19 @@ from hw.fake import FakeSensor
 
 
 def control_requests(
-    *, status: Callable[[], Awaitable[dict[str, Any]]], lamp: Lamp, sensor: ClimateSensor
+    *,
+    status: Callable[[], Awaitable[dict[str, Any]]],
+    check: Callable[[Sequence[str]], Awaitable[dict[str, Any]]],
+    lamp: Lamp,
+    sensor: ClimateSensor,
 ) -> Mapping[str, Handler]:
     """Return the handlers of the control socket, by command."""
 
     async def tell_status(_request: Request) -> dict[str, Any]:
         return {"status": await status()}
+
+    async def make_checks(request: Request) -> dict[str, Any]:
+        return await check(chosen(_names(request, "only"), _names(request, "skip")))
 
     async def led(request: Request) -> dict[str, Any]:
         try:
@@ -30,7 +38,14 @@ def control_requests(
     async def room(request: Request) -> dict[str, Any]:
         return {"room": _play(sensor, request.get("set", {}))}
 
-    return {"status": tell_status, "led": led, "room": room}
+    return {"status": tell_status, "check": make_checks, "led": led, "room": room}
+
+
+def _names(request: Request, key: str) -> list[str]:
+    names = request.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ControlError(f'"{key}" is a list of names of checks.')
+    return names
 
 
 async def _drive(lamp: Lamp, request: Request) -> None:

@@ -49,7 +49,9 @@ def _run(config: Config, path: Path | None) -> int:
         service = Service(
             config,
             places=Places(
-                state=state_directory(os.environ, path), runtime=runtime_directory(os.environ, path)
+                state=state_directory(os.environ, path),
+                runtime=runtime_directory(os.environ, path),
+                config=path,
             ),
             credentials=credentials,
             show=lambda line: print(line, flush=True),

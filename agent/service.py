@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from agent import doctor, journal, model, telemetry
 from agent.azure_registration import register
 from agent.azure_session import open_session
 from agent.board import board_id
+from agent.checks import IDS
 from agent.clock import Clock, Stamp
 from agent.config import CloudConfig, Config
 from agent.control import SOCKET_NAME, control_socket
@@ -27,30 +28,32 @@ from agent.outbox import Outbox
 from agent.registration_memory import RegistrationMemory
 from agent.requests import control_requests
 from agent.sampler import Sampler
-from agent.store import Store
+from agent.store import STORE_NAME, Store
 from agent.telemetry import utc
 from agent.troubles import Troubles
 from agent.uplink import Handlers, Uplink
 from agent.watchdog import Watch, in_words, tell_systemd
+from agent.worker import Worker
 from hw import Reading, open_light, open_sensor
 from hw.errors import LightError
 from hw.policy import Policy, SensorStatus
 
 log = logging.getLogger(__name__)
 
-STORE_NAME = "state.db"
 FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
 SESSION_DEADLINE = 2.5  # Seconds for the session to end; it hurries when it is cancelled.
+DOCTOR_MARGIN = 4.0  # Seconds beyond its budget.
 JUST_BOOTED = 300.0  # Seconds of uptime within which a whole site may be coming back.
 FIRST_DELAY = 20.0  # Seconds at most before the first connection then.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The directories of the daemon's file and of its socket."""
+    """The directories of the daemon's file and of its socket; the file it is configured by."""
 
     state: Path
     runtime: Path
+    config: Path | None = None
 
 
 class Service:
@@ -79,6 +82,8 @@ class Service:
         self._device: Device | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
+        self._doctor = Worker("doctor")
+        self._memory: RegistrationMemory | None = None
 
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
@@ -145,6 +150,7 @@ class Service:
                 self._places.runtime / SOCKET_NAME,
                 control_requests(
                     status=self._describe,
+                    check=self._check,
                     lamp=self._lamp,
                     sensor=self._sensor,
                 ),
@@ -281,6 +287,7 @@ class Service:
             property_format=cloud.property_format,
         )
         just_booted = self._clock.uptime() < JUST_BOOTED and self._config.sensor.driver != "fake"
+        self._memory = RegistrationMemory(store, cloud, device_id)
         self._uplink = Uplink(
             outbox=self._outbox,
             handlers=Handlers(
@@ -298,7 +305,7 @@ class Service:
             register=lambda: register(
                 cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
             ),
-            memory=RegistrationMemory(store, cloud, device_id),
+            memory=self._memory,
             troubles=Troubles(now=self._clock.uptime, doubt=self._clock.doubt),
             max_rate=cloud.max_rate,
             now=self._clock.uptime,
@@ -306,7 +313,28 @@ class Service:
         )
 
     async def _diagnose(self) -> str:
-        return doctor.summary(await self._describe())
+        status = await self._describe()
+        return doctor.diagnosis(await self._examine(status, IDS), status)
+
+    async def _check(self, ids: Sequence[str]) -> dict[str, Any]:
+        status = await self._describe()
+        findings = await self._examine(status, ids)
+        return {"status": status, "findings": [[name, one.as_json()] for name, one in findings]}
+
+    async def _examine(self, status: dict[str, Any], ids: Sequence[str]) -> doctor.Findings:
+        """Make checks in a thread of their own; nothing else waits for them."""
+        assignment = None if self._memory is None else await self._memory.recall()
+        return await self._doctor.run(
+            lambda: doctor.inside(
+                self._config,
+                self._places.config,
+                store=self._places.state / STORE_NAME,
+                status=status,
+                hub=None if assignment is None else assignment.hub,
+                ids=ids,
+            ),
+            deadline=doctor.BUDGET + DOCTOR_MARGIN,
+        )
 
     async def _set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)

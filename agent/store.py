@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+STORE_NAME = "state.db"
+
 # After these the connection is worth nothing; the others leave it as it was.
 FRESH_CONNECTION_HELPS = {
     sqlite3.SQLITE_CANTOPEN,

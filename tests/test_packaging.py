@@ -18,10 +18,13 @@ PACKAGES = ("agent", "hw", "central")
 ROOMS = """
 __main__
 cli
-run demo at_hand
+run demo at_hand check_command
 service
 requests
-sampler uplink device control doctor lamp watchdog
+sampler uplink device control doctor lamp watchdog report
+checks
+checks.software checks.gpio checks.hardware checks.machine checks.storage checks.network
+checks.finding
 azure_session azure_registration registration_memory lanes troubles
 azure_client telemetry
 outbox
@@ -78,6 +81,10 @@ def module_of(name):
     return next((known for known in (name, name.rpartition(".")[0]) if known in MODULES), None)
 
 
+def room_of(module):
+    return module.removeprefix("agent.")
+
+
 def may_import(importer, name):
     allowed = ONLY.get(name.partition(".")[0])
     return allowed is None or any(f"{importer}.".startswith(f"{room}.") for room in allowed)
@@ -89,17 +96,17 @@ def test_what_is_checked_is_there():
 
 
 def test_every_room_of_the_agent_has_its_level_and_every_level_its_room():
-    rooms = {name.split(".")[1] for name in MODULES if name.startswith("agent.")}
+    rooms = {room_of(name) for name in MODULES if name.startswith("agent.")}
     assert rooms == set(LEVEL)
 
 
 @pytest.mark.parametrize("importer", [name for name in MODULES if name.startswith("agent.")])
 def test_the_rooms_of_the_agent_import_only_what_is_below_them(importer):
-    own = LEVEL[importer.split(".")[1]]
+    own = LEVEL[room_of(importer)]
     upwards = {
         name
         for name in map(module_of, imports(MODULES[importer]))
-        if name and name.startswith("agent.") and LEVEL[name.split(".")[1]] <= own
+        if name and name.startswith("agent.") and LEVEL[room_of(name)] <= own
     }
     assert not upwards
 

@@ -1,4 +1,14 @@
-from agent.doctor import summary
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import doctor
+from agent.checks import DEADLINE, DEADLINES, IDS
+from agent.checks.finding import Finding, Outcome, failed, ok, skipped, warning
+from agent.device import MAX_DIAGNOSTICS, shorten
+from agent.doctor import chosen, counted, diagnosis, examine, summary
 
 STATUS = {
     "version": "1.2.3",
@@ -75,3 +85,96 @@ def test_no_cloud_is_said():
     said = summary(STATUS | {"cloud": None, "outbox": None})
     assert "cloud: not configured" in said
     assert "readings are shown and not sent" in said
+
+
+def test_without_a_choice_every_check_is_made():
+    assert chosen([], []) == list(IDS)
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "ids"),
+    [
+        (["led"], [], ["led"]),
+        (["hub"], [], ["hub-dns", "hub-tcp", "hub-tls"]),
+        (["sensor", "gpio"], ["gpio-lines"], ["gpio-access", "gpio-overlay", "sensor"]),
+        (["disk"], ["disk"], []),
+    ],
+)
+def test_checks_are_chosen_by_id_or_by_what_ids_begin_with(only, skip, ids):
+    assert chosen(only, skip) == ids
+
+
+@pytest.mark.parametrize("name", ["lid", "", "hub-", "hub-d"])
+def test_a_name_that_means_no_check_is_refused_with_those_there_are(name):
+    with pytest.raises(ValueError, match="there are daemon, configuration"):
+        chosen([name], [])
+
+
+def test_a_check_that_fails_itself_does_not_end_the_others():
+    checks = {"a": lambda: 1 / 0, "b": lambda: ok("Good.")}
+    found = dict(examine(checks, ["a", "b"]))
+    assert found["a"].outcome is Outcome.FAILED
+    assert "ZeroDivisionError" in found["a"].line
+    assert found["b"] == ok("Good.")
+
+
+def test_a_check_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr(doctor, "DEADLINE", 0.05)
+    release = threading.Event()
+    found = dict(examine({"a": lambda: ok(str(release.wait(60)))}, ["a"]))
+    release.set()
+    assert found["a"].outcome is Outcome.FAILED
+    assert "did not come to an end" in found["a"].line
+
+
+def test_what_there_is_no_time_for_is_said():
+    times = iter([0.0, 1.0, 5.0])
+    found = dict(
+        examine(dict.fromkeys("ab", lambda: ok("x")), "ab", budget=4.0, now=lambda: next(times))
+    )
+    assert found == {"a": ok("x"), "b": skipped("there was no time left")}
+
+
+def test_every_deadline_is_that_of_a_check():
+    assert set(DEADLINES) <= set(IDS)
+    # In the daemon even one that hangs leaves time for the answer.
+    assert DEADLINE < doctor.BUDGET < 30 - 4
+
+
+FOUND = [
+    ("clock", warning("It says 1970.", "Set it.")),
+    ("sensor", ok("Fine.")),
+    ("led", failed("It is dark.", "Look.")),
+    ("hub-dns", skipped("there is no hub")),
+]
+
+
+def test_what_is_wrong_comes_first_and_the_worst_before_all():
+    assert counted(FOUND) == "4 checks: 1 ok, 1 warning, 1 failed, 1 skipped"
+    first, *lines = diagnosis(FOUND, STATUS).splitlines()
+    assert first == counted(FOUND)
+    assert lines[0] == "failed: led: It is dark. Look."
+    assert lines[1] == "warning: clock: It says 1970. Set it."
+    assert lines[2] == "sensor-agent 1.2.3 on pi-1"
+
+
+def test_even_if_everything_is_wrong_the_operator_gets_what_matters():
+    wrong = [(name, failed("It is wrong. " * 8, "Do this. " * 8)) for name in IDS]
+    told = shorten(diagnosis(wrong, STATUS), MAX_DIAGNOSTICS)
+    assert len(told.encode()) <= MAX_DIAGNOSTICS
+    assert told.startswith(f"{len(IDS)} checks: 0 ok")
+    healthy = diagnosis([(name, ok("Fine.")) for name in IDS], STATUS)
+    assert len(healthy.encode()) < MAX_DIAGNOSTICS / 4
+
+
+@given(
+    st.builds(
+        Finding,
+        st.sampled_from(Outcome),
+        st.text(),
+        st.none() | st.text(),
+        st.lists(st.text()).map(tuple),
+    )
+)
+def test_a_finding_survives_the_way_through_the_socket(finding):
+    assert Finding.from_json(finding.as_json()) == finding

@@ -12,13 +12,17 @@ async def status():
     return {"version": "1"}
 
 
+async def check(ids):
+    return {"findings": [[name, "fine"] for name in ids]}
+
+
 @pytest.fixture
 async def rig():
     class Rig:
         light = FakeLight(wait=lambda event, seconds: event.wait(10))
         lamp = Lamp(lambda light=light: light, brightness=1, on_change=lambda state: None)
         sensor = FakeSensor(Room(seed=1))
-        handlers = control_requests(status=status, lamp=lamp, sensor=sensor)
+        handlers = control_requests(status=status, check=check, lamp=lamp, sensor=sensor)
 
         async def ask(self, **request):
             return await self.handlers[request["command"]](request)
@@ -92,6 +96,20 @@ async def test_nonsense_changes_no_room(rig, changes):
 
 
 async def test_a_real_sensor_has_no_room(rig):
-    handlers = control_requests(status=status, lamp=rig.lamp, sensor=object())
+    handlers = control_requests(status=status, check=check, lamp=rig.lamp, sensor=object())
     with pytest.raises(ControlError, match="real"):
         await handlers["room"]({})
+
+
+async def test_checks_are_made_as_chosen(rig):
+    answer = await rig.ask(command="check", only=["led", "hub"], skip=["hub-tls"])
+    assert [name for name, _ in answer["findings"]] == ["led", "hub-dns", "hub-tcp"]
+    assert len((await rig.ask(command="check"))["findings"]) > 20
+
+
+@pytest.mark.parametrize(
+    "choice", [{"only": "led"}, {"only": [5]}, {"skip": {}}, {"only": ["lid"]}, {"skip": None}]
+)
+async def test_checks_that_are_not_there_are_refused(rig, choice):
+    with pytest.raises((ControlError, ValueError), match="check"):
+        await rig.ask(command="check", **choice)
