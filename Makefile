@@ -6,7 +6,7 @@ export VENV PYTHON
 
 help: ## say what there is (the default)
 	@echo 'usage: make TARGET'
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
 		while read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
 
 demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
@@ -26,6 +26,10 @@ bench: ## measure beside a plain program; writes the table in tests/bench/README
 	@sh deploy/venv.sh test
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench
 
+test-azure: ## test with Azure's own IoT Central; asks the environment for its credentials
+	@sh deploy/venv.sh test
+	@TEST_AZURE=1 $(VENV)/bin/python -m pytest tests/azure $(ARGS)
+
 lint: ## check style and types
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
@@ -44,4 +48,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test soak bench lint format constraints clean
+.PHONY: help demo test soak bench lint format constraints clean test-azure

@@ -32,7 +32,7 @@ class Daemon:
             "keep_alive": 4,
             "max_rate": 100,
         } | cloud
-        lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+        lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items() if value]
         (home / "config.toml").write_text(
             f'[device]\nid = "{device_id}"\n[cloud]\n'
             + "\n".join(lines)
