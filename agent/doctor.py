@@ -10,18 +10,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.checks import DEADLINE, DEADLINES, IDS, Check, Examination
 from agent.checks.finding import Finding, Outcome, failed, skipped
-from agent.config import Config, load, with_fake_hardware
+from agent.config import CloudConfig, Config, load, with_fake_hardware
 from agent.credentials import Credentials, read_credentials, secret_files
 from agent.device_information import software_version
-from agent.errors import ConfigError
+from agent.errors import ConfigError, SecretError
 from agent.telemetry import utc
 
 DAY = 86400.0  # Seconds.
+STORED = "credentials"  # The directory beside the configuration where the installer puts keys.
 BUDGET = 24.0  # Seconds for all checks in the daemon: whoever asks waits no longer than 30.
 
 Findings = list[tuple[str, Finding]]
@@ -107,11 +109,20 @@ def examination(
 
     def secrets(config: Config) -> Credentials:
         assert config.cloud is not None  # noqa: S101 - whoever asks has seen to it.
-        return read_credentials(
-            config.cloud, device_id=config.device.id, base=base, environ=environ
-        )
+        cloud = _as_service(config.cloud, base, environ)
+        try:
+            return read_credentials(cloud, device_id=config.device.id, base=base, environ=environ)
+        except SecretError as error:
+            stored = base / STORED
+            if isinstance(error.__cause__, FileNotFoundError) and not os.access(stored, os.X_OK):
+                refused = PermissionError(f"{stored} is closed, or not there.")
+                raise SecretError(str(error)) from (refused if stored.exists() else error.__cause__)
+            raise
 
-    named = [] if config.cloud is None else secret_files(config.cloud, base=base, environ=environ)
+    named = []
+    if config.cloud is not None:
+        cloud = _as_service(config.cloud, base, environ)
+        named = secret_files(cloud, base=base, environ=environ)
     return Examination(
         config=config,
         path=path,
@@ -124,6 +135,19 @@ def examination(
         is_root=os.geteuid() == 0,
         **more,
     )
+
+
+def _as_service(cloud: CloudConfig, base: Path, environ: Mapping[str, str]) -> CloudConfig:
+    """Name the files that systemd hands to the service where they are kept for it."""
+    if "CREDENTIALS_DIRECTORY" in environ:
+        return cloud
+    kept = {}
+    for key in ("key_file", "group_key_file", "x509_key_file", "proxy_password_file"):
+        name = getattr(cloud, key)
+        # Not Path.exists(), which raises where it may not look.
+        if name is not None and os.path.exists(base / STORED / name):  # noqa: PTH110 - see above
+            kept[key] = base / STORED / name
+    return replace(cloud, **kept)
 
 
 def inside(

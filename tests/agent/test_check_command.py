@@ -124,6 +124,21 @@ def test_a_key_that_others_can_read_fails_and_is_not_shown(home):
     assert "c2VjcmV0" not in done.stdout
 
 
+def test_a_key_is_found_where_the_installer_keeps_it_for_the_service(home):
+    (home / "credentials").mkdir(mode=0o700)
+    key = home / "credentials" / "device.key"
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
+    key.chmod(0o600)
+    config = (home / "config.toml").read_text()
+    named = re.sub("group_key_file = .*", 'key_file = "device.key"', config)
+    (home / "config.toml").write_text(named)
+    done = check(home, "--only", "secrets", "--verbose")
+    assert done.returncode == 0, done.stdout
+    assert str(key) in done.stdout
+    key.chmod(0o640)
+    assert check(home, "--only", "secrets").returncode == 1
+
+
 def test_a_wrong_key_is_told_by_the_registration(home):
     key = home / "pi.key"
     key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")

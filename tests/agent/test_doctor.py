@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import doctor
+from agent import config, doctor
 from agent.checks import DEADLINE, DEADLINES, IDS
 from agent.checks.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.device import MAX_DIAGNOSTICS, shorten
@@ -139,6 +139,26 @@ def test_every_deadline_is_that_of_a_check():
     assert set(DEADLINES) <= set(IDS)
     # In the daemon even one that hangs leaves time for the answer.
     assert DEADLINE < doctor.BUDGET < 30 - 4
+
+
+def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_path, monkeypatch):
+    file = tmp_path / "config.toml"
+    file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
+    (tmp_path / "credentials").mkdir()
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+
+    def find():
+        with doctor.examination(
+            config.load(file), file, (), store=tmp_path / "state.db", environ={}
+        ) as examined:
+            return examined.checks()["secrets"]()
+
+    finding = find()
+    assert finding.outcome is Outcome.SKIPPED
+    assert "sudo sensor-agent check" in finding.line
+    (tmp_path / "credentials").rmdir()
+    assert find().outcome is Outcome.FAILED
 
 
 FOUND = [
