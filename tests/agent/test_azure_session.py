@@ -140,7 +140,8 @@ async def test_failed_registrations_leave_no_thread_behind(cloud):
     for _ in range(5):
         with pytest.raises(RegistrationError):
             await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
-    assert len(threads()) <= before
+    # Some end a moment after the last word.
+    await until(lambda: len(threads()) <= before)
 
 
 async def test_sessions_leave_no_thread_behind(cloud):
@@ -151,7 +152,8 @@ async def test_sessions_leave_no_thread_behind(cloud):
     for _ in range(5):
         async with cloud.session(assignment) as session:
             await session.twin()
-    assert len(threads()) <= before
+    # Some end a moment after the last word.
+    await until(lambda: len(threads()) <= before)
 
 
 async def test_a_message_arrives_as_it_was_sent(cloud, session):
@@ -317,8 +319,10 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
             await session.send(Message(f"box:{sent}", "{}", {}))
             await cloud.ask(lambda c, n=sent: c.hub.queue_command("pi-1", "blink", n))
             await call(sent)
-        await until(lambda: sum(isinstance(e, QueuedCommand) for e in received) == sent)
-        assert not obeying.done()
+        await until(
+            lambda: obeying.done() or sum(isinstance(e, QueuedCommand) for e in received) == sent
+        )
+        assert not obeying.done(), obeying
         obeying.cancel()
     messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=10_000))
     # One may come twice: acknowledged into a connection that was just closing, it is sent again.

@@ -89,6 +89,9 @@ FAULTS = {
     ),
     "DPS 429": Fault(set_faults(registration="throttled"), 1, "the SDK waits", from_start=True),
     "DPS 500": Fault(set_faults(registration="error"), 1, "the SDK waits", from_start=True),
+    "DPS silent": Fault(
+        set_faults(registration="silent"), 2, "the one that was not answered", from_start=True
+    ),
     "DPS slow": Fault(set_faults(registration_delay=1.0), 1, NEXT, from_start=True, stays=True),
     "clock skew": Fault(
         at_once(clock_offset=2 * 3600), 2, ONE_UNDER_WAY, says="refused the credentials"
