@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 
 from agent.events import LogEvent
@@ -12,6 +13,7 @@ from hw.errors import LightError
 log = logging.getLogger(__name__)
 
 DEADLINE = 1.0  # Seconds for one command to the light.
+OPENING = 20.0  # Seconds for the first, which a Pi Zero spends on importing gpiozero.
 WATCH = 10.0  # Seconds between looks at whether the light still does what it was told.
 
 
@@ -36,6 +38,7 @@ class Lamp:
         self._sleep = sleep
         self._worker = Worker("light")
         self._light: Light | None = None
+        self._opening = threading.Lock()
         self._not_open: LightError | None = None
         self._told: str | None = None
         self._failing = False
@@ -59,7 +62,7 @@ class Lamp:
     async def open(self) -> None:
         """Take the line, with the light off. A failure is only told; DriverError is raised."""
         try:
-            await self._drive(lambda _light: None)
+            await self._drive(lambda _light: None, deadline=OPENING)
         except LightError as error:
             self._failed("The LED cannot be driven: %s", error)
 
@@ -97,11 +100,12 @@ class Lamp:
                 self._failed("The LED went out: %s", self.fault)
             self._tell()
 
-    async def _drive(self, work: Callable[[Light], None]) -> None:
+    async def _drive(self, work: Callable[[Light], None], *, deadline: float | None = None) -> None:
+        deadline = DEADLINE if deadline is None else deadline
         try:
-            await self._worker.run(lambda: work(self._opened()), deadline=DEADLINE)
+            await self._worker.run(lambda: work(self._opened()), deadline=deadline)
         except TimeoutError:
-            raise LightError(f"The LED's driver did not return within {DEADLINE:g} s.") from None
+            raise LightError(f"The LED's driver did not return within {deadline:g} s.") from None
         else:
             if self._failing and self.fault is None:
                 self._failing = False
@@ -115,15 +119,17 @@ class Lamp:
         self._failing = True
 
     def _opened(self) -> Light:
-        if self._light is None:
-            try:
-                light = self._open_light()
-            except LightError as error:
-                self._not_open = error
-                raise
-            light.set_brightness(self._brightness)
-            self._light = light
-        return self._light
+        # An opening that was too slow goes on in its thread; a second would find the line taken.
+        with self._opening:
+            if self._light is None:
+                try:
+                    light = self._open_light()
+                except LightError as error:
+                    self._not_open = error
+                    raise
+                light.set_brightness(self._brightness)
+                self._light = light
+            return self._light
 
     def _tell(self) -> None:
         if self.state != self._told:

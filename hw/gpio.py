@@ -101,7 +101,8 @@ class Output:
 
 
 def _named(error: Exception, pin: int) -> HardwareError:
-    text = str(error.args[0]) if error.args else str(error)
+    # lgpio's own errors show themselves in quotes.
+    text = str(error.args[0]) if error.args and not isinstance(error, OSError) else str(error)
     kind = type(error).__name__
     if "GPIO busy" in text or kind == "GPIOPinInUse":
         return LineError(
@@ -154,9 +155,10 @@ def _lgpio() -> Any:
     """
     if (imported := sys.modules.get("lgpio")) is not None:
         return imported
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    place = runtime if runtime and Path(runtime).is_dir() else None
     here, before = Path.cwd(), os.environ.get("LG_WD")
-    with tempfile.TemporaryDirectory(prefix="lgpio-", dir=runtime) as directory:
+    with tempfile.TemporaryDirectory(prefix="lgpio-", dir=place) as directory:
         os.environ["LG_WD"] = directory
         try:
             return importlib.import_module("lgpio")

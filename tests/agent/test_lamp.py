@@ -78,6 +78,32 @@ async def test_a_driver_that_hangs_is_not_waited_for(rig, monkeypatch):
     await rig.lamp.off()
 
 
+async def test_the_first_opening_has_longer_than_a_command(rig, monkeypatch):
+    monkeypatch.setattr(lamp_module, "DEADLINE", 0.0)
+    await rig.lamp.open()
+    assert rig.lamp.fault is None
+    monkeypatch.undo()
+
+
+async def test_an_opening_that_is_too_slow_is_waited_for_and_not_made_twice(monkeypatch):
+    monkeypatch.setattr(lamp_module, "OPENING", 0.01)
+    light, openings, release = FakeLight(), [], threading.Event()
+
+    def open_light():
+        openings.append(1)
+        release.wait(10)
+        return light
+
+    lamp = Lamp(open_light, brightness=1, on_change=lambda state: None)
+    await lamp.open()
+    turning_on = asyncio.create_task(lamp.on())
+    release.set()
+    await turning_on
+    assert openings == [1]
+    assert lamp.state == "on"
+    await lamp.close()
+
+
 async def test_closing_tells_when_the_light_cannot_be_turned_off(caplog):
     rig = Rig()
     await rig.lamp.on()

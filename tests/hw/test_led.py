@@ -48,26 +48,25 @@ def test_on_off_and_brightness_are_exact_on_the_mock_pin(factory):
         assert pin.state == 1.0
 
 
-def test_a_blink_switches_the_mock_pin_and_close_leaves_it_an_input(factory):
+def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_input(factory):
     pin = factory.pin("GPIO17")
-    now, turns = [0.0], [0.0] * 4
+    now, seen, done = [0.0], [], threading.Event()
 
     def wait(event, seconds):
-        if not turns:
-            return event.wait(10.0)
-        turns.pop()
-        now[0] += seconds
-        if not turns:
+        seen.append((now[0], pin.state))
+        if len(seen) == 6:
             done.set()
+            return event.wait(10.0)
+        now[0] += seconds
         return event.is_set()
 
-    done = threading.Event()
     with Led(17, factory=factory, clock=lambda: now[0], wait=wait) as led:
-        led.blink(2.0)
+        led.set_brightness(2)
+        led.blink(3.0)
         assert done.wait(10.0)
         led.off()
-        assert states(pin)[:4] == [0.0, 1.0, 0.0, 1.0]
-        assert 4.0 >= now[0] >= 3.0
+        assert pin.state == 0.0
+    assert seen == [(0.0, 0.3), (1.5, 0.0), (3.0, 0.3), (4.5, 0.0), (6.0, 0.3), (7.5, 0.0)]
     assert pin.function == "input"
 
 
@@ -235,6 +234,15 @@ def test_a_missing_package_is_named_with_how_to_install_it(lgpio, monkeypatch, p
         open_light("gpiozero")
 
 
+def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
+    def fail(_):
+        raise FileNotFoundError(2, "No such file or directory", "/run/sensor-agent")
+
+    monkeypatch.setattr(lgpio, "gpiochip_open", fail)
+    with pytest.raises(LightError, match="No such file or directory: '/run/sensor-agent'"):
+        Led(17)
+
+
 def test_the_driver_is_opened_by_name(lgpio):
     with open_light("gpiozero", pin=27, active_high=False) as light:
         assert isinstance(light, Led)
@@ -257,9 +265,11 @@ assert _lgpio() is lgpio
 
 
 @pytest.mark.skipif(find_spec("lgpio") is None, reason="lgpio is not installed")
-def test_importing_lgpio_leaves_the_working_directory_and_no_file(tmp_path):
+@pytest.mark.parametrize("is_made", [True, False])
+def test_importing_lgpio_leaves_the_working_directory_and_no_file(tmp_path, is_made):
     runtime, here = tmp_path / "runtime", tmp_path / "here"
-    runtime.mkdir()
+    if is_made:
+        runtime.mkdir()
     here.mkdir()
     here.chmod(0o555)  # As under systemd, where the working directory is often read-only.
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(runtime), "PYTHONPATH": REPOSITORY}
@@ -267,5 +277,5 @@ def test_importing_lgpio_leaves_the_working_directory_and_no_file(tmp_path):
     subprocess.run(
         [sys.executable, "-c", IMPORT], check=True, cwd=here, env=environment, timeout=60.0
     )
-    assert list(runtime.iterdir()) == []
+    assert list(runtime.glob("*")) == []
     assert list(here.iterdir()) == []
