@@ -7,36 +7,54 @@ Neither needs the cloud.
 import json
 import signal
 import sys
+import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.config import Config
-from agent.control import ask
+from agent.control import PATIENCE, ask
 from agent.errors import ConfigError, ControlError, NoDaemonError
-from hw import ClimateSensor, Light, open_light, open_sensor
-from hw.errors import DriverError, HardwareError, LightError, SensorError
+from hw import ClimateSensor, Light, Reading, open_light, open_sensor
+from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
 from hw.policy import ATTEMPTS_PER_SLOT, Policy
 
 DONE, FAILURE = 0, 1
+MARGIN = 5.0  # Seconds beyond the daemon's own patience, so that its reason is heard.
 
 
 def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int:
-    """Print `count` readings, and how many attempts they took. 1 if one of them is missing."""
+    """Print `count` readings, and how often the sensor answered. 1 if one of them is missing.
+
+    With `as_json` each is a line {"temperature": 21.5, "humidity": 45.0} or {"error": "..."}, and
+    the last line is {"readings", "attempts", "answered", "success_rate", "faults"}.
+    """
     try:
-        status = ask(socket_path, {"command": "status"})["status"]
+        before = _counters(socket_path)
     except NoDaemonError:
         return _read_here(config, count=count, as_json=as_json)
-    sensor = status["sensor"]
-    if as_json:
-        print(json.dumps(sensor))
-    elif sensor["last"] is None:
-        print(f"The daemon has no reading yet: {sensor['error'] or sensor['status']}")
-    else:
-        last = sensor["last"]
-        print(f"{_line(last['temperature'], last['humidity'])}  the daemon's, {last['taken']}")
-        print(_rate(sensor["counters"]))
-    return DONE if sensor["status"] == "ok" else FAILURE
+    missing = 0
+    for _ in range(count):
+        try:
+            answer = ask(socket_path, {"command": "read"}, timeout=PATIENCE + MARGIN)
+        except NoDaemonError:
+            raise
+        except ControlError as error:
+            missing += 1
+            _show_failure(str(error), as_json=as_json)
+        else:
+            _show(Reading(**answer["reading"]), as_json=as_json)
+    after = _counters(socket_path)
+    _summarize({name: after[name] - before[name] for name in after}, as_json=as_json)
+    return FAILURE if missing else DONE
+
+
+def _counters(socket_path: Path) -> dict[str, int]:
+    counters: dict[str, int] = ask(socket_path, {"command": "status"})["status"]["sensor"][
+        "counters"
+    ]
+    return counters
 
 
 def _read_here(config: Config, *, count: int, as_json: bool) -> int:
@@ -52,34 +70,81 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
         )
         missing = 0
         for _ in range(count):
-            missing += not _one_reading(sensor, policy, as_json=as_json)
-        counters = dict(policy.counters)
-    print(json.dumps({"counters": counters}) if as_json else _rate(counters))
+            try:
+                _show(read_once(sensor, policy), as_json=as_json)
+            except SensorError as error:
+                missing += 1
+                _show_failure(str(error), as_json=as_json)
+    _summarize(policy.counters, as_json=as_json)
     return FAILURE if missing else DONE
 
 
-def _one_reading(sensor: ClimateSensor, policy: Policy, *, as_json: bool) -> bool:
-    """Try until a reading is believed, as often as the daemon would in one interval."""
-    error = "its values cannot be true; is it the model that is configured?"
+def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
+    """Return a reading that is believed, after as many attempts as the daemon makes in an interval.
+
+    The schedule is the daemon's; a person waits no longer than the sensor needs. Raise
+    `SensorError` with the last reason if there is none.
+    """
+    failure = SensorError(
+        "Its values cannot be true. Is it the model that is configured?", fault=Fault.IMPLAUSIBLE
+    )
     for _ in range(ATTEMPTS_PER_SLOT):
-        # The schedule is the daemon's; a person waits no longer than the sensor needs.
-        time.sleep(max(0.0, sensor.spacing if policy.counters["attempts"] else 0.0))
+        time.sleep(max(0.0, policy.earliest - time.monotonic()))
         policy.began(time.monotonic())
         try:
             reading = sensor.read()
-        except SensorError as failure:
-            policy.failed(failure.fault, time.monotonic())
-            error = str(failure)
+        except SensorError as error:
+            policy.failed(error.fault, time.monotonic())
+            failure = error
             continue
-        for accepted in policy.succeeded(reading, time.monotonic()):
-            value = accepted.reading
-            if as_json:
-                print(json.dumps({"temperature": value.temperature, "humidity": value.humidity}))
-            else:
-                print(_line(value.temperature, value.humidity))
-            return True
-    print(f"No reading: {error}", file=sys.stderr)
-    return False
+        if accepted := policy.succeeded(reading, time.monotonic()):
+            return accepted[-1].reading
+    raise failure
+
+
+def _show(reading: Reading, *, as_json: bool) -> None:
+    if as_json:
+        line = json.dumps({"temperature": reading.temperature, "humidity": reading.humidity})
+    else:
+        line = f"{reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
+    print(line, flush=True)
+
+
+def _show_failure(sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": sentence}), flush=True)
+    else:
+        print(f"No reading: {sentence}", file=sys.stderr)
+
+
+def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
+    result = summary(counters)
+    if as_json:
+        print(json.dumps(result))
+        return
+    faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
+    print(
+        f"{result['readings']} readings; {result['answered']} of {result['attempts']} attempts "
+        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}"
+    )
+
+
+def summary(counters: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a policy's counters say of the sensor: how often it answered, and what failed.
+
+    A warm-up, and a step that was held back, were answers too; they are just not `readings`.
+    """
+    faults = {fault.value: counters[fault.value] for fault in Fault if counters[fault.value]}
+    attempts = counters["attempts"]
+    # A step that was not confirmed counts as implausible, beside the attempt that was believed.
+    answered = max(attempts - sum(faults.values()), counters["accepted"])
+    return {
+        "readings": counters["accepted"],
+        "attempts": attempts,
+        "answered": answered,
+        "success_rate": answered / attempts if attempts else 0.0,
+        "faults": faults,
+    }
 
 
 def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_json: bool) -> int:
@@ -99,6 +164,10 @@ def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_
 
 
 def _led_here(config: Config, *, what: str, number: int | None) -> None:
+    over = threading.Event()
+    if what != "off":
+        for number_of_signal in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number_of_signal, lambda *_: over.set())
     try:
         light = open_light(
             config.led.driver, pin=config.led.pin, active_high=config.led.active_high
@@ -110,8 +179,11 @@ def _led_here(config: Config, *, what: str, number: int | None) -> None:
     with light:
         _drive(light, what, number)
         if what != "off":
-            print(f"The LED is {light.state} until Ctrl-C: no daemon runs that would keep it so.")
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            print(
+                f"The LED is {light.state} until Ctrl-C: no daemon runs that would keep it so.",
+                flush=True,
+            )
+            over.wait()
 
 
 def _drive(light: Light, what: str, number: int | None) -> None:
@@ -140,19 +212,3 @@ def _open_sensor(config: Config) -> ClimateSensor:
         )
     except DriverError as error:
         raise ConfigError(str(error)) from error
-
-
-def _line(temperature: float, humidity: float) -> str:
-    return f"{temperature:6.1f} °C  {humidity:5.1f} %"
-
-
-def _rate(counters: dict[str, int]) -> str:
-    faults = [
-        f"{name} {count}"
-        for name, count in counters.items()
-        if count and name not in {"attempts", "accepted"}
-    ]
-    return (
-        f"{counters['accepted']} readings in {counters['attempts']} attempts; "
-        f"faults: {', '.join(faults) or 'none'}"
-    )

@@ -8,8 +8,8 @@ from agent.device import BLINK_RANGE, check_brightness, whole_number
 from agent.doctor import chosen
 from agent.errors import ControlError
 from agent.lamp import Lamp
-from hw import ClimateSensor
-from hw.errors import LightError
+from hw import ClimateSensor, Reading
+from hw.errors import LightError, SensorError
 from hw.fake import FakeSensor
 
 
@@ -17,6 +17,7 @@ def control_requests(
     *,
     status: Callable[[], Awaitable[dict[str, Any]]],
     check: Callable[[Sequence[str]], Awaitable[dict[str, Any]]],
+    read: Callable[[], Awaitable[Reading]],
     lamp: Lamp,
     sensor: ClimateSensor,
 ) -> Mapping[str, Handler]:
@@ -28,6 +29,13 @@ def control_requests(
     async def make_checks(request: Request) -> dict[str, Any]:
         return await check(chosen(_names(request, "only"), _names(request, "skip")))
 
+    async def read_now(_request: Request) -> dict[str, Any]:
+        try:
+            reading = await read()
+        except SensorError as error:
+            raise ControlError(str(error)) from error
+        return {"reading": {"temperature": reading.temperature, "humidity": reading.humidity}}
+
     async def led(request: Request) -> dict[str, Any]:
         try:
             await _drive(lamp, request)
@@ -38,7 +46,13 @@ def control_requests(
     async def room(request: Request) -> dict[str, Any]:
         return {"room": _play(sensor, request.get("set", {}))}
 
-    return {"status": tell_status, "check": make_checks, "led": led, "room": room}
+    return {
+        "status": tell_status,
+        "check": make_checks,
+        "read": read_now,
+        "led": led,
+        "room": room,
+    }
 
 
 def _names(request: Request, key: str) -> list[str]:

@@ -3,19 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from agent.clock import Clock, Stamp
 from agent.events import LogEvent
 from agent.worker import Worker
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
-from hw.policy import Policy, SensorStatus
+from hw.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
 
 log = logging.getLogger(__name__)
 
 DEADLINE_MARGIN = 1.0  # Seconds beyond what the driver promises, before it counts as hung.
 KEPT_WITHIN = 60.0  # Seconds that a card may take to write one reading.
 SLACK = 30.0  # Seconds by which a busy machine may be late, before anything counts as stuck.
+
+
+INCREDIBLE = "Its values cannot be true. Is it the model that is configured?"
+
+
+@dataclass(slots=True)
+class _Request:
+    """Somebody who waits for a reading out of turn."""
+
+    answer: "asyncio.Future[tuple[Reading, Stamp]]"
+    attempts_left: int = ATTEMPTS_PER_SLOT
 
 
 class Sampler:
@@ -52,17 +64,33 @@ class Sampler:
         self._broken: set[type[Exception]] = set()  # What was told of already.
         self._told: set[SensorStatus] = set()  # The same.
         self._rescheduled = asyncio.Event()
+        self._requests: list[_Request] = []
 
     def set_interval(self, seconds: float) -> None:
         """Read every `seconds` from now on."""
         self.policy.interval = seconds
         self._rescheduled.set()
 
+    async def one(self) -> tuple[Reading, Stamp]:
+        """Read now, out of turn, as soon as the sensor may be asked; `on_reading` is told too.
+
+        Raise SensorError with the last reason if five attempts give no reading to be believed.
+        """
+        request = _Request(asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._rescheduled.set()
+        try:
+            return await request.answer
+        finally:
+            self._requests.remove(request)
+
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
             self._rescheduled.clear()
-            pause = self.policy.next_attempt() - self._clock.uptime()
+            is_asked = any(not request.answer.done() for request in self._requests)
+            due = self.policy.earliest if is_asked else self.policy.next_attempt()
+            pause = due - self._clock.uptime()
             if pause > 0:
                 self._expect(pause + SLACK)
                 await self._wait(self._rescheduled, pause)
@@ -72,12 +100,15 @@ class Sampler:
             self.attempted.set()
 
     async def _attempt(self) -> None:
+        requests = list(self._requests)  # Who asks while it is made wants a newer one.
         began = self._clock.stamp()
         status = self.policy.status
         self.policy.began(began.uptime)
+        failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
         try:
             reading = await self._read()
         except SensorError as error:
+            failure = error
             self._failed(error)
             accepted = []
         else:
@@ -99,6 +130,14 @@ class Sampler:
             )
             self._expect(KEPT_WITHIN)
             await self._on_reading(one.reading, taken)
+        for request in requests:
+            request.attempts_left -= 1
+            if request.answer.done():  # Who asked has given up.
+                continue
+            if accepted and self.last is not None:
+                request.answer.set_result(self.last)
+            elif request.attempts_left <= 0:
+                request.answer.set_exception(failure)
 
     async def _read(self) -> Reading:
         deadline = self._sensor.deadline + DEADLINE_MARGIN
@@ -149,7 +188,7 @@ class Sampler:
                 logging.DEBUG if status in self._told else logging.WARNING,
                 "The sensor gives no readings (%s): %s",
                 status,
-                reason or "its values cannot be true. Is it the model that is configured?",
+                reason or INCREDIBLE,
                 extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
             )
             self._told.add(status)

@@ -151,6 +151,7 @@ class Service:
                 control_requests(
                     status=self._describe,
                     check=self._check,
+                    read=self._read_now,
                     lamp=self._lamp,
                     sensor=self._sensor,
                 ),
@@ -335,6 +336,10 @@ class Service:
             ),
             deadline=doctor.BUDGET + DOCTOR_MARGIN,
         )
+
+    async def _read_now(self) -> Reading:
+        reading, _ = await self._sampler.one()
+        return reading
 
     async def _set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)

@@ -179,12 +179,17 @@ class Policy:
         """The newest accepted reading, however old."""
         return self._last
 
+    @property
+    def earliest(self) -> float:
+        """From when the sensor may be asked again, were it out of turn."""
+        # A driver that took longer than the spacing has used it up.
+        return max(self._began + self._spacing, self._ended)
+
     def next_attempt(self) -> float:
         """When the next attempt must begin; a time that has passed means at once."""
         slot_start = self._origin + self._slot * self._interval
         next_slot = self._origin + (self._slot + 1) * self._interval
-        # A driver that took longer than the spacing has used it up.
-        earliest = max(self._began + self._spacing, self._ended)
+        earliest = self.earliest
         exhausted = self._slot_done or self._attempts_in_slot >= ATTEMPTS_PER_SLOT
         if exhausted or earliest + self._spacing > next_slot:
             return max(next_slot, earliest)

@@ -109,14 +109,20 @@ def test_reading_without_a_daemon(capsys):
     assert main(["read", "--fake-hw", "--count", "3"]) == 0
     *readings, rate = capsys.readouterr().out.splitlines()
     assert len(readings) == 3
-    assert rate == "3 readings in 3 attempts; faults: none"
+    assert rate == "3 readings; 3 of 3 attempts answered (100%); faults: none"
 
 
 def test_reading_for_programs(capsys):
     assert main(["read", "--fake-hw", "--json"]) == 0
-    reading, counters = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    reading, rate = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert set(reading) == {"temperature", "humidity"}
-    assert counters["counters"]["accepted"] == 1
+    assert rate == {
+        "readings": 1,
+        "attempts": 1,
+        "answered": 1,
+        "success_rate": 1.0,
+        "faults": {},
+    }
 
 
 def test_the_led_without_a_daemon_can_be_turned_off():

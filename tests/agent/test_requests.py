@@ -5,6 +5,8 @@ import pytest
 from agent.errors import ControlError
 from agent.lamp import Lamp
 from agent.requests import control_requests
+from hw import Reading
+from hw.errors import Fault, SensorError
 from hw.fake import FakeLight, FakeSensor, Room
 
 
@@ -22,7 +24,17 @@ async def rig():
         light = FakeLight(wait=lambda event, seconds: event.wait(10))
         lamp = Lamp(lambda light=light: light, brightness=1, on_change=lambda state: None)
         sensor = FakeSensor(Room(seed=1))
-        handlers = control_requests(status=status, check=check, lamp=lamp, sensor=sensor)
+        broken = None
+
+        def __init__(self):
+            self.handlers = control_requests(
+                status=status, check=check, read=self.read, lamp=self.lamp, sensor=self.sensor
+            )
+
+        async def read(self):
+            if self.broken:
+                raise self.broken
+            return Reading(21.5, 45.0)
 
         async def ask(self, **request):
             return await self.handlers[request["command"]](request)
@@ -34,6 +46,14 @@ async def rig():
 
 async def test_the_status_is_the_daemons(rig):
     assert await rig.ask(command="status") == {"status": {"version": "1"}}
+
+
+async def test_a_reading_is_taken_or_it_is_said_why_there_is_none(rig):
+    answer = await rig.ask(command="read")
+    assert answer == {"reading": {"temperature": 21.5, "humidity": 45.0}}
+    rig.broken = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
+    with pytest.raises(ControlError, match="did not answer"):
+        await rig.ask(command="read")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +116,9 @@ async def test_nonsense_changes_no_room(rig, changes):
 
 
 async def test_a_real_sensor_has_no_room(rig):
-    handlers = control_requests(status=status, check=check, lamp=rig.lamp, sensor=object())
+    handlers = control_requests(
+        status=status, check=check, read=rig.read, lamp=rig.lamp, sensor=object()
+    )
     with pytest.raises(ControlError, match="real"):
         await handlers["room"]({})
 

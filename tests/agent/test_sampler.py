@@ -158,3 +158,45 @@ async def test_a_new_interval_is_obeyed_at_once():
         await until(lambda: len(rig.readings) >= 3)
     gap = rig.readings[2][1].uptime - rig.readings[1][1].uptime
     assert gap == pytest.approx(5.0)
+
+
+async def test_a_reading_out_of_turn_is_taken_as_soon_as_the_sensor_may_be_asked():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)), interval=86400.0)
+    rig.free = 1  # The warm-up's; the next is not due before tomorrow.
+    async with rig.running():
+        await until(lambda: rig.readings and len(rig.waits) == 2)
+        rig.free = None
+        reading, taken = await rig.sampler.one()
+    assert reading == Reading(21.0, 45.0)
+    assert rig.readings[-1] == (reading, taken)  # It is reported like any other.
+    assert len(rig.readings) == 2
+    assert taken.uptime - rig.readings[0][1].uptime == pytest.approx(2.1)
+
+
+async def test_who_asks_out_of_turn_is_told_why_there_is_none_after_five_attempts():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0), Reading(21.0, 45.0), NO_ANSWER))
+    async with rig.running():
+        await until(lambda: rig.readings)
+        attempts = rig.sampler.policy.counters["attempts"]
+        with pytest.raises(SensorError, match="not found"):
+            await rig.sampler.one()
+        assert rig.sampler.policy.counters["attempts"] - attempts >= 5
+
+
+async def test_who_asks_out_of_turn_is_never_told_what_cannot_be_true():
+    rig = Rig(ScriptedSensor(Reading(0.0, 0.0)))
+    async with rig.running():
+        with pytest.raises(SensorError, match="cannot be true"):
+            await rig.sampler.one()
+    assert rig.readings == []
+
+
+async def test_who_gives_up_asking_is_forgotten():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)))
+    asking = asyncio.create_task(rig.sampler.one())
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    async with rig.running():
+        await until(lambda: len(rig.readings) >= 2)
+    assert rig.readings[1][1].uptime - rig.readings[0][1].uptime > 50.0
