@@ -6,7 +6,7 @@ export VENV PYTHON
 
 help: ## say what there is (the default)
 	@echo 'usage: make TARGET'
-	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
+	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
 		while read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
 
 demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
@@ -30,6 +30,18 @@ test-azure: ## test with Azure's own IoT Central; asks the environment for its c
 	@sh deploy/venv.sh test
 	@TEST_AZURE=1 $(VENV)/bin/python -m pytest tests/azure $(ARGS)
 
+test-kernel: ## the drivers under a real Linux kernel in a virtual machine; as root on Debian
+	@sh deploy/venv.sh test
+	@sh tests/kernel/run.sh $(ARGS)
+
+test-pi3: ## the LED on an emulated Raspberry Pi 3B; as root on Debian, and slow
+	@sh deploy/venv.sh test
+	@sh tests/pi3/run.sh $(ARGS)
+
+test-pi: ## on a Raspberry Pi: read the sensor, blink the LED, print a report; ARGS="--pin 4 --led 17"
+	@sh deploy/venv.sh pi
+	@$(VENV)/bin/python tests/pi/report.py $(ARGS)
+
 lint: ## check style and types
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
@@ -48,4 +60,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test soak bench lint format constraints clean test-azure
+.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the project's virtual environment and keeps it in step with setup.cfg and constraints.txt.
 #
-#   sh deploy/venv.sh central | test      what `make demo` and `make test` need
-#   sh deploy/venv.sh constraints         writes constraints.txt anew
+#   sh deploy/venv.sh central | test | pi  what `make demo`, `make test`, `make test-pi` need
+#   sh deploy/venv.sh constraints          writes constraints.txt anew
 #
 # PYTHON names the Python to use, VENV the directory. Nothing but Python and a network is needed;
 # on Debian the missing python3-venv is installed. One line is said for each step, and what pip
@@ -136,7 +136,8 @@ install() {
     # By content, not by time: a checkout touches files that it does not change. The directory
     # counts because an editable install has it written down.
     state=$({ pwd && cat setup.cfg pyproject.toml constraints.txt; } | cksum)
-    for extra in "$1" test; do # The tests' has everything.
+    # The tests' has everything, but for what only a Raspberry Pi's wheels and compilers give.
+    for extra in "$1" $([ "$1" = pi ] || echo test); do
         if [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$state" ]; then
             return
         fi
@@ -174,7 +175,7 @@ END
 }
 
 case ${1:-} in
-central | test) install "$1" ;;
+central | test | pi) install "$1" ;;
 constraints) write_constraints ;;
-*) fail "usage: sh deploy/venv.sh central | test | constraints" ;;
+*) fail "usage: sh deploy/venv.sh central | test | pi | constraints" ;;
 esac

@@ -1,0 +1,177 @@
+"""The virtual machine's board, and what runs on it: the daemon, a central, other programs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import daemons
+
+LED = 17
+LEVEL = Path(f"/sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio{LED}/value")
+SENSOR = Path("/sys/module/dhtsim/parameters")
+IIO = Path("/sys/bus/iio/devices/iio:device0")
+NOBODY = "65534"
+PATIENCE = 120.0  # Seconds: the machine is slow, and its clock counts instructions.
+
+
+def until(condition, *, what=lambda: "it did not come true"):
+    return daemons.until(condition, what=what, patience=PATIENCE)
+
+
+def level():
+    return int(LEVEL.read_text())
+
+
+def levels(seconds, every):
+    """The line's level, looked at so often for so long, with the time of each look."""
+    end = time.monotonic() + seconds
+    seen = []
+    while (now := time.monotonic()) < end:
+        seen.append((now, level()))
+        time.sleep(every)
+    return seen
+
+
+def share(seen):
+    """The part of the looks at which the line was high."""
+    return sum(high for _, high in seen) / len(seen)
+
+
+def turns(seen):
+    """When the line changed, and to what."""
+    return [(at, now) for (_, before), (at, now) in pairwise(seen) if now != before]
+
+
+def simulate(*, temperature=21.5, humidity=45.6, corrupt=False, mute=False):
+    """Have the sensor at the other line answer this."""
+    values = {
+        "temp": round(temperature * 10),
+        "rh": round(humidity * 10),
+        "corrupt": int(corrupt),
+        "mute": int(mute),
+    }
+    for name, value in values.items():
+        (SENSOR / name).write_text(str(value))
+
+
+class Central:
+    """`sensor-agent central`, asked through IoT Central's own paths."""
+
+    def __init__(self, data):
+        command = [sys.executable, "-m", "agent", "central", "--data", str(data)]
+        self.process = subprocess.Popen([*command, "--http-port", "8080"])
+        announced = data / "central.json"
+        until(announced.exists)
+        self.info = json.loads(announced.read_text())
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(
+            self.info["http"].rstrip("/") + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return json.loads(response.read() or "null")
+
+    def properties(self, device):
+        return self.call("GET", f"/api/devices/{device}/properties")
+
+    def until_told(self, device, **wanted):
+        """Wait until the device has reported these properties."""
+
+        def told():
+            reported = self.properties(device)
+            return all(reported.get(name) == value for name, value in wanted.items())
+
+        until(told, what=lambda: f"{self.properties(device)} never had {wanted}")
+
+    def command(self, device, name, payload=None):
+        """The answer's status and body."""
+        body = {} if payload is None else {"request": payload}
+        answer = self.call("POST", f"/api/devices/{device}/commands/{name}", body)
+        return answer["responseCode"], answer.get("response")
+
+    def readings(self, device):
+        """What arrived, oldest first, as (temperature, humidity)."""
+        messages = self.call("GET", f"/console/api/devices/{device}/messages?limit=500")["value"]
+        bodies = [json.loads(message["body"]) for message in reversed(messages)]
+        return [(body["temp"], body["humid"]) for body in bodies]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE) == 0
+
+
+class Daemon(daemons.Daemon):
+    """The daemon with the real drivers, as `user` if one is given."""
+
+    def __init__(self, home, info, *, device_id, interval=5, sensor="kernel", user=None):
+        super().__init__(home, info, device_id=device_id)
+        self.id = device_id
+        (home / "run").mkdir()  # As systemd does.
+        self.config = home / "config.toml"
+        before, *_ = self.config.read_text().partition("[sensor]")
+        self.config.write_text(
+            f'{before}[sensor]\ndriver = "{sensor}"\ninterval = {interval}\n'
+            f'[led]\ndriver = "gpiozero"\npin = {LED}\n[log]\nlevel = "debug"\n'
+        )
+        self._user = user
+
+    def start(self):
+        as_user = ["setpriv", "--reuid", self._user, "--regid", self._user, "--clear-groups"]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(as_user if self._user else []),
+                    *(sys.executable, "-m", "agent", "run", "--config", self.config),
+                ],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    @property
+    def environment(self):
+        return os.environ | {
+            "STATE_DIRECTORY": str(self.home / "state"),
+            "RUNTIME_DIRECTORY": str(self.home / "run"),
+        }
+
+    def until_connected(self):
+        until(self._connected, what=self.tail)
+        return self
+
+    def stop(self):
+        return super().stop(timeout=PATIENCE)
+
+    def by_hand(self, *arguments):
+        """What a person types at this machine: `sensor-agent ...`, with this configuration."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "agent", *arguments, "--config", self.config],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+@contextmanager
+def another_program_has_the_line():
+    """gpioset, of libgpiod, holds the LED's line until it is killed."""
+    holder = subprocess.Popen(["gpioset", "--mode=signal", "gpiochip0", f"{LED}=0"])
+    try:
+        until(lambda: b"gpioset" in subprocess.check_output(["gpioinfo", "gpiochip0"]))
+        yield
+    finally:
+        holder.kill()
+        holder.wait(PATIENCE)

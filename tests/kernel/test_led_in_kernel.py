@@ -1,0 +1,147 @@
+"""The LED's line as the kernel has it: what gpiozero and lgpio really do to it."""
+
+import shutil
+import signal
+import subprocess
+from itertools import pairwise
+
+import pytest
+from machine import (
+    NOBODY,
+    PATIENCE,
+    Daemon,
+    another_program_has_the_line,
+    level,
+    levels,
+    share,
+    turns,
+    until,
+)
+
+
+def test_turnon_lights_it_and_turnoff_darkens_it(central, daemon):
+    assert level() == 0
+    assert central.command(daemon.id, "turnon")[0] == 200
+    assert share(levels(1.0, 0.005)) == 1.0
+    central.until_told(daemon.id, ledState="on")
+    assert central.command(daemon.id, "turnoff")[0] == 200
+    assert share(levels(1.0, 0.005)) == 0.0
+    central.until_told(daemon.id, ledState="off")
+
+
+@pytest.mark.parametrize("period", [1, 3])
+def test_blink_is_high_for_half_of_its_period(central, daemon, period):
+    status, answer = central.command(daemon.id, "blink", period)
+    assert (status, answer) == (200, {"description": f"Blinking LED every {period} seconds"})
+    central.until_told(daemon.id, ledState="blinking")
+    changes = turns(levels(5.2 * period, 0.005))
+    assert len(changes) in {10, 11}
+    for (before, _), (after, _) in pairwise(changes):
+        assert after - before == pytest.approx(period / 2, abs=period / 8)
+    assert central.command(daemon.id, "turnoff")[0] == 200
+    assert share(levels(2.0 * period, 0.005)) == 0.0
+
+
+def test_brightness_1_is_steady_and_3_is_high_for_less_of_the_time_than_2(central, daemon):
+    assert central.command(daemon.id, "turnon")[0] == 200
+    shares = {}
+    for brightness in (2, 3, 1):
+        central.call("PATCH", f"/api/devices/{daemon.id}/properties", {"brightness": brightness})
+        until(lambda wanted=brightness: daemon.status()["led"]["brightness"] == wanted)
+        seen = levels(3.0, 0.0007)  # Not a fraction of PWM's period of 10 ms.
+        shares[brightness] = share(seen)
+        if brightness > 1:
+            assert len(turns(seen)) > 100
+    print(f"\nThe line was high for {shares} of the time.")
+    assert shares[1] == 1.0
+    assert 0.0 < shares[3] < shares[2] < 1.0
+    assert shares[2] == pytest.approx(0.3, abs=0.1)
+    assert shares[3] == pytest.approx(0.1, abs=0.07)
+
+
+def test_the_newest_command_wins(central, daemon):
+    assert central.command(daemon.id, "blink", 1)[0] == 200
+    assert central.command(daemon.id, "turnon")[0] == 200
+    assert share(levels(2.0, 0.005)) == 1.0
+    assert central.command(daemon.id, "blink", 1)[0] == 200
+    assert len(turns(levels(2.2, 0.005))) >= 3
+
+
+def test_it_is_dark_after_a_stop_and_central_is_told(central, daemon):
+    assert central.command(daemon.id, "turnon")[0] == 200
+    assert level() == 1
+    assert daemon.stop() == 0
+    assert level() == 0
+    central.until_told(daemon.id, state=False, ledState="off")
+
+
+@pytest.mark.parametrize("lit", ["steady", "pwm", "blinking"])
+def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
+    match lit:
+        case "steady":
+            daemon.ask(command="led", do="on")
+        case "pwm":
+            daemon.ask(command="led", do="brightness", level=2)
+            daemon.ask(command="led", do="on")
+        case "blinking":
+            daemon.ask(command="led", do="blink", seconds=1)
+    daemon.kill()
+    daemon.start().until_connected()
+    assert share(levels(1.5, 0.005)) == 0.0
+    central.until_told(daemon.id, state=True, ledState="off")
+    assert central.command(daemon.id, "turnon")[0] == 200
+    until(lambda: level() == 1)
+
+
+def test_after_a_crash_it_can_be_turned_off_by_hand(daemon):
+    daemon.ask(command="led", do="on")
+    daemon.kill()
+    with daemon.by_hand("led", "off") as by_hand:
+        assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()
+    assert level() == 0
+
+
+def test_by_hand_it_is_lit_until_ctrl_c(no_daemon):
+    with no_daemon.by_hand("led", "on") as by_hand:
+        until(lambda: level() == 1)
+        by_hand.send_signal(signal.SIGINT)
+        assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()
+    assert level() == 0
+
+
+def test_by_hand_the_running_daemon_is_asked(daemon):
+    with daemon.by_hand("led", "on") as by_hand:
+        assert by_hand.communicate(timeout=PATIENCE)[0] == "The LED is on.\n"
+    assert level() == 1
+    assert daemon.status()["led"]["state"] == "on"
+
+
+def test_a_busy_line_is_named_and_taken_once_it_is_free(central, no_daemon):
+    with another_program_has_the_line():
+        no_daemon.start().until_connected()
+        assert "Another program holds GPIO 17" in no_daemon.status()["led"]["fault"]
+        status, answer = central.command(no_daemon.id, "turnon")
+        assert status == 500
+        assert "Another program holds GPIO 17" in str(answer)
+        central.until_told(no_daemon.id, ledState="off", sensorStatus="ok")
+    assert central.command(no_daemon.id, "turnon")[0] == 200
+    assert level() == 1
+    assert no_daemon.status()["led"]["fault"] is None
+
+
+def test_without_permission_that_is_said_and_the_sensor_is_read(central, no_daemon, ordinary_place):
+    info = dict(central.info)
+    for name in ("group_key_file", "ca_file"):
+        info[name] = shutil.copy(info[name], ordinary_place)
+    daemon = Daemon(ordinary_place, info, device_id="nobodys", user=NOBODY)
+    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", ordinary_place], check=True)
+    with daemon:
+        daemon.until_connected()
+        fault = daemon.status()["led"]["fault"]
+        assert "This user may not use /dev/gpiochip0" in fault
+        assert "usermod -aG gpio" in fault
+        status, answer = central.command("nobodys", "turnon")
+        assert status == 500
+        assert "may not use" in str(answer)
+        central.until_told("nobodys", ledState="off", sensorStatus="ok")
+        assert daemon.stop() == 0

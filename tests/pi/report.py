@@ -1,0 +1,260 @@
+"""Tries the real board and prints a report to paste: for a person beside a Raspberry Pi.
+
+    make test-pi ARGS="--count 50 --pin 4 --led 17"
+
+It reads the sensor so many times with each driver that is possible there, drives the LED, and
+asks what the person saw. Everything in the report was measured or seen in this run. With
+--fake-hw it shows what a report looks like, and says that it is none.
+"""
+
+import argparse
+import getpass
+import grp
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from agent.at_hand import read_once, summary
+from hw import ClimateSensor, Light, Reading, open_light, open_sensor
+from hw.errors import HardwareError, SensorError
+from hw.policy import Policy
+
+PACKAGES = (
+    *("sensor-agent", "adafruit-circuitpython-dht", "Adafruit-Blinka", "gpiod"),
+    *("gpiozero", "lgpio", "adafruit-lgpio"),
+)
+LED_STEPS: tuple[tuple[str, float, Callable[[Light], None]], ...] = (
+    ("on, full", 2.0, lambda light: light.on()),
+    ("medium", 2.0, lambda light: light.set_brightness(2)),
+    ("low", 2.0, lambda light: light.set_brightness(3)),
+    ("full again", 1.0, lambda light: light.set_brightness(1)),
+    ("blinking, once a second", 5.0, lambda light: light.blink(1.0)),
+    ("off", 1.0, lambda light: light.off()),
+)
+
+
+@dataclass
+class Trial:
+    """What one driver of the sensor did."""
+
+    driver: str
+    problem: str | None = None  # Why it could not be tried at all.
+    counters: dict[str, int] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # Of each attempt.
+    sentences: dict[str, int] = field(default_factory=dict)  # Of failures, with their numbers.
+
+
+class Timed(ClimateSensor):
+    """A sensor that notes, in a trial, how long each attempt took and why it failed."""
+
+    def __init__(self, sensor: ClimateSensor, trial: Trial) -> None:
+        self.model, self.spacing, self.deadline = sensor.model, sensor.spacing, sensor.deadline
+        self._sensor, self._trial = sensor, trial
+
+    def read(self) -> Reading:
+        began = time.monotonic()
+        try:
+            return self._sensor.read()
+        except SensorError as error:
+            said = self._trial.sentences
+            said[str(error)] = said.get(str(error), 0) + 1
+            raise
+        finally:
+            self._trial.seconds.append(time.monotonic() - began)
+
+    def close(self) -> None:
+        self._sensor.close()
+
+
+def try_sensor(driver: str, open_it: Callable[[], ClimateSensor], count: int) -> Trial:
+    """Read so many times, as the daemon would, and note everything."""
+    trial = Trial(driver)
+    try:
+        with Timed(open_it(), trial) as sensor:
+            policy = Policy(
+                model=sensor.model,
+                spacing=sensor.spacing,
+                interval=max(sensor.spacing, 0.01) * 6,
+                now=time.monotonic(),
+            )
+            for number in range(1, count + 1):
+                progress(f"{driver}: reading {number} of {count}")
+                try:
+                    trial.readings.append(read_once(sensor, policy))
+                except SensorError:
+                    if not trial.readings:  # It will not get better: busy, no permission, silent.
+                        break
+            trial.counters = dict(policy.counters)
+    except HardwareError as error:
+        trial.problem = str(error)
+    return trial
+
+
+def try_light(open_it: Callable[[], Light], wait: Callable[[float], None]) -> list[str]:
+    """Drive the LED through everything it can do, and return a line on each step."""
+    lines = []
+    try:
+        with open_it() as light:
+            for name, seconds, step in LED_STEPS:
+                progress(f"LED: {name}")
+                step(light)
+                wait(seconds)
+                lines.append(f"{name}: state {light.state}, fault {light.fault or 'none'}")
+    except HardwareError as error:
+        lines.append(f"failed: {error}")
+    return lines
+
+
+def progress(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def ask(question: str) -> str:
+    """The person's answer in their own words."""
+    if not sys.stdin.isatty():
+        return "nobody was asked"
+    return input(f"{question} ").strip() or "no answer"
+
+
+# The report
+
+
+def machine(root: Path = Path("/")) -> dict[str, str]:
+    """What the board and its system are."""
+
+    def text(name: str) -> str:
+        try:
+            return (root / name).read_text(errors="replace").rstrip("\0\n")
+        except OSError:
+            return ""
+
+    release = dict(
+        line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line
+    )
+    config = [
+        line.strip()
+        for line in text("boot/firmware/config.txt").splitlines()
+        if "dht11" in line and not line.lstrip().startswith("#")
+    ]
+    chips = sorted(path.name for path in (root / "dev").glob("gpiochip*"))
+    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    return {
+        "board": text("proc/device-tree/model") or "no device tree: not a Raspberry Pi",
+        "kernel": f"{platform.release()} {platform.machine()}",
+        "system": release.get("PRETTY_NAME", "unknown").strip('"'),
+        "Python": f"{platform.python_version()}, {platform.libc_ver()[0]} {platform.libc_ver()[1]}",
+        "packages": ", ".join(f"{name} {found(name)}" for name in PACKAGES if found(name)),
+        "overlay": ", ".join(config) or "none for dht11",
+        "chips": ", ".join(chips) or "none",
+        "user": f"{'root' if os.geteuid() == 0 else 'not root'}, "
+        f"{'in' if in_group('gpio') else 'not in'} group gpio, real-time limit {limit}",
+        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }
+
+
+def found(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def in_group(name: str) -> bool:
+    try:
+        group = grp.getgrnam(name)
+    except KeyError:
+        return False
+    return group.gr_gid in os.getgroups() or getpass.getuser() in group.gr_mem
+
+
+def sensor_section(trial: Trial) -> list[str]:
+    lines = [f"### Sensor, driver `{trial.driver}`", ""]
+    if trial.problem:
+        return [*lines, f"not possible: {trial.problem}", ""]
+    result: dict[str, Any] = summary(trial.counters)
+    faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
+    lines.append(
+        f"{len(trial.readings)} readings; {result['answered']} of {result['attempts']} attempts "
+        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}"
+    )
+    if trial.readings:
+        temperatures = [reading.temperature for reading in trial.readings]
+        humidities = [reading.humidity for reading in trial.readings]
+        lines.append(
+            f"values: {min(temperatures)} to {max(temperatures)} °C, "
+            f"{min(humidities)} to {max(humidities)} %"
+        )
+    lines.append(
+        f"an attempt took {statistics.median(trial.seconds):.2f} s, at most "
+        f"{max(trial.seconds):.2f} s"
+    )
+    lines += [f"{count} times: {sentence}" for sentence, count in trial.sentences.items()]
+    return [*lines, ""]
+
+
+def report(
+    facts: dict[str, str], trials: list[Trial], light: list[str], answers: dict[str, str]
+) -> str:
+    """The whole, in Markdown."""
+    lines = ["## sensor-agent tried on a board", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines.append("")
+    for trial in trials:
+        lines += sensor_section(trial)
+    lines += ["### LED", "", *light, ""]
+    lines += ["### The person beside it", ""]
+    lines += [f"- {question} {answer}" for question, answer in answers.items()]
+    return "\n".join(lines)
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Try the board, and print a report to paste.")
+    parser.add_argument("--count", type=int, default=30, help="readings with each driver")
+    parser.add_argument("--pin", type=int, default=4, help="GPIO of the sensor's data")
+    parser.add_argument("--model", choices=["dht22", "dht11"], default="dht22")
+    parser.add_argument("--led", type=int, default=17, help="GPIO of the LED")
+    parser.add_argument("--fake-hw", action="store_true", help="show what a report looks like")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.sleep) -> int:
+    """Print the report. 1 where no driver gave a reading, or the LED could not be driven."""
+    chosen = arguments(argv)
+    drivers = ["fake"] if chosen.fake_hw else ["kernel", chosen.model]
+    trials = [
+        try_sensor(
+            driver,
+            lambda driver=driver: open_sensor(driver, model=chosen.model, pin=chosen.pin),
+            chosen.count,
+        )
+        for driver in drivers
+    ]
+    light = try_light(
+        lambda: open_light("fake" if chosen.fake_hw else "gpiozero", pin=chosen.led), wait
+    )
+    answers = {
+        question: ask(question)
+        for question in (
+            "Did the LED light up, dim twice, blink and go dark?",
+            "What does another thermometer there say, if there is one?",
+            "What is wired: which sensor, which resistor, how long is the cable?",
+        )
+    }
+    if chosen.fake_hw:
+        print("THIS IS NO REPORT: the board was made up (--fake-hw).\n")
+    print(report(machine(), trials, light, answers))
+    is_read = any(trial.readings for trial in trials)
+    return 0 if is_read and not light[-1].startswith("failed") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

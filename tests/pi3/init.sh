@@ -1,0 +1,21 @@
+#!/bin/sh
+# The first and only program of the emulated Raspberry Pi: runs the tests, and switches it off.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true PYTHONPATH=/opt/sensor-agent
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t debugfs debug /sys/kernel/debug
+mkdir -p /dev/shm
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t tmpfs -o mode=1777 tmp /tmp
+ip link set lo up
+insmod /bcm2835_wdt.ko # Switches off.
+date -s 2026-11-01 >/dev/null # It has no clock, and certificates have a first day.
+
+cd /checks
+printf '\nCHECKS BEGIN\n'
+# shellcheck disable=SC2046 # one argument a line
+python3 -m pytest -p no:cacheprovider --timeout 900 --color no tests/pi3 $(cat arguments)
+echo "CHECKS END $?"
+echo o >/proc/sysrq-trigger
+sleep 60

@@ -1,0 +1,102 @@
+"""Stock gpiozero and our daemon on the GPIO driver that a Raspberry Pi has."""
+
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import gpiozero
+import pytest
+from machine import Central, Daemon, until
+
+LINES = Path("/sys/kernel/debug/gpio")
+
+
+def level():
+    """That of GPIO 17 as the kernel has it; None where no program has the line as output."""
+    text = LINES.read_text()
+    chip, first = re.search(
+        r"^(gpiochip\d+): GPIOs (\d+)-.*pinctrl-bcm2835", text, re.MULTILINE
+    ).groups()
+    assert chip == "gpiochip0"
+    line = re.search(rf"^ gpio-{int(first) + 17}\s.*$", text, re.MULTILINE)
+    state = line and re.search(r"\bout (hi|lo)\b", line.group())
+    return state and int(state.group(1) == "hi")
+
+
+def levels(seconds):
+    end = time.monotonic() + seconds
+    seen = []
+    while time.monotonic() < end:
+        seen.append(level())
+        time.sleep(0.01)
+    return seen
+
+
+def turns(seen):
+    return sum(before != after for before, after in pairwise(seen))
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    central = Central(tmp_path_factory.mktemp("central"))
+    yield central
+    central.stop()
+
+
+@pytest.fixture(scope="module")
+def daemon(central, tmp_path_factory):
+    home = tmp_path_factory.mktemp("daemon")
+    with Daemon(home, central.info, device_id="pi-3", sensor="fake") as daemon:
+        yield daemon.until_connected()
+
+
+def test_the_board_says_that_it_is_a_pi_3b():
+    assert Path("/proc/device-tree/model").read_text() == "Raspberry Pi 3 Model B\0"
+
+
+def test_stock_gpiozero_recognises_the_board_and_drives_a_line_of_it():
+    board = gpiozero.Device._default_pin_factory().board_info
+    assert (board.model, board.revision) == ("3B", "a02082")
+    with gpiozero.LED(17) as led:
+        led.on()
+        assert level() == 1
+        led.off()
+        assert level() == 0
+    assert level() is None
+
+
+def test_the_daemon_turns_gpio_17_on_and_off(central, daemon):
+    assert level() == 0
+    assert central.command(daemon.id, "turnon")[0] == 200
+    assert set(levels(1.0)) == {1}
+    assert central.command(daemon.id, "turnoff")[0] == 200
+    assert set(levels(1.0)) == {0}
+
+
+def test_the_daemon_blinks_gpio_17(central, daemon):
+    assert central.command(daemon.id, "blink", 1)[0] == 200
+    central.until_told(daemon.id, ledState="blinking")
+    until(lambda: turns(levels(5.0)) >= 6)
+    assert central.command(daemon.id, "turnoff")[0] == 200
+    assert set(levels(2.0)) == {0}
+
+
+def test_the_daemon_dims_gpio_17(central, daemon):
+    central.call("PATCH", f"/api/devices/{daemon.id}/properties", {"brightness": 2})
+    until(lambda: daemon.status()["led"]["brightness"] == 2)
+    assert central.command(daemon.id, "turnon")[0] == 200
+    until(lambda: turns(levels(3.0)) > 20)
+
+
+def test_the_board_is_told_to_central(central, daemon):
+    reported = central.properties(daemon.id)["deviceInformation"]
+    assert reported["manufacturer"] == "Raspberry Pi"
+    assert reported["model"] == "Raspberry Pi 3 Model B"
+
+
+def test_gpio_17_is_given_back_dark_at_the_end(central, daemon):
+    assert central.command(daemon.id, "turnon")[0] == 200
+    assert daemon.stop() == 0
+    assert level() is None
+    central.until_told(daemon.id, state=False, ledState="off")
