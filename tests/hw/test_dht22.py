@@ -3,8 +3,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,11 +63,27 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def processes_marked(mark):
+    """Those alive with this in the environment that they were started with."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (directory / "environ").read_bytes():
+                found.append(int(directory.name))
+    return [pid for pid in found if not is_gone(pid)]
+
+
 @pytest.fixture
-def nothing_left():
+def nothing_left(monkeypatch, tmp_path):
+    """Processes, threads, open files, files and queues are counted before and after."""
+    mark = f"STARTED_BY={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before, queues_before = (threading.active_count(), open_files()), queues().keys()
     yield
     assert (threading.active_count(), open_files()) == before
+    assert list(tmp_path.iterdir()) == []
+    eventually(lambda: not processes_marked(mark))
     # Another run of these tests may have some at this moment; what is left behind stays.
     eventually(lambda: not queues().keys() - queues_before)
 
@@ -185,6 +203,25 @@ def test_the_reader_recovers_from_kill_9(sensor, victim):
     assert queues_of(child, helper) == []
     assert len(queues_of(*children_of(sensor._child.pid))) == 1
     eventually(lambda: is_gone(helper))
+
+
+@needs_blinka
+def test_kill_9_again_and_again_leaves_nothing_behind(sensor):
+    sensor.read()
+    counts = set()
+    for victim in ["child", "helper"] * 4:
+        child = sensor._child.pid
+        (helper,) = children_of(child)
+        os.kill(child if victim == "child" else helper, signal.SIGKILL)
+        eventually(lambda gone=child if victim == "child" else helper: is_gone(gone))
+        assert fault_of(sensor)[0] is Fault.FAILED
+        assert sensor.read() == Reading(21.5, 45.0)
+        eventually(lambda child=child, helper=helper: is_gone(child) and is_gone(helper))
+        marked = processes_marked(f"STARTED_BY={os.environ['STARTED_BY']}")
+        counts.add((len(marked), threading.active_count(), open_files()))
+        assert queues_of(child, helper) == []
+    assert len(counts) == 1, counts
+    assert counts.pop()[0] == 2  # The child and its helper.
 
 
 @needs_blinka
