@@ -7,6 +7,7 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/shm
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
+dmesg --console-level 1 # The console is for the tests.
 ip link set lo up
 for module in configfs industrialio gpio-sim; do
     insmod "/modules/$module.ko"

@@ -33,6 +33,8 @@ must_be_there() {
 
 make_work_directory() {
     mkdir -p "$cache"
+    # What runs that were killed have left.
+    find "$cache" -maxdepth 1 -name 'run-*' -mmin +1440 -exec rm -rf {} +
     work=$(mktemp -d "$cache/run-XXXXXX")
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' INT TERM
@@ -72,7 +74,7 @@ pack() {
 
 # Runs QEMU, shows what its tests print, and ends with their exit status.
 run_machine() {
-    timeout "$limit" "$@" -nographic -no-reboot -initrd "$work/image" </dev/null 2>&1 |
+    timeout --foreground "$limit" "$@" -nographic -no-reboot -initrd "$work/image" </dev/null 2>&1 |
         sed -u 's/\r$//' | tee "$work/console" |
         sed -n -u '/^CHECKS BEGIN/,/^CHECKS END/{/^CHECKS/!p}'
     status=$(sed -n 's/^CHECKS END //p' "$work/console")

@@ -96,6 +96,7 @@ def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
 def test_after_a_crash_it_can_be_turned_off_by_hand(daemon):
     daemon.ask(command="led", do="on")
     daemon.kill()
+    print(f"After kill -9 the line is {level()}.")
     with daemon.by_hand("led", "off") as by_hand:
         assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()
     assert level() == 0

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first and only program of the emulated Raspberry Pi: runs the tests, and switches it off.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true PYTHONPATH=/opt/sensor-agent
+mkdir -p /proc /sys /run /root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -8,6 +9,7 @@ mount -t debugfs debug /sys/kernel/debug
 mkdir -p /dev/shm
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
+dmesg --console-level 1 # The console is for the tests.
 ip link set lo up
 insmod /bcm2835_wdt.ko # Switches off.
 date -s 2026-11-01 >/dev/null # It has no clock, and certificates have a first day.

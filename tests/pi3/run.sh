@@ -21,7 +21,7 @@ make_system() {
     mkdir "$work/system"
     root=$work/system/root
     quietly mmdebstrap --quiet --mode=root --variant=extract --arch=arm64 \
-        --include=linux-image-arm64,python3,dash,coreutils,mount,iproute2,kmod,util-linux \
+        --include=linux-image-arm64,base-files,python3,dash,coreutils,mount,iproute2,kmod,util-linux \
         bookworm "$root"
     cp "$root"/boot/vmlinuz-* "$work/system/vmlinuz"
     cp "$root"/usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb "$work/system/pi3.dtb"
