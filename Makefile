@@ -42,6 +42,13 @@ test-pi: ## on a Raspberry Pi: read the sensor, blink the LED, print a report; A
 	@sh deploy/venv.sh pi
 	@$(VENV)/bin/python tests/pi/report.py $(ARGS)
 
+test-service: ## the service under a real systemd, in containers; needs root and Debian
+	@sh deploy/venv.sh test
+	@$(VENV)/bin/python -m pytest --timeout 600 tests/service $(ARGS)
+
+install: ## make it a service of this machine (sudo make install); ARGS=--help lists options
+	@sh deploy/install.sh $(ARGS)
+
 lint: ## check style and types
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
@@ -60,4 +67,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi
+.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service install

@@ -1,0 +1,248 @@
+#!/bin/sh
+# Makes sensor-agent a service of this machine; run again, it upgrades. Needs root.
+#
+#   sudo make install                     asks for what it needs
+#   sudo sh deploy/install.sh OPTION...   asks nothing if all is given; --help lists the options
+#
+# Every step is said. If one fails, those before it are undone, and what was running runs on.
+set -eu
+started_in=$PWD
+cd "$(dirname "$0")/.."
+umask 022
+
+. deploy/steps.sh
+. deploy/board.sh
+. deploy/answers.sh
+
+main() {
+    parse "$@"
+    must_be_root
+    must_be_debian
+    settle
+    note_service
+    install_packages
+    make_user
+    prepare_board
+    make_program
+    write_settings
+    write_unit
+    start
+    let_caller_in
+    sweep
+    tell
+}
+
+must_be_debian() {
+    command -v apt-get >/dev/null || fail "This is for Raspberry Pi OS and Debian; there is no apt-get."
+    /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+        fail "This needs Python 3.11 as /usr/bin/python3: Raspberry Pi OS or Debian 12 (bookworm) or later."
+}
+
+# Undone last: by then the files are as they were.
+note_service() {
+    was_active=$(systemctl is-active $service 2>/dev/null) || :
+    was_enabled=$(systemctl is-enabled $service 2>/dev/null) || :
+    undo_with service_as_before
+}
+
+service_as_before() {
+    systemctl daemon-reload
+    [ "$was_enabled" != enabled ] || systemctl --quiet enable $service
+    if [ "$was_active" = active ]; then
+        say "    starting the service as it was"
+        systemctl restart $service
+    fi
+}
+
+install_packages() {
+    missing=
+    need python3-venv
+    need python3-systemd
+    # Raspberry Pi OS alone has it; elsewhere it comes from a wheel.
+    if [ "$led_driver" != fake ] && apt-cache show python3-lgpio >/dev/null 2>&1; then
+        need python3-lgpio
+    fi
+    if [ -z "$missing" ]; then
+        return
+    fi
+    say "Installing the system's packages:$missing"
+    dpkg-query -W -f '${Package}\n' | sort >"$work/packages"
+    undo_with remove_packages
+    set -- env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
+    # shellcheck disable=SC2086 # These are several words.
+    if [ -n "$dry_run" ] || ! "$@" $missing >"$work/log" 2>&1 </dev/null; then
+        run apt-get update -q # The list of packages may be old, or not there.
+        run "$@" $missing
+    fi
+}
+
+need() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] || missing="$missing $1"
+}
+
+remove_packages() {
+    added=$(dpkg-query -W -f '${Package}\n' | sort | comm -13 "$work/packages" -)
+    if [ -n "$added" ]; then
+        say "    removing the packages that were installed"
+        # shellcheck disable=SC2086 # These are several words.
+        DEBIAN_FRONTEND=noninteractive apt-get purge -q -y $added >/dev/null
+    fi
+}
+
+make_user() {
+    if ! getent group gpio >/dev/null; then
+        say "Making the group gpio"
+        undo_with remove_group gpio
+        run groupadd --system gpio
+    fi
+    if ! getent passwd $service >/dev/null; then
+        say "Making the user $service"
+        undo_with remove_user $service
+        [ -e /var/lib/$service ] || undo_with remove_tree /var/lib/$service
+        run useradd --system --user-group --no-create-home --home-dir /var/lib/$service \
+            --shell /usr/sbin/nologin $service
+    fi
+}
+
+remove_group() {
+    say "    removing the group $1"
+    groupdel "$1"
+}
+
+remove_user() {
+    say "    removing the user $1"
+    userdel "$1"
+}
+
+prepare_board() {
+    if [ "$driver $led_driver" != "fake fake" ]; then
+        give_group_gpio
+    fi
+    if [ "$driver" = kernel ]; then
+        enable_kernel_driver "$pin"
+    fi
+}
+
+# Each version has a directory of its own, so that the old one works until the new one does.
+make_program() {
+    extra="[pi]"
+    [ "$driver $led_driver" != "fake fake" ] || extra=
+    program=$programs/$(fingerprint)
+    if [ "$(readlink $programs/current)" = "$program" ] && "$program/bin/$service" --version >/dev/null 2>&1; then
+        return
+    fi
+    changed=yes
+    make_directory 755 root:root $programs
+    say "Making $program with $(/usr/bin/python3 -V)"
+    undo_with remove_tree "$program"
+    run rm -rf "$program"
+    run /usr/bin/python3 -m venv --system-site-packages "$program"
+    say "Installing the program (some minutes on a small board)"
+    install_program
+    put_link "$program" $programs/current
+}
+
+# By content, not by time or version: a checkout touches files that it does not change.
+fingerprint() {
+    {
+        /usr/bin/python3 -V
+        echo "$extra"
+        if [ -n "$wheels" ]; then
+            cat "$wheels"/*.whl | cksum
+        else
+            find agent central hw -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum
+            cat setup.cfg pyproject.toml constraints.txt
+        fi
+    } | cksum | cut -d ' ' -f 1
+}
+
+install_program() {
+    set -- "$program/bin/python" -m pip --disable-pip-version-check --no-cache-dir install
+    if [ -n "$wheels" ]; then
+        run "$@" --no-index --find-links "$wheels" "sensor-agent$extra"
+    else
+        # A copy, because what builds it writes beside the sources, and as root.
+        run mkdir "$work/source"
+        run cp -r agent central hw setup.cfg pyproject.toml README.md LICENSE "$work/source"
+        run "$@" --constraint constraints.txt "$work/source$extra"
+    fi
+}
+
+write_settings() {
+    make_directory 750 root:$service $settings
+    make_directory 700 root:root $settings/credentials
+    put 640 root:$service $settings/config.toml <"$configuration"
+    [ ! -e "$work/device.key" ] || put 600 root:root $settings/credentials/device.key <"$work/device.key"
+    [ -z "$ca_file" ] || put 644 root:root $settings/ca.pem <"$ca_file"
+}
+
+write_unit() {
+    put 644 root:root $unit <deploy/sensor-agent.service
+    make_directory 755 root:root $additions
+    case $driver in
+    dht22 | dht11) put 644 root:root $additions/adafruit.conf <deploy/adafruit.conf ;;
+    *) remove $additions/adafruit.conf ;;
+    esac
+    if systemctl is-enabled --quiet systemd-timesyncd 2>/dev/null; then
+        remove $additions/clock.conf
+    else
+        put 644 root:root $additions/clock.conf <deploy/clock.conf
+    fi
+    if [ -e deploy/sensor-agent.catalog ]; then
+        run mkdir -p "$(dirname $catalogue)"
+        undo_with index_catalogue
+        put 644 root:root $catalogue <deploy/sensor-agent.catalog
+        run journalctl --update-catalog
+    fi
+    put_link $programs/current/bin/$service $command
+}
+
+start() {
+    if [ -z "$changed" ] && [ "$was_active" = active ] && [ "$was_enabled" = enabled ]; then
+        say "Nothing is different: the service goes on as it is."
+        return
+    fi
+    say "Starting the service"
+    undo_with stop
+    run systemctl daemon-reload
+    run systemctl --quiet enable $service
+    if [ -z "$dry_run" ] && ! systemctl restart $service 2>"$work/log"; then
+        cat "$work/log" >&2
+        journalctl --quiet --no-pager --boot --unit $service --output cat --lines 10 >&2
+        fail "The service does not start."
+    fi
+    [ -z "$dry_run" ] || run systemctl restart $service
+}
+
+stop() {
+    say "    stopping the service"
+    systemctl --quiet disable --now $service
+    systemctl reset-failed $service 2>/dev/null || :
+}
+
+# So that `sensor-agent status`, `read` and `led` work without sudo.
+let_caller_in() {
+    caller=${SUDO_USER:-root}
+    if [ "$caller" != root ] && ! id -nG "$caller" 2>/dev/null | grep -qwF $service; then
+        say "Adding $caller to the group $service (from the next login on)"
+        run usermod --append --groups $service "$caller"
+    fi
+}
+
+sweep() {
+    for old in "$programs"/*; do
+        if [ -d "$old" ] && [ ! -L "$old" ] && [ "$old" != "$program" ]; then
+            say "Removing the version before, $old"
+            run rm -rf "$old"
+        fi
+    done
+}
+
+tell() {
+    [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
+    say "sensor-agent runs as $device_id. How it is: sensor-agent status; what it says: journalctl -u $service"
+    [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
+        say "It needs only its own key: take $group_key_file off this machine."
+}
+
+main "$@"

@@ -1,0 +1,155 @@
+# What install.sh and uninstall.sh share: a step is said, done, and undone if a later one fails.
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # Each of the two uses its part of these names.
+
+service=sensor-agent
+settings=/etc/sensor-agent
+programs=/opt/sensor-agent
+command=/usr/local/bin/sensor-agent
+unit=/etc/systemd/system/sensor-agent.service
+additions=$unit.d
+catalogue=/usr/local/lib/systemd/catalog/sensor-agent.catalog
+gpio_rule=/etc/udev/rules.d/60-sensor-agent.rules
+
+dry_run=
+changed= # Whether the running service differs from what is installed now.
+
+# What this run needs to remember, secrets among it: mktemp makes it for root alone.
+work=$(mktemp -d)
+
+say() {
+    printf '%s\n' "$*"
+}
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# Does what changes the machine, or only prints it.
+run() {
+    if [ -n "$dry_run" ]; then
+        say "    $*"
+        return
+    fi
+    if ! "$@" >"$work/log" 2>&1 </dev/null; then
+        cat "$work/log" >&2
+        fail "This failed: $*"
+    fi
+}
+
+# undo_with FUNCTION [ARGUMENT]: what to call if a later step fails. The last comes first.
+undo_with() {
+    [ -n "$dry_run" ] || printf '%s %s\n' "$1" "${2:-}" >>"$work/undo"
+}
+
+finish() {
+    status=$?
+    trap - EXIT INT TERM HUP
+    set +e
+    if [ "$status" != 0 ] && [ -s "$work/undo" ]; then
+        {
+            say "Undoing what was done:"
+            tac "$work/undo" | while read -r function argument; do
+                ("$function" "$argument") </dev/null || say "    That failed: $function $argument"
+            done
+            say "Undone."
+        } >&2
+    fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+is_there() {
+    [ -e "$1" ] || [ -L "$1" ]
+}
+
+# Remembers how FILE is, so that a failure brings it back.
+keep() {
+    [ -z "$dry_run" ] || return 0
+    if is_there "$1"; then
+        mkdir -p "$work/before$(dirname "$1")"
+        cp -a "$1" "$work/before$1"
+    fi
+    undo_with bring_back "$1"
+}
+
+bring_back() {
+    rm -f "$1"
+    if is_there "$work/before$1"; then
+        say "    bringing back $1"
+        cp -a "$work/before$1" "$1"
+    else
+        say "    removing $1"
+    fi
+}
+
+# put MODE USER:GROUP FILE: makes FILE what stands on standard input.
+put() {
+    cat >"$work/wanted"
+    if cmp -s "$work/wanted" "$3" && [ "$(stat -c '%a %U:%G' "$3")" = "$1 $2" ]; then
+        return
+    fi
+    changed=yes
+    say "Writing $3"
+    keep "$3"
+    # Under another name first, so that a power cut leaves the old one or the new.
+    run install -m "$1" -o "${2%:*}" -g "${2#*:}" "$work/wanted" "$3.new"
+    run mv "$3.new" "$3"
+}
+
+put_link() {
+    if [ "$(readlink "$2")" = "$1" ]; then
+        return
+    fi
+    say "Linking $2"
+    keep "$2"
+    run ln -s "$1" "$2.new"
+    run mv -T "$2.new" "$2"
+}
+
+remove() {
+    if is_there "$1"; then
+        changed=yes
+        say "Removing $1"
+        keep "$1"
+        run rm -f "$1"
+    fi
+}
+
+make_directory() {
+    if [ ! -d "$3" ]; then
+        say "Making $3"
+        undo_with remove_directory "$3"
+    elif [ "$(stat -c '%a %U:%G' "$3")" = "$1 $2" ]; then
+        return
+    fi
+    run install -d -m "$1" -o "${2%:*}" -g "${2#*:}" "$3"
+}
+
+remove_directory() {
+    say "    removing $1"
+    rmdir "$1"
+}
+
+remove_tree() {
+    say "    removing $1"
+    rm -rf "$1"
+}
+
+must_be_root() {
+    if [ -z "$dry_run" ] && [ "$(id -u)" != 0 ]; then
+        fail "This needs root: sudo sh $0 ..."
+    fi
+    [ -n "$dry_run" ] || [ -d /run/systemd/system ] ||
+        fail "systemd does not run here, and without it there are no services."
+}
+
+# The catalogue's index is one file for all programs; it is made anew from theirs.
+index_catalogue() {
+    say "    indexing the message catalogue"
+    journalctl --update-catalog
+}
