@@ -92,15 +92,21 @@ remove_packages() {
 make_user() {
     if ! getent group gpio >/dev/null; then
         say "Making the group gpio"
-        undo_with remove_group gpio
         run groupadd --system gpio
+        undo_with remove_group gpio
+    fi
+    if ! getent group $service >/dev/null; then
+        say "Making the group $service"
+        run groupadd --system $service
+        undo_with remove_group $service
     fi
     if ! getent passwd $service >/dev/null; then
         say "Making the user $service"
-        undo_with remove_user $service
-        [ -e /var/lib/$service ] || undo_with remove_tree /var/lib/$service
-        run useradd --system --user-group --no-create-home --home-dir /var/lib/$service \
+        run useradd --system --gid $service --no-create-home --home-dir /var/lib/$service \
             --shell /usr/sbin/nologin $service
+        undo_with remove_user $service
+        # What systemd will make for it; what was there before may have readings in it.
+        [ -e /var/lib/$service ] || undo_with remove_tree /var/lib/$service
     fi
 }
 

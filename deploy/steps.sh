@@ -121,12 +121,11 @@ remove() {
 }
 
 make_directory() {
-    if [ ! -d "$3" ]; then
-        say "Making $3"
-        undo_with remove_directory "$3"
-    elif [ "$(stat -c '%a %U:%G' "$3")" = "$1 $2" ]; then
+    if [ "$(stat -c '%a %U:%G' "$3" 2>/dev/null)" = "$1 $2" ]; then
         return
     fi
+    say "Making $3"
+    [ -d "$3" ] || undo_with remove_directory "$3"
     run install -d -m "$1" -o "${2%:*}" -g "${2#*:}" "$3"
 }
 

@@ -62,6 +62,10 @@ forget() {
         say "Removing the user $service"
         run userdel $service
     fi
+    # It stays behind where somebody was let into it.
+    if [ -n "$dry_run" ] || getent group $service >/dev/null; then
+        run groupdel $service
+    fi
 }
 
 main

@@ -16,9 +16,19 @@ NEEDED = ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv")
 
 # What every Raspberry Pi OS has, and what the installer fetches there: that is laid by, with the
 # lists of packages, so that apt finds it without a network.
-THERE = "systemd,systemd-sysv,dbus,udev,kmod,iproute2,python3,procps,libnss-systemd,make,sudo"
+THERE = (
+    "systemd,systemd-sysv,dbus,udev,kmod,iproute2,python3,passwd,procps,libnss-systemd,make,sudo"
+)
 LAID_BY = "python3-venv python3-systemd"
+DOWNLOAD = "apt-get install -q -y --no-install-recommends --download-only"
 MORE = {"bookworm": "", "trixie": ",systemd-timesyncd"}  # One whose time timesyncd keeps, one not.
+
+ENVIRONMENT = (
+    "env",
+    "-i",
+    "LANG=C.UTF-8",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+)
 
 BOOTED_WITHIN = 60.0  # Seconds; it takes two.
 DONE_WITHIN = 120.0  # Seconds for a command.
@@ -32,8 +42,7 @@ def root_file_system(suite):
         "--skip=cleanup/apt/cache,cleanup/apt/lists",
         f"--include={THERE}{MORE[suite]}",
         '--customize-hook=chroot "$1" apt-get clean',
-        '--customize-hook=chroot "$1" apt-get install -q -y --no-install-recommends'
-        f" --download-only {LAID_BY}",
+        f'--customize-hook=chroot "$1" {DOWNLOAD} {LAID_BY}',
         suite,
     ]
     mark = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12]
@@ -89,7 +98,7 @@ class Machine:
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-                preexec_fn=self._enter_groups,
+                preexec_fn=self._enter_groups,  # noqa: PLW1509 - there are no threads here
             )
         end = time.monotonic() + BOOTED_WITHIN
         while self.run("systemctl", "is-system-running", check=False).stdout != "running\n":
@@ -121,14 +130,7 @@ class Machine:
         inside = children.read_text().split()[:1] or ["0"]
         done = subprocess.run(
             # The caller's environment has no business in there.
-            ["nsenter", "--target", *inside, "--all", "--root", "--wd"]
-            + [
-                "env",
-                "-i",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-                "LANG=C.UTF-8",
-            ]
-            + list(command),
+            ["nsenter", "--target", *inside, "--all", "--root", "--wd", *ENVIRONMENT, *command],
             **({"stdin": subprocess.DEVNULL} if "input" not in options else {}),
             capture_output=True,
             text=True,

@@ -81,7 +81,7 @@ class Pi(Machine):
 
     def command(self, name, request=None):
         body = {"responseTimeout": 30} if request is None else {"request": request}
-        return self.rest("POST", f"/api/devices/{DEVICE}/commands/{name}", body, status=201)
+        return self.rest("POST", f"/api/devices/{DEVICE}/commands/{name}", body, status=200)
 
     def properties(self):
         return self.rest("GET", f"/api/devices/{DEVICE}/properties", status=200)
@@ -144,7 +144,7 @@ class Pi(Machine):
 
 
 CHANGING = (
-    *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache"),
+    *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache"),  # noqa: S108 - left out
     *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/central", "/var/lib/systemd", "/home/anna/wheels"),
     *("/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-"),
     *("/etc/subuid-", "/etc/subgid-"),

@@ -1,0 +1,143 @@
+"""What the installer asks, refuses and proposes: in dry runs, which change nothing."""
+
+import base64
+import hashlib
+import hmac
+import os
+import pty
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GROUP_KEY = base64.b64encode(b"the key of a whole group").decode()
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("apt-get") is None or not Path("/usr/bin/python3").exists(),
+    reason="the installer is for Debian and Raspberry Pi OS",
+)
+
+
+def install(*options, **more):
+    return subprocess.run(
+        ["sh", "deploy/install.sh", "--dry-run", *options],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+        **({"stdin": subprocess.DEVNULL} | more),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def group_key(tmp_path):
+    file = tmp_path / "group.key"
+    file.write_text(GROUP_KEY + "\n")
+    return file
+
+
+def test_without_a_terminal_everything_that_is_missing_is_named_at_once():
+    done = install()
+    assert done.returncode == 2
+    assert re.search(r"--id-scope --key-file \(or --group-key-file\)", done.stderr)
+
+
+def test_an_own_key_needs_the_id_that_it_belongs_to(group_key):
+    done = install("--id-scope", "0ne1", "--key-file", group_key)
+    assert done.returncode == 2
+    assert "must be given: --device-id" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--key", GROUP_KEY], "a key is given as a file, with --key-file"),
+        (["--key-file", "a", "--group-key-file", "b"], "one of them, not both"),
+        (["--nonsense", "1"], "--nonsense is no option"),
+        (["--id-scope"], "needs a value"),
+    ],
+)
+def test_a_wrong_command_line_is_told(options, sentence):
+    done = install(*options)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert GROUP_KEY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi", "localhost"])
+def test_the_images_own_name_is_refused_and_one_of_the_boards_proposed(group_key, name):
+    done = install("--id-scope", "0ne1", "--group-key-file", group_key, "--device-id", name)
+    assert done.returncode == 1
+    assert re.search(r"serial number: --device-id pi-\w{8}\n", done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--device-id", "pi 1"], '[device] id = "pi 1": must be'),
+        (["--device-id", "pi-1", "--pin", "99"], "[sensor] pin = 99: must be"),
+        (["--device-id", "pi-1", "--pin", "5", "--led-pin", "5"], "is on that line"),
+        (["--device-id", "pi-1", "--driver", "dht44"], 'did you mean "dht22"?'),
+        (["--device-id", "pi-1", "--wheels", "/nowhere"], "There are no wheels in /nowhere."),
+        (["--device-id", "pi-1", "--key-file", "/nowhere"], "not both"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_done(group_key, options, sentence):
+    done = install("--id-scope", "0ne1", "--group-key-file", group_key, *options)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "=", "\x00\xff"])
+def test_what_is_no_key_is_refused_unseen(tmp_path, text):
+    file = tmp_path / "device.key"
+    file.write_bytes(text.encode("latin-1"))
+    done = install("--id-scope", "0ne1", "--key-file", file, "--device-id", "pi-1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{file} does not hold a key: a key is one line of base64, as Connect shows it.\n"
+        "Nothing was changed.\n"
+    )
+
+
+def test_a_person_is_asked_and_the_key_is_not_shown(tmp_path):
+    ours, theirs = pty.openpty()
+    answers = ["0ne1", "g", GROUP_KEY, "", "dht22", "", "27"]
+    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+    done = install(stdin=theirs)
+    assert done.returncode == 0, done.stderr
+    assert "ID scope" in done.stderr
+    assert "[17]: " in done.stderr
+    assert GROUP_KEY not in done.stdout + done.stderr
+    assert "adafruit.conf" in done.stdout
+
+
+def test_the_key_of_a_device_is_made_from_the_groups(group_key):
+    settle = f"group_key_file={group_key} device_id=pi-1"
+    done = subprocess.run(
+        ["sh", "-c", f". deploy/answers.sh; {settle}; make_key $group_key_file"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    own = hmac.digest(base64.b64decode(GROUP_KEY), b"pi-1", hashlib.sha256)
+    assert base64.b64decode(done.stdout) == own
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_given_to_anybody(option):
+    done = install(option)
+    assert done.returncode == 0
+    assert "--group-key-file FILE" in done.stdout
+
+
+def test_a_dry_run_leaves_nothing_behind(group_key, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    done = install(
+        *("--id-scope", "0ne1", "--group-key-file", group_key, "--device-id", "pi-1"),
+        env=os.environ | {"TMPDIR": str(place)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was changed." in done.stdout
+    assert list(place.iterdir()) == []

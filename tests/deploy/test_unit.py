@@ -1,0 +1,51 @@
+"""The unit, as far as it can be judged without being run."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def need(program, package):
+    """Skip where a program is not there; in CI it must be."""
+    if shutil.which(program) is None:
+        sentence = f"{program} is not here: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+
+
+@pytest.mark.parametrize(
+    ("addition", "tenths"), [(None, 15), ("adafruit.conf", 18), ("clock.conf", 19)]
+)
+def test_its_exposure_is_small(tmp_path, addition, tenths):
+    need("systemd-analyze", "systemd")
+    shutil.copy2(DEPLOY / "sensor-agent.service", tmp_path)
+    if addition is not None:
+        place = tmp_path / "sensor-agent.service.d"
+        place.mkdir()
+        shutil.copy2(DEPLOY / addition, place)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={tenths}",
+         "./sensor-agent.service"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-300:]
+    assert done.stderr == ""
+    tighter = [*done.args[:-2], f"--threshold={tenths - 5}", done.args[-1]]
+    again = subprocess.run(tighter, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert again.returncode == 1, "the threshold stops nothing"
+
+
+@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh"])
+def test_the_scripts_are_clean(script):
+    need("shellcheck", "shellcheck")
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", "--check-sourced", f"deploy/{script}"],
+        cwd=DEPLOY.parent, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,88 @@
+"""What the service may do, tried from inside it: a probe takes the daemon's place in its unit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from pis import GROUP_KEY, OWN_KEY, STATE, a_secret
+
+# Each of them would be worth having; none is the daemon's.
+SECRETS = (
+    "/etc/shadow",
+    "/root/secret",
+    "/home/anna/secret",
+    "/var/lib/another/secret",
+    OWN_KEY,
+    GROUP_KEY,
+)
+
+
+@pytest.fixture(scope="module")
+def probed(pi):
+    """What the probe found, in the daemon's own unit with nothing but its program exchanged."""
+    pi.install()
+    for place in ("/root/secret", "/home/anna/secret", "/var/lib/another/secret"):
+        path = pi.path(place)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(a_secret())
+        path.chmod(0o600)
+    shutil.copy2(Path(__file__).with_name("probe.py"), pi.path("/opt/probe.py"))
+    pi.run("systemctl", "stop", "sensor-agent")
+    probe = f"/usr/bin/python3 -B /opt/probe.py {' '.join(SECRETS)}"
+    addition = (
+        f"[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart={probe}\nExecStopPost=\n"
+    )
+    with pi.added(addition):
+        pi.run("systemctl", "start", "sensor-agent")
+        report = pi.path(f"{STATE}/probe.json")
+        found = json.loads(report.read_text())
+        report.unlink()
+    return found
+
+
+def outside(names, *own):
+    return [n for n in names if not any(n == place or n.startswith(f"{place}/") for place in own)]
+
+
+def test_it_is_an_ordinary_user_without_any_power(probed):
+    assert probed["user"] != 0
+    assert probed["status"] == {
+        "CapEff": "0000000000000000",
+        "CapBnd": "0000000000000000",
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+    }
+
+
+def test_it_can_write_nowhere_but_where_its_state_is(probed):
+    # The temporary directories are its own, and empty again when it ends.
+    own = (STATE, "/run/sensor-agent", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")  # noqa: S108 - looked at, not used
+    assert STATE in probed["directories"]
+    assert outside(probed["directories"], *own) == []
+    assert outside(probed["files"], *own) == []
+    assert probed["protected"] == []
+
+
+def test_it_can_read_no_secret_but_its_own(probed):
+    credential = "/run/credentials/sensor-agent.service/device.key"
+    assert credential in probed["secrets"]
+    # Its configuration is for it; its own state is its own.
+    own = (credential, STATE, "/etc/sensor-agent/config.toml")
+    assert outside(probed["secrets"], *own) == []
+    assert probed["named"] == []
+
+
+def test_it_sees_no_other_processes_and_opens_no_raw_sockets(probed):
+    assert probed["others"] == []
+    assert not probed["raw"]
+    assert not probed["netlink"]
+
+
+def test_of_the_devices_it_is_given_the_gpio_chips(pi, probed):
+    # Shown only: in a container the kernel enforces none of it.
+    shown = pi.show("DevicePolicy", "DeviceAllow", "PrivateDevices")
+    assert shown["DevicePolicy"] == "closed"
+    assert shown["PrivateDevices"] == "no"
+    assert "char-gpiochip rw" in pi.path("/etc/systemd/system/sensor-agent.service").read_text()
+    assert shown["DeviceAllow"] in {"char-gpiochip rw", "char-rtc r"}

@@ -1,0 +1,206 @@
+"""The service at work: what central sees, what the journal says, what systemd does about it."""
+
+import json
+import re
+
+import pytest
+from pis import CONFIG, DEVICE, OWN_KEY, a_secret, until
+
+# Blocks the event loop, and only that, when a signal comes: a hang as a careless call makes it.
+HANG = """\
+import signal, time
+signal.signal(signal.SIGUSR2, lambda *_: time.sleep(1000))
+"""
+
+
+def fields(messages):
+    return [json.loads(message["body"]) for message in messages]
+
+
+def numbers(messages):
+    """Return the sequence that the message ids end in, without what was sent twice."""
+    ids = {value for m in messages for value in m["system"].values() if ":" in str(value)}
+    return sorted(int(found[1]) for found in (re.search(r":(\d+)$", i) for i in ids) if found)
+
+
+def main_pid(pi):
+    return int(pi.show("MainPID")["MainPID"])
+
+
+def test_telemetry_arrives(installed):
+    messages = until(lambda: installed.messages()[2:])
+    assert all(-40 < m["temp"] < 80 and 0 < m["humid"] <= 100 for m in fields(messages))
+
+
+def test_it_tells_systemd_how_it_is(installed):
+    words = until(
+        lambda: re.search(r"% at .*; connected to", installed.show("StatusText")["StatusText"])
+    )
+    assert words, installed.show("StatusText")
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "status", "led"),
+    [
+        ("turnon", None, 200, "on"),
+        ("blink", 2, 200, "blinking"),
+        ("turnoff", None, 200, "off"),
+        ("blink", "fast", 400, "off"),
+        ("selfdestruct", None, 404, "off"),
+    ],
+)
+def test_a_command_is_answered(installed, name, request_, status, led):
+    assert installed.command(name, request_)["responseCode"] == status
+    until(lambda: installed.properties()["ledState"] == led)
+
+
+def test_diagnostics_are_reported(installed):
+    assert installed.command("rundiagnostics")["responseCode"] == 202
+    assert until(lambda: installed.properties().get("rundiagnostics"))
+
+
+def test_a_property_is_set(installed):
+    installed.rest("PATCH", f"/api/devices/{DEVICE}/properties", {"brightness": 3}, status=200)
+    until(lambda: installed.properties()["$metadata"]["brightness"].get("ackCode") == 200)
+    assert installed.status()["led"]["brightness"] == 3
+
+
+def test_the_journal_is_found_by_its_fields_and_explained(installed):
+    installed.command("selfdestruct")
+    found = installed.journal("COMMAND=selfdestruct")
+    assert found
+    assert {record["DEVICE_ID"] for record in found} == {DEVICE}
+    assert {record["SYSLOG_IDENTIFIER"] for record in found} == {"sensor-agent"}
+    explained = installed.out("journalctl", "--catalog", "COMMAND=selfdestruct")
+    assert "Subject: The command selfdestruct" in explained
+
+
+def test_killed_it_is_started_again_and_nothing_is_lost(installed):
+    before = installed.messages()
+    restarts = int(installed.show("NRestarts")["NRestarts"])
+    for _ in range(2):
+        old = main_pid(installed)
+        installed.run("kill", "-KILL", str(old))
+        until(lambda old=old: main_pid(installed) not in {0, old})
+        until(lambda: installed.show("ActiveState")["ActiveState"] == "active")
+    installed.until_connected()
+    assert int(installed.show("NRestarts")["NRestarts"]) == restarts + 2
+    last = numbers(before)[-1]
+    until(lambda: numbers(installed.messages())[-1] > last + 4)
+    seen = numbers(installed.messages())
+    assert seen == list(range(seen[0], seen[-1] + 1))
+
+
+def test_killed_its_led_is_put_out(installed):
+    with installed.added("[Service]\nRestart=no\n"):
+        installed.restart()
+        installed.run("kill", "-KILL", str(main_pid(installed)))
+        until(lambda: installed.show("ActiveState")["ActiveState"] == "failed")
+        put_out = installed.show("ExecStopPost")["ExecStopPost"]
+    assert "sensor-agent led off" in put_out
+    assert "code=exited ; status=0" in put_out
+
+
+def test_a_hung_loop_is_noticed_and_ended(installed):
+    hang = installed.path("/opt/hang/sitecustomize.py")
+    hang.parent.mkdir(exist_ok=True)
+    hang.write_text(HANG)
+    with installed.added("[Service]\nEnvironment=PYTHONPATH=/opt/hang\nWatchdogSec=6\n"):
+        installed.restart()
+        installed.until_connected()
+        old, restarts = main_pid(installed), int(installed.show("NRestarts")["NRestarts"])
+        installed.run("kill", "-USR2", str(old))
+        until(lambda: int(installed.show("NRestarts")["NRestarts"]) > restarts)
+        until(lambda: installed.show("ActiveState")["ActiveState"] == "active")
+        assert main_pid(installed) != old
+        said = installed.out("journalctl", "--unit", "sensor-agent", "--lines", "200")
+        assert "Watchdog timeout (limit 6s)!" in said
+
+
+def test_an_unreachable_hub_is_no_reason_to_start_anew(installed):
+    with installed.added("[Service]\nWatchdogSec=6\n"):
+        installed.restart()
+        installed.until_connected()
+        installed.run("systemctl", "stop", "central")
+        try:
+            until(lambda: "not connected" in installed.show("StatusText")["StatusText"])
+            pid, taken = main_pid(installed), installed.status()["sensor"]["counters"]["accepted"]
+            # Readings go on for more than two of the watchdog's limits.
+            until(lambda: installed.status()["sensor"]["counters"]["accepted"] > taken + 26)
+            assert main_pid(installed) == pid
+        finally:
+            installed.run("systemctl", "start", "central")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda pi: pi.path(CONFIG).write_text("[sensor]\nintervall = 5\n"), "intervall"),
+        (lambda pi: pi.path(OWN_KEY).unlink(), "device.key is empty"),
+        (lambda pi: pi.path(OWN_KEY).write_text("not a key\n"), "does not hold a key"),
+    ],
+    ids=["a misspelt key", "no key", "a spoilt key"],
+)
+def test_a_configuration_that_cannot_work_is_told_and_not_tried_again(installed, change, reason):
+    kept = {place: installed.path(place).read_text() for place in (CONFIG, OWN_KEY)}
+    try:
+        change(installed)
+        assert installed.run("systemctl", "restart", "sensor-agent", check=False).returncode != 0
+        until(lambda: installed.show("ActiveState")["ActiveState"] == "failed")
+        assert installed.show("ExecMainStatus", "NRestarts", "Result") == {
+            "ExecMainStatus": "78",
+            "NRestarts": "0",
+            "Result": "exit-code",
+        }
+        shown = installed.run("systemctl", "status", "--full", "sensor-agent", check=False).stdout
+        assert reason in shown
+    finally:
+        for place, text in kept.items():
+            installed.path(place).write_text(text)
+        installed.restart()
+
+
+def test_stopped_it_says_good_bye_and_its_led_is_off(installed):
+    installed.command("turnon")
+    until(lambda: installed.properties()["ledState"] == "on")
+    installed.run("systemctl", "stop", "sensor-agent")
+    assert installed.show("ActiveState", "Result", "ExecMainStatus") == {
+        "ActiveState": "inactive",
+        "Result": "success",
+        "ExecMainStatus": "0",
+    }
+    told = installed.properties()
+    assert (told["state"], told["ledState"]) == (False, "off")
+
+
+def test_its_key_is_shown_nowhere(installed):
+    key = installed.path(OWN_KEY).read_text().strip()
+    installed.command("rundiagnostics")
+    pid = main_pid(installed)
+    installed.until_connected()
+    until(lambda: installed.properties().get("rundiagnostics"))
+    places = {
+        "arguments": installed.out("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
+        "environment": installed.out("cat", f"/proc/{pid}/environ"),
+        "journal": installed.out("journalctl", "--output", "export"),
+        "status": json.dumps(installed.status()),
+        "reports": json.dumps(installed.properties()),
+        "messages": json.dumps(installed.messages()[-50:]),
+        "unit": installed.out("systemctl", "show", "sensor-agent"),
+        "configuration": installed.path(CONFIG).read_text(),
+    }
+    assert "agent run" in places["arguments"]
+    assert "CREDENTIALS_DIRECTORY" in places["environment"]
+    assert [name for name, text in places.items() if key in text] == []
+
+
+def test_a_spoilt_key_is_not_shown_either(installed):
+    kept, spoilt = installed.path(OWN_KEY).read_text(), a_secret()[:-1]
+    installed.path(OWN_KEY).write_text(spoilt)
+    try:
+        installed.run("systemctl", "restart", "sensor-agent", check=False)
+        until(lambda: installed.show("ActiveState")["ActiveState"] == "failed")
+        assert spoilt not in installed.out("journalctl", "--output", "export")
+    finally:
+        installed.path(OWN_KEY).write_text(kept)
+        installed.restart()
