@@ -111,8 +111,10 @@ make_user() {
 }
 
 remove_group() {
-    say "    removing the group $1"
-    groupdel "$1"
+    if getent group "$1" >/dev/null; then # The last user of its own group takes it along.
+        say "    removing the group $1"
+        groupdel "$1"
+    fi
 }
 
 remove_user() {

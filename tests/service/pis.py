@@ -43,13 +43,13 @@ class Pi(Machine):
 
     central = None  # What its central told of itself.
 
-    def install(self, *options, check=True, key=True):
+    def install(self, *options, check=True, key=True, board=("--fake-hw",)):
         """Do what the README says: `sudo make install`, as anna."""
         options = [
             *("--id-scope", self.central["id_scope"]),
             *(("--group-key-file", GROUP_KEY) if key else ()),
             *("--provisioning-host", "127.0.0.1", "--ca-file", "/var/lib/central/ca.pem"),
-            *("--fake-hw", "--wheels", WHEELS),
+            *(*board, "--wheels", WHEELS),
             *options,
         ]
         return self.anna(

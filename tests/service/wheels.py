@@ -15,6 +15,7 @@ SOURCES = (
     *("setup.cfg", "pyproject.toml", "constraints.txt"),
 )
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+EXTRAS = "[central,pi]"
 MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
@@ -24,7 +25,7 @@ def wheels(python):
     `python` is the version that they are for, as in "3.13".
     """
     recipe = [(ROOT / name).read_bytes() for name in ("setup.cfg", "constraints.txt")]
-    mark = hashlib.sha256(b"".join([*recipe, python.encode()])).hexdigest()[:12]
+    mark = hashlib.sha256(b"".join([*recipe, EXTRAS.encode(), python.encode()])).hexdigest()[:12]
     made = CACHE / f"wheels-{python}-{mark}"
     if not made.exists():
         unfinished = made.with_suffix(".unfinished")
@@ -37,8 +38,9 @@ def wheels(python):
 def _make(directory, python):
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     _pip("wheel", "--wheel-dir", directory, "--constraint", ROOT / "constraints.txt",
-         f"{ROOT}[central]")  # fmt: skip
-    for wheel in directory.glob("sensor_agent-*"):
+         f"{ROOT}{EXTRAS}")  # fmt: skip
+    # Our own is made anew each time; lgpio is the system's, as on Raspberry Pi OS.
+    for wheel in [*directory.glob("sensor_agent-*"), *directory.glob("lgpio-*")]:
         wheel.unlink()
     if python == ours:
         return
