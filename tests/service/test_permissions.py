@@ -86,3 +86,18 @@ def test_of_the_devices_it_is_given_the_gpio_chips(pi, probed):
     assert shown["PrivateDevices"] == "no"
     assert "char-gpiochip rw" in pi.path("/etc/systemd/system/sensor-agent.service").read_text()
     assert shown["DeviceAllow"] in {"char-gpiochip rw", "char-rtc r"}
+
+
+@pytest.mark.parametrize("addition", ["", "adafruit.conf"])
+def test_real_time_priority_is_for_adafruits_helper_alone(pi, addition):
+    pi.install()
+    program = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))"
+    text = pi.path(f"/home/anna/sensor-agent/deploy/{addition}").read_text() if addition else ""
+    alone = "[Service]\nType=oneshot\nRestart=no\nExecStopPost=\nExecStart=\n"
+    # The capability stands in for LimitRTPRIO, which a machine without CAP_SYS_RESOURCE, as a
+    # container may be, leaves at 0 without a word. What else is in the way is what counts here.
+    capable = "CapabilityBoundingSet=CAP_SYS_NICE\nAmbientCapabilities=CAP_SYS_NICE\n"
+    with pi.added(f'{text}{alone}{capable}ExecStart=/usr/bin/python3 -c "{program}"\n'):
+        done = pi.run("systemctl", "restart", "sensor-agent", check=False)
+        assert (done.returncode == 0) == bool(addition)
+        assert pi.show("LimitRTPRIO")["LimitRTPRIO"] == ("99" if addition else "0")
