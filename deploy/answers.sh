@@ -153,7 +153,7 @@ ask_for_key() {
 find_device_id() {
     [ -z "$device_id" ] || must_be_own "$device_id"
     while [ -z "$device_id" ]; do
-        device_id=$(ask "Device id" "$(proposed_id)")
+        device_id=$(ask "Device id" "$(id_of_board)")
         ! is_the_images "$device_id" || [ -z "$asked" ] || {
             say "Every new image is called that; take another." && device_id=
         }
@@ -171,11 +171,6 @@ is_the_images() {
     raspberrypi | localhost) return 0 ;;
     *) return 1 ;;
     esac
-}
-
-proposed_id() {
-    own=$(python -c 'from agent import config; print(config.default().device.id)')
-    if is_the_images "$own"; then id_of_board; else printf '%s' "$own"; fi
 }
 
 id_of_board() {

@@ -54,6 +54,13 @@ def test_a_command_is_answered(installed, name, request_, status, led):
     until(lambda: installed.properties()["ledState"] == led)
 
 
+def test_the_doctor_finds_nothing_wrong_with_what_was_installed(installed):
+    told = installed.anna("sudo sensor-agent check --json", check=False).stdout
+    checks = json.loads(told)["checks"]
+    assert len(checks) > 10
+    assert [check for check in checks if check["outcome"] == "failed"] == []
+
+
 def test_diagnostics_are_reported(installed):
     assert installed.command("rundiagnostics")["responseCode"] == 202
     assert until(lambda: installed.properties().get("rundiagnostics"))
@@ -177,8 +184,9 @@ def test_its_key_is_shown_nowhere(installed):
     key = installed.path(OWN_KEY).read_text().strip()
     installed.command("rundiagnostics")
     pid = main_pid(installed)
-    installed.until_connected()
     until(lambda: installed.properties().get("rundiagnostics"))
+    installed.anna("sudo sensor-agent check --report /home/anna/report", check=False)
+    report = installed.path("/home/anna/report").read_text()
     places = {
         "arguments": installed.out("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
         "environment": installed.out("cat", f"/proc/{pid}/environ"),
@@ -187,9 +195,11 @@ def test_its_key_is_shown_nowhere(installed):
         "reports": json.dumps(installed.properties()),
         "messages": json.dumps(installed.messages()[-50:]),
         "unit": installed.out("systemctl", "show", "sensor-agent"),
+        "report": report,
         "configuration": installed.path(CONFIG).read_text(),
     }
     assert "agent run" in places["arguments"]
+    assert DEVICE in places["report"]
     assert "CREDENTIALS_DIRECTORY" in places["environment"]
     assert [name for name, text in places.items() if key in text] == []
 
