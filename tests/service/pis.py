@@ -15,7 +15,7 @@ GROUP_KEY = "/home/anna/group.key"
 CONFIG = "/etc/sensor-agent/config.toml"
 STATE = "/var/lib/sensor-agent"
 WHEELS = "/home/anna/wheels"
-PATIENCE = 60.0  # Seconds that anything may take; never how long it takes.
+PATIENCE = 150.0  # Seconds that anything may take; never how long it takes.
 
 CENTRAL_UNIT = """\
 [Service]
@@ -158,6 +158,16 @@ def until(condition, *, what=lambda: "it did not come true", patience=PATIENCE):
         assert time.monotonic() < end, what()
         time.sleep(0.2)
     return result
+
+
+def outbox_of(message):
+    """Return the id of the outbox that a message came from: the first part of its id."""
+    return message["system"]["message_id"].partition(":")[0]
+
+
+def number_of(message):
+    """Return its number in that outbox, which grows by one with each reading."""
+    return int(message["system"]["message_id"].partition(":")[2])
 
 
 def a_secret():

@@ -4,7 +4,7 @@ import shutil
 import zipfile
 
 import pytest
-from pis import CONFIG, DEVICE, GROUP_KEY, OWN_KEY, STATE, WHEELS, until
+from pis import CONFIG, DEVICE, GROUP_KEY, OWN_KEY, STATE, WHEELS, outbox_of, until
 
 PROGRAMS = "/opt/sensor-agent"
 UNIT = "/etc/systemd/system/sensor-agent.service"
@@ -149,10 +149,6 @@ def test_an_upgrade_keeps_configuration_and_outbox(installed):
     installed.until_connected()
     later = until(lambda: [m for m in installed.messages() if m["number"] > sent[-1]["number"]])
     assert outbox_of(later[-1]) == outbox_of(sent[0])
-
-
-def outbox_of(message):
-    return next(v for v in message["system"].values() if ":" in str(v)).partition(":")[0]
 
 
 def test_an_upgrade_that_does_not_start_leaves_the_old_one_running(installed):
