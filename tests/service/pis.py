@@ -100,6 +100,16 @@ class Pi(Machine):
             found += page
             before = page[-1]["number"]
 
+    def new_messages(self, count=1):
+        """Wait until so many more have arrived, and return them, oldest first."""
+        last = max((message["number"] for message in self.messages()), default=0)
+
+        def newer():
+            found = [message for message in self.messages() if message["number"] > last]
+            return found if len(found) >= count else None
+
+        return until(newer)
+
     def show(self, *properties):
         """Return properties of the unit, as systemctl shows them."""
         lines = self.out("systemctl", "show", "sensor-agent", "--property", ",".join(properties))

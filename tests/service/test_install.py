@@ -137,7 +137,7 @@ def test_an_upgrade_keeps_configuration_and_outbox(installed):
     before = installed.show("MainPID")
     old = installed.path(f"{PROGRAMS}/current").readlink()
     config = installed.path(CONFIG).read_text()
-    sent = until(installed.messages)
+    sent = installed.new_messages()
     remade(installed, lambda name, data: data + b"\n# newer\n" if name == "hw/led.py" else data)[
         1
     ].unlink()
@@ -147,8 +147,7 @@ def test_an_upgrade_keeps_configuration_and_outbox(installed):
     assert installed.show("MainPID") != before
     assert installed.path(CONFIG).read_text() == config
     installed.until_connected()
-    later = until(lambda: [m for m in installed.messages() if m["number"] > sent[-1]["number"]])
-    assert outbox_of(later[-1]) == outbox_of(sent[0])
+    assert outbox_of(installed.new_messages()[-1]) == outbox_of(sent[-1])
 
 
 def test_an_upgrade_that_does_not_start_leaves_the_old_one_running(installed):
