@@ -35,8 +35,9 @@ class Subscription:
     everything up again, then go on.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, device_id: str | None) -> None:
         self._events = events
+        self._device_id = device_id
         self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
 
     def __enter__(self) -> Self:
@@ -52,7 +53,13 @@ class Subscription:
     async def __anext__(self) -> Event:
         return await self._queue.get()
 
+    def waiting(self) -> list[Event]:
+        """Take what has come already."""
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+
     def _put(self, event: Event) -> None:
+        if self._device_id is not None and event.device_id not in {self._device_id, ""}:
+            return
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()

@@ -1,10 +1,11 @@
 """What happened, in SQL: messages, their telemetry, commands and the connection log.
 
+What is looked up of it for charts, tables and files is in `central.lookups`.
+
 Each function is a job for the store.
 """
 
 import json
-import math
 import sqlite3
 from dataclasses import replace
 from typing import Any
@@ -37,15 +38,12 @@ def add_message(db: sqlite3.Connection, new: Message) -> Message:
     component = new.system.get("component", "")
     db.executemany(
         "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (new.device_id, component, name, time, number, value)
-            for name, value in _fields(new.body)
-        ],
+        [(new.device_id, component, name, time, number, value) for name, value in fields(new.body)],
     )
     return replace(new, number=number)
 
 
-def _fields(body: bytes) -> list[tuple[str, str]]:
+def fields(body: bytes) -> list[tuple[str, str]]:
     """Return the fields of a JSON object, each value as JSON text."""
     try:
         value = parse_json(body)
@@ -55,65 +53,6 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
         return [(name, json.dumps(part)) for name, part in fields if is_unicode(name)]
     except (ValueError, RecursionError):
         return []
-
-
-def messages(
-    db: sqlite3.Connection,
-    device_id: str,
-    *,
-    limit: int,
-    before: int | None,
-    since: float | None,
-    until: float | None,
-) -> list[Message]:
-    """Return messages, newest first."""
-    rows = db.execute(
-        "SELECT * FROM messages WHERE device_id = ? AND number < ?"
-        " AND received >= ? AND received <= ? ORDER BY number DESC LIMIT ?",
-        (
-            device_id,
-            2**62 if before is None else before,
-            -math.inf if since is None else since,
-            math.inf if until is None else until,
-            limit,
-        ),
-    )
-    return [
-        Message(
-            row["number"],
-            row["device_id"],
-            row["received"],
-            row["created"],
-            row["body"],
-            json.loads(row["properties"]),
-            json.loads(row["system"]),
-        )
-        for row in rows
-    ]
-
-
-def last_telemetry(
-    db: sqlite3.Connection, device_id: str, component: str, name: str
-) -> tuple[float, object] | None:
-    """Return the value with the newest time."""
-    row = db.execute(
-        "SELECT time, value FROM telemetry WHERE device_id = ? AND component = ? AND name = ?"
-        " ORDER BY time DESC, number DESC LIMIT 1",
-        (device_id, component, name),
-    ).fetchone()
-    return None if row is None else (row["time"], json.loads(row["value"]))
-
-
-def telemetry_series(
-    db: sqlite3.Connection, device_id: str, component: str, name: str, span: tuple[float, float]
-) -> list[tuple[float, object]]:
-    """Return the values of a time span, oldest first."""
-    rows = db.execute(
-        "SELECT time, value FROM telemetry WHERE device_id = ? AND component = ? AND name = ?"
-        " AND time BETWEEN ? AND ? ORDER BY time, number",
-        (device_id, component, name, *span),
-    )
-    return [(row["time"], json.loads(row["value"])) for row in rows]
 
 
 def add_command(db: sqlite3.Connection, command: Command) -> None:

@@ -59,11 +59,8 @@ class Hub:
         return None if session is None else session.since
 
     def last_seen(self, device_id: str) -> float | None:
-        """Return when something was last heard of a device; None if it never was."""
-        if device_id not in self._last_seen:
-            log_lines = self.registry.connections(device_id, limit=1)
-            return log_lines[0].at if log_lines else None
-        return self._last_seen[device_id]
+        """Return when something was last heard of a device since the start; None: not yet."""
+        return self._last_seen.get(device_id)
 
     def saw(self, device_id: str) -> None:
         """Hear that a device sent something."""

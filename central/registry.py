@@ -1,7 +1,7 @@
 """What central knows: devices, keys, twins, templates, and what happened.
 
-Used from the event loop. What is written is committed before a method returns. The methods that
-answer at once hold up the loop for the few milliseconds that SQLite takes.
+What is written is committed before a method returns. What only looks something up may be called
+from any thread, and does not wait for what is being written; the rest is for the event loop.
 """
 
 import re
@@ -11,9 +11,10 @@ from dataclasses import replace
 from types import EllipsisType
 from typing import Any
 
-from central import directory, history, mailbox, sas, twins
+from central import directory, history, lookups, mailbox, sas, twins
 from central.errors import InvalidDeviceId, UnknownDevice
 from central.events import Events, Subscription
+from central.lookups import Numbered
 from central.records import Command, Connection, Device, Event, Message, QueuedMessage, Twin
 from central.store import Store, T
 
@@ -46,10 +47,10 @@ class Registry:
     # Devices
 
     def devices(self) -> list[Device]:
-        return self._store.call(directory.devices)
+        return self._store.read(directory.devices)
 
     def device(self, device_id: str) -> Device:
-        return self._store.call(lambda db: directory.device(db, device_id))
+        return self._store.read(lambda db: directory.device(db, device_id))
 
     async def fetch_device(self, device_id: str) -> Device:
         """Do as `device`, without holding up the event loop."""
@@ -99,7 +100,7 @@ class Registry:
 
         The primary one is derived from the group's unless the device was given its own.
         """
-        return self._store.call(lambda db: directory.keys(db, device_id, self.group_key))
+        return self._store.read(lambda db: directory.keys(db, device_id, self.group_key))
 
     async def fetch_keys(self, device_id: str) -> tuple[str, ...]:
         """Return the keys that open a device: one that is not known yet, too."""
@@ -151,7 +152,7 @@ class Registry:
     # Twins
 
     def twin(self, device_id: str) -> Twin:
-        return self._store.call(lambda db: directory.twin(db, device_id))
+        return self._store.read(lambda db: directory.twin(db, device_id))
 
     async def fetch_twin(self, device_id: str) -> Twin:
         """Do as `twin`, without holding up the event loop."""
@@ -223,9 +224,18 @@ class Registry:
         """Return messages, newest first: numbered below `before`, received in the time span."""
         return self._about(
             device_id,
-            lambda db: history.messages(
+            lambda db: lookups.messages(
                 db, device_id, limit=limit, before=before, since=since, until=until
             ),
+        )
+
+    def messages_after(
+        self, device_id: str, number: int, *, since: float, until: float, limit: int
+    ) -> list[Message]:
+        """Return messages, oldest first: numbered above `number`, received in the time span."""
+        span = (since, until)
+        return self._about(
+            device_id, lambda db: lookups.messages_after(db, device_id, number, span, limit)
         )
 
     def last_telemetry(
@@ -233,7 +243,7 @@ class Registry:
     ) -> tuple[float, object] | None:
         """Return the newest value and its time: when it was made, else when it was received."""
         return self._about(
-            device_id, lambda db: history.last_telemetry(db, device_id, component or "", name)
+            device_id, lambda db: lookups.last_telemetry(db, device_id, component or "", name)
         )
 
     def telemetry_series(
@@ -244,13 +254,20 @@ class Registry:
         since: float,
         until: float,
         component: str | None = None,
-    ) -> list[tuple[float, object]]:
-        """Return the values of a time span with their times, oldest first."""
-        span = (since, until)
+        most: int = 2000,
+    ) -> list[tuple[float, float]]:
+        """Return the numbers of a time span with their times, oldest first.
+
+        Of more than `most`, the lowest and the highest of each short time.
+        """
+        span, part = (since, until), component or ""
         return self._about(
-            device_id,
-            lambda db: history.telemetry_series(db, device_id, component or "", name, span),
+            device_id, lambda db: lookups.telemetry_series(db, device_id, part, name, span, most)
         )
+
+    def numbered(self, device_id: str, since: float) -> list[Numbered]:
+        """Count the messages made since then by the numbers in their ids; newest source last."""
+        return self._about(device_id, lambda db: lookups.numbered(db, device_id, since))
 
     def commands(
         self, device_id: str, name: str | None = None, *, limit: int = 50
@@ -306,18 +323,21 @@ class Registry:
             self._tell("command", command.device_id, command)
         return command
 
-    def subscribe(self) -> Subscription:
-        """Return an async iterator of what happens from now on, as a context manager."""
-        return Subscription(self.events)
+    def subscribe(self, device_id: str | None = None) -> Subscription:
+        """Return an async iterator of what happens from now on, as a context manager.
+
+        With `device_id` of that device alone.
+        """
+        return Subscription(self.events, device_id)
 
     # Templates: DTDL v2 interfaces, by their "@id".
 
     def templates(self) -> list[dict[str, Any]]:
-        return self._store.call(directory.templates)
+        return self._store.read(directory.templates)
 
     def template(self, dtmi: str) -> dict[str, Any]:
         """Return a model, or raise UnknownTemplate."""
-        return self._store.call(lambda db: directory.template(db, dtmi))
+        return self._store.read(lambda db: directory.template(db, dtmi))
 
     def put_template(self, dtmi: str, interface: dict[str, Any]) -> None:
         self._store.call(lambda db: directory.put_template(db, dtmi, interface))
@@ -333,7 +353,7 @@ class Registry:
             directory.device(db, device_id)
             return job(db)
 
-        return self._store.call(checked)
+        return self._store.read(checked)
 
     def _tell(self, kind: str, device_id: str, data: object) -> None:
         self.events.publish(Event(kind, device_id, data))

@@ -1,7 +1,8 @@
-"""Central's SQLite file, and the one thread that works on it.
+"""Central's SQLite file, and the one thread that writes to it.
 
 Whatever waits when the thread comes round is done in one transaction and answered after its
-commit, so that hundreds of messages a second cost a few commits.
+commit, so that hundreds of messages a second cost a few commits. Who only looks something up
+does not wait for that: readers have connections of their own, and see what is committed.
 """
 
 import asyncio
@@ -74,6 +75,7 @@ CREATE TABLE templates (id TEXT PRIMARY KEY, interface TEXT NOT NULL) WITHOUT RO
 """
 
 BATCH = 1000  # Jobs in one transaction, at most.
+READERS = 3  # Look-ups at the same time; a further one waits for one of them.
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,9 @@ class Store:
         self._thread = threading.Thread(target=self._work, name="central-store", daemon=True)
         self._thread.start()
         self._opened.result()
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for _ in range(READERS):
+            self._readers.put(_open_reader(path))
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """Ask for a job; the future has its result once what it did is committed."""
@@ -107,10 +112,31 @@ class Store:
         """Do a job without holding up the event loop."""
         return await asyncio.wrap_future(self.submit(job))
 
+    def read(self, job: Job[T]) -> T:
+        """Look something up, from any thread: what is committed, all of one moment."""
+        if self._closed:
+            raise StoreError("Central is stopping.")
+        db = self._readers.get()
+        try:
+            db.execute("BEGIN")
+            try:
+                return job(db)
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+        finally:
+            self._readers.put(db)
+
     def close(self) -> None:
         """Finish what was asked for, and close the file. Again is harmless."""
         if not self._closed:
             self._closed = True
+            readers = [self._readers.get() for _ in range(READERS)]  # Once nobody reads.
+            for db in readers:
+                db.close()
+                self._readers.put(db)  # For who still waits for one, and is refused by it.
             self._jobs.put(None)
             self._thread.join()
 
@@ -144,6 +170,14 @@ def _open(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    return db
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that only reads, for one thread after another."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA query_only = ON")
     return db
 
 
@@ -191,6 +225,10 @@ def _settle(future: Future[object], result: object, error: Exception | None) -> 
     if error is None:
         future.set_result(result)
     elif isinstance(error, sqlite3.Error):
-        future.set_exception(StoreError(f"Central's file could not be used: {error}."))
+        future.set_exception(_unusable(error))
     else:
         future.set_exception(error)
+
+
+def _unusable(error: sqlite3.Error) -> StoreError:
+    return StoreError(f"Central's file could not be used: {error}.")

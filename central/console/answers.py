@@ -1,5 +1,6 @@
 """What every path has in common: JSON out, JSON in with bounds, IoT Central's error body."""
 
+import asyncio
 import json
 import logging
 import math
@@ -8,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from central import errors
 from central.twins import parse_json
 
 if TYPE_CHECKING:
+    from central.records import Device
     from central.server import Central
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ LARGEST_BODY = 256 * 1024  # Bytes. A device template with a few hundred capabil
 CENTRAL: "web.AppKey[Central]" = web.AppKey("central")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
 
 
 class RestError(errors.CentralError):
@@ -142,6 +145,17 @@ def _http_error(request: web.Request, error: web.HTTPException) -> tuple[str, st
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"A body may have at most {LARGEST_BODY} bytes.",
     }
     return code_of(status), sentences.get(status, f"{status.phrase}.")
+
+
+async def look_up(work: Callable[[], T]) -> T:
+    """Do what only reads from the store, in a thread: the event loop is for the devices."""
+    return await asyncio.to_thread(work)
+
+
+async def find_device(request: web.Request) -> "Device":
+    """Return the device that the path names, or raise UnknownDevice."""
+    registry = request.app[CENTRAL].registry
+    return await look_up(lambda: registry.device(request.match_info["device"]))
 
 
 async def read_json(request: web.Request) -> Any:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from central.console import commands, devices, live, overview, properties, room, templates
+from central.console import (
+    commands,
+    devices,
+    live,
+    messages,
+    overview,
+    properties,
+    room,
+    templates,
+)
 from central.console.answers import CENTRAL, LARGEST_BODY, Handler, errors_as_json
 from central.console.guard import add_headers, guard
 from central.errors import PortTaken, StartError
@@ -60,7 +69,7 @@ def make_app(central: "Central") -> web.Application:
     app = web.Application(middlewares=[guard, errors_as_json], client_max_size=LARGEST_BODY)
     app[CENTRAL] = central
     app[live.STREAMS] = set()
-    for part in (devices, properties, commands, templates, live, overview, room):
+    for part in (devices, properties, commands, templates, live, overview, messages, room):
         app.add_routes(part.routes)
     app.add_routes([web.get(path, handler) for path, handler in _page().items()])
     app.on_response_prepare.append(add_headers)

@@ -5,7 +5,14 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.answers import CENTRAL, answer, bad_request, read_object
+from central.console.answers import (
+    CENTRAL,
+    answer,
+    bad_request,
+    find_device,
+    look_up,
+    read_object,
+)
 from central.records import Command
 
 routes = web.RouteTableDef()
@@ -29,8 +36,7 @@ def command_body(command: Command) -> dict[str, Any]:
 @routes.post("/api/devices/{device}/commands/{command}")
 @routes.post("/api/devices/{device}/components/{component}/commands/{command}")
 async def call_command(request: web.Request) -> web.Response:
-    central = request.app[CENTRAL]
-    device = central.registry.device(request.match_info["device"])
+    central, device = request.app[CENTRAL], await find_device(request)
     name = command_name(request)
     body = await read_object(request) if request.can_read_body else {}
     unknown = body.keys() - {"request", "connectionTimeout", "responseTimeout"}
@@ -55,9 +61,9 @@ async def call_command(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/commands/{command}")
 @routes.get("/api/devices/{device}/components/{component}/commands/{command}")
 async def command_history(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    commands = registry.commands(device.id, command_name(request))
+    registry, name = request.app[CENTRAL].registry, command_name(request)
+    device_id = request.match_info["device"]
+    commands = await look_up(lambda: registry.commands(device_id, name))
     return answer({"value": [command_body(command) for command in commands]})
 
 

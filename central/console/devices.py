@@ -11,7 +11,9 @@ from central.console.answers import (
     RestError,
     answer,
     bad_request,
+    find_device,
     iso,
+    look_up,
     not_found,
     query_number,
     read_object,
@@ -50,7 +52,7 @@ async def list_devices(request: web.Request) -> web.Response:
             raise bad_request(f"{unsupported} is not offered here.", code="InvalidQuery")
     top = int(query_number(request, "$top", PAGE, least=1, most=LARGEST_PAGE))
     after = request.query.get("$skiptoken", "")
-    devices = sorted(request.app[CENTRAL].registry.devices(), key=lambda device: device.id)
+    devices = await look_up(request.app[CENTRAL].registry.devices)
     rest = [device for device in devices if device.id > after]
     body: dict[str, Any] = {"value": [device_body(device) for device in rest[:top]]}
     if len(rest) > top:
@@ -61,16 +63,15 @@ async def list_devices(request: web.Request) -> web.Response:
 
 @routes.get("/api/devices/{device}")
 async def get_device(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    return answer(device_body(registry.device(request.match_info["device"])))
+    return answer(device_body(await find_device(request)))
 
 
 @routes.put("/api/devices/{device}")
 async def put_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
-    fields = _device_fields(registry, device_id, await read_object(request))
-    before = _find(registry, device_id)
+    fields = _device_fields(device_id, await read_object(request))
+    before = await look_up(lambda: _find(registry, device_id, fields.get("template")))
     _check_etag(request, before)
     if before is None:
         device = registry.add_device(
@@ -96,8 +97,10 @@ async def put_device(request: web.Request) -> web.Response:
 async def patch_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
-    fields = _device_fields(registry, device_id, await read_object(request))
-    before = registry.device(device_id)
+    fields = _device_fields(device_id, await read_object(request))
+    before = await look_up(lambda: _find(registry, device_id, fields.get("template")))
+    if before is None:
+        raise UnknownDevice(device_id)
     _check_etag(request, before)
     _keep_kind(before, fields)
     changes: dict[str, Any] = {}
@@ -115,7 +118,7 @@ async def patch_device(request: web.Request) -> web.Response:
 @routes.delete("/api/devices/{device}")
 async def delete_device(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
-    device = central.registry.device(request.match_info["device"])
+    device = await find_device(request)
     _check_etag(request, device)
     await central.hub.disconnect(device.id)
     central.registry.delete_device(device.id)
@@ -125,7 +128,7 @@ async def delete_device(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/credentials")
 async def get_credentials(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
-    primary, secondary = registry.keys(request.match_info["device"])
+    primary, secondary = await look_up(lambda: registry.keys(request.match_info["device"]))
     keys = {"primaryKey": primary, "secondaryKey": secondary}
     return answer({"idScope": registry.id_scope, "symmetricKey": keys})
 
@@ -134,23 +137,26 @@ async def get_credentials(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
 async def get_telemetry(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    name = request.match_info["telemetry"]
-    last = registry.last_telemetry(device.id, name, request.match_info.get("component"))
+    device_id, name = request.match_info["device"], request.match_info["telemetry"]
+    component = request.match_info.get("component")
+    last = await look_up(lambda: registry.last_telemetry(device_id, name, component))
     if last is None:
-        raise not_found(f"{device.id} has sent no telemetry {name!r} yet.")
+        raise not_found(f"{device_id} has sent no telemetry {name!r} yet.")
     at, value = last
     return answer({"timestamp": iso(at), "value": value})
 
 
-def _find(registry: Registry, device_id: str) -> Device | None:
+def _find(registry: Registry, device_id: str, template: str | None) -> Device | None:
+    """Return the device, if there is one; the template it is to have must be there."""
+    if template is not None:
+        registry.template(template)
     try:
         return registry.device(device_id)
     except UnknownDevice:
         return None
 
 
-def _device_fields(registry: Registry, device_id: str, body: dict[str, Any]) -> dict[str, Any]:
+def _device_fields(device_id: str, body: dict[str, Any]) -> dict[str, Any]:
     """Check a device as it was sent, and return what of it can be set."""
     if body.get("id", device_id) != device_id:
         raise bad_request(f"The body is about {body['id']!r}, the path about {device_id!r}.")
@@ -165,8 +171,6 @@ def _device_fields(registry: Registry, device_id: str, body: dict[str, Any]) -> 
             raise bad_request(f"{name} must be {kind}.")
     if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
         raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
-    if fields.get("template") is not None:
-        registry.template(fields["template"])
     return fields
 
 

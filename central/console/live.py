@@ -13,6 +13,8 @@ from central.records import Event, Message
 routes = web.RouteTableDef()
 
 MOST_STREAMS = 64
+MOST_SHOWN = 16 * 1024  # Bytes of one message's body.
+GATHERED = 0.3  # Seconds for which a list of all devices gathers what happens.
 QUIET = 15.0  # Seconds after which a comment is sent, so that a browser that is gone is noticed.
 RECONNECT = 1000  # Milliseconds after which a browser tries again.
 
@@ -20,23 +22,29 @@ STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")
 
 
 def message_body(message: Message) -> dict[str, Any]:
-    """Write a message for the page. What is no UTF-8 is shown with replacement characters."""
+    """Write a message for the page. What is no UTF-8 is shown with replacement characters.
+
+    Of a very long body only the beginning is shown, and its `length`; the export has all of it.
+    """
+    shown = message.body[:MOST_SHOWN]
+    cut = {} if len(message.body) <= MOST_SHOWN else {"length": len(message.body)}
     return {
         "number": message.number,
         "received": iso(message.received),
         "created": maybe_iso(message.created),
-        "body": message.body.decode("utf-8", errors="replace"),
+        "body": shown.decode("utf-8", errors="replace"),
         "properties": message.properties,
         "system": message.system,
+        **cut,
     }
 
 
 @routes.get("/console/api/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
-    """Stream events: every device's state, and with `?device=` that device's messages too.
+    """Stream events: with `?device=` of that device alone, its messages whole.
 
-    Each says only what changed, and the page asks for the rest; a message is sent whole, to the
-    page that shows its device. After `lagged` the page has missed something and reads anew.
+    Else of every device, gathered for a moment; each says only what changed, and the page asks
+    for the rest. After `lagged` the page has missed something and reads anew.
     """
     streams = request.app[STREAMS]
     if len(streams) >= MOST_STREAMS:
@@ -49,7 +57,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a handler runs in one.
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    with request.app[CENTRAL].registry.subscribe() as subscription:
+    with request.app[CENTRAL].registry.subscribe(watched) as subscription:
         streams.add(task)
         try:
             await response.prepare(request)
@@ -60,10 +68,12 @@ async def events(request: web.Request) -> web.StreamResponse:
                     async with asyncio.timeout(QUIET):
                         event = await anext(subscription)
                 except TimeoutError:
-                    frame = ": still here\n\n"
+                    frames = [": still here\n\n"]
                 else:
-                    frame = _event_frame(event, watched)
-                await response.write(frame.encode())
+                    if watched is None:
+                        await asyncio.sleep(GATHERED)
+                    frames = [_event_frame(e, watched) for e in (event, *subscription.waiting())]
+                await response.write("".join(dict.fromkeys(frames)).encode())
         except ConnectionError:
             pass  # The page was closed.
         finally:

@@ -16,14 +16,36 @@ NUMERIC = {"integer", "long", "float", "double"}
 Interface = dict[str, Any]
 
 
+DEEPEST = 10  # Interfaces that extend one another, as the language has it.
+
+
 def interface_of(registry: Registry, device: Device) -> Interface | None:
     """Return the model of a device, or None if it has none or one that is not known here."""
-    if device.template is None:
-        return None
+    return None if device.template is None else find_interface(registry, device.template)
+
+
+def find_interface(registry: Registry, dtmi: str) -> Interface | None:
+    """Return an interface with what it inherits (`extends`), or None if it is not known here."""
     try:
-        return registry.template(device.template)
+        return _with_inherited(registry, registry.template(dtmi), DEEPEST)
     except UnknownTemplate:
         return None
+
+
+def _with_inherited(registry: Registry, interface: Interface, depth: int) -> Interface:
+    bases = interface.get("extends")
+    inherited: list[Any] = []
+    for base in bases if isinstance(bases, list) else [bases]:
+        found = base
+        if isinstance(base, str) and depth:
+            try:
+                found = registry.template(base)
+            except UnknownTemplate:
+                continue
+        if isinstance(found, dict) and depth:
+            inherited += _with_inherited(registry, found, depth - 1).get("contents") or []
+    own = interface.get("contents")
+    return {**interface, "contents": [*inherited, *(own if isinstance(own, list) else [])]}
 
 
 def contents(interface: Interface, kind: str) -> Iterator[dict[str, Any]]:
@@ -42,10 +64,7 @@ def component(registry: Registry, interface: Interface, name: str) -> Interface 
         if element["name"] == name:
             schema = element.get("schema")
             if isinstance(schema, str):
-                try:
-                    return registry.template(schema)
-                except UnknownTemplate:
-                    return {}
+                return find_interface(registry, schema) or {}
             return schema if isinstance(schema, dict) else {}
     return None
 
@@ -56,12 +75,17 @@ def writable(interface: Interface) -> set[str]:
     return {element["name"] for element in properties if element.get("writable") is True}
 
 
-def numeric_telemetry(interface: Interface) -> list[str]:
-    """Return the names of the telemetry that can be drawn."""
-    telemetry = contents(interface, "Telemetry")
+def numeric_telemetry(registry: Registry, interface: Interface) -> list[str]:
+    """Return the names of the telemetry that can be drawn: in components `component*name`."""
+    parts = [("", interface)]
+    parts += [
+        (f"{element['name']}*", component(registry, interface, element["name"]) or {})
+        for element in contents(interface, "Component")
+    ]
     return [
-        element["name"]
-        for element in telemetry
+        f"{prefix}{element['name']}"
+        for prefix, part in parts
+        for element in contents(part, "Telemetry")
         if isinstance(element.get("schema"), str) and element["schema"] in NUMERIC
     ]
 

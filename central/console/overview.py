@@ -11,15 +11,14 @@ from central.console import models
 from central.console.answers import (
     CENTRAL,
     answer,
-    bad_request,
+    find_device,
     iso,
+    look_up,
     maybe_iso,
-    query_number,
     read_object,
 )
 from central.console.commands import command_body, command_name
 from central.console.devices import device_body
-from central.console.live import message_body
 from central.console.properties import unwrap
 from central.records import Command, Device
 from central.registry import Registry
@@ -29,13 +28,8 @@ if TYPE_CHECKING:
 
 routes = web.RouteTableDef()
 
-MOST_MESSAGES = 500
-MOST_NAMES = 8
-MOST_POINTS = 2000  # Of one series: more than a chart has pixels.
-DAY = 86400.0
 SHOWN = 2  # Telemetry values that the list shows of each device.
-
-Point = tuple[float, float]
+LOG_LOOKED_AT = 10  # Lines of a connection log in which its end is sought: refusals may follow it.
 
 
 @routes.get("/console/api/central")
@@ -56,91 +50,70 @@ async def about_central(request: web.Request) -> web.Response:
 
 @routes.get("/console/api/devices")
 async def list_devices(request: web.Request) -> web.Response:
+    """Answer with all devices, the last values of each, and whether any fault is on."""
     central = request.app[CENTRAL]
-    devices = sorted(central.registry.devices(), key=lambda device: device.id)
-    return answer({"value": [overview(central, device) for device in devices]})
+
+    def devices() -> list[dict[str, Any]]:
+        names: dict[str | None, list[str]] = {}  # By template: reading one takes a while.
+        return [overview(central, device, names) for device in central.registry.devices()]
+
+    return answer({"value": await look_up(devices)})
 
 
 @routes.get("/console/api/devices/{device}")
 async def get_device(request: web.Request) -> web.Response:
-    central = request.app[CENTRAL]
-    return answer(overview(central, central.registry.device(request.match_info["device"])))
-
-
-@routes.get("/console/api/devices/{device}/messages")
-async def list_messages(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    limit = query_number(request, "limit", 100, least=1, most=MOST_MESSAGES)
-    before = query_number(request, "before", 2.0**53, least=1, most=2.0**53)
-    messages = registry.messages(device.id, limit=int(limit), before=int(before))
-    return answer({"value": [message_body(message) for message in messages]})
-
-
-@routes.get("/console/api/devices/{device}/series")
-async def get_series(request: web.Request) -> web.Response:
-    """Answer with `times` (unix seconds) and `values` of each name asked, and its last value."""
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    names = request.query.getall("name", [])
-    if len(names) > MOST_NAMES:
-        raise bad_request(f"At most {MOST_NAMES} names.", code="InvalidQuery")
-    until = query_number(request, "until", time.time() + DAY, least=0, most=1e11)
-    since = query_number(request, "since", until - DAY, least=0, most=1e11)
-    series = {}
-    for name in names:
-        found = registry.telemetry_series(device.id, name, since=since, until=until)
-        points = thin([(at, float(value)) for at, value in found if _is_number(value)])
-        series[name] = {
-            "times": [at for at, _ in points],
-            "values": [value for _, value in points],
-            "last": _last(registry, device, name),
-        }
-    return answer(series)
+    central, device = request.app[CENTRAL], await find_device(request)
+    return answer(await look_up(lambda: overview(central, device, {})))
 
 
 @routes.get("/console/api/devices/{device}/commands")
 async def list_commands(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    return answer({"value": [history_body(command) for command in registry.commands(device.id)]})
+    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
+    commands = await look_up(lambda: registry.commands(device_id))
+    return answer({"value": [history_body(command) for command in commands]})
 
 
 @routes.get("/console/api/devices/{device}/connections")
 async def list_connections(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    log = [
-        {"at": iso(entry.at), "event": entry.event, "detail": entry.detail}
-        for entry in registry.connections(device.id)
-    ]
+    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
+    entries = await look_up(lambda: registry.connections(device_id))
+    log = [{"at": iso(e.at), "event": e.event, "detail": e.detail} for e in entries]
     return answer({"value": log})
 
 
 @routes.post("/console/api/devices/{device}/queue/{command}")
+@routes.post("/console/api/devices/{device}/components/{component}/queue/{command}")
 async def queue_command(request: web.Request) -> web.Response:
     """Queue a command for a device that may be offline: sent once it connects, for 24 hours."""
-    central = request.app[CENTRAL]
-    device = central.registry.device(request.match_info["device"])
+    central, device = request.app[CENTRAL], await find_device(request)
     body = await read_object(request) if request.can_read_body else {}
     name = command_name(request)
     command = await central.hub.queue_command(device.id, name, body.get("request"))
     return answer(history_body(command))
 
 
-def overview(central: "Central", device: Device) -> dict[str, Any]:
-    """Write a device with what the list shows of it."""
-    connected = central.hub.connected(device.id)
-    seen = central.hub.last_seen(device.id)
-    names = models.numeric_telemetry(models.interface_of(central.registry, device) or {})
-    names = names or sent_numbers(central.registry, device)
+def overview(
+    central: "Central", device: Device, names: dict[str | None, list[str]]
+) -> dict[str, Any]:
+    """Write a device with what the list shows of it.
+
+    `names` keeps which telemetry a template names, from one device to the next.
+    """
+    connected_since = central.hub.connected_since(device.id)
+    log = central.registry.connections(device.id, limit=LOG_LOOKED_AT)
+    left = next((entry.at for entry in log if entry.event == "disconnected"), None)
+    if device.template not in names:
+        interface = models.interface_of(central.registry, device) or {}
+        names[device.template] = models.numeric_telemetry(central.registry, interface)
+    shown = names[device.template] or sent_numbers(central.registry, device)
     return {
         **device_body(device),
         "created": iso(device.created),
-        "connected": connected,
-        "connectedSince": maybe_iso(central.hub.connected_since(device.id) if connected else None),
-        "lastSeen": maybe_iso(seen),
-        "telemetry": {name: _last(central.registry, device, name) for name in names[:SHOWN]},
+        "connected": connected_since is not None,
+        "connectedSince": maybe_iso(connected_since),
+        "disconnectedSince": maybe_iso(left if connected_since is None else None),
+        "lastSeen": maybe_iso(central.hub.last_seen(device.id) or (log[0].at if log else None)),
+        "telemetry": {name: last_value(central.registry, device, name) for name in shown[:SHOWN]},
     }
 
 
@@ -169,17 +142,11 @@ def sent_numbers(registry: Registry, device: Device) -> list[str]:
     return []
 
 
-def thin(points: list[Point]) -> list[Point]:
-    """Keep, of more points than a chart can show, the lowest and highest of each short time."""
-    if len(points) <= MOST_POINTS:
-        return points
-    width = math.ceil(len(points) / (MOST_POINTS // 2))
-    kept: list[Point] = []
-    for start in range(0, len(points), width):
-        some = points[start : start + width]
-        extremes = {min(some, key=lambda point: point[1]), max(some, key=lambda point: point[1])}
-        kept += sorted(extremes)
-    return kept
+def last_value(registry: Registry, device: Device, name: str) -> dict[str, Any] | None:
+    """Write the newest value of `name`, or of `component*name`; None if there is none."""
+    component, _, plain = name.rpartition("*")
+    last = registry.last_telemetry(device.id, plain, component or None)
+    return None if last is None else {"timestamp": iso(last[0]), "value": last[1]}
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -189,8 +156,3 @@ def _is_number(value: object) -> TypeGuard[float]:
         return math.isfinite(value)
     except OverflowError:
         return False
-
-
-def _last(registry: Registry, device: Device, name: str) -> dict[str, Any] | None:
-    last = registry.last_telemetry(device.id, name)
-    return None if last is None else {"timestamp": iso(last[0]), "value": last[1]}

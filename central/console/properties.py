@@ -11,7 +11,9 @@ from central.console.answers import (
     RestError,
     answer,
     bad_request,
+    find_device,
     iso,
+    look_up,
     not_found,
     read_object,
 )
@@ -32,15 +34,16 @@ REFUSED = 400  # Acknowledgement codes from here on say that nothing changed.
 @routes.get("/api/devices/{device}/properties")
 async def get_properties(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
-    return answer(rest_properties(registry.twin(request.match_info["device"])))
+    twin = await look_up(lambda: registry.twin(request.match_info["device"]))
+    return answer(rest_properties(twin))
 
 
 @routes.put("/api/devices/{device}/properties")
 @routes.patch("/api/devices/{device}/properties")
 async def set_properties(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
-    device = central.registry.device(request.match_info["device"])
-    patch = desired_patch(central.registry, device, without_metadata(await read_object(request)))
+    device, body = await find_device(request), without_metadata(await read_object(request))
+    patch = await look_up(lambda: desired_patch(central.registry, device, body))
     replace = request.method == "PUT"
     await central.hub.set_desired(device.id, patch, replace=replace)
     return answer(asked(patch))
@@ -48,46 +51,51 @@ async def set_properties(request: web.Request) -> web.Response:
 
 @routes.get("/api/devices/{device}/components")
 async def list_components(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
-    interface = models.interface_of(registry, device) or {}
-    components = {
-        element["name"]: {
-            "@type": "Component",
-            "name": element["name"],
-            "displayName": models.text(element, "displayName") or element["name"],
+    registry, device = request.app[CENTRAL].registry, await find_device(request)
+
+    def components() -> list[dict[str, Any]]:
+        interface = models.interface_of(registry, device) or {}
+        labels = {
+            element["name"]: models.text(element, "displayName") or element["name"]
+            for element in models.contents(interface, "Component")
         }
-        for element in models.contents(interface, "Component")
-    }
-    for name, value in registry.twin(device.id).reported.items():
-        if is_component(value):
-            unmodelled = {"@type": "Component", "name": name, "displayName": name}
-            components.setdefault(name, unmodelled)
-    return answer({"value": list(components.values())})
+        return [
+            {"@type": "Component", "name": name, "displayName": labels.get(name, name)}
+            for name in [*labels, *sorted(component_names(registry, device) - labels.keys())]
+        ]
+
+    return answer({"value": await look_up(components)})
 
 
 @routes.get("/api/devices/{device}/components/{component}/properties")
 async def get_component_properties(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device = registry.device(request.match_info["device"])
+    registry, device = request.app[CENTRAL].registry, await find_device(request)
     name = request.match_info["component"]
-    _must_have(registry, device, name)
-    values = rest_properties(registry.twin(device.id)).get(name, {"$metadata": {}})
-    return answer(values)
+
+    def values() -> dict[str, Any]:
+        _must_have(registry, device, name)
+        part: dict[str, Any] = rest_properties(registry.twin(device.id)).get(name, {})
+        return part or {"$metadata": {}}
+
+    return answer(await look_up(values))
 
 
 @routes.put("/api/devices/{device}/components/{component}/properties")
 @routes.patch("/api/devices/{device}/components/{component}/properties")
 async def set_component_properties(request: web.Request) -> web.Response:
-    central = request.app[CENTRAL]
-    device = central.registry.device(request.match_info["device"])
+    central, device = request.app[CENTRAL], await find_device(request)
     name = request.match_info["component"]
-    _must_have(central.registry, device, name)
     values = without_metadata(await read_object(request))
-    patch = desired_patch(central.registry, device, {name: values})
-    if request.method == "PUT":
-        before = _part(central.registry.twin(device.id).desired, name)
-        patch[name] = {**dict.fromkeys(before), **patch[name]}
+
+    def patch_of_component() -> dict[str, Any]:
+        _must_have(central.registry, device, name)
+        patch = desired_patch(central.registry, device, {name: values})
+        if request.method == "PUT":
+            before = _part(central.registry.twin(device.id).desired, name)
+            patch[name] = {**dict.fromkeys(before), **patch[name]}
+        return patch
+
+    patch = await look_up(patch_of_component)
     await central.hub.set_desired(device.id, patch)
     return answer(asked(patch)[name])
 

@@ -7,7 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from central.console import models
-from central.console.answers import CENTRAL, RestError, answer, bad_request, read_object
+from central.console.answers import (
+    CENTRAL,
+    RestError,
+    answer,
+    bad_request,
+    look_up,
+    read_object,
+)
 
 routes = web.RouteTableDef()
 
@@ -29,14 +36,14 @@ def template_body(interface: models.Interface) -> dict[str, Any]:
 
 @routes.get("/api/deviceTemplates")
 async def list_templates(request: web.Request) -> web.Response:
-    templates = request.app[CENTRAL].registry.templates()
+    templates = await look_up(request.app[CENTRAL].registry.templates)
     return answer({"value": [template_body(interface) for interface in templates]})
 
 
 @routes.get("/api/deviceTemplates/{dtmi}")
 async def get_template(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    return answer(template_body(registry.template(request.match_info["dtmi"])))
+    registry, dtmi = request.app[CENTRAL].registry, request.match_info["dtmi"]
+    return answer(template_body(await look_up(lambda: registry.template(dtmi))))
 
 
 @routes.put("/api/deviceTemplates/{dtmi}")
@@ -46,26 +53,29 @@ async def put_template(request: web.Request) -> web.Response:
     body = _checked(dtmi, await read_object(request))
     if "capabilityModel" not in body:
         raise bad_request("A template needs a capabilityModel: its DTDL interface.")
-    registry.put_template(dtmi, _interface(dtmi, body, body["capabilityModel"]))
-    return answer(template_body(registry.template(dtmi)))
+    interface = _interface(dtmi, body, body["capabilityModel"])
+    registry.put_template(dtmi, interface)
+    return answer(template_body(interface))
 
 
 @routes.patch("/api/deviceTemplates/{dtmi}")
 async def patch_template(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     dtmi = request.match_info["dtmi"]
-    before = registry.template(dtmi)
+    before = await look_up(lambda: registry.template(dtmi))
     body = _checked(dtmi, await read_object(request))
-    registry.put_template(dtmi, _interface(dtmi, body, body.get("capabilityModel", before)))
-    return answer(template_body(registry.template(dtmi)))
+    interface = _interface(dtmi, body, body.get("capabilityModel", before))
+    registry.put_template(dtmi, interface)
+    return answer(template_body(interface))
 
 
 @routes.delete("/api/deviceTemplates/{dtmi}")
 async def delete_template(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     dtmi = request.match_info["dtmi"]
-    registry.template(dtmi)
-    users = [device.id for device in registry.devices() if device.template == dtmi]
+    await look_up(lambda: registry.template(dtmi))
+    devices = await look_up(registry.devices)
+    users = [device.id for device in devices if device.template == dtmi]
     if users:
         raise RestError(
             HTTPStatus.CONFLICT,

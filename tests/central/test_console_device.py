@@ -240,12 +240,22 @@ class TestEvents:
             event = await stream.find("telemetry")
         assert json.loads(event["message"]["body"]) == {"temp": 21.5}
 
-    async def test_of_other_devices_only_the_fact_comes(self, http, device):
-        async with http.get("/console/api/events?device=pi-2") as response:
+    async def test_the_list_hears_of_every_device_once_for_many_messages(self, http, device):
+        async with http.get("/console/api/events") as response:
             stream = Stream(response)
             await stream.find("hello")
-            await device.send({"temp": 21.5})
+            for _ in range(3):
+                await device.send({"temp": 21.5})
             assert await stream.find("telemetry") == {"device": "pi-1"}
+
+    async def test_a_page_hears_of_its_own_device_only(self, http, central):
+        async with http.get("/console/api/events?device=pi-1") as response:
+            stream = Stream(response)
+            await stream.find("hello")
+            central.registry.add_device("pi-2")
+            await central.hub.set_desired("pi-2", {"a": 1})
+            await central.hub.set_desired("pi-1", {"a": 1})
+            assert (await stream.next())[1]["device"] == "pi-1"
 
     async def test_changes_are_told(self, http, central):
         async with http.get("/console/api/events") as response:

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.console.answers import to_json
-from central.console.overview import MOST_POINTS, thin
 from central.console.properties import asked, rest_properties, unwrap
 from central.records import Twin
 
@@ -149,18 +148,3 @@ def test_any_twin_can_be_told(desired, reported):
     json.loads(to_json(told), parse_constant=pytest.fail)
     for name in reported:
         assert name in told or name.startswith("$") or name == "__t"
-
-
-@given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(-50, 50)), max_size=9))
-def test_few_points_are_all_kept(points):
-    assert thin(points) == points
-
-
-def test_of_many_points_the_extremes_are_kept_in_order():
-    points = [(float(at), 20.0) for at in range(50_000)]
-    points[31_234] = (31_234.0, 85.0)
-    points[7] = (7.0, -3.0)
-    kept = thin(points)
-    assert len(kept) <= MOST_POINTS
-    assert {(31_234.0, 85.0), (7.0, -3.0)} <= set(kept)
-    assert kept == sorted(kept)
