@@ -181,6 +181,18 @@ def find_chromium():
     pytest.skip(sentence)
 
 
+async def eventually(check, *, patience=20):
+    """Wait until `check()`, awaited where it must be, gives something true, and return that."""
+    async with asyncio.timeout(patience):
+        while True:
+            found = check()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
 async def ask(http, method, path, body=None, *, expect=200, **kwargs):
     if body is not None:
         kwargs["json"] = body

@@ -9,6 +9,7 @@ from aiohttp import web
 from central.console import (
     commands,
     devices,
+    faults,
     live,
     messages,
     overview,
@@ -69,11 +70,13 @@ def make_app(central: "Central") -> web.Application:
     app = web.Application(middlewares=[guard, errors_as_json], client_max_size=LARGEST_BODY)
     app[CENTRAL] = central
     app[live.STREAMS] = set()
-    for part in (devices, properties, commands, templates, live, overview, messages, room):
+    app[faults.BENCH] = faults.Bench(central)
+    for part in (devices, properties, commands, templates, live, overview, messages, room, faults):
         app.add_routes(part.routes)
     app.add_routes([web.get(path, handler) for path, handler in _page().items()])
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_streams)
+    app.on_shutdown.append(faults.forget_timers)
     return app
 
 

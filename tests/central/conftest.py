@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+import pytest_asyncio
+from browsers import running_browser, watched_page
 from centrals import running_central
 from mqtt_client import MqttClient
 
@@ -39,3 +41,19 @@ def connect(central, device):
     yield connect
     for client in clients:
         client.close()
+
+
+# One loop and one browser for a whole file: starting a browser takes a while.
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser, central):
+    """A page of the test's own central, which the file defines as a fixture."""
+    async with watched_page(browser, central) as page:
+        yield page

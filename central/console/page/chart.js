@@ -5,13 +5,14 @@ import { clockTime, dateTime, now, number, withUnit } from "./format.js";
 
 const HEIGHT = 170;
 const DAY = 86400;
-const GAP_FACTOR = 4; // A pause this many times the usual one is a gap.
-const LEAST_GAP = 10; // Seconds.
+const GAP_FACTOR = 3; // A pause this many times the usual one is a gap.
+const LEAST_GAP = 5; // Seconds.
 const FONT = "11px system-ui, sans-serif";
 
 export class Chart {
-  constructor(element, colour) {
+  constructor(element, label, colour) {
     this.of = element;
+    this.label = label;
     this.colour = colour;
     this.times = [];
     this.values = [];
@@ -21,7 +22,7 @@ export class Chart {
     this.element = h(
       "section",
       { class: "chart" },
-      h("header", {}, h("h3", { class: "series" }, element.label), this.summary),
+      h("header", {}, h("h3", { class: "series" }, label), this.summary),
       this.plotted,
     );
     this.element.style.setProperty("--series", `var(${colour})`);
@@ -131,7 +132,7 @@ export class Chart {
     }
     if (!this.values.length) {
       setText(this.summary, "Nothing in this time");
-      this.plotted.setAttribute("aria-label", `${this.of.label}: nothing in this time.`);
+      this.plotted.setAttribute("aria-label", `${this.label}: nothing in this time.`);
       return;
     }
     const [lowest, highest] = this.values.reduce(
@@ -141,7 +142,7 @@ export class Chart {
     setText(this.summary, `${text(lowest)} to ${text(highest)}`);
     this.plotted.setAttribute(
       "aria-label",
-      `${this.of.label} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
+      `${this.label} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
     );
   }
 }

@@ -4,7 +4,8 @@
 import { devicePath, call, pagePath } from "./api.js";
 import { h, setText } from "./dom.js";
 import { field } from "./fields.js";
-import { duration, plain, timeText } from "./format.js";
+import { duration, timeText, valueText } from "./format.js";
+import { keyOf, labelOf } from "./model.js";
 
 // One command with its fields, its button and the answer to its last run.
 export function commandForm(store, command, { brief = false } = {}) {
@@ -13,7 +14,7 @@ export function commandForm(store, command, { brief = false } = {}) {
     : null;
   const button = h("button", { type: "submit", class: brief ? "" : "primary" }, "Run");
   const result = h("output", { class: "result" });
-  const title = command.component ? `${command.component}: ${command.label}` : command.label;
+  const title = labelOf(command, store.model);
   const form = h(
     "form",
     { class: brief ? "command brief" : "command", novalidate: true },
@@ -79,16 +80,16 @@ export function commandForm(store, command, { brief = false } = {}) {
 }
 
 async function run(store, command, body) {
-  if (!store.device.connected && command.component === null) {
-    await call("POST", pagePath(store.id, "queue", command.name), body);
+  const place = command.component ? ["components", command.component] : [];
+  if (!store.device.connected) {
+    await call("POST", pagePath(store.id, ...place, "queue", command.name), body);
     return ["fine", "Queued: it runs when the device connects, within 24 hours."];
   }
-  const place = command.component ? ["components", command.component] : [];
   const started = performance.now();
   const answer = await call("POST", devicePath(store.id, ...place, "commands", command.name), body);
   const took = duration(performance.now() - started);
   const good = answer.responseCode < 300;
-  const words = responseText(answer.response);
+  const words = responseText(answer.response, command.response);
   if (answer.responseCode === 202)
     return ["fine", `Started in ${took}${words ? `: ${words}` : ""}; the answer comes later.`];
   return [
@@ -98,13 +99,13 @@ async function run(store, command, body) {
 }
 
 // An answer that is one text in an object is shown as that text.
-export function responseText(response) {
+export function responseText(response, element) {
   if (response === undefined || response === null) return "";
   if (typeof response === "object" && !Array.isArray(response)) {
     const values = Object.values(response);
     if (values.length === 1 && typeof values[0] === "string") return values[0];
   }
-  return plain(response);
+  return valueText(response, element);
 }
 
 function show(result, kind, text) {
@@ -179,15 +180,13 @@ export function commandsTab(store) {
 }
 
 function historyRow(command, model) {
-  const label =
-    model?.commands.find(
-      (each) => (each.component ? `${each.component}*${each.name}` : each.name) === command.name,
-    )?.label ?? command.name;
+  const known = model?.commands.find((each) => keyOf(each) === command.name);
+  const label = known ? labelOf(known, model) : command.name;
   const took = command.answered
     ? duration(Date.parse(command.answered) - Date.parse(command.asked))
     : "—";
   const [kind, words] = statusOf(command);
-  const answer = [responseText(command.response)];
+  const answer = [responseText(command.response, known?.response)];
   if (command.completion !== null && command.completion !== undefined) {
     answer.push(
       h(
@@ -203,7 +202,7 @@ function historyRow(command, model) {
     {},
     h("td", { class: "nowrap" }, timeText(command.asked)),
     h("td", {}, label),
-    h("td", {}, command.request === undefined ? "—" : plain(command.request)),
+    h("td", { class: "long" }, valueText(command.request, known?.request)),
     h("td", { class: "nowrap" }, h("span", { class: "badge", "data-kind": kind }, words)),
     h("td", { class: "long" }, answer),
     h("td", { class: "nowrap" }, took),

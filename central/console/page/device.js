@@ -7,7 +7,7 @@ import { h, setText } from "./dom.js";
 import { age, ticking, timeText } from "./format.js";
 import { Overview } from "./overview.js";
 import { propertiesTab } from "./properties.js";
-import { rawTab } from "./raw.js";
+import { RawTab } from "./raw.js";
 import { DeviceStore } from "./store.js";
 
 const TABS = [
@@ -72,7 +72,6 @@ export class DevicePage {
     this.current?.close?.();
     this.store.forget();
     this.store.on("device", () => this.showHead());
-    this.store.on("connections", () => this.showHead());
     this.store.on("deleted", () => this.showDeleted());
     for (const [name, link] of this.tabs) {
       if (name === chosen) link.setAttribute("aria-current", "page");
@@ -97,7 +96,7 @@ export class DevicePage {
       model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"),
     );
     this.dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
-    ticking(this.status, () => statusText(device, this.store.connections));
+    ticking(this.status, () => statusText(device));
   }
 
   showDeleted() {
@@ -123,7 +122,7 @@ function make(tab, store) {
     case "about":
       return { element: aboutTab(store) };
     case "raw":
-      return { element: rawTab(store) };
+      return new RawTab(store);
     case "connections":
       return { element: connectionsTab(store) };
     default:
@@ -131,12 +130,10 @@ function make(tab, store) {
   }
 }
 
-// `connections` is the device's log, newest first, where it is known.
-export function statusText(device, connections = []) {
+export function statusText(device) {
   if (!device.enabled) return "Blocked";
   if (device.connected) return `Connected since ${timeText(device.connectedSince)}`;
-  const left = connections.find((entry) => entry.event === "disconnected");
-  if (left) return `Disconnected ${age(left.at)}`;
+  if (device.disconnectedSince) return `Disconnected since ${timeText(device.disconnectedSince)}`;
   if (device.lastSeen) return `Disconnected, last seen ${age(device.lastSeen)}`;
   return device.provisioned ? "Disconnected" : "Never seen";
 }

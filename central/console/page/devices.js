@@ -6,7 +6,9 @@ import { statusText } from "./device.js";
 import { h, newId, openDialog, setText } from "./dom.js";
 import { listen } from "./events.js";
 import { age, number, ticking, unitSymbol } from "./format.js";
-import { readModel } from "./model.js";
+import { keyOf, labelOf, readModel } from "./model.js";
+
+const MANY = 9; // Devices from which on a field to find one is shown.
 
 export class DevicesPage {
   constructor() {
@@ -22,6 +24,13 @@ export class DevicesPage {
         "Add one and connect it with the shown configuration; or let one come by itself: an unknown device with a right group key is added.",
       ),
     );
+    this.search = h("input", {
+      type: "search",
+      placeholder: "Find",
+      "aria-label": "Find a device by name or id",
+      hidden: true,
+      oninput: () => this.filter(),
+    });
     this.element = h(
       "div",
       {},
@@ -29,6 +38,7 @@ export class DevicesPage {
         "header",
         { class: "list-head" },
         this.count,
+        this.search,
         h("button", { type: "button", class: "primary", onclick: openAdd }, "Add device"),
       ),
       this.empty,
@@ -63,6 +73,7 @@ export class DevicesPage {
     } catch {
       return; // Central is gone; the page says so at its top, and asks anew once it is back.
     }
+    this.search.hidden = devices.length < MANY;
     setText(this.count, devices.length ? `Devices (${devices.length})` : "Devices");
     this.empty.hidden = devices.length > 0;
     for (const device of devices) {
@@ -75,6 +86,13 @@ export class DevicesPage {
       shown.some((card, index) => card !== this.grid.children[index])
     )
       this.grid.replaceChildren(...shown);
+    this.filter();
+  }
+
+  filter() {
+    const wanted = this.search.value.trim().toLowerCase();
+    for (const card of this.cards.values())
+      card.element.hidden = !card.text().toLowerCase().includes(wanted);
   }
 }
 
@@ -86,6 +104,7 @@ function makeCard(id) {
   const when = h("p", { class: "muted" });
   return {
     element: h("li", { class: "card device-card" }, h("h2", {}, dot, name), status, values, when),
+    text: () => `${id} ${name.textContent}`,
     show(device, model) {
       setText(name, device.displayName);
       dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
@@ -103,11 +122,11 @@ function makeCard(id) {
 }
 
 function valueOf(name, last, model) {
-  const element = model?.telemetry.find((each) => each.name === name && each.component === null);
+  const element = model?.telemetry.find((each) => keyOf(each) === name);
   return h(
     "p",
     {},
-    h("span", { class: "muted" }, element?.label ?? name),
+    h("span", { class: "muted" }, element ? labelOf(element, model) : name),
     h("strong", {}, number(last.value, element), " ", h("small", {}, unitSymbol(element?.unit))),
   );
 }

@@ -4,6 +4,7 @@ import { setText } from "./dom.js";
 import { setClock } from "./format.js";
 
 const KINDS = ["device", "connection", "telemetry", "twin", "command"];
+const OF_CENTRAL = ["hello", "faults"]; // What concerns the whole page: told as events of it.
 const TRY_AGAIN = 2000; // Milliseconds.
 const GRACE = 1500; // Milliseconds without central before the page says so.
 
@@ -25,6 +26,8 @@ export function listen(device, heard) {
       heard("everything", {});
     });
     source.addEventListener("lagged", () => heard("everything", {}));
+    for (const kind of OF_CENTRAL)
+      source.addEventListener(kind, () => document.dispatchEvent(new Event("faults")));
     for (const kind of KINDS)
       source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
     source.addEventListener("error", () => {

@@ -1,16 +1,17 @@
-// A labelled field for a value of a schema. `read()` gives the value, undefined when it is left
-// empty, or throws a sentence; `write(value)` shows one.
+// A labelled field for a value of a schema, of an object one for each of its fields. `read()` gives
+// the value, undefined when it is left empty, or throws a sentence; `write(value)` shows one.
 
 import { h, newId } from "./dom.js";
 import { plain, unitSymbol } from "./format.js";
 
-const WHOLE = new Set(["integer"]);
+const JSON_KINDS = new Set(["array", "map", "unknown", "point", "linestring", "polygon"]);
+const DEEPEST = 3; // Objects in objects that get fields of their own; what is deeper is JSON.
 
-export function field(element, { required = false } = {}) {
+export function field(element, { required = false, depth = 0 } = {}) {
+  if (element.schema.kind === "object" && element.schema.fields.length && depth < DEEPEST)
+    return objectField(element, required, depth);
   const id = newId("field");
-  const hint = element.description
-    ? h("small", { id: `${id}-hint`, class: "hint" }, element.description)
-    : null;
+  const hint = hintOf(element, id);
   const input = makeInput(element.schema, id);
   if (hint) input.setAttribute("aria-describedby", hint.id);
   if (required) input.setAttribute("required", "");
@@ -26,6 +27,47 @@ export function field(element, { required = false } = {}) {
     control,
     read: () => read(input, element),
     write: (value) => (input.value = write(value, element.schema)),
+  };
+}
+
+function hintOf(element, id) {
+  if (!element.description) return null;
+  return h("small", { id: `${id}-hint`, class: "hint" }, element.description);
+}
+
+function objectField(element, required, depth) {
+  const id = newId("field");
+  const hint = hintOf(element, id);
+  const fields = element.schema.fields.map((each) => ({
+    name: each.name,
+    ...field(each, { depth: depth + 1 }),
+  }));
+  const control = h(
+    "div",
+    {
+      class: "object-field",
+      role: "group",
+      "aria-labelledby": id,
+      "aria-describedby": hint?.id,
+    },
+    fields.map((each) => h("div", { class: "stack" }, each.label, each.control, each.hint)),
+  );
+  return {
+    id,
+    input: fields[0].input,
+    hint,
+    label: h("span", { id, class: "label" }, element.label),
+    control,
+    read() {
+      const given = fields
+        .map((each) => [each.name, each.read()])
+        .filter(([, value]) => value !== undefined && value !== "");
+      return given.length || required ? Object.fromEntries(given) : undefined;
+    },
+    write(value) {
+      const known = value !== null && typeof value === "object" ? value : {};
+      for (const each of fields) each.write(known[each.name]);
+    },
   };
 }
 
@@ -45,14 +87,23 @@ function makeInput(schema, id) {
       return h("input", { id, type: "number", step: "1", inputmode: "numeric" });
     case "double":
       return h("input", { id, type: "number", step: "any", inputmode: "decimal" });
-    case "object":
-    case "array":
-    case "map":
-    case "unknown":
-      return h("textarea", { id, rows: "3", spellcheck: "false", placeholder: "JSON" });
+    case "date":
+      return h("input", { id, type: "date" });
+    case "dateTime":
+      return h("input", { id, type: "datetime-local", step: "1" });
+    case "time":
+      return h("input", { id, type: "time", step: "1" });
+    case "duration":
+      return h("input", { id, type: "text", autocomplete: "off", placeholder: "PT1H30M" });
     default:
-      return h("input", { id, type: "text", autocomplete: "off", spellcheck: "false" });
+      return isJson(schema)
+        ? h("textarea", { id, rows: "3", spellcheck: "false", placeholder: "JSON" })
+        : h("input", { id, type: "text", autocomplete: "off", spellcheck: "false" });
   }
+}
+
+function isJson(schema) {
+  return JSON_KINDS.has(schema.kind) || schema.kind === "object";
 }
 
 function select(id, options) {
@@ -66,32 +117,47 @@ function select(id, options) {
 
 function read(input, element) {
   const text = input.value;
-  const kind = element.schema.kind;
-  if (input.validity.badInput) throw new Error(`${element.label} must be a number.`);
+  const { kind } = element.schema;
+  if (input.validity.badInput) throw new Error(`${element.label} is not complete.`);
   if (text === "" && (kind !== "string" || input.hasAttribute("required"))) return undefined;
-  if (kind === "integer" || kind === "double") {
-    const value = Number(text);
-    if (!Number.isFinite(value)) throw new Error(`${element.label} must be a number.`);
-    if (WHOLE.has(kind) && !Number.isSafeInteger(value))
-      throw new Error(`${element.label} must be a whole number.`);
-    return value;
-  }
-  if (kind === "boolean") return text === "true";
-  if (input.tagName === "TEXTAREA" || kind === "enum") {
-    try {
-      return JSON.parse(text);
-    } catch {
-      throw new Error(`${element.label} must be JSON.`);
+  switch (kind) {
+    case "integer":
+    case "double": {
+      const value = Number(text);
+      if (!Number.isFinite(value)) throw new Error(`${element.label} must be a number.`);
+      if (kind === "integer" && !Number.isSafeInteger(value))
+        throw new Error(`${element.label} must be a whole number.`);
+      return value;
     }
+    case "boolean":
+      return text === "true";
+    case "dateTime":
+      return new Date(text).toISOString();
+    case "enum":
+      return JSON.parse(text);
+    default:
+      return isJson(element.schema) ? readJson(text, element) : text;
   }
-  return text;
+}
+
+function readJson(text, element) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`${element.label} must be JSON.`);
+  }
 }
 
 function write(value, schema) {
   if (value === undefined || value === null) return "";
-  if (schema.kind === "enum") return JSON.stringify(value);
-  if (schema.kind === "boolean" || typeof value === "number") return String(value);
-  return typeof value === "string" && !["object", "array", "map", "unknown"].includes(schema.kind)
-    ? value
-    : plain(JSON.stringify(value));
+  if (schema.kind === "enum" || isJson(schema)) return JSON.stringify(value);
+  if (schema.kind === "dateTime" && !Number.isNaN(Date.parse(value))) return localTime(value);
+  return plain(value);
+}
+
+// As a field for a date and time wants it: in the reader's zone, without the zone.
+export function localTime(time) {
+  const then = new Date(time);
+  const local = new Date(then.getTime() - then.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19);
 }

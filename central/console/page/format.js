@@ -87,7 +87,22 @@ export function valueText(value, element) {
   if (schema?.kind === "dateTime" && typeof value === "string" && !Number.isNaN(Date.parse(value)))
     return dateTime(Date.parse(value));
   if (typeof value === "number") return withUnit(number(value, element), element?.unit);
+  if (schema?.kind === "object" && schema.fields?.length && isObject(value))
+    return objectText(value, schema.fields);
   return plain(value);
+}
+
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+// An object by its fields' names; what is in none of them follows as JSON.
+function objectText(value, fields) {
+  const known = new Map(fields.map((each) => [each.name, each]));
+  const parts = Object.entries(value).map(
+    ([name, part]) => `${known.get(name)?.label ?? name} ${valueText(part, known.get(name))}`,
+  );
+  return parts.join(", ") || "—";
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, {

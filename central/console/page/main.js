@@ -1,13 +1,17 @@
-// The page's address decides what is shown: #/ all devices, #/devices/ID/TAB one of them.
+// The page's address decides what is shown: #/ all devices, #/devices/ID/TAB one of them,
+// #/templates the models.
 
 import { DevicePage } from "./device.js";
 import { DevicesPage } from "./devices.js";
+import { faultsBanner } from "./faults.js";
+import { TemplatesPage } from "./templates.js";
 
 const main = document.getElementById("main");
 let page = null;
 
 async function go() {
   const [place, id, tab] = location.hash.replace(/^#\/?/, "").split("/").map(decode);
+  mark(place === "templates" ? "#/templates" : "#/");
   if (place === "devices" && id) {
     if (page?.id !== id) {
       show(new DevicePage(id));
@@ -17,8 +21,16 @@ async function go() {
     }
     page.show(decode(location.hash.split("/")[3] ?? tab ?? ""));
   } else {
-    show(new DevicesPage());
+    show(place === "templates" ? new TemplatesPage() : new DevicesPage());
     await page.open();
+  }
+}
+
+// Marks where the reader is in the bar at the top.
+function mark(here) {
+  for (const link of document.querySelectorAll(".bar nav a")) {
+    if (link.hash === here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
 }
 
@@ -45,5 +57,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // The address names a page here, not a place on it.
   main.focus();
 });
+main.before(faultsBanner());
 addEventListener("hashchange", go);
 go();

@@ -1,7 +1,8 @@
 // Reading a device model: a DTDL v2 interface, and those of its components. A model comes from
 // outside, so whatever in it does not have the expected form is passed over.
 
-const NUMERIC = new Set(["integer", "long", "float", "double"]);
+const NUMERIC = new Set(["integer", "double", "number"]);
+const DEEPEST = 10; // Interfaces that extend one another, as the language has it.
 
 // Returns {telemetry, properties, commands, components}, or null where there is no interface.
 // Each element has name, label, description, unit, schema, component (null at the root).
@@ -21,7 +22,7 @@ export function readModel(interfaces, dtmi) {
 
 function readInterface(model, from, component, interfaces) {
   const schemas = new Map(list(from.schemas).map((schema) => [schema?.["@id"], schema]));
-  for (const raw of list(from.contents)) {
+  for (const raw of inherited(from, interfaces, DEEPEST)) {
     if (raw === null || typeof raw !== "object" || typeof raw.name !== "string") continue;
     const types = [raw["@type"]].flat();
     const element = {
@@ -49,6 +50,30 @@ function readInterface(model, from, component, interfaces) {
   }
 }
 
+// An interface's contents, those that it inherits (`extends`) first.
+function inherited(from, interfaces, depth) {
+  const bases = depth ? [from.extends].flat() : [];
+  return [
+    ...bases
+      .map((base) => (typeof base === "string" ? interfaces.get(base) : base))
+      .filter((base) => base !== null && typeof base === "object")
+      .flatMap((base) => inherited(base, interfaces, depth - 1)),
+    ...list(from.contents),
+  ];
+}
+
+// What a telemetry, property or command is called in a whole device: `component*name` in one.
+export function keyOf({ component, name }) {
+  return component === null ? name : `${component}*${name}`;
+}
+
+// Its name for a person: with the component's before it.
+export function labelOf(element, model) {
+  if (element.component === null) return element.label;
+  const part = model?.components.find((each) => each.name === element.component);
+  return `${part?.label ?? element.component}: ${element.label}`;
+}
+
 function payload(raw, schemas) {
   if (raw === null || typeof raw !== "object") return null;
   return {
@@ -60,12 +85,17 @@ function payload(raw, schemas) {
   };
 }
 
-// A schema becomes {kind}: boolean, integer, double, string, dateTime ...; an enum with its values.
+// A schema becomes {kind}: boolean, integer, double, string, dateTime ...; an enum with its values,
+// an object with its fields.
 function readSchema(raw, schemas) {
   const schema = typeof raw === "string" ? (schemas.get(raw) ?? raw) : raw;
   if (typeof schema === "string")
     return { kind: schema === "long" ? "integer" : schema === "float" ? "double" : schema };
   const type = [schema?.["@type"]].flat()[0];
+  if (type === "Object") {
+    const fields = list(schema.fields).filter((each) => typeof each?.name === "string");
+    return { kind: "object", fields: fields.map((each) => payload(each, schemas)) };
+  }
   if (type !== "Enum") return { kind: typeof type === "string" ? type.toLowerCase() : "unknown" };
   const values = list(schema.enumValues)
     .filter((each) => each && each.enumValue !== undefined)
@@ -77,7 +107,7 @@ function readSchema(raw, schemas) {
 }
 
 export function isNumeric(element) {
-  return element.schema.kind === "double" || NUMERIC.has(element.schema.kind);
+  return NUMERIC.has(element.schema.kind);
 }
 
 // Elements for the numbers of a device without a model: their names are all that is known.

@@ -4,9 +4,10 @@ import { get, pagePath, soon } from "./api.js";
 import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
 import { h, setText } from "./dom.js";
+import { FaultsPanel } from "./faults.js";
 import { age, now, number, since, ticking, timeText, unitSymbol, valueText } from "./format.js";
 import { Led } from "./led.js";
-import { readMessage } from "./model.js";
+import { keyOf, labelOf, readMessage } from "./model.js";
 import { RoomPanel } from "./room.js";
 
 const SPANS = [
@@ -18,6 +19,7 @@ const SPANS = [
 const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
+const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 
 export class Overview {
   constructor(store) {
@@ -27,17 +29,27 @@ export class Overview {
     this.choices = new Map();
     this.charts = [];
     this.chartBox = h("div");
+    this.count = h("p", { class: "count", hidden: true });
+    this.lastWords = new Map(); // The last value of telemetry that is no number, by its key.
     this.statusBox = h("dl", { class: "facts" });
     this.led = new Led();
     this.ledCard = h("section", { class: "card" }, h("h2", {}, "LED"), this.led.element);
     this.commandBox = h("div", { class: "command-list" });
     this.commandCard = h("section", { class: "card" }, h("h2", {}, "Commands"), this.commandBox);
     this.room = new RoomPanel();
+    this.faults = new FaultsPanel();
     this.forms = [];
     this.element = h(
       "div",
       { class: "overview" },
-      h("div", { class: "overview-main" }, this.tiles, this.chartCard(), this.room.element),
+      h(
+        "div",
+        { class: "overview-main" },
+        this.tiles,
+        this.chartCard(),
+        this.room.element,
+        this.faults.element,
+      ),
       h(
         "div",
         { class: "overview-side" },
@@ -48,6 +60,7 @@ export class Overview {
     );
     this.fetchSoon = soon(() => this.fetchSeries(), 100);
     this.drawSoon = soon(() => this.draw(), 500);
+    this.countSoon = soon(() => this.fetchCount(), COUNT_AGAIN);
     this.timer = setInterval(() => this.draw(), REDRAW);
     this.build();
     store.on("device", () => this.build());
@@ -56,13 +69,23 @@ export class Overview {
     store.on("commands", () => this.showState());
     store.on("missed", () => this.fetchSoon());
     store.on("message", (message) => this.add(message));
-    this.room.open().catch(() => {}); // Central is gone, which the page says at its top.
+    this.openRoom();
+  }
+
+  async openRoom() {
+    try {
+      // Who can play with the room is here to try things out.
+      this.faults.element.open = await this.room.open();
+    } catch {
+      // Central is gone, which the page says at its top.
+    }
   }
 
   close() {
     clearInterval(this.timer);
     this.closed = true;
     this.room.close();
+    this.faults.close();
     this.charts.forEach((chart) => chart.close());
   }
 
@@ -86,6 +109,7 @@ export class Overview {
       "section",
       { class: "card" },
       h("div", { class: "card-head" }, h("h2", {}, "History"), choose),
+      this.count,
       this.chartBox,
     );
   }
@@ -93,22 +117,24 @@ export class Overview {
   // Makes what depends on the model and on what the device sends; anew only where that has changed.
   build() {
     const numbers = this.store.numbers();
-    const shape = JSON.stringify([numbers, this.store.device?.template, this.store.model !== null]);
+    const { model } = this.store;
+    const shape = JSON.stringify([numbers, this.store.device?.template, model !== null]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.numbers = numbers.map((element, index) => ({
         element,
-        ...makeTile(element, COLOURS[index % COLOURS.length]),
+        ...makeTile(labelOf(element, model), element, COLOURS[index % COLOURS.length]),
       }));
       this.tiles.replaceChildren(...this.numbers.map((each) => each.tile));
       this.charts.forEach((chart) => chart.close());
       this.charts = numbers.map(
-        (element, index) => new Chart(element, COLOURS[index % COLOURS.length]),
+        (element, index) =>
+          new Chart(element, labelOf(element, model), COLOURS[index % COLOURS.length]),
       );
       this.chartBox.replaceChildren(...this.charts.map((chart) => chart.element));
       if (!numbers.length)
         this.chartBox.replaceChildren(h("p", { class: "muted" }, "No reading has arrived yet."));
-      this.forms = (this.store.model?.commands ?? []).map((command) =>
+      this.forms = (model?.commands ?? []).map((command) =>
         commandForm(this.store, command, { brief: true }),
       );
       this.commandBox.replaceChildren(...this.forms.map((form) => form.element));
@@ -120,9 +146,11 @@ export class Overview {
   }
 
   async fetchSeries() {
-    if (!this.numbers.length || this.closed) return;
+    const words = this.store.words();
+    if (this.closed || this.numbers.length + words.length === 0) return;
     const query = new URLSearchParams({ since: String(now() / 1000 - (this.span ?? USUAL)) });
-    for (const { element } of this.numbers) query.append("name", element.name);
+    for (const element of [...this.numbers.map((each) => each.element), ...words])
+      query.append("name", keyOf(element));
     let series;
     try {
       series = await get(`${pagePath(this.store.id, "series")}?${query}`);
@@ -133,19 +161,55 @@ export class Overview {
     this.span ??= usualSpan(series);
     this.choices.get(this.span).checked = true;
     this.numbers.forEach((each, index) => {
-      const found = series[each.element.name];
+      const found = series[keyOf(each.element)];
       if (!found) return;
       this.charts[index]?.show(found.times, found.values, this.span);
       if (found.last) each.show(found.last);
     });
+    for (const element of words)
+      this.lastWords.set(keyOf(element), series[keyOf(element)]?.last?.value);
+    this.showState();
+    this.countSoon();
+  }
+
+  async fetchCount() {
+    if (this.closed) return;
+    const since = now() / 1000 - (this.span ?? USUAL);
+    let sources;
+    try {
+      sources = (await get(`${pagePath(this.store.id, "sequence")}?since=${since}`)).value;
+    } catch {
+      return;
+    }
+    const sum = (name) => sources.reduce((total, each) => total + each[name], 0);
+    this.count.hidden = !sources.length;
+    const missing = sum("missing");
+    this.count.replaceChildren(
+      h("span", {}, `${sum("received")} messages`),
+      h(
+        "span",
+        { class: "badge", "data-kind": missing ? "busy" : "fine" },
+        missing ? `${missing} missing so far` : "none missing",
+      ),
+      h("span", {}, sum("late") ? `${sum("late")} came late` : ""),
+      h("span", {}, sum("again") ? `${sum("again")} came more than once` : ""),
+    );
+    this.count.title =
+      "Counted by the numbers at the end of the message ids, which grow by one with each reading.";
   }
 
   add(message) {
     const { known, rest } = readMessage(message, this.store.model);
     const timestamp = message.created ?? message.received;
+    const component = message.system.component ?? null;
+    for (const element of this.store.words()) {
+      if (element.component === component && known.has(element.name))
+        this.lastWords.set(keyOf(element), known.get(element.name));
+    }
+    this.countSoon();
     this.numbers.forEach((each, index) => {
       const value = known.get(each.element.name) ?? rest?.[each.element.name];
-      if (typeof value !== "number" || message.system.component) return;
+      if (typeof value !== "number" || each.element.component !== component) return;
       this.charts[index]?.add(Date.parse(timestamp) / 1000, value);
       each.show({ timestamp, value });
     });
@@ -168,6 +232,11 @@ export class Overview {
     this.led.show(store);
     const shown = properties.filter((each) => !SHOWN_ELSEWHERE.has(each.name));
     this.statusBox.replaceChildren(
+      ...store
+        .words()
+        .map((each) =>
+          fact(labelOf(each, store.model), valueText(this.lastWords.get(keyOf(each)), each)),
+        ),
       ...shown.map((element) => fact(element.label, statusValue(store, element))),
       fact(
         "Last message",
@@ -190,8 +259,11 @@ function fact(name, value) {
 
 function statusValue(store, element) {
   const { value } = store.property(element.name);
-  const kind = kindOf(element.name, value);
-  const text = valueText(value, element);
+  const kind = kindOf(element.name, value, store.device);
+  let text = valueText(value, element);
+  // A device that lost its power could not report that it is gone.
+  if (element.name === "state" && value === true && !store.device?.connected)
+    text = `${text} when last heard`;
   if (!kind) return text;
   const badge = h("span", { class: "badge", "data-kind": kind }, text);
   const from = store.property("sensorStatusSince").value;
@@ -203,22 +275,22 @@ function statusValue(store, element) {
   ];
 }
 
-function kindOf(name, value) {
+function kindOf(name, value, device) {
   if (value === undefined) return null;
   if (name === "sensorStatus")
     return value === "ok" ? "fine" : value === "starting" ? "busy" : "bad";
-  if (name === "state") return value === true ? "fine" : "quiet";
+  if (name === "state") return value === true && device?.connected ? "fine" : "quiet";
   return null;
 }
 
-function makeTile(element, colour) {
+function makeTile(label, element, colour) {
   const value = h("span", { class: "tile-number" }, "—");
   const unit = h("span", { class: "tile-unit" });
   const when = h("p", { class: "muted" }, "No reading yet");
   const tile = h(
     "section",
     { class: "card tile" },
-    h("h2", { class: "series" }, element.label),
+    h("h2", { class: "series" }, label),
     h("p", { class: "tile-value" }, value, unit),
     when,
   );

@@ -4,6 +4,7 @@ import { call, devicePath } from "./api.js";
 import { h, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { age, ticking, valueText } from "./format.js";
+import { labelOf } from "./model.js";
 
 // What a property's `$metadata` says of it, as [kind, words].
 export function stateOf(about, connected) {
@@ -93,7 +94,7 @@ export function propertiesTab(store) {
 }
 
 function propertyRow(store, element, note) {
-  const made = field(element);
+  const made = field({ ...element, label: labelOf(element, store.model) });
   const badge = h("span", { class: "badge", role: "status" });
   const reported = h("span", { class: "muted" });
   const row = h(
@@ -110,7 +111,7 @@ function propertyRow(store, element, note) {
     dirty: false,
     read: made.read,
   };
-  made.input.addEventListener("input", () => {
+  made.control.addEventListener("input", () => {
     self.dirty = true;
     row.dataset.dirty = "";
     note();

@@ -1,107 +1,313 @@
 // Messages as they came, newest first. What the model does not know is shown, never dropped.
 
 import { get, pagePath } from "./api.js";
-import { h } from "./dom.js";
-import { duration, plain, timeText, valueText } from "./format.js";
-import { readMessage } from "./model.js";
+import { h, newId, setText } from "./dom.js";
+import { localTime } from "./fields.js";
+import { duration, now, plain, timeText, valueText } from "./format.js";
+import { keyOf, labelOf, readMessage } from "./model.js";
 
 const MOST_ROWS = 500;
-const OLDER = 100;
+const PAGE = 50;
 const LATE = 5000; // Milliseconds.
 const TOLD_OTHERWISE = new Set(["content_type", "content_encoding", "iothub-creation-time-utc"]);
+const SPANS = [
+  ["", "All time"],
+  ["3600", "Last hour"],
+  ["86400", "Last day"],
+  ["604800", "Last week"],
+  ["chosen", "From … to …"],
+];
 
-export function rawTab(store) {
-  const head = h("tr");
-  const body = h("tbody");
-  const none = h("p", { class: "muted" }, "No message has arrived yet.");
-  const older = h("button", { type: "button" }, "Older messages");
-  const pause = h("button", { type: "button", "aria-pressed": "false" }, "Pause");
-  const table = h("table", { class: "wide" }, h("thead", {}, head), body);
-  let columns = [];
-  let oldest = null;
+// Columns beside those of the model.
+const RECEIVED = {
+  key: "received",
+  label: "Received",
+  cell: (message) => timeText(message.received),
+};
+const TAKEN = { key: "taken", label: "Taken", cell: taken };
+const LATENESS = { key: "late", label: "Late by", cell: lateness, number: true };
+const UNMODELED = {
+  key: "unmodeled",
+  label: "Unmodeled data",
+  cell: (message, { rest, text }) => bodyText(message, text ?? (rest ? plain(rest) : "")),
+  long: true,
+};
+const ABOUT = { key: "about", label: "Message", cell: about, long: true, small: true };
 
-  const showAll = () => {
-    columns = store.model?.telemetry ?? [];
-    const titles = [
-      "Received",
-      "Taken",
-      ...columns.map((each) => each.label),
-      "Unmodelled data",
-      "Message",
-    ];
-    head.replaceChildren(...titles.map((text) => h("th", { scope: "col" }, text)));
-    body.replaceChildren(...store.messages.map((message) => row(message, store.model, columns)));
-    oldest = store.messages.length >= OLDER ? store.messages.at(-1).number : null;
-    note();
-  };
-  const note = () => {
-    none.hidden = body.children.length > 0;
-    table.hidden = !body.children.length;
-    older.hidden = oldest === null || body.children.length >= MOST_ROWS;
-  };
-  const paused = () => pause.getAttribute("aria-pressed") === "true";
-
-  pause.addEventListener("click", () => {
-    pause.setAttribute("aria-pressed", String(!paused()));
-    if (!paused()) showAll();
-  });
-  older.addEventListener("click", async () => {
-    const { value } = await get(
-      `${pagePath(store.id, "messages")}?limit=${OLDER}&before=${oldest}`,
+export class RawTab {
+  constructor(store) {
+    this.store = store;
+    this.hidden = readHidden(store.device?.template);
+    this.head = h("tr");
+    this.body = h("tbody");
+    this.none = h("p", { class: "muted" });
+    this.older = h(
+      "button",
+      { type: "button", onclick: () => this.fetchOlder() },
+      "Older messages",
     );
-    body.append(...value.map((message) => row(message, store.model, columns)));
-    oldest = value.length === OLDER ? value.at(-1).number : null;
-    note();
-  });
-  store.on("messages", () => paused() || showAll());
-  store.on("device", () => columns !== (store.model?.telemetry ?? columns) && showAll());
-  store.on("message", (message) => {
-    if (paused()) return;
-    body.prepend(row(message, store.model, columns));
-    while (body.children.length > MOST_ROWS) body.lastChild.remove();
-    note();
-  });
-  showAll();
-  const scroll = h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Messages" },
-    table,
-  );
-  return h(
-    "section",
-    { class: "card" },
-    h("div", { class: "card-head" }, h("h2", {}, "Messages, newest first"), pause),
-    none,
-    scroll,
-    h("div", { class: "actions" }, older),
-  );
+    this.pause = h("button", { type: "button", "aria-pressed": "false" }, "Pause");
+    this.pause.addEventListener("click", () => {
+      this.pause.setAttribute("aria-pressed", String(!this.paused()));
+      if (!this.paused()) this.fetch();
+    });
+    this.chooser = h("div", { class: "choices" });
+    this.files = h("div", { class: "actions" });
+    this.table = h("table", { class: "wide" }, h("thead", {}, this.head), this.body);
+    this.element = this.makeElement();
+    this.rows = [];
+    store.on("device", () => this.build());
+    store.on("messages", () => this.paused() || this.fetch(this.rows.length));
+    store.on("message", (message) => this.add(message));
+    this.build();
+    this.fetch();
+  }
+
+  makeElement() {
+    const id = newId("span");
+    this.span = h(
+      "select",
+      { id, onchange: () => this.choose() },
+      SPANS.map(([value, label]) => h("option", { value }, label)),
+    );
+    this.from = dateField("From", () => this.fetch());
+    this.to = dateField("To", () => this.fetch());
+    return h(
+      "section",
+      { class: "card" },
+      h(
+        "div",
+        { class: "card-head" },
+        h("h2", {}, "Messages, newest first"),
+        h("div", { class: "actions tight" }, this.pause),
+      ),
+      h(
+        "div",
+        { class: "toolbar" },
+        h("span", { class: "pair" }, h("label", { for: id }, "Received in"), this.span),
+        this.from.element,
+        this.to.element,
+        h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), this.chooser),
+        h(
+          "details",
+          { class: "menu" },
+          h("summary", { class: "button" }, "Export"),
+          h("div", { class: "choices" }, this.files),
+        ),
+      ),
+      this.none,
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Messages" },
+        this.table,
+      ),
+      h("div", { class: "actions" }, this.older),
+    );
+  }
+
+  paused() {
+    return this.pause.getAttribute("aria-pressed") === "true";
+  }
+
+  choose() {
+    const chosen = this.span.value === "chosen";
+    this.from.element.hidden = this.to.element.hidden = !chosen;
+    if (chosen && !this.from.input.value) {
+      this.from.input.value = localTime(now() - 3_600_000);
+      this.to.input.value = localTime(now());
+    }
+    this.fetch();
+  }
+
+  // The time asked for, as central wants it.
+  range() {
+    const query = new URLSearchParams();
+    if (this.span.value === "chosen") {
+      for (const [name, { input }] of [
+        ["since", this.from],
+        ["until", this.to],
+      ]) {
+        const time = Date.parse(input.value);
+        if (time >= 0) query.set(name, String(time / 1000));
+      }
+    } else if (this.span.value) {
+      query.set("since", String(Math.max(0, now() / 1000 - Number(this.span.value))));
+    }
+    return query;
+  }
+
+  columns() {
+    const { model } = this.store;
+    const modelled = (model?.telemetry ?? []).map((element) => ({
+      key: keyOf(element),
+      label: labelOf(element, model),
+      element,
+      number: true,
+      cell: (message, { known }) =>
+        (message.system.component ?? null) === element.component && known.has(element.name)
+          ? valueText(known.get(element.name), element)
+          : "",
+    }));
+    return [RECEIVED, TAKEN, LATENESS, ...modelled, UNMODELED, ABOUT];
+  }
+
+  shown() {
+    return this.columns().filter((column) => !this.hidden.has(column.key));
+  }
+
+  // Makes what depends on the model and on the chosen columns.
+  build() {
+    const columns = this.columns();
+    const shape = JSON.stringify([columns.map((each) => [each.key, each.label]), [...this.hidden]]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    if (!this.chooser.contains(document.activeElement))
+      this.chooser.replaceChildren(...columns.map((column) => this.choice(column)));
+    this.head.replaceChildren(
+      ...this.shown().map((column) => h("th", { scope: "col" }, column.label)),
+    );
+    this.showFiles();
+    this.redraw();
+  }
+
+  choice(column) {
+    const input = h("input", { type: "checkbox", checked: !this.hidden.has(column.key) });
+    input.addEventListener("change", () => {
+      if (input.checked) this.hidden.delete(column.key);
+      else this.hidden.add(column.key);
+      keepHidden(this.store.device?.template, this.hidden);
+      this.build();
+    });
+    return h("label", {}, input, " ", column.label);
+  }
+
+  showFiles() {
+    const link = (format, words) => {
+      const query = this.range();
+      query.set("format", format);
+      if (format === "csv") {
+        for (const column of this.shown()) if (column.element) query.append("column", column.key);
+      }
+      const href = `${pagePath(this.store.id, "export")}?${query}`;
+      return h("a", { class: "button", href, download: "" }, words);
+    };
+    this.files.replaceChildren(link("csv", "CSV"), link("jsonl", "JSON lines"));
+  }
+
+  // Asks for the newest messages: as many as are shown already, for whoever looks at older ones.
+  async fetch(shown = 0) {
+    const query = this.range();
+    const limit = Math.max(PAGE, Math.min(shown, MOST_ROWS));
+    query.set("limit", String(limit));
+    this.showFiles();
+    try {
+      this.rows = (await get(`${pagePath(this.store.id, "messages")}?${query}`)).value;
+    } catch (error) {
+      setText(this.none, error.message);
+      return;
+    }
+    this.more = this.rows.length === limit;
+    this.redraw();
+  }
+
+  async fetchOlder() {
+    const query = this.range();
+    query.set("limit", String(PAGE));
+    query.set("before", String(this.rows.at(-1).number));
+    const { value } = await get(`${pagePath(this.store.id, "messages")}?${query}`);
+    this.rows.push(...value);
+    this.more = value.length === PAGE;
+    this.redraw();
+  }
+
+  add(message) {
+    if (this.paused() || (this.span.value === "chosen" && this.to.input.value)) return;
+    if (this.rows[0]?.number >= message.number) return;
+    this.rows.unshift(message);
+    this.body.prepend(this.row(message));
+    if (this.rows.length > MOST_ROWS) {
+      this.rows.length = MOST_ROWS;
+      this.more = true;
+      while (this.body.children.length > MOST_ROWS) this.body.lastChild.remove();
+    }
+    this.note();
+  }
+
+  redraw() {
+    if (!this.rows) return;
+    this.body.replaceChildren(...this.rows.map((message) => this.row(message)));
+    this.note();
+  }
+
+  note() {
+    const none = this.rows.length === 0;
+    const words = this.span.value
+      ? "No message was received in this time."
+      : "No message has arrived yet.";
+    this.none.hidden = !none;
+    setText(this.none, words);
+    this.table.hidden = none;
+    this.older.hidden = !this.more || this.rows.length >= MOST_ROWS;
+  }
+
+  row(message) {
+    const read = readMessage(message, this.store.model);
+    return h(
+      "tr",
+      {},
+      this.shown().map((column) => {
+        const kinds = [
+          column.long ? "long" : "nowrap",
+          column.small && "small",
+          column.number && "number",
+        ];
+        return h("td", { class: kinds.filter(Boolean).join(" ") }, column.cell(message, read));
+      }),
+    );
+  }
 }
 
-function row(message, model, columns) {
-  const { known, rest, text } = readMessage(message, model);
-  const component = message.system.component ?? null;
-  const value = (column) =>
-    column.component === component && known.has(column.name)
-      ? valueText(known.get(column.name), column)
-      : "";
-  return h(
-    "tr",
-    {},
-    h("td", { class: "nowrap" }, timeText(message.received)),
-    h("td", { class: "nowrap" }, taken(message)),
-    columns.map((column) => h("td", { class: "nowrap number" }, value(column))),
-    h("td", { class: "long" }, text ?? (rest ? plain(rest) : "")),
-    h("td", { class: "long small" }, about(message)),
-  );
+function dateField(label, changed) {
+  const id = newId("date");
+  const input = h("input", { id, type: "datetime-local", step: "1", onchange: changed });
+  const element = h("span", { class: "pair", hidden: true }, h("label", { for: id }, label), input);
+  return { input, element };
+}
+
+// Which columns are not wanted, by the device's template: a matter of this browser alone.
+const storeKey = (template) => `columns hidden for ${template ?? "no template"}`;
+
+function readHidden(template) {
+  try {
+    return new Set(JSON.parse(localStorage.getItem(storeKey(template)) ?? "[]"));
+  } catch {
+    return new Set();
+  }
+}
+
+function keepHidden(template, hidden) {
+  try {
+    localStorage.setItem(storeKey(template), JSON.stringify([...hidden]));
+  } catch {
+    // The browser keeps nothing; the choice holds until the page is left.
+  }
 }
 
 function taken(message) {
-  if (!message.created) return "—";
+  return message.created ? timeText(message.created) : "—";
+}
+
+function lateness(message) {
+  if (!message.created) return "";
   const late = Date.parse(message.received) - Date.parse(message.created);
-  const parts = [timeText(message.created)];
-  if (late > LATE)
-    parts.push(" ", h("span", { class: "badge", "data-kind": "busy" }, `${duration(late)} late`));
-  return parts;
+  if (late < 0) return `${duration(-late)} early`;
+  return late > LATE
+    ? h("span", { class: "badge", "data-kind": "busy" }, duration(late))
+    : duration(late);
+}
+
+function bodyText(message, text) {
+  return message.length ? `${text}… (${message.length} bytes; the export has all)` : text;
 }
 
 function about(message) {

@@ -54,15 +54,17 @@ export class RoomPanel {
     );
   }
 
+  // Shows itself where there is such a room, and returns whether there is.
   async open() {
     const { room } = await get("/console/api/central");
-    if (!room || this.closed) return;
+    if (!room || this.closed) return false;
     this.element.hidden = false;
     const look = async () => {
       if (!document.hidden) await this.ask(() => get("/console/api/room"));
       if (!this.closed) this.timer = setTimeout(look, EVERY);
     };
     await look();
+    return true;
   }
 
   close() {

@@ -6,6 +6,7 @@ import { listen } from "./events.js";
 import { readMessage, readModel, unmodelled, isNumeric } from "./model.js";
 
 const MOST_MESSAGES = 500;
+const MOST_NUMBERS = 8; // Of a device, that get a tile and a chart.
 const FIRST_MESSAGES = 100;
 
 // What an event of central makes worth reading again.
@@ -123,22 +124,29 @@ export class DeviceStore {
   // The numbers that can be drawn: from the model, else those that the last messages had.
   numbers() {
     if (this.model) {
-      const numeric = this.model.telemetry.filter(
-        (each) => each.component === null && isNumeric(each),
-      );
-      if (numeric.length) return numeric.slice(0, 8);
+      const numeric = this.model.telemetry.filter(isNumeric);
+      if (numeric.length) return numeric.slice(0, MOST_NUMBERS);
     }
     const names = new Set();
     for (const message of this.messages.slice(0, 50)) {
       for (const [name, value] of Object.entries(readMessage(message, null).rest ?? {}))
         if (typeof value === "number") names.add(name);
     }
-    return unmodelled([...names].slice(0, 8));
+    return unmodelled([...names].slice(0, MOST_NUMBERS));
+  }
+
+  // Telemetry that is no number: its last value is shown, and no chart.
+  words() {
+    const others = (this.model?.telemetry ?? []).filter((each) => !isNumeric(each));
+    return others.slice(0, MOST_NUMBERS);
   }
 }
 
 export async function fetchModel(dtmi) {
-  if (!dtmi) return null;
+  return dtmi ? readModel(await fetchInterfaces(), dtmi) : null;
+}
+
+export async function fetchInterfaces() {
   const templates = (await get("/api/deviceTemplates")).value;
-  return readModel(new Map(templates.map((each) => [each["@id"], each.capabilityModel])), dtmi);
+  return new Map(templates.map((each) => [each["@id"], each.capabilityModel]));
 }

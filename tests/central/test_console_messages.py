@@ -1,0 +1,151 @@
+"""Messages by HTTP: by time, counted, drawn, and as files."""
+
+import csv
+import io
+import json
+
+import aiohttp
+import pytest
+from consoles import INFORMATION, MODEL, MODEL_ID, ask, refused
+from hypothesis import given
+from hypothesis import strategies as st
+
+from central.console.messages import _csv_lines, _json_lines
+from central.records import Message
+from central.server import Settings, open_central
+
+PI = "/console/api/devices/pi-1"
+
+
+@pytest.fixture
+async def central(tmp_path):
+    settings = Settings(
+        tmp_path / "central", mqtt_port=0, http_port=0, templates=(MODEL, INFORMATION)
+    )
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", template=MODEL_ID)
+        yield central
+
+
+@pytest.fixture
+async def http(central):
+    async with aiohttp.ClientSession(central.http) as session:
+        yield session
+
+
+async def record(central, body, *, created=None, properties=None, **system):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await central.registry.record_message(
+        "pi-1", created=created, body=data, properties=properties or {}, system=system
+    )
+
+
+async def test_messages_of_a_time_can_be_asked_for(http, central):
+    first = await record(central, {"n": 1})
+    await record(central, {"n": 2})
+    answer = await ask(http, "GET", f"{PI}/messages?until={first.received}")
+    assert [message["body"] for message in answer["value"]] == ['{"n": 1}']
+    assert (await ask(http, "GET", f"{PI}/messages?since=99999999999"))["value"] == []
+
+
+async def test_a_very_long_message_is_shown_in_part(http, central):
+    await record(central, b"x" * 100_000)
+    [message] = (await ask(http, "GET", f"{PI}/messages"))["value"]
+    assert (len(message["body"]), message["length"]) == (16 * 1024, 100_000)
+    async with http.get(f"{PI}/export?format=jsonl") as response:
+        assert json.loads(await response.text())["body"] == "x" * 100_000
+
+
+async def test_missing_messages_are_counted(http, central):
+    for number in (1, 2, 4):
+        await record(central, {}, message_id=f"box:{number}")
+    await record(central, {}, message_id="no number")
+    await record(central, {}, created=1.0, message_id="box:3")
+    [found] = (await ask(http, "GET", f"{PI}/sequence"))["value"]
+    assert found == {
+        "source": "box",
+        "first": 1,
+        "last": 4,
+        "received": 4,
+        "missing": 0,
+        "again": 0,
+        "late": 1,
+    }
+    [recent] = (await ask(http, "GET", f"{PI}/sequence?since=1000"))["value"]
+    assert recent["missing"] == 1
+
+
+async def test_telemetry_of_a_component_is_drawn(http, central):
+    await record(central, {"temp": 5}, created=100.0, component="cellar")
+    await record(central, {"temp": 20}, created=100.0)
+    series = await ask(http, "GET", f"{PI}/series?name=temp&name=cellar*temp&since=0&until=200")
+    assert series["temp"]["values"] == [20.0]
+    assert series["cellar*temp"]["values"] == [5.0]
+    assert series["cellar*temp"]["last"]["value"] == 5
+
+
+class TestExport:
+    async def test_json_lines_have_everything(self, http, central):
+        await record(central, {"temp": 20.5}, created=1.5, properties={"a": "b"}, message_id="7")
+        await record(central, b"no json")
+        async with http.get(f"{PI}/export?format=jsonl") as response:
+            assert response.content_type == "application/x-ndjson"
+            assert response.headers["Content-Disposition"] == 'attachment; filename="pi-1.jsonl"'
+            first, second = map(json.loads, (await response.text()).splitlines())
+        assert first["created"] == "1970-01-01T00:00:01.500Z"
+        assert first["body"] == {"temp": 20.5}
+        assert (first["properties"], first["system"]) == ({"a": "b"}, {"message_id": "7"})
+        assert second["body"] == "no json"
+
+    async def test_csv_has_the_columns_that_were_asked_for(self, http, central):
+        await record(central, {"temp": 20.5, "extra": [1]}, created=1.5)
+        await record(central, {"temp": 4, "n": "x"}, component="cellar")
+        await record(central, b"no, json")
+        columns = "column=temp&column=humid&column=cellar*temp"
+        async with http.get(f"{PI}/export?format=csv&{columns}") as response:
+            assert response.content_type == "text/csv"
+            head, *rows = csv.DictReader(io.StringIO(await response.text())), ...
+            rows = list(head)
+        assert [row["temp"] for row in rows] == ["20.5", "", ""]
+        assert [row["humid"] for row in rows] == ["", "", ""]
+        assert [row["cellar*temp"] for row in rows] == ["", "4", ""]
+        assert [row["other"] for row in rows] == ['{"extra": [1]}', '{"cellar*n": "x"}', "no, json"]
+        assert rows[0]["taken"] == "1970-01-01T00:00:01.500Z"
+        assert float(rows[0]["late_s"]) > 1e9
+        assert [row["component"] for row in rows] == ["", "cellar", ""]
+
+    async def test_more_than_is_in_memory_at_once_is_exported(self, http, central):
+        for number in range(450):
+            await record(central, {"n": number})
+        async with http.get(f"{PI}/export?format=jsonl") as response:
+            lines = (await response.text()).splitlines()
+        assert [json.loads(line)["body"]["n"] for line in lines] == list(range(450))
+
+    async def test_a_spreadsheet_takes_no_text_for_a_formula(self, http, central):
+        await record(central, {"temp": "=HYPERLINK(1)", "humid": -3})
+        async with http.get(f"{PI}/export?format=csv&column=temp&column=humid") as response:
+            [row] = csv.DictReader(io.StringIO(await response.text()))
+        assert (row["temp"], row["humid"]) == ("'=HYPERLINK(1)", "-3")
+
+    @pytest.mark.parametrize("query", ["", "format=xls", "format=csv&since=x"])
+    async def test_a_bad_query_is_refused(self, http, query):
+        await refused(http, "GET", f"{PI}/export?{query}", expect=400)
+
+    async def test_of_an_unknown_device_nothing_is_exported(self, http):
+        path = "/console/api/devices/nobody/export?format=csv"
+        await refused(http, "GET", path, expect=404)
+
+
+@given(
+    body=st.binary(max_size=60)
+    | st.dictionaries(st.text(max_size=5), st.integers() | st.floats() | st.text(max_size=5)).map(
+        lambda value: json.dumps(value).encode()
+    ),
+    component=st.text(max_size=4),
+    columns=st.lists(st.text(max_size=5), max_size=3),
+)
+def test_any_message_is_one_row_and_one_line(body, component, columns):
+    message = Message(1, "pi", 2.0, None, body, {"p": "\r\n"}, {"component": component})
+    [row] = csv.reader(io.StringIO(_csv_lines(columns, [message])))
+    assert len(row) == 6 + len(columns)
+    assert json.loads(_json_lines([message])).keys() >= {"body", "received"}

@@ -1,0 +1,132 @@
+"""The page where data is looked at: the raw table, files, the count, and the fault bench."""
+
+import json
+import time
+
+import pytest
+import pytest_asyncio
+from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, eventually
+from playwright.async_api import expect
+
+from central.server import Settings, open_central
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def central(tmp_path):
+    settings = Settings(tmp_path / "central", http_port=0, templates=(MODEL, INFORMATION))
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
+        yield central
+
+
+async def record(central, body, *, created=None, **system):
+    await central.registry.record_message(
+        "pi-1", created=created, body=json.dumps(body).encode(), properties={}, system=system
+    )
+
+
+class TestRawData:
+    async def test_columns_are_chosen_and_stay_so(self, page, central):
+        await record(central, {"temp": 20.5, "humid": 41})
+        await page.goto("/#/devices/pi-1/raw")
+        head = page.locator("thead")
+        await expect(head).to_contain_text("Humidity")
+        await page.get_by_text("Columns").click()
+        await page.get_by_label("Humidity").uncheck()
+        await expect(head).not_to_contain_text("Humidity")
+        await expect(page.locator("tbody")).not_to_contain_text("41.0")
+        await page.reload()
+        await expect(head).to_contain_text("Temperature")
+        await expect(head).not_to_contain_text("Humidity")
+
+    async def test_a_time_is_chosen(self, page, central):
+        await record(central, {"temp": 20.5})
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await page.get_by_label("Received in").select_option("Last hour")
+        await expect(rows).to_have_count(1)
+        await page.get_by_label("Received in").select_option("From … to …")
+        await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
+        await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
+        await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+        await record(central, {"temp": 21.5})
+        await page.get_by_label("Received in").select_option("All time")
+        await expect(rows).to_have_count(2)
+
+    async def test_older_messages_are_fetched(self, page, central):
+        for number in range(60):
+            await record(central, {"temp": number})
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(50)
+        await page.get_by_role("button", name="Older messages").click()
+        await expect(rows).to_have_count(60)
+        await expect(page.get_by_role("button", name="Older messages")).to_be_hidden()
+
+    @pytest.mark.parametrize(("words", "ending"), [("CSV", "csv"), ("JSON lines", "jsonl")])
+    async def test_messages_are_saved_as_a_file(self, page, central, tmp_path, words, ending):
+        await record(central, {"temp": 20.5, "extra": 1})
+        await page.goto("/#/devices/pi-1/raw")
+        await page.get_by_text("Export").click()
+        async with page.expect_download() as started:
+            await page.get_by_role("link", name=words).click()
+        download = await started.value
+        assert download.suggested_filename == f"pi-1.{ending}"
+        await download.save_as(tmp_path / "saved")
+        assert "20.5" in (tmp_path / "saved").read_text()
+        assert "extra" in (tmp_path / "saved").read_text()
+
+
+class TestCount:
+    async def test_missing_messages_are_counted_until_they_have_come(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await record(central, {"temp": 20}, message_id="box:1")
+        await record(central, {"temp": 20}, message_id="box:4")
+        count = page.locator(".count")
+        await expect(count).to_contain_text("2 missing so far")
+        for number in (2, 3):
+            created = time.time() - 60
+            await record(central, {"temp": 20}, created=created, message_id=f"box:{number}")
+        await expect(count).to_contain_text("none missing")
+        await expect(count).to_contain_text("2 came late")
+
+
+class TestFaults:
+    async def test_a_fault_is_said_on_every_page_and_ended(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_text("Make something go wrong").click()
+        slow = page.get_by_role("button", name="Slow")
+        await page.get_by_role("radio", name="Until ended").check()
+        await slow.click()
+        await expect(slow).to_have_attribute("aria-pressed", "true")
+        await expect(slow).to_contain_text("On, until ended")
+        assert central.faults.latency > 0
+        await page.get_by_role("link", name="Templates").click()
+        banner = page.get_by_role("status").filter(has_text="Made to go wrong")
+        await expect(banner).to_contain_text("Slow")
+        await banner.get_by_role("button", name="End it").click()
+        await expect(banner).to_be_hidden()
+        assert central.faults.latency == 0
+
+    async def test_a_cut_device_is_told_and_comes_back(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        async with climate_device(central, "pi-1"):
+            await expect(page.locator(".status")).to_contain_text("Connected since")
+            await page.get_by_text("Make something go wrong").click()
+            await page.get_by_role("button", name="Cut").click()
+            await eventually(lambda: not central.hub.connected("pi-1"))
+            await expect(page.locator(".status")).to_contain_text("Disconnected since")
+
+    async def test_a_fault_for_a_time_ends_by_itself(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_text("Make something go wrong").click()
+        refuse = page.get_by_role("button", name="No network")
+        await page.get_by_role("radio", name="10 s").check()
+        await refuse.click()
+        await expect(refuse).to_contain_text("s left")
+        await refuse.click()  # Nobody waits for it.
+        await expect(refuse).to_have_attribute("aria-pressed", "false")
+        assert central.faults.network is None

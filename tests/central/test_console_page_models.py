@@ -1,0 +1,211 @@
+"""The page with models of every kind: components, objects, enums, inheritance; templates."""
+
+import json
+
+import pytest
+import pytest_asyncio
+from consoles import INFORMATION, MODEL, eventually
+from playwright.async_api import expect
+
+from central.server import Settings, open_central
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BASE = {
+    "@context": "dtmi:dtdl:context;2",
+    "@id": "dtmi:test:Thermostat;1",
+    "@type": "Interface",
+    "displayName": "Thermostat",
+    "contents": [
+        {
+            "@type": ["Telemetry", "Temperature"],
+            "name": "temperature",
+            "displayName": "Temperature",
+            "schema": "double",
+            "unit": "degreeCelsius",
+        },
+        {
+            "@type": "Command",
+            "name": "getMaxMinReport",
+            "displayName": "Report",
+            "request": {"name": "since", "displayName": "Since", "schema": "dateTime"},
+        },
+        {
+            "@type": "Property",
+            "name": "target",
+            "displayName": "Target",
+            "schema": "double",
+            "writable": True,
+        },
+    ],
+}
+HOUSE = {
+    "@context": "dtmi:dtdl:context;2",
+    "@id": "dtmi:test:House;1",
+    "@type": "Interface",
+    "displayName": {"en": "House", "de": "Haus"},
+    "extends": "dtmi:test:Thermostat;1",
+    "contents": [
+        {"@type": "Telemetry", "name": "door", "displayName": "Door", "schema": "dtmi:test:Door;1"},
+        {"@type": "Telemetry", "name": "note", "schema": "string"},
+        {
+            "@type": "Property",
+            "name": "place",
+            "displayName": "Place",
+            "writable": True,
+            "schema": {
+                "@type": "Object",
+                "fields": [
+                    {"name": "floor", "displayName": "Floor", "schema": "integer"},
+                    {"name": "room", "displayName": "Room", "schema": "string"},
+                    {"name": "heated", "displayName": "Heated", "schema": "boolean"},
+                ],
+            },
+        },
+        {"@type": "Component", "name": "cellar", "displayName": "Cellar", "schema": BASE["@id"]},
+    ],
+    "schemas": [
+        {
+            "@id": "dtmi:test:Door;1",
+            "@type": "Enum",
+            "valueSchema": "integer",
+            "enumValues": [
+                {"name": "shut", "displayName": "Shut", "enumValue": 0},
+                {"name": "open", "displayName": "Wide open", "enumValue": 1},
+            ],
+        }
+    ],
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def central(tmp_path):
+    templates = (MODEL, INFORMATION, BASE, HOUSE)
+    settings = Settings(tmp_path / "central", mqtt_port=0, http_port=0, templates=templates)
+    async with open_central(settings) as central:
+        central.registry.add_device("house", template=HOUSE["@id"])
+        yield central
+
+
+async def record(central, body, **system):
+    await central.registry.record_message(
+        "house", created=None, body=json.dumps(body).encode(), properties={}, system=system
+    )
+
+
+class TestComponents:
+    async def test_each_has_its_own_numbers_and_chart(self, page, central):
+        await record(central, {"temperature": 21.5})
+        await record(central, {"temperature": 9.5}, component="cellar")
+        await page.goto("/#/devices/house")
+        tiles = page.locator(".tile")
+        await expect(tiles).to_have_count(2)
+        await expect(tiles.nth(0)).to_contain_text("21.5°C")
+        await expect(tiles.nth(1)).to_contain_text("Cellar: Temperature")
+        await expect(tiles.nth(1)).to_contain_text("9.5°C")
+        await expect(page.locator(".chart canvas")).to_have_count(2)
+        await record(central, {"temperature": 10.5}, component="cellar")
+        await expect(tiles.nth(1)).to_contain_text("10.5")
+        await expect(tiles.nth(0)).to_contain_text("21.5")
+
+    async def test_the_list_shows_a_components_value(self, page, central):
+        await record(central, {"temperature": 9.5}, component="cellar")
+        await page.goto("/")
+        card = page.locator(".device-card")
+        await expect(card).to_contain_text("Cellar: Temperature")
+        await expect(card).to_contain_text("9.5 °C")
+
+    async def test_a_property_of_one_is_set(self, page, central):
+        await page.goto("/#/devices/house/properties")
+        await page.get_by_label("Cellar: Target").fill("8.5")
+        await page.get_by_role("button", name="Save").click()
+        wanted = {"cellar": {"__t": "c", "target": 8.5}}
+        await eventually(lambda: central.registry.twin("house").desired == wanted)
+
+    async def test_a_command_of_one_is_queued(self, page, central):
+        await page.goto("/#/devices/house/commands")
+        command = page.locator(".command", has_text="Cellar: Report")
+        await command.get_by_label("Since").fill("2026-11-24T10:00:00")
+        await command.get_by_role("button", name="Queue Cellar: Report").click()
+        await expect(page.locator("tbody tr").first).to_contain_text("Cellar: Report")
+        [queued] = central.registry.commands("house")
+        assert (queued.name, queued.queued) == ("cellar*getMaxMinReport", True)
+        assert queued.request.startswith("2026-11-2")
+        assert queued.request.endswith("Z")
+
+
+class TestSchemas:
+    async def test_telemetry_that_is_no_number_is_shown_in_its_own_words(self, page, central):
+        await record(central, {"door": 1, "note": "hello"})
+        await page.goto("/#/devices/house")
+        facts = page.locator(".overview-side .facts")
+        await expect(facts).to_contain_text("Wide open")
+        await expect(facts).to_contain_text("hello")
+        await record(central, {"door": 0})
+        await expect(facts).to_contain_text("Shut")
+        await page.goto("/#/devices/house/raw")
+        await expect(page.locator("tbody tr").first).to_contain_text("Shut")
+
+    async def test_an_object_is_set_field_by_field(self, page, central):
+        await page.goto("/#/devices/house/properties")
+        place = page.get_by_role("group", name="Place")
+        await place.get_by_label("Floor").fill("2")
+        await place.get_by_label("Room").fill("Kitchen")
+        await place.get_by_label("Heated").select_option("true")
+        await page.get_by_role("button", name="Save").click()
+        wanted = {"place": {"floor": 2, "room": "Kitchen", "heated": True}}
+        await eventually(lambda: central.registry.twin("house").desired == wanted)
+        await central.registry.patch_reported("house", wanted)
+        row = page.locator(".row", has_text="Place")
+        await expect(row).to_contain_text("Floor 2, Room Kitchen, Heated Yes")
+
+    async def test_what_is_no_whole_number_is_refused_in_a_sentence(self, page, central):
+        await page.goto("/#/devices/house/properties")
+        await page.get_by_role("group", name="Place").get_by_label("Floor").fill("2.5")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("Floor must be a whole number.")).to_be_visible()
+        assert central.registry.twin("house").desired == {}
+
+
+class TestTemplates:
+    async def test_a_model_is_imported_used_and_removed(self, page, central, tmp_path):
+        model = {**BASE, "@id": "dtmi:test:Other;1", "displayName": "Another"}
+        file = tmp_path / "other.json"
+        file.write_text(json.dumps(model))
+        await page.goto("/#/templates")
+        await page.get_by_label("Files with models to import").set_input_files(file)
+        await expect(page.get_by_text("Imported: dtmi:test:Other;1.")).to_be_visible()
+        await page.get_by_role("link", name="Devices").click()
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill("other-1")
+        await page.get_by_label("Model").select_option("Another")
+        await page.get_by_role("button", name="Add", exact=True).click()
+        await expect(page.get_by_role("dialog", name="Connect other-1")).to_be_visible()
+        assert central.registry.device("other-1").template == "dtmi:test:Other;1"
+        await page.keyboard.press("Escape")
+        await page.get_by_role("link", name="Templates").click()
+        card = page.locator(".card", has_text="dtmi:test:Other;1")
+        await expect(card).to_contain_text("1 device")
+        await card.get_by_role("button", name="Remove").click()
+        remove = page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True)
+        await remove.click()
+        await expect(page.get_by_role("dialog")).to_contain_text("other-1 among them")
+        central.registry.delete_device("other-1")
+        await remove.click()
+        await expect(card).to_have_count(0)
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("{", "is not JSON"),
+            ("{}", 'has no "@id"'),
+            ('{"@id": "dtmi:a;1"}', 'must have the @type "Interface"'),
+            ('{"@id": "nonsense", "@type": "Interface"}', "is no DTMI"),
+        ],
+    )
+    async def test_what_is_no_model_is_refused_in_a_sentence(self, page, tmp_path, text, sentence):
+        file = tmp_path / "bad.json"
+        file.write_text(text)
+        await page.goto("/#/templates")
+        await page.get_by_label("Files with models to import").set_input_files(file)
+        await expect(page.locator(".result[data-kind=bad]")).to_contain_text(sentence)
