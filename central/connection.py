@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Never, Protocol, cast
 
 from central.errors import CentralError
 from central.faults import Faults
 from central.mqtt import (
+    MAX_CONNECT,
+    MAX_PACKET,
     ClientPacket,
     ConnAck,
     Connect,
@@ -29,11 +33,13 @@ from central.websocket import BEGINS, WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 
 CHUNK = 64 * 1024
 LONGEST_KEEP_ALIVE = 1177.0  # Seconds, as IoT Hub has it; also for a client that asks for none.
 AT_ONCE = 100  # Packets of one client that are worked on at the same time.
+RATE = 2 * 1024 * 1024.0  # Bytes a second that are taken from one client ...
+BURST = 4 * RATE  # ... once it has sent this many,
+PACKET = 1024  # of which every packet is some more: it is work, however short it is.
 MAX_UNSENT = 4 * 1024 * 1024  # Bytes for a client that does not read.
 CLOSING = 1.0  # Seconds for a last packet to leave.
 
@@ -85,7 +91,9 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._faults = faults
-        self._decoder = Decoder()
+        self._decoder = Decoder(max_packet=MAX_CONNECT)
+        self._credit = BURST  # Bytes it may send at once, and when that was so.
+        self._credited = 0.0
         self._reason: str | None = None
         self._websocket: WebSocket | None = None
         self._first = True
@@ -154,6 +162,7 @@ class Connection:
         while True:
             packet = self._decoder.next_packet()
             if isinstance(packet, Connect):
+                self._decoder.max_packet = MAX_PACKET
                 return packet
             if packet is not None:
                 raise ProtocolError("a connection that does not begin with CONNECT")
@@ -200,8 +209,9 @@ class Connection:
         patience = 1.5 * min(session.keep_alive or LONGEST_KEEP_ALIVE, LONGEST_KEEP_ALIVE)
         expires = math.inf if session.expires is None else heard + session.expires
         while True:
-            while await self._answer_packets(session):
+            while answered := await self._answer_packets(session):
                 heard = loop.time()
+                await self._pace(answered * PACKET)
             deadline = heard + patience
             try:
                 async with asyncio.timeout_at(min(deadline, expires)):
@@ -218,10 +228,19 @@ class Connection:
             if not data:
                 raise _Ended("it closed the connection")
             await self.pause()
+            await self._pace(len(data))
             self._decoder.feed(data)
 
-    async def _answer_packets(self, session: Session) -> bool:
-        """Answer the packets that are here, though not too many; return whether there were any."""
+    async def _pace(self, size: int) -> None:
+        """Read on later from a client that sends more than its share: it will have to wait."""
+        now = asyncio.get_running_loop().time()
+        gained = (now - self._credited) * RATE
+        self._credit, self._credited = min(BURST, self._credit + gained) - size, now
+        if self._credit < 0:
+            await asyncio.sleep(-self._credit / RATE)
+
+    async def _answer_packets(self, session: Session) -> int:
+        """Answer the packets that are here, though not too many; return how many there were."""
         under_way: list[tuple[ClientPacket, Awaitable[None]]] = []
         try:
             while len(under_way) < AT_ONCE and (packet := self._decoder.next_packet()) is not None:
@@ -238,7 +257,7 @@ class Connection:
                         self.send(PubAck(packet_id))
                     case PingReq():
                         self.send(PingResp())
-        return bool(under_way)
+        return len(under_way)
 
     async def _answer(self, session: Session, packet: ClientPacket) -> None:
         match packet:
@@ -279,11 +298,17 @@ class Service(Protocol):
 
 
 async def serve_client(
-    connection: Connection, *, provisioning: Service, hub: Service, patience: float
+    connection: Connection,
+    *,
+    provisioning: Service,
+    hub: Service,
+    patience: float,
+    signed_in: Callable[[], None],
 ) -> None:
     """Serve one client from its CONNECT to its end.
 
-    It has `patience` seconds to send the CONNECT.
+    It has `patience` seconds to send the CONNECT. `signed_in` is called when it has shown a right
+    key; one that registers does not do that at once.
     """
     peer = connection.peer_address
     try:
@@ -306,6 +331,8 @@ async def serve_client(
     except Refused as refused:
         connection.send(ConnAck(session_present=False, code=refused.code))
         return
+    if service is hub:
+        signed_in()
     reason, polite = "central stopped", False
     try:
         connection.send(ConnAck(session_present=session.present, code=ConnectCode.ACCEPTED))

@@ -15,7 +15,8 @@ from central.records import Command, Connection, Message
 from central.twins import dump_json, is_unicode, parse_json
 
 MAX_FIELDS = 256  # Telemetry values of one message that can be asked for by name.
-LOG_LINES = 1000  # Of the connection log of one device.
+LOG_LINES = 1000  # Of the connection log of one device ...
+REFUSALS = 200  # ... and so many refusals besides.
 
 
 def add_message(db: sqlite3.Connection, new: Message) -> Message:
@@ -152,15 +153,17 @@ def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
     """Note a line of the connection log. False if there is no such device."""
     if db.execute("SELECT 1 FROM devices WHERE id = ?", (entry.device_id,)).fetchone() is None:
         return False
+    refused = entry.event.endswith("refused")
     db.execute(
         "INSERT INTO connections (device_id, at, event, detail) VALUES (?, ?, ?, ?)",
         (entry.device_id, entry.at, entry.event, entry.detail),
     )
+    # Refusals are counted apart: who knows no key cannot push the rest out.
     db.execute(
-        "DELETE FROM connections WHERE device_id = ?1 AND number <="
-        " (SELECT number FROM connections WHERE device_id = ?1"
-        "  ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        (entry.device_id, LOG_LINES),
+        "DELETE FROM connections WHERE device_id = ?1 AND (event LIKE '%refused') = ?2"
+        " AND number <= (SELECT number FROM connections WHERE device_id = ?1"
+        "  AND (event LIKE '%refused') = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)",
+        (entry.device_id, refused, REFUSALS if refused else LOG_LINES),
     )
     return True
 

@@ -18,7 +18,7 @@ from central.errors import InvalidCommand, NoAnswer, NotConnected, UnknownDevice
 from central.faults import Faults
 from central.mqtt import Connect, ConnectCode
 from central.records import Command, Device, Event, QueuedMessage, Twin
-from central.registry import Registry
+from central.registry import DEVICE_ID, Registry
 from central.store import Store
 
 COMMAND_NAME = re.compile(r"[A-Za-z0-9_.*$-]{1,256}")
@@ -294,7 +294,7 @@ def _identity(connect: Connect) -> tuple[str, str | None]:
     """Return who wants to connect, and the model it names, from `{hub}/{device}/?api-version=…`."""
     _, _, rest = (connect.username or "").partition("/")
     device_id, _, query = rest.partition("/")
-    if not device_id or device_id != connect.client_id:
+    if not DEVICE_ID.fullmatch(device_id) or device_id != connect.client_id:
         reason = f"the user name {connect.username!r} is not for the client id"
         log.warning("%r was refused: %s.", connect.client_id, reason)
         raise Refused(ConnectCode.IDENTIFIER, reason)

@@ -6,10 +6,12 @@ import logging
 import socket
 import ssl
 import struct
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 
 from central.connection import CLOSING, Connection, Service, serve_client
+from central.door import Door, Waiting
 from central.errors import PortTaken, StartError
 from central.faults import Certificate, Faults
 
@@ -115,6 +117,7 @@ class MqttListener:
         self._provisioning = provisioning
         self._hub = hub
         self._faults = faults
+        self._door = Door(time.monotonic)
         self._server_names: weakref.WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str]
         self._server_names = weakref.WeakKeyDictionary()
 
@@ -126,10 +129,20 @@ class MqttListener:
 
     async def serve(self, client: socket.socket) -> None:
         """Serve one client to its end."""
-        if self._faults.network == "reset":
+        try:
+            address = str(client.getpeername()[0])
+        except OSError:
+            return  # It has left again.
+        if self._faults.network == "reset" or not self._door.admits(address):
             # Closed with nothing left to send, it is reset.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one.
+        with self._door.entering(address, task.cancel) as waiting:
+            await self._serve(client, waiting)
+
+    async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
         await self._faults.hang_at("tcp")
         try:
             connection = await self._open(client)
@@ -140,7 +153,11 @@ class MqttListener:
         try:
             await connection.pause()
             await serve_client(
-                connection, provisioning=self._provisioning, hub=self._hub, patience=PATIENCE
+                connection,
+                provisioning=self._provisioning,
+                hub=self._hub,
+                patience=PATIENCE,
+                signed_in=waiting.signed_in,
             )
             await connection.close()
         finally:

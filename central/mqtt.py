@@ -10,6 +10,7 @@ from enum import IntEnum
 
 MAX_BODY = 256 * 1024  # Bytes of one message, as IoT Hub has it.
 MAX_TOPIC = 0xFFFF
+MAX_CONNECT = 16 * 1024  # Bytes of a CONNECT: who sends it has proven nothing yet.
 MAX_PACKET = MAX_BODY + MAX_TOPIC + 4
 
 
@@ -153,7 +154,7 @@ class Decoder:
     """
 
     def __init__(self, *, max_packet: int = MAX_PACKET) -> None:
-        self._max_packet = max_packet
+        self.max_packet = max_packet
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -185,9 +186,9 @@ class Decoder:
         for position, byte in enumerate(self._buffer[1:5]):
             length |= (byte & 0x7F) << (7 * position)
             if not byte & 0x80:
-                if length > self._max_packet:
+                if length > self.max_packet:
                     raise ProtocolError(
-                        f"a packet of {length} bytes; at most {self._max_packet} are taken"
+                        f"a packet of {length} bytes; at most {self.max_packet} are taken"
                     )
                 return position + 2, position + 2 + length
         if len(self._buffer) > 4:  # noqa: PLR2004 - the type, and four bytes of length

@@ -28,7 +28,7 @@ from central.mqtt import (
     Unsubscribe,
 )
 from central.records import Device
-from central.registry import Registry
+from central.registry import DEVICE_ID, Registry
 from central.topics import BadBag, request_topic
 from central.twins import dump_json, parse_json
 
@@ -37,6 +37,8 @@ REGISTER = "$dps/registrations/PUT/iotdps-register"
 STATUS = "$dps/registrations/GET/iotdps-get-operationstatus"
 RETRY_AFTER = 3  # Seconds, as the service says.
 MAX_KEEP_ALIVE = 60.0  # Seconds; a registration is short.
+
+LONGEST = 300.0  # Seconds; then who has not got through starts anew.
 
 AZURE_NAMES = (".azure-devices-provisioning.net", ".azure-devices.net")
 AZURE_HUB = "central.azure-devices.net"
@@ -61,7 +63,7 @@ class Provisioning:
         """Let a client in, unless it asks for another application: keys are judged later."""
         scope, _, registration_id = (connect.username or "").partition("/registrations/")
         registration_id = registration_id.partition("/")[0]
-        if not registration_id or connect.client_id != registration_id:
+        if not DEVICE_ID.fullmatch(registration_id) or connect.client_id != registration_id:
             log.info(
                 "A registration was refused: %r is no user name for the client id %r.",
                 connect.username,
@@ -91,7 +93,7 @@ class Registration:
     """One device that registers."""
 
     present = False  # The service keeps no sessions.
-    expires: float | None = None
+    expires: float | None = LONGEST
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -33,9 +34,11 @@ from central.listener import (
 from central.provisioning import Provisioning
 from central.proxy import Proxy
 from central.registry import Registry
+from central.retention import keep_within
 from central.store import Store
 
 MQTT_PORT = 8883  # The SDK knows no other.
+MOST_FILES = 16_384
 STOPPING = 5.0  # Seconds for clients' last lines in the log.
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class Settings:
     templates: tuple[dict[str, Any], ...] = ()
     room_socket: Path | None = None
     clock: Callable[[], float] = time.time
+    keep_days: float = 30.0  # History that is older is forgotten, and what makes its file larger
+    keep_megabytes: float = 1024.0  # than this.
     proxy_user: str | None = None  # Without one, the proxy asks for no password.
     proxy_password: str | None = None
 
@@ -105,6 +110,13 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         registry = Registry(store, group_key=_group_key(data), clock=settings.clock)
         for template in settings.templates:
             registry.put_template(template["@id"], template)
+        keeping = keep_within(
+            store,
+            days=settings.keep_days,
+            megabytes=settings.keep_megabytes,
+            clock=settings.clock,
+        )
+        await stack.enter_async_context(_running(keeping, "retention"))
 
         mqtt = stack.enter_context(listen_for_mqtt(settings.listen, settings.mqtt_port))
         host, port = mqtt.getsockname()[:2]
@@ -158,12 +170,21 @@ async def _open_console(central: Central, stack: AsyncExitStack) -> None:
 
 def run(settings: Settings) -> int:
     """Run central until SIGINT or SIGTERM, printing where it is; return the exit status."""
+    _allow_many_files()
     try:
         asyncio.run(_run_until_signal(settings))
     except CentralError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _allow_many_files() -> None:
+    """Let there be as many connections as the system allows: often it is asked for 1024 only."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _run_until_signal(settings: Settings) -> None:

@@ -47,10 +47,12 @@ class Received:
 class MqttClient:
     """A TLS connection to a central, and packets over it."""
 
-    def __init__(self, central, *, server_name=None):
+    def __init__(self, central, *, server_name=None, source=None):
         context = ssl.create_default_context(cadata=central.ca)
         address = (central.info["mqtt_host"], central.info["mqtt_port"])
-        plain = socket.create_connection(address, timeout=DEADLINE)
+        plain = socket.create_connection(
+            address, timeout=DEADLINE, source_address=source and (source, 0)
+        )
         self._socket = context.wrap_socket(plain, server_hostname=server_name or address[0])
 
     def __enter__(self):

@@ -5,13 +5,12 @@ operator's own browser, which a foreign page might use: under a name that points
 rebinding: seen by its Host), or with requests across origins (seen by their Origin).
 """
 
+import re
 from http import HTTPStatus
 
 from aiohttp import web
 
 from central.console.answers import Handler, refusal
-
-HTTP_PORT = 80
 
 POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -27,27 +26,25 @@ HEADERS = {
 }
 
 
-def own_hosts(port: int) -> frozenset[str]:
-    """Return what a Host header may say."""
-    names = ("127.0.0.1", "localhost", "[::1]")
-    hosts = {f"{name}:{port}" for name in names}
-    return frozenset(hosts | set(names) if port == HTTP_PORT else hosts)
+# Names that lead to this machine whoever is asked. The port is the browser's end of `ssh -L`, so it
+# may be any.
+OWN_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse foreign hosts and origins with 403."""
-    port = request.get_extra_info("sockname")[1]
-    hosts = own_hosts(port)
-    if request.headers.get("Host", "").lower() not in hosts:
+    hosts = [host.lower() for host in request.headers.getall("Host", [])]
+    if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0]):
         return refusal(
             HTTPStatus.FORBIDDEN,
             "Forbidden",
-            f"This console answers to http://localhost:{port}/ and http://127.0.0.1:{port}/ only. "
-            "Through ssh -L, use the same port number on both ends.",
+            "This console answers to localhost and 127.0.0.1 only. From another machine: "
+            "ssh -L 8080:127.0.0.1:PORT HOST, then http://localhost:8080/.",
         )
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.lower() not in {f"http://{host}" for host in hosts}:
+    origins = request.headers.getall("Origin", [])
+    # A page of another port of this machine is a foreign one too: its origin is not the host.
+    if any(origin.lower() != f"http://{hosts[0]}" for origin in origins):
         return refusal(
             HTTPStatus.FORBIDDEN, "Forbidden", "Pages from elsewhere may not use this console."
         )

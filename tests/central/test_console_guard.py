@@ -107,13 +107,26 @@ class TestElsewhere:
 
 
 class TestGuard:
+    @pytest.mark.parametrize("port", [":{port}", ":1", ":65535", ""])
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
-    async def test_the_names_of_this_machine_are_served(self, http, central, host):
-        port = central.http.rstrip("/").rsplit(":", 1)[1]
-        await ask(http, "GET", "/api/devices", headers={"Host": f"{host}:{port}"})
+    async def test_the_names_of_this_machine_are_served(self, http, central, host, port):
+        """With any port: `ssh -L` may have another one at the browser's end."""
+        own = central.http.rstrip("/").rsplit(":", 1)[1]
+        host += port.format(port=own)
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        await ask(http, "GET", "/api/devices", headers=headers)
 
     @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/console/api/events", "/x"])
-    @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "localhost:1", ""])
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example",
+            "evil.example:{port}",
+            "localhost.evil.example",
+            "localhost@evil.example",
+            "",
+        ],
+    )
     async def test_a_foreign_host_is_refused(self, http, central, host, path):
         port = central.http.rstrip("/").rsplit(":", 1)[1]
         headers = {"Host": host.format(port=port)}
@@ -124,6 +137,13 @@ class TestGuard:
         headers = {"Origin": origin}
         await refused(http, "PUT", "/api/devices/pi-1", {}, headers=headers, expect=403)
         await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+    async def test_two_hosts_are_no_host(self, central):
+        port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api/devices HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert (await reader.readline()).split()[1] in {b"400", b"403"}
+        writer.close()
 
     async def test_our_own_origin_is_served(self, http, central):
         headers = {"Origin": central.http.rstrip("/")}

@@ -1,0 +1,189 @@
+"""Hostile clients: they cost neither memory nor the other devices' service."""
+
+import contextlib
+import itertools
+import os
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from centrals import CentralProcess
+from mqtt_client import MqttClient, Registering, packet, string
+
+from central import sas
+
+MEGABYTE = 1024 * 1024
+CLIENTS = 1500
+
+addresses = itertools.count(1)
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's"
+)
+
+
+class Process:
+    """A central of its own, with a device that has to be served all the time."""
+
+    def __init__(self, data_dir):
+        self._central = CentralProcess(data_dir)
+        self.info = self._central.start()
+        self.pid = self._central._process.pid
+        self.ca = Path(self.info["ca_file"]).read_text()
+
+    def key(self, device_id):
+        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
+
+    def memory(self):
+        """Bytes that the process has in memory."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
+
+    def address(self):
+        return self.info["mqtt_host"], self.info["mqtt_port"]
+
+    def stop(self):
+        return self._central.stop()
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    # A real process: what is measured is its memory, not this one's.
+    process = Process(tmp_path_factory.mktemp("hostile"))
+    register(process, "honest")
+    yield process
+    assert process.stop() == 0
+
+
+def register(central, device):
+    """Register a device, so that the hub knows it."""
+    with Registering(central, device) as client:
+        assert client.register()["status"] == "assigned"
+
+
+@pytest.fixture
+def honest(central):
+    """A device that sends and is acknowledged for as long as the test lasts."""
+    client = MqttClient(central)
+    assert client.connect_as(central, "honest")[1] == 0
+    acknowledged = []
+    stop = threading.Event()
+
+    def send():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            client.publish("devices/honest/messages/events/", b"{}", packet_id=number)
+            client.receive(4)
+            acknowledged.append(number)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    yield acknowledged
+    before = len(acknowledged)
+    deadline = time.monotonic() + 30
+    while len(acknowledged) < before + 3:
+        assert time.monotonic() < deadline, "the honest device is served no more"
+        time.sleep(0.02)
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    client.close()
+
+
+@pytest.fixture
+def hostile():
+    """An address that nobody else comes from; Linux has many on the loopback interface."""
+    return f"127.66.0.{next(addresses)}"
+
+
+def open_plain(central, source):
+    return socket.create_connection(central.address(), timeout=5, source_address=(source, 0))
+
+
+def test_thousands_of_connections_from_one_address(central, honest, hostile):
+    before = central.memory()
+    sockets = []
+    for _ in range(CLIENTS):
+        with contextlib.suppress(OSError):  # Refused, which is well.
+            sockets.append(open_plain(central, hostile))
+    grown = central.memory() - before
+    files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
+    for each in sockets:
+        each.close()
+    assert grown < 100 * MEGABYTE
+    assert files < 700
+
+
+def test_those_who_announce_much_and_send_little(central, honest, hostile):
+    before = central.memory()
+    clients = []
+    for announced in [b"\x10\xff\xff\xff\x7f", b"\x10\x80\x80\x01" + b"x" * 10_000] * 40:
+        client = MqttClient(central, source=hostile)
+        client.send(announced)
+        clients.append(client)
+    assert central.memory() - before < 50 * MEGABYTE
+    # 256 MB are refused at once; what is possible is waited for, though not for ever.
+    assert clients[0].is_closed_by_server()
+    for client in clients:
+        client.close()
+
+
+def test_half_a_packet_is_no_service_withheld_from_others(central, honest, hostile):
+    clients = [MqttClient(central, source=hostile) for _ in range(40)]
+    for client in clients:
+        client.send(packet(0x10, string("MQTT") + b"\x04\xc0\x00\x3c" + string("honest"))[:-3])
+    sent = len(honest)
+    deadline = time.monotonic() + 30
+    while len(honest) < sent + 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for client in clients:
+        client.close()
+
+
+def test_garbage_ends_its_own_connection_only(central, honest, hostile):
+    for number in range(40):
+        client = MqttClient(central, source=hostile)
+        client.send(os.urandom(64) if number % 2 else b"GET / HTTP/1.1\r\n\r\n")
+        client.close()
+    plain = open_plain(central, hostile)
+    plain.sendall(os.urandom(512))
+    plain.close()
+
+
+def test_a_stolen_device_id_without_the_key_changes_nothing(central, honest, hostile):
+    for key in (sas.new_key(), central.key("another")):
+        with MqttClient(central, source=hostile) as thief:
+            assert thief.connect_as(central, "honest", key=key)[1] == 5
+
+
+def test_a_device_that_sends_all_it_can_leaves_room_for_the_others(central, honest, hostile):
+    register(central, "greedy")
+    before = central.memory()
+    greedy = MqttClient(central, source=hostile)
+    assert greedy.connect_as(central, "greedy")[1] == 0
+    stop = threading.Event()
+
+    def flood():
+        body = b"x" * 200_000
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                greedy.publish("devices/greedy/messages/events/", body, flags=0)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    sent = len(honest)
+    deadline = time.monotonic() + 30
+    while len(honest) < sent + 100:
+        assert time.monotonic() < deadline, "the honest device is held up"
+        time.sleep(0.02)
+    grown = central.memory() - before
+    stop.set()
+    greedy.close()
+    thread.join(30)
+    assert grown < 60 * MEGABYTE
