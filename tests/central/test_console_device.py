@@ -228,6 +228,9 @@ class TestOverview:
         assert told["idScope"] == central.id_scope
         assert told["provisioningHost"] == central.mqtt_host
         assert told["caFile"] == str(central.ca_file)
+        assert told["local"] is True
+        async with http.get("/console/api/ca.pem") as response:
+            assert await response.text() == central.ca_file.read_text()
 
 
 class TestEvents:

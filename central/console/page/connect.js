@@ -3,6 +3,9 @@
 import { devicePath, get } from "./api.js";
 import { copyButton, h, newId, openDialog } from "./dom.js";
 
+const CA = "/console/api/ca.pem";
+const CA_FILE = "central-ca.pem";
+
 export async function openConnect(id) {
   try {
     showConnect(id, await get("/console/api/central"), await get(devicePath(id, "credentials")));
@@ -15,12 +18,17 @@ function showConnect(id, about, credentials) {
   const key = credentials.symmetricKey.primaryKey;
   const keyFile = `${fileName(id)}.key`;
   const configFile = `${fileName(id)}.toml`;
-  const commands = `# Paste the primary key, then Enter and Ctrl-D.\n(umask 077; cat > ${keyFile})\nsensor-agent run --config ${configFile}`;
+  const commands = [
+    "# Paste the primary key, then Enter and Ctrl-D.",
+    `(umask 077; cat > ${keyFile})`,
+    "# Without a board, add --fake-hw.",
+    `sensor-agent run --config ${configFile}`,
+  ].join("\n");
   openDialog(`Connect ${id}`, () =>
     h(
       "div",
       { class: "dialog-body" },
-      h("p", {}, "A device needs these three, and central's certificate."),
+      value("Provisioning", about.provisioningHost),
       value("ID scope", credentials.idScope),
       value("Device ID", id),
       secret("Primary key", key),
@@ -30,7 +38,10 @@ function showConnect(id, about, credentials) {
       h(
         "p",
         { class: "muted" },
-        "On another machine: start central with --listen, put that address as the provisioning host, and copy ca.pem there.",
+        about.local
+          ? "For a device on another machine, start central with --listen and the address that the device can reach."
+          : "The certificate goes beside the configuration: ",
+        about.local ? null : h("a", { href: CA, download: CA_FILE }, CA_FILE),
       ),
     ),
   );
@@ -45,7 +56,7 @@ function config(id, about, keyFile) {
     `id_scope = ${quoted(about.idScope)}`,
     `provisioning_host = ${quoted(about.provisioningHost)}`,
     `key_file = ${quoted(keyFile)}`,
-    `ca_file = ${quoted(about.caFile)}`,
+    `ca_file = ${quoted(about.local ? about.caFile : CA_FILE)}`,
     "",
   ].join("\n");
 }

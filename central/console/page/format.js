@@ -61,10 +61,16 @@ export function withUnit(text, unit) {
 // A measured value has always the same digits, so that 20.0 does not read as less exact than 19.9.
 export function number(value, element) {
   if (typeof value !== "number" || !Number.isFinite(value)) return plain(value);
-  if (Number.isInteger(value) && element?.schema?.kind !== "double") return String(value);
+  if (Number.isInteger(value) && element?.schema?.kind !== "double") return whole(value);
   const size = Math.abs(value);
-  if (size >= 10_000) return Math.round(value).toString();
+  if (size >= 10_000) return whole(Math.round(value));
   return size === 0 || size >= 0.1 ? value.toFixed(1) : value.toPrecision(2);
+}
+
+// Groups of three from five digits on: 264 212 084, but 1013.
+function whole(value) {
+  if (Math.abs(value) < 10_000) return String(value);
+  return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
 // Any JSON value as text, for places that expect no particular one.
