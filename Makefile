@@ -49,6 +49,10 @@ test-service: ## the service under a real systemd, in containers; needs root and
 install: ## make it a service of this machine (sudo make install); ARGS=--help lists options
 	@sh deploy/install.sh $(ARGS)
 
+fuzz: ## what comes from outside, 100,000 times each; takes half an hour
+	@sh deploy/venv.sh test
+	@FUZZ_INPUTS=100000 $(VENV)/bin/python -m pytest -m fuzz $(ARGS)
+
 lint: ## check style and types
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
@@ -67,4 +71,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service install
+.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service install fuzz

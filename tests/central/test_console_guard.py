@@ -1,18 +1,13 @@
 """What the console refuses: malformed bodies, unknown paths, foreign hosts and pages."""
 
 import asyncio
-import contextlib
-import json
 import re
 from importlib import resources
 
 import aiohttp
 import pytest
 from consoles import ask, refused
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from central.console.answers import RestError, read_json
 from central.errors import PortTaken
 from central.server import Settings, open_central
 
@@ -55,23 +50,6 @@ class TestBodies:
         body = {"displayName": "x" * 300_000}
         error = await refused(http, "PUT", "/api/devices/pi-1", body, expect=413)
         assert error["code"] == "RequestTooLarge"
-
-    @given(body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-    @settings(max_examples=200)
-    def test_any_bytes_are_json_or_a_refusal(self, body):
-        with contextlib.suppress(RestError):  # Anything else is a failure.
-            value = asyncio.run(read_json(StandInRequest(body)))
-            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-
-
-class StandInRequest:
-    """As much of a request as reading its body needs."""
-
-    def __init__(self, body):
-        self.body = body
-
-    async def read(self):
-        return self.body
 
 
 class TestPageFiles:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from fuzzing import fuzz
 from hypothesis import strategies as st
 
 from central.mqtt import (
@@ -168,7 +168,7 @@ publishes = st.one_of(
 )
 
 
-@given(st.lists(st.one_of(publishes, st.builds(PubAck, st.integers(1, 0xFFFF)))), st.data())
+@fuzz(st.lists(st.one_of(publishes, st.builds(PubAck, st.integers(1, 0xFFFF)))), st.data())
 def test_what_is_encoded_is_decoded_in_whatever_pieces_it_comes(packets, data):
     wire = b"".join(encode(packet) for packet in packets)
     decoder, decoded = Decoder(), []
@@ -192,7 +192,7 @@ almost_packets = st.builds(
 )
 
 
-@given(st.lists(st.one_of(st.binary(max_size=100), almost_packets, st.just(CONNECT))))
+@fuzz(st.lists(st.one_of(st.binary(max_size=100), almost_packets, st.just(CONNECT))))
 def test_nothing_makes_the_decoder_fail_otherwise_or_keep_too_much(pieces):
     decoder = Decoder(max_packet=200)
     for piece in pieces:

@@ -1,0 +1,130 @@
+"""Whatever is sent to the console over HTTP is answered, and nothing grows by it."""
+
+import http.client
+import json
+from urllib.parse import quote, urlencode
+
+import pytest
+from centrals import running_central
+from consoles import INFORMATION, MODEL, MODEL_ID
+from fuzzing import fuzz
+from hypothesis import strategies as st
+
+IDS = ["pi-1", "pi-2", "no"]
+NAMES = ["temp", "brightness", "name", "information", "limit", "blink", "cellar*temp"]
+KEYS = [
+    *("displayName", "template", "enabled", "simulated", "capabilityModel", "contents", "@id"),
+    *("@type", "schema", "request", "seconds", "value", "__t", *NAMES),
+]
+PATHS = [
+    "/api/devices",
+    "/api/devices/{id}",
+    "/api/devices/{id}/credentials",
+    "/api/devices/{id}/properties",
+    "/api/devices/{id}/components",
+    "/api/devices/{id}/components/{name}/properties",
+    "/api/devices/{id}/components/{name}/telemetry/{name}",
+    "/api/devices/{id}/commands/{name}",
+    "/api/devices/{id}/components/{name}/commands/{name}",
+    "/api/devices/{id}/telemetry/{name}",
+    "/api/devices/{id}/attestation",
+    "/api/deviceTemplates",
+    "/api/deviceTemplates/{dtmi}",
+    "/console/api/central",
+    "/console/api/devices",
+    "/console/api/devices/{id}",
+    "/console/api/devices/{id}/messages",
+    "/console/api/devices/{id}/series",
+    "/console/api/devices/{id}/sequence",
+    "/console/api/devices/{id}/export",
+    "/console/api/devices/{id}/commands",
+    "/console/api/devices/{id}/connections",
+    "/console/api/devices/{id}/queue/{name}",
+    "/console/api/faults",
+    "/console/api/faults/slow",
+    "/console/api/faults/{name}",
+    "/console/api/room",
+    "/{name}",
+]
+# Any text, but no lone surrogates: no URL can have them.
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.sampled_from(NAMES),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            texts | st.sampled_from(KEYS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+bodies = st.none() | st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode())
+queries = st.dictionaries(
+    texts | st.sampled_from(["$top", "limit", "since", "until", "name", "format", "column"]),
+    texts | st.sampled_from(["csv", "jsonl", "1", "-1", "1e99", "nan"]),
+    max_size=3,
+)
+
+
+@st.composite
+def paths(draw):
+    path = draw(st.sampled_from(PATHS))
+    while "{" in path:
+        for place, known in [("{id}", IDS), ("{name}", NAMES), ("{dtmi}", [MODEL_ID, "dtmi:a;1"])]:
+            part = draw(st.sampled_from(known) | texts)
+            path = path.replace(place, quote(part, safe=""), 1)
+    return f"{path}?{urlencode(draw(queries))}"
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("fuzz")
+    with running_central(directory, mqtt_port=0, templates=(MODEL, INFORMATION)) as central:
+        central.call(lambda c: c.registry.add_device("pi-1", template=MODEL_ID))
+        yield central
+
+
+class Client:
+    """A connection to the console that is opened anew when the console has closed it."""
+
+    def __init__(self, central):
+        self._address = central.info["http"].removeprefix("http://").rstrip("/")
+        self._connection = http.client.HTTPConnection(self._address, timeout=30)
+
+    def ask(self, method, path, body):
+        headers = {"Content-Type": "application/json"}
+        self._connection.request(method, path, body, headers)
+        response = self._connection.getresponse()
+        return response.status, response.headers, response.read()
+
+    def close(self):
+        self._connection.close()
+
+
+@pytest.fixture(scope="module")
+def client(central):
+    client = Client(central)
+    yield client
+    client.close()
+
+
+@fuzz(method=st.sampled_from(["GET", "PUT", "PATCH", "POST", "DELETE"]), path=paths(), body=bodies)
+def test_any_request_is_answered(central, client, method, path, body):
+    status, headers, content = client.ask(method, path, body)
+    assert status < 500, (status, content)
+    if status >= 400:
+        assert json.loads(content)["error"].keys() == {"code", "message", "requestId", "time"}
+    elif headers.get_content_type() == "application/json":
+        json.loads(content, parse_constant=pytest.fail)
+
+
+def test_nothing_has_grown_beyond_what_was_asked_for(central, client):
+    """After all of that, a few devices and templates that were put there, and it still answers."""
+    status, _, content = client.ask("GET", "/api/devices?$top=1000", None)
+    assert status == 200
+    assert all(len(device["displayName"]) <= 256 for device in json.loads(content)["value"])
+    status, _, content = client.ask("GET", "/api/deviceTemplates", None)
+    assert status == 200
+    assert all(len(template["@id"]) <= 128 for template in json.loads(content)["value"])

@@ -1,0 +1,19 @@
+"""Tests that are given a great many inputs: 2,000 in `make test`, 100,000 in `make fuzz`."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+
+INPUTS = int(os.environ.get("FUZZ_INPUTS", "2000"))
+PATIENCE = 60 + INPUTS / 10  # Seconds until a test is taken to hang.
+
+
+def fuzz(*strategies, **named_strategies):
+    """Do as `given`, with INPUTS inputs; and mark the test for `make fuzz`."""
+
+    def decorate(test):
+        test = settings(max_examples=INPUTS)(given(*strategies, **named_strategies)(test))
+        return pytest.mark.fuzz(pytest.mark.timeout(PATIENCE)(test))
+
+    return decorate
