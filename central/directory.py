@@ -114,7 +114,7 @@ def register(db: sqlite3.Connection, new: Device, model: str | None) -> Device:
         insert(db, new)
     changes: dict[str, object] = {"provisioned": True, "announced": model}
     if model is not None:
-        changes["template"] = model
+        changes["template"] = template_of(db, model)
     return update(db, new.id, changes)
 
 
@@ -122,7 +122,7 @@ def announce(db: sqlite3.Connection, device_id: str, model: str) -> Device | Non
     """Note the model that a device names; return the device if that is news."""
     if _row(db, device_id)["announced"] == model:
         return None
-    return update(db, device_id, {"announced": model, "template": model})
+    return update(db, device_id, {"announced": model, "template": template_of(db, model)})
 
 
 def delete(db: sqlite3.Connection, device_id: str) -> None:
@@ -166,17 +166,31 @@ def save_twin(db: sqlite3.Connection, device_id: str, new: Twin) -> None:
     )
 
 
-def templates(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    rows = db.execute("SELECT interface FROM templates ORDER BY id")
-    return [json.loads(row["interface"]) for row in rows]
+def templates(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """Return the interface of each template, by the template's id."""
+    rows = db.execute("SELECT id, interface FROM templates ORDER BY id")
+    return {row["id"]: json.loads(row["interface"]) for row in rows}
 
 
 def template(db: sqlite3.Connection, dtmi: str) -> dict[str, Any]:
-    row = db.execute("SELECT interface FROM templates WHERE id = ?", (dtmi,)).fetchone()
+    """Return the interface of a template, called by the template's id or by its own."""
+    row = db.execute(BY_EITHER_ID, {"id": dtmi}).fetchone()
     if row is None:
         raise UnknownTemplate(dtmi)
     interface: dict[str, Any] = json.loads(row["interface"])
     return interface
+
+
+def template_of(db: sqlite3.Connection, model: str) -> str:
+    """Return the template that a device with this model has: often one of the same id."""
+    row = db.execute(BY_EITHER_ID, {"id": model}).fetchone()
+    return model if row is None else str(row["id"])
+
+
+BY_EITHER_ID = """
+    SELECT id, interface FROM templates WHERE id = :id OR json_extract(interface, '$."@id"') = :id
+    ORDER BY id = :id DESC LIMIT 1
+"""
 
 
 def put_template(db: sqlite3.Connection, dtmi: str, interface: dict[str, Any]) -> None:

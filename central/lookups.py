@@ -80,14 +80,19 @@ NUMBERS = """
     WHERE device_id = :device AND component = :component AND name = :name
     AND time BETWEEN :since AND :until AND value GLOB '[-0-9]*'
 """
+# With whether each came late.
+EACH = f"""
+    SELECT time, value, ifnull(messages.received - time > {LATE}, 0) AS late
+    FROM ({NUMBERS}) AS numbers LEFT JOIN messages USING (number) ORDER BY time, numbers.number
+"""  # noqa: S608 - our own text
 COUNTED = f"SELECT count(*), min(time), max(time) FROM ({NUMBERS})"  # noqa: S608 - our own text
 # SQLite takes the time from the row that has the extreme.
 THINNED = f"""
     WITH slots AS (
         SELECT time, value, CAST((time - :first) / :width AS INTEGER) AS slot FROM ({NUMBERS})
     )
-    SELECT time, min(value) FROM slots GROUP BY slot
-    UNION SELECT time, max(value) FROM slots GROUP BY slot ORDER BY 1
+    SELECT time, min(value), 0 FROM slots GROUP BY slot
+    UNION SELECT time, max(value), 0 FROM slots GROUP BY slot ORDER BY 1
 """  # noqa: S608 - our own text
 
 
@@ -98,20 +103,21 @@ def telemetry_series(
     name: str,
     span: tuple[float, float],
     most: int,
-) -> list[tuple[float, float]]:
-    """Return the numbers of a time span with their times, oldest first.
+) -> list[tuple[float, float, bool]]:
+    """Return the numbers of a time span: their times, themselves, and whether they came late.
 
-    Of more than `most`, the lowest and the highest of each short time.
+    Oldest first. Of more than `most`, the lowest and the highest of each short time, and of none
+    whether it was late.
     """
     asked: dict[str, str | float] = {"device": device_id, "component": component, "name": name}
     asked |= {"since": span[0], "until": span[1]}
     count, first, last = db.execute(COUNTED, asked).fetchone()
     if count <= most:
-        rows = db.execute(f"{NUMBERS} ORDER BY time, number", asked)
+        rows = db.execute(EACH, asked)
     else:
         asked |= {"first": first, "width": (last - first) / (most // 2) or 1.0}
         rows = db.execute(THINNED, asked)
-    return [(row[0], row[1]) for row in rows if math.isfinite(row[1])]
+    return [(time, value, bool(late)) for time, value, late in rows if math.isfinite(value)]
 
 
 NUMBERED = """

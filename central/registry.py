@@ -255,10 +255,11 @@ class Registry:
         until: float,
         component: str | None = None,
         most: int = 2000,
-    ) -> list[tuple[float, float]]:
-        """Return the numbers of a time span with their times, oldest first.
+    ) -> list[tuple[float, float, bool]]:
+        """Return the numbers of a time span: their times, themselves, and whether they came late.
 
-        Of more than `most`, the lowest and the highest of each short time.
+        Oldest first. Of more than `most`, the lowest and the highest of each short time, and of
+        none whether it was late.
         """
         span, part = (since, until), component or ""
         return self._about(
@@ -330,13 +331,14 @@ class Registry:
         """
         return Subscription(self.events, device_id)
 
-    # Templates: DTDL v2 interfaces, by their "@id".
+    # Templates: DTDL v2 interfaces. A template has an id of its own, often that of its interface.
 
-    def templates(self) -> list[dict[str, Any]]:
+    def templates(self) -> dict[str, dict[str, Any]]:
+        """Return the interface of each template, by the template's id."""
         return self._store.read(directory.templates)
 
     def template(self, dtmi: str) -> dict[str, Any]:
-        """Return a model, or raise UnknownTemplate."""
+        """Return a model by its own id or by its template's, or raise UnknownTemplate."""
         return self._store.read(lambda db: directory.template(db, dtmi))
 
     def put_template(self, dtmi: str, interface: dict[str, Any]) -> None:

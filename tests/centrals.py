@@ -129,6 +129,12 @@ class CentralProcess:
         info: dict[str, Any] = json.loads(announced.read_text())
         return info
 
+    @property
+    def pid(self) -> int:
+        """The process while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         self._end(signal.SIGKILL)

@@ -61,7 +61,7 @@ async def list_messages(request: web.Request) -> web.Response:
 async def get_series(request: web.Request) -> web.Response:
     """Answer with `times` (unix seconds) and `values` of each name asked, and its last value.
 
-    A name in a component is `component*name`.
+    `late` has the places of those that came late. A name in a component is `component*name`.
     """
     registry, device = request.app[CENTRAL].registry, await find_device(request)
     names = request.query.getall("name", [])
@@ -81,8 +81,9 @@ async def get_series(request: web.Request) -> web.Response:
             most=MOST_POINTS,
         )
         return {
-            "times": [at for at, _ in points],
-            "values": [value for _, value in points],
+            "times": [at for at, _, _ in points],
+            "values": [value for _, value, _ in points],
+            "late": [index for index, (_, _, late) in enumerate(points) if late],
             "last": last_value(registry, device, name),
         }
 

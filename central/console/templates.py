@@ -15,6 +15,7 @@ from central.console.answers import (
     look_up,
     read_object,
 )
+from central.errors import UnknownTemplate
 
 routes = web.RouteTableDef()
 
@@ -23,9 +24,8 @@ LONGEST_DTMI = 128
 FIELDS = {"@id", "@type", "etag", "displayName", "description", "capabilityModel"}
 
 
-def template_body(interface: models.Interface) -> dict[str, Any]:
+def template_body(dtmi: str, interface: models.Interface) -> dict[str, Any]:
     """Write a template as IoT Central does."""
-    dtmi = interface["@id"]
     return {
         "@id": dtmi,
         "@type": ["ModelDefinition", "DeviceModel"],
@@ -37,13 +37,12 @@ def template_body(interface: models.Interface) -> dict[str, Any]:
 @routes.get("/api/deviceTemplates")
 async def list_templates(request: web.Request) -> web.Response:
     templates = await look_up(request.app[CENTRAL].registry.templates)
-    return answer({"value": [template_body(interface) for interface in templates]})
+    return answer({"value": [template_body(*template) for template in templates.items()]})
 
 
 @routes.get("/api/deviceTemplates/{dtmi}")
 async def get_template(request: web.Request) -> web.Response:
-    registry, dtmi = request.app[CENTRAL].registry, request.match_info["dtmi"]
-    return answer(template_body(await look_up(lambda: registry.template(dtmi))))
+    return answer(template_body(request.match_info["dtmi"], await _find(request)))
 
 
 @routes.put("/api/deviceTemplates/{dtmi}")
@@ -55,27 +54,27 @@ async def put_template(request: web.Request) -> web.Response:
         raise bad_request("A template needs a capabilityModel: its DTDL interface.")
     interface = _interface(dtmi, body, body["capabilityModel"])
     registry.put_template(dtmi, interface)
-    return answer(template_body(interface))
+    return answer(template_body(dtmi, interface))
 
 
 @routes.patch("/api/deviceTemplates/{dtmi}")
 async def patch_template(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     dtmi = request.match_info["dtmi"]
-    before = await look_up(lambda: registry.template(dtmi))
+    before = await _find(request)
     body = _checked(dtmi, await read_object(request))
     interface = _interface(dtmi, body, body.get("capabilityModel", before))
     registry.put_template(dtmi, interface)
-    return answer(template_body(interface))
+    return answer(template_body(dtmi, interface))
 
 
 @routes.delete("/api/deviceTemplates/{dtmi}")
 async def delete_template(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     dtmi = request.match_info["dtmi"]
-    await look_up(lambda: registry.template(dtmi))
+    names = {dtmi, (await _find(request)).get("@id")}
     devices = await look_up(registry.devices)
-    users = [device.id for device in devices if device.template == dtmi]
+    users = [device.id for device in devices if device.template in names]
     if users:
         raise RestError(
             HTTPStatus.CONFLICT,
@@ -83,6 +82,15 @@ async def delete_template(request: web.Request) -> web.Response:
         )
     registry.delete_template(dtmi)
     return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def _find(request: web.Request) -> models.Interface:
+    """Return the interface of the template that the path names."""
+    dtmi = request.match_info["dtmi"]
+    templates = await look_up(request.app[CENTRAL].registry.templates)
+    if dtmi not in templates:
+        raise UnknownTemplate(dtmi)
+    return templates[dtmi]
 
 
 def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +109,7 @@ def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interface(dtmi: str, body: dict[str, Any], model: Any) -> models.Interface:
-    """Check the form of an interface, and put the template's own id and name to it."""
+    """Check the form of an interface; without an id of its own it gets the template's."""
     if not isinstance(model, dict):
         raise bad_request("capabilityModel must be a DTDL interface, a JSON object.")
     types = model.get("@type")
@@ -113,7 +121,10 @@ def _interface(dtmi: str, body: dict[str, Any], model: Any) -> models.Interface:
     for element in contents:
         if not isinstance(element, dict) or not isinstance(element.get("name"), str):
             raise bad_request("Each element of contents must be an object with a name.")
-    interface = {**model, "@id": dtmi}
+    interface = {"@id": dtmi, **model}
+    own = interface["@id"]
+    if not isinstance(own, str) or len(own) > LONGEST_DTMI or not DTMI.fullmatch(own):
+        raise bad_request("The @id of the interface is no DTMI.")
     if "displayName" in body:
         interface["displayName"] = body["displayName"]
     return interface

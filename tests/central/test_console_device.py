@@ -209,7 +209,8 @@ class TestOverview:
         assert series["temp"]["times"] == [100.0, 200.0]
         assert series["temp"]["values"] == [20.0, 21.5]
         assert series["temp"]["last"] == {"timestamp": "1970-01-01T00:15:00.000Z", "value": 1}
-        assert series["none"] == {"times": [], "values": [], "last": None}
+        assert series["temp"]["late"] == [0, 1]
+        assert series["none"] == {"times": [], "values": [], "late": [], "last": None}
 
     @pytest.mark.parametrize(
         "query", ["series?since=x", "series?until=nan", "messages?limit=0", "messages?limit=501"]

@@ -255,6 +255,19 @@ class TestTemplates:
         await ask(http, "DELETE", path, expect=204)
         await refused(http, "GET", path, expect=404)
 
+    async def test_a_template_may_have_another_id_than_its_interface(self, http, central):
+        """As in the examples of IoT Central's documentation."""
+        model = {"@id": "dtmi:contoso:mythermostat;1", "@type": "Interface", "contents": []}
+        path = "/api/deviceTemplates/dtmi:contoso:mythermostattemplate;1"
+        created = await ask(http, "PUT", path, {"capabilityModel": model})
+        assert created["@id"] == "dtmi:contoso:mythermostattemplate;1"
+        assert created["capabilityModel"] == model
+        await refused(http, "GET", f"/api/deviceTemplates/{model['@id']}", expect=404)
+        await central.registry.register("pi-9", model["@id"])
+        device = await ask(http, "GET", "/api/devices/pi-9")
+        assert device["template"] == created["@id"]
+        await refused(http, "DELETE", path, expect=409)
+
     async def test_a_template_in_use_is_kept(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)
         error = await refused(http, "DELETE", f"/api/deviceTemplates/{MODEL_ID}", expect=409)

@@ -31,7 +31,7 @@ class Process:
     def __init__(self, data_dir):
         self._central = CentralProcess(data_dir)
         self.info = self._central.start()
-        self.pid = self._central._process.pid
+        self.pid = self._central.pid
         self.ca = Path(self.info["ca_file"]).read_text()
 
     def key(self, device_id):

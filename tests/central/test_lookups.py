@@ -36,21 +36,30 @@ def test_of_many_points_the_extremes_are_kept_in_order(registry, store):
     add_points(store, points)
     kept = registry.telemetry_series("pi", "temp", since=0, until=1e6, most=2000)
     assert 1000 <= len(kept) <= 2002
-    assert {(31_234.0, 85.0), (7.0, -3.5)} <= set(kept)
+    assert {(31_234.0, 85.0, False), (7.0, -3.5, False)} <= set(kept)
     assert kept == sorted(kept)
 
 
 def test_many_points_of_one_moment_are_no_trouble(registry, store):
     add_points(store, [(5.0, str(value)) for value in range(100)])
     kept = registry.telemetry_series("pi", "temp", since=0, until=10, most=10)
-    assert kept == [(5.0, 0.0), (5.0, 99.0)]
+    assert kept == [(5.0, 0.0, False), (5.0, 99.0, False)]
 
 
 def test_what_is_no_number_is_not_drawn(registry, store):
     values = ["1", "true", "null", '"2"', "[3]", "-4", "1e3", "9" * 400]
     add_points(store, [(float(at), value) for at, value in enumerate(values)])
     kept = registry.telemetry_series("pi", "temp", since=0, until=100)
-    assert kept == [(0.0, 1.0), (5.0, -4.0), (6.0, 1000.0)]
+    assert [(at, value) for at, value, _ in kept] == [(0.0, 1.0), (5.0, -4.0), (6.0, 1000.0)]
+
+
+async def test_what_came_late_is_told(registry):
+    for created in (1e9 - 60, 1e9 - 1):
+        await registry.record_message(
+            "pi", created=created, body=b'{"temp": 5}', properties={}, system={}
+        )
+    kept = registry.telemetry_series("pi", "temp", since=0, until=2e9)
+    assert kept == [(1e9 - 60, 5.0, True), (1e9 - 1, 5.0, False)]
 
 
 async def send(registry, message_id, *, created=None):

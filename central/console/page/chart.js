@@ -16,6 +16,7 @@ export class Chart {
     this.colour = colour;
     this.times = [];
     this.values = [];
+    this.late = []; // Of each, whether it came long after it was taken.
     this.span = 3600;
     this.summary = h("span", { class: "chart-summary" });
     this.plotted = h("div", { class: "chart-plot", role: "img" });
@@ -39,17 +40,21 @@ export class Chart {
     this.plot?.destroy();
   }
 
-  show(times, values, span) {
-    Object.assign(this, { times: [...times], values: [...values], span });
+  // `late` has the places of the readings that came late.
+  show(times, values, late, span) {
+    const marks = times.map(() => false);
+    for (const place of late) marks[place] = true;
+    Object.assign(this, { times: [...times], values: [...values], late: marks, span });
     this.draw();
   }
 
-  add(time, value) {
+  add(time, value, late) {
     let place = this.times.length;
     while (place > 0 && this.times[place - 1] > time) place -= 1;
     if (this.times[place - 1] === time && this.values[place - 1] === value) return;
     this.times.splice(place, 0, time);
     this.values.splice(place, 0, value);
+    this.late.splice(place, 0, late);
   }
 
   draw() {
@@ -58,8 +63,9 @@ export class Chart {
     while (start < this.times.length && this.times[start] < first) start += 1;
     this.times.splice(0, start);
     this.values.splice(0, start);
+    this.late.splice(0, start);
     this.describe(null);
-    if (this.plot) this.plot.setData(withGaps(this.times, this.values));
+    if (this.plot) this.plot.setData(this.data());
     else this.build();
   }
 
@@ -101,10 +107,29 @@ export class Chart {
       series: [
         {},
         { stroke: colour, width: 2, fill: `${colour}1f`, points: { size: 4, fill: colour } },
+        {
+          stroke: colour,
+          paths: () => null,
+          points: {
+            show: true,
+            size: 6,
+            width: 1.5,
+            fill: style.getPropertyValue("--card").trim(),
+          },
+        },
       ],
       hooks: { setCursor: [(plot) => this.describe(plot.cursor.idx)] },
     };
-    this.plot = new uPlot(options, withGaps(this.times, this.values), this.plotted);
+    this.plot = new uPlot(options, this.data(), this.plotted);
+  }
+
+  // Times, values, and the values that came late once more: those get a dot.
+  data() {
+    return withGaps(
+      this.times,
+      this.values,
+      this.values.map((value, index) => (this.late[index] ? value : null)),
+    );
   }
 
   resize() {
@@ -155,20 +180,23 @@ function valueRange(_, low, high) {
   return [middle - half, middle + half];
 }
 
-function withGaps(times, values) {
-  if (times.length < 3) return [times, values];
+function withGaps(times, values, late) {
+  if (times.length < 3) return [times, values, late];
   const steps = times.slice(1).map((time, index) => time - times[index]);
   const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length / 2)];
   const longest = Math.max(usual * GAP_FACTOR, LEAST_GAP);
   const x = [times[0]];
   const y = [values[0]];
+  const dots = [late[0]];
   for (let index = 1; index < times.length; index += 1) {
     if (times[index] - times[index - 1] > longest) {
       x.push((times[index] + times[index - 1]) / 2);
       y.push(null);
+      dots.push(null);
     }
     x.push(times[index]);
     y.push(values[index]);
+    dots.push(late[index]);
   }
-  return [x, y];
+  return [x, y, dots];
 }

@@ -7,6 +7,7 @@ import { h, newId, openDialog, setText } from "./dom.js";
 import { listen } from "./events.js";
 import { age, number, ticking, unitSymbol } from "./format.js";
 import { keyOf, labelOf, readModel } from "./model.js";
+import { fetchInterfaces } from "./store.js";
 
 const MANY = 9; // Devices from which on a field to find one is shown.
 
@@ -65,11 +66,8 @@ export class DevicesPage {
     let devices;
     try {
       devices = (await get("/console/api/devices")).value;
-      if (devices.some((device) => device.template && !this.interfaces.has(device.template))) {
-        const templates = (await get("/api/deviceTemplates")).value;
-        for (const template of templates)
-          this.interfaces.set(template["@id"], template.capabilityModel);
-      }
+      if (devices.some((device) => device.template && !this.interfaces.has(device.template)))
+        this.interfaces = await fetchInterfaces();
     } catch {
       return; // Central is gone; the page says so at its top, and asks anew once it is back.
     }

@@ -4,6 +4,14 @@
 const NUMERIC = new Set(["integer", "double", "number"]);
 const DEEPEST = 10; // Interfaces that extend one another, as the language has it.
 
+// The interfaces of templates, by the template's id and by their own.
+export function interfacesOf(templates) {
+  return new Map([
+    ...templates.map((each) => [each.capabilityModel["@id"], each.capabilityModel]),
+    ...templates.map((each) => [each["@id"], each.capabilityModel]),
+  ]);
+}
+
 // Returns {telemetry, properties, commands, components}, or null where there is no interface.
 // Each element has name, label, description, unit, schema, component (null at the root).
 export function readModel(interfaces, dtmi) {

@@ -19,6 +19,7 @@ const SPANS = [
 const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
+const LATE = 5000; // Milliseconds between taking and receiving, as central counts it.
 const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 
 export class Overview {
@@ -163,7 +164,7 @@ export class Overview {
     this.numbers.forEach((each, index) => {
       const found = series[keyOf(each.element)];
       if (!found) return;
-      this.charts[index]?.show(found.times, found.values, this.span);
+      this.charts[index]?.show(found.times, found.values, found.late, this.span);
       if (found.last) each.show(found.last);
     });
     for (const element of words)
@@ -191,7 +192,7 @@ export class Overview {
         { class: "badge", "data-kind": missing ? "busy" : "fine" },
         missing ? `${missing} missing so far` : "none missing",
       ),
-      h("span", {}, sum("late") ? `${sum("late")} came late` : ""),
+      h("span", { class: "late" }, sum("late") ? `${sum("late")} came late` : ""),
       h("span", {}, sum("again") ? `${sum("again")} came more than once` : ""),
     );
     this.count.title =
@@ -202,6 +203,7 @@ export class Overview {
     const { known, rest } = readMessage(message, this.store.model);
     const timestamp = message.created ?? message.received;
     const component = message.system.component ?? null;
+    const late = Date.parse(message.received) - Date.parse(timestamp) > LATE;
     for (const element of this.store.words()) {
       if (element.component === component && known.has(element.name))
         this.lastWords.set(keyOf(element), known.get(element.name));
@@ -210,7 +212,7 @@ export class Overview {
     this.numbers.forEach((each, index) => {
       const value = known.get(each.element.name) ?? rest?.[each.element.name];
       if (typeof value !== "number" || each.element.component !== component) return;
-      this.charts[index]?.add(Date.parse(timestamp) / 1000, value);
+      this.charts[index]?.add(Date.parse(timestamp) / 1000, value, late);
       each.show({ timestamp, value });
     });
     if (!this.numbers.length) this.build();

@@ -3,7 +3,7 @@
 
 import { ApiError, devicePath, get, pagePath, soon } from "./api.js";
 import { listen } from "./events.js";
-import { readMessage, readModel, unmodelled, isNumeric } from "./model.js";
+import { interfacesOf, isNumeric, readMessage, readModel, unmodelled } from "./model.js";
 
 const MOST_MESSAGES = 500;
 const MOST_NUMBERS = 8; // Of a device, that get a tile and a chart.
@@ -147,6 +147,5 @@ export async function fetchModel(dtmi) {
 }
 
 export async function fetchInterfaces() {
-  const templates = (await get("/api/deviceTemplates")).value;
-  return new Map(templates.map((each) => [each["@id"], each.capabilityModel]));
+  return interfacesOf((await get("/api/deviceTemplates")).value);
 }

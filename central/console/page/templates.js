@@ -4,7 +4,7 @@ import { call, get, soon } from "./api.js";
 import { h, openDialog, setText } from "./dom.js";
 import { listen } from "./events.js";
 import { unitSymbol } from "./format.js";
-import { readModel } from "./model.js";
+import { interfacesOf, readModel } from "./model.js";
 
 const LARGEST = 256 * 1024; // Bytes that central takes.
 
@@ -63,10 +63,11 @@ export class TemplatesPage {
         get("/api/deviceTemplates"),
         get("/console/api/devices"),
       ]);
-      const interfaces = new Map(templates.map((each) => [each["@id"], each.capabilityModel]));
+      const interfaces = interfacesOf(templates);
       this.list.replaceChildren(
         ...templates.map((template) => {
-          const users = devices.filter((device) => device.template === template["@id"]).length;
+          const ids = [template["@id"], template.capabilityModel["@id"]];
+          const users = devices.filter((device) => ids.includes(device.template)).length;
           return this.card(template, readModel(interfaces, template["@id"]), users);
         }),
       );

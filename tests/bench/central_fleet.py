@@ -1,0 +1,291 @@
+"""How many devices, at one message a second each, central carries with its page open.
+
+    python tests/bench/central_fleet.py [--devices 50,100,200,400] [--seconds 20]
+
+Central runs as a process of its own, the devices in this one: real MQTT over TLS, acknowledged
+messages. Chromium shows a device and is used meanwhile: tabs are clicked, and it is measured how
+long they take to appear. All on this machine, so the devices and the browser take their share of
+its processors, too.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+
+from browsers import running_browser
+from centrals import CentralProcess
+from mqtt_client import packet, sas_token, string
+
+from agent import model
+from central import sas
+
+CONNECTS_A_SECOND = 50  # As a fleet's backoff spreads them; central admits 64 of one address.
+PAUSE = 3.0  # Seconds between the last connection and the first measurement.
+CLICK_EVERY = 1.0  # Seconds.
+SLOW_ACK, SLOW_PAGE = 1.0, 1.0  # Seconds from which on it is said to bend.
+MODEL = model.CELSIUS
+
+
+@dataclass
+class Measured:
+    """What came out with so many devices."""
+
+    devices: int
+    sent: int = 0
+    acks: list[float] = field(default_factory=list)  # Seconds from message to acknowledgement.
+    clicks: list[float] = field(default_factory=list)  # Seconds from click to what was clicked for.
+    lists: list[float] = field(default_factory=list)  # Seconds for the list of all devices.
+    behind: list[float] = field(default_factory=list)  # Seconds that the page's reading is old.
+    cpu: float = 0.0  # Of one processor.
+    memory: int = 0  # Bytes.
+
+    @property
+    def bends(self) -> bool:
+        """Whether messages or the page have to be waited for."""
+        lost = len(self.acks) < 0.99 * self.sent
+        return lost or worst(self.acks) > SLOW_ACK or worst(self.clicks) > SLOW_PAGE
+
+    def row(self) -> list[str]:
+        acknowledged = 100 * len(self.acks) / max(1, self.sent)
+        return [
+            str(self.devices),
+            f"{acknowledged:.1f} %",
+            f"{1000 * statistics.median(self.acks):.0f} / {1000 * worst(self.acks):.0f}",
+            f"{1000 * statistics.median(self.clicks):.0f} / {1000 * worst(self.clicks):.0f}",
+            f"{1000 * statistics.median(self.lists):.0f} / {1000 * worst(self.lists):.0f}",
+            f"{max(self.behind):.1f}",
+            f"{100 * self.cpu:.0f} %",
+            f"{self.memory / 2**20:.0f}",
+            "bends" if self.bends else "",
+        ]
+
+
+HEAD = [
+    "devices",
+    "acknowledged",
+    "message to acknowledgement, ms (median / 99 of 100)",
+    "click to page, ms",
+    "list of devices, ms",
+    "page behind, s (most)",
+    "central's CPU",
+    "central's memory, MiB",
+    "",
+]
+
+
+def worst(values: list[float]) -> float:
+    """Return what 99 of 100 stay below."""
+    return sorted(values)[int(0.99 * (len(values) - 1))]
+
+
+class Device:
+    """One device: a message a second, and how long each took to be acknowledged."""
+
+    def __init__(self, number: int) -> None:
+        self.id = f"fleet-{number}"
+        self.number = number
+        self.measured: Measured | None = None
+        self._under_way: dict[int, float] = {}
+        self._packet_id = 0
+
+    async def connect(self, info: dict[str, object], context: ssl.SSLContext, key: str) -> None:
+        host = info["mqtt_host"]
+        self._reader, self._writer = await asyncio.open_connection(
+            host, info["mqtt_port"], ssl=context, server_hostname=host
+        )
+        username = f"{host}/{self.id}/?api-version=2020-09-30&model-id={MODEL}"
+        token = sas_token(f"{host}/devices/{self.id}", key)
+        content = string("MQTT") + b"\x04\xc2\x00\x3c" + string(self.id)
+        self._writer.write(packet(0x10, content + string(username) + string(token)))
+        answer = await self._reader.readexactly(4)
+        assert answer[3] == 0, f"{self.id} was refused"
+
+    async def live(self) -> None:
+        """Send and be acknowledged until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send())
+            tasks.create_task(self._receive())
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + (self.number * 0.618) % 1.0  # Spread over the second.
+        sequence = 0
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += 1.0
+            sequence += 1
+            self._packet_id = self._packet_id % 0xFFFF + 1
+            bag = f"%24.mid=fleet%3A{sequence}&%24.ct=application%2Fjson&%24.ce=utf-8"
+            topic = string(f"devices/{self.id}/messages/events/{bag}")
+            body = json.dumps({"temp": 20 + self.number % 10, "humid": 40.5}).encode()
+            self._under_way[self._packet_id] = time.monotonic()
+            if self.measured is not None:
+                self.measured.sent += 1
+            content = topic + self._packet_id.to_bytes(2) + body
+            self._writer.write(packet(0x32, content))
+            await self._writer.drain()
+
+    async def _receive(self) -> None:
+        while True:
+            kind, length = await self._reader.readexactly(2)  # None is longer than 127 bytes here.
+            content = await self._reader.readexactly(length)
+            if kind >> 4 == 4:
+                took = time.monotonic() - self._under_way.pop(int.from_bytes(content[:2]))
+                if self.measured is not None:
+                    self.measured.acks.append(took)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Fleet:
+    """The devices that are connected so far."""
+
+    def __init__(self, info: dict[str, object], http: aiohttp.ClientSession) -> None:
+        self._info = info
+        self._http = http
+        self._context = ssl.create_default_context(cafile=str(info["ca_file"]))
+        self._group_key = Path(str(info["group_key_file"])).read_text().strip()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.devices: list[Device] = []
+
+    async def grow(self, count: int) -> None:
+        """Connect more devices, as a fleet would: spread, not all at once."""
+        while len(self.devices) < count:
+            device = Device(len(self.devices))
+            body = {"displayName": f"Device {device.number}"}
+            async with self._http.put(f"api/devices/{device.id}", json=body) as response:
+                assert response.status == 200, await response.text()
+            key = sas.derive_device_key(self._group_key, device.id)
+            await device.connect(self._info, self._context, key)
+            self.devices.append(device)
+            self._tasks.add(asyncio.create_task(device.live(), name=device.id))
+            await asyncio.sleep(1 / CONNECTS_A_SECOND)
+
+    def measure(self, measured: Measured | None) -> None:
+        for device in self.devices:
+            device.measured = measured
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        for device in self.devices:
+            device.close()
+
+
+class Usage:
+    """A process's processor time and memory, as Linux counts them."""
+
+    def __init__(self, pid: int) -> None:
+        self._proc = Path(f"/proc/{pid}")
+        self._begun, self._cpu = time.monotonic(), self._seconds()
+
+    def _seconds(self) -> float:
+        fields = (self._proc / "stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def into(self, measured: Measured) -> None:
+        measured.cpu = (self._seconds() - self._cpu) / (time.monotonic() - self._begun)
+        pages = int((self._proc / "statm").read_text().split()[1])
+        measured.memory = pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def use_page(page: object, http: aiohttp.ClientSession, measured: Measured) -> None:
+    """Click from tab to tab as an operator does, and ask for the list of all devices."""
+    shown = [("Raw data", "tbody tr"), ("Commands", ".command"), ("Overview", ".tile-number")]
+    while True:
+        for tab, what in shown:
+            begun = time.monotonic()
+            await page.get_by_role("link", name=tab, exact=True).click()
+            await page.locator(what).first.wait_for()
+            measured.clicks.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            async with http.get("console/api/devices") as response:
+                await response.read()
+            measured.lists.append(time.monotonic() - begun)
+            await asyncio.sleep(CLICK_EVERY)
+        text = await page.locator(".tile > .muted").first.text_content()
+        measured.behind.append(0.0 if text == "now" else float(text.split()[0]))
+
+
+@asynccontextmanager
+async def opened_page(url: str):
+    """Open the page of the first device in Chromium."""
+    async with running_browser() as browser:
+        page = await browser.new_page(base_url=url)
+        page.set_default_timeout(60_000)
+        await page.goto("/#/devices/fleet-0")
+        yield page
+
+
+async def run(counts: list[int], seconds: float) -> list[Measured]:
+    found = []
+    with tempfile.TemporaryDirectory() as directory:
+        with CentralProcess(Path(directory)) as central:
+            info = central.start()
+            async with AsyncExitStack() as stack:
+                http = await stack.enter_async_context(aiohttp.ClientSession(info["http"]))
+                for dtmi in (model.CELSIUS, model.DEVICE_INFORMATION):
+                    body = {"capabilityModel": model.interface(dtmi)}
+                    await http.put(f"api/deviceTemplates/{dtmi}", json=body)
+                fleet = Fleet(info, http)
+                await fleet.grow(1)
+                page = await stack.enter_async_context(opened_page(info["http"]))
+                for count in counts:
+                    await fleet.grow(count)
+                    await asyncio.sleep(PAUSE)
+                    found.append(await measure(fleet, page, http, central, seconds))
+                    print("  ".join(found[-1].row()), flush=True)
+                await fleet.close()
+    return found
+
+
+async def measure(
+    fleet: Fleet, page: object, http: aiohttp.ClientSession, central: CentralProcess, seconds: float
+) -> Measured:
+    measured = Measured(len(fleet.devices))
+    using = asyncio.create_task(use_page(page, http, measured))
+    usage = Usage(central.pid)
+    fleet.measure(measured)
+    await asyncio.wait({using}, timeout=seconds)
+    if using.done():
+        using.result()
+    fleet.measure(None)
+    usage.into(measured)
+    using.cancel()
+    await asyncio.wait({using})
+    return measured
+
+
+def table(found: list[Measured]) -> str:
+    """Write what was found as a table in Markdown."""
+    lines = [HEAD, ["---"] * len(HEAD), *(each.row() for each in found)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", default="50,100,200,400,600", help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each (%(default)g)")
+    arguments = parser.parse_args()
+    counts = [int(count) for count in arguments.devices.split(",")]
+    print()
+    print(table(asyncio.run(run(counts, arguments.seconds))))
+
+
+if __name__ == "__main__":
+    main()
