@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import quote, unquote
 
 import pytest
 import pytest_asyncio
@@ -143,6 +144,8 @@ class TestProperties:
 
 class TestDevices:
     async def test_a_device_is_added_and_its_configuration_shown(self, page, central):
+        asked = []
+        page.on("request", lambda request: asked.append(unquote(request.url)))
         await page.goto("/")
         await expect(page.get_by_role("heading", name="Devices (1)")).to_be_visible()
         await page.get_by_role("button", name="Add device").click()
@@ -166,6 +169,8 @@ class TestDevices:
         await page.keyboard.press("Escape")
         await expect(dialog).to_have_count(0)
         await expect(page.get_by_role("heading", name="pi-2")).to_be_visible()
+        assert asked
+        assert not [url for url in asked if primary in url]
 
     async def test_an_id_that_cannot_be_is_refused_with_a_sentence(self, page):
         await page.goto("/")
@@ -242,6 +247,16 @@ class TestSafety:
         assert await page.locator("img[src=x]").count() == 0
         await page.goto("/")
         await expect(page.locator(".device-card")).to_contain_text("onerror")
+
+    async def test_script_as_a_device_id_is_text(self, page):
+        await page.goto(f"/#/devices/{quote(HOSTILE, safe='')}")
+        await expect(page.get_by_text("There is no device <img src=x")).to_be_visible()
+        await page.goto("/")
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("cannot be a device id")
+        assert await page.locator("img[src=x]").count() == 0
 
     async def test_inline_script_would_not_run(self, browser, central):
         page = await browser.new_page(base_url=central.http)

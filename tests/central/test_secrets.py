@@ -1,0 +1,40 @@
+"""No key and no token stands in a log."""
+
+import logging
+import re
+
+from centrals import running_central
+from mqtt_client import MqttClient, Registering
+
+from central import sas
+
+
+def test_no_key_and_no_token_is_logged(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    wrong = sas.new_key()
+    with running_central(tmp_path) as central:
+        with Registering(central, "pi-1") as client:
+            client.register()
+        with Registering(central, "pi-1", key=wrong) as client:
+            assert client.put()[0] == 401
+        for options in [{}, {"key": wrong}, {"ttl": -5}]:
+            with MqttClient(central) as client:
+                client.connect_as(central, "pi-1", **options)
+        with MqttClient(central) as client:
+            assert client.connect("pi-1", f"a.hub/{wrong}/", "SharedAccessSignature sig=x")[1] == 2
+        group = (tmp_path / "group-key").read_text().strip()
+        keys = [group, central.key("pi-1"), *central.call(lambda c: c.registry.keys("pi-1"))]
+        lines = central.call(lambda c: [each.detail for each in c.registry.connections("pi-1")])
+    said = caplog.text + "".join(lines)
+    assert "the key is wrong" in said
+    assert not [key for key in keys if key in said]
+    assert "sig=" not in said
+
+
+def test_a_name_with_line_breaks_makes_no_line_in_the_log(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with running_central(tmp_path) as central:
+        for username in ("hub/pi\nforged: yes/", f"{central.info['id_scope']}/registrations/pi\nf"):
+            with MqttClient(central) as client:
+                assert client.connect(username.split("/")[-2], username, "x")[1] == 2
+    assert not re.search(r"^(forged|f)\b", caplog.text, re.MULTILINE)
