@@ -41,7 +41,7 @@ class Operator:
     async def look(self, name):
         """Keep what is seen, if somebody wants it."""
         if directory := os.environ.get("SCREENSHOTS"):
-            await self.page.screenshot(path=Path(directory) / f"{name}.png")
+            await self.page.screenshot(path=Path(directory) / f"console-{name}.png")
 
     async def go(self, tab):
         await self.page.get_by_role("link", name=tab, exact=True).click()
