@@ -1,20 +1,21 @@
 """How many devices, at one message a second each, central carries with its page open.
 
-    python tests/bench/central_fleet.py [--devices 50,100,200,400] [--seconds 20]
+    PYTHONPATH=.:tests python tests/bench/central_fleet.py [--write]
 
 Central runs as a process of its own, the devices in this one: real MQTT over TLS, acknowledged
-messages. Chromium shows a device and is used meanwhile: tabs are clicked, and it is measured how
-long they take to appear. All on this machine, so the devices and the browser take their share of
-its processors, too.
+messages. Chromium shows the list of all devices in one page and a device in another, which is used
+meanwhile: tabs are clicked, and it is measured how long they take to appear. All on this machine,
+so the devices and the browser take their share of its processors, too.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import platform
+import re
 import ssl
 import statistics
-import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,9 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
 from browsers import running_browser
 from centrals import CentralProcess
 from mqtt_client import packet, sas_token, string
@@ -33,10 +31,15 @@ from agent import model
 from central import sas
 
 CONNECTS_A_SECOND = 50  # As a fleet's backoff spreads them; central admits 64 of one address.
+LATE = 2.0  # Seconds in which the last messages can still be acknowledged.
 PAUSE = 3.0  # Seconds between the last connection and the first measurement.
 CLICK_EVERY = 1.0  # Seconds.
 SLOW_ACK, SLOW_PAGE = 1.0, 1.0  # Seconds from which on it is said to bend.
 MODEL = model.CELSIUS
+README = Path(__file__).with_name("README.md")
+PLACE = re.compile(
+    "(<!-- central fleet: begin -->).*(<!-- central fleet: end -->)", flags=re.DOTALL
+)
 
 
 @dataclass
@@ -98,7 +101,7 @@ class Device:
         self.id = f"fleet-{number}"
         self.number = number
         self.measured: Measured | None = None
-        self._under_way: dict[int, float] = {}
+        self._under_way: dict[int, tuple[float, Measured | None]] = {}
         self._packet_id = 0
 
     async def connect(self, info: dict[str, object], context: ssl.SSLContext, key: str) -> None:
@@ -131,7 +134,7 @@ class Device:
             bag = f"%24.mid=fleet%3A{sequence}&%24.ct=application%2Fjson&%24.ce=utf-8"
             topic = string(f"devices/{self.id}/messages/events/{bag}")
             body = json.dumps({"temp": 20 + self.number % 10, "humid": 40.5}).encode()
-            self._under_way[self._packet_id] = time.monotonic()
+            self._under_way[self._packet_id] = time.monotonic(), self.measured
             if self.measured is not None:
                 self.measured.sent += 1
             content = topic + self._packet_id.to_bytes(2) + body
@@ -143,9 +146,9 @@ class Device:
             kind, length = await self._reader.readexactly(2)  # None is longer than 127 bytes here.
             content = await self._reader.readexactly(length)
             if kind >> 4 == 4:
-                took = time.monotonic() - self._under_way.pop(int.from_bytes(content[:2]))
-                if self.measured is not None:
-                    self.measured.acks.append(took)
+                sent, measured = self._under_way.pop(int.from_bytes(content[:2]))
+                if measured is not None:
+                    measured.acks.append(time.monotonic() - sent)
 
     def close(self) -> None:
         self._writer.close()
@@ -224,8 +227,10 @@ async def use_page(page: object, http: aiohttp.ClientSession, measured: Measured
 
 @asynccontextmanager
 async def opened_page(url: str):
-    """Open the page of the first device in Chromium."""
+    """Open the list and the page of the first device in Chromium."""
     async with running_browser() as browser:
+        everything = await browser.new_page(base_url=url)
+        await everything.goto("/")
         page = await browser.new_page(base_url=url)
         page.set_default_timeout(60_000)
         await page.goto("/#/devices/fleet-0")
@@ -234,23 +239,22 @@ async def opened_page(url: str):
 
 async def run(counts: list[int], seconds: float) -> list[Measured]:
     found = []
-    with tempfile.TemporaryDirectory() as directory:
-        with CentralProcess(Path(directory)) as central:
-            info = central.start()
-            async with AsyncExitStack() as stack:
-                http = await stack.enter_async_context(aiohttp.ClientSession(info["http"]))
-                for dtmi in (model.CELSIUS, model.DEVICE_INFORMATION):
-                    body = {"capabilityModel": model.interface(dtmi)}
-                    await http.put(f"api/deviceTemplates/{dtmi}", json=body)
-                fleet = Fleet(info, http)
-                await fleet.grow(1)
-                page = await stack.enter_async_context(opened_page(info["http"]))
-                for count in counts:
-                    await fleet.grow(count)
-                    await asyncio.sleep(PAUSE)
-                    found.append(await measure(fleet, page, http, central, seconds))
-                    print("  ".join(found[-1].row()), flush=True)
-                await fleet.close()
+    with tempfile.TemporaryDirectory() as directory, CentralProcess(Path(directory)) as central:
+        info = central.start()
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(aiohttp.ClientSession(info["http"]))
+            for dtmi in (model.CELSIUS, model.DEVICE_INFORMATION):
+                body = {"capabilityModel": model.interface(dtmi)}
+                await http.put(f"api/deviceTemplates/{dtmi}", json=body)
+            fleet = Fleet(info, http)
+            await fleet.grow(1)
+            page = await stack.enter_async_context(opened_page(info["http"]))
+            for count in counts:
+                await fleet.grow(count)
+                await asyncio.sleep(PAUSE)
+                found.append(await measure(fleet, page, http, central, seconds))
+                print("  ".join(found[-1].row()), flush=True)
+            await fleet.close()
     return found
 
 
@@ -268,23 +272,38 @@ async def measure(
     usage.into(measured)
     using.cancel()
     await asyncio.wait({using})
+    await asyncio.sleep(LATE)
     return measured
 
 
 def table(found: list[Measured]) -> str:
     """Write what was found as a table in Markdown."""
     lines = [HEAD, ["---"] * len(HEAD), *(each.row() for each in found)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    machine = (
+        f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}"
+    )
+    return f"On {machine}, {time.strftime('%B %Y')}:\n\n{rows}\n"
+
+
+def write(text: str) -> None:
+    """Put the table in its place in the README of the benches."""
+    page = README.read_text()
+    README.write_text(re.sub(PLACE, lambda place: f"{place[1]}\n\n{text}\n{place[2]}", page))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--devices", default="50,100,200,400,600", help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each (%(default)g)")
+    parser.add_argument("--write", action="store_true", help="put the table in README.md")
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.devices.split(",")]
     print()
-    print(table(asyncio.run(run(counts, arguments.seconds))))
+    text = table(asyncio.run(run(counts, arguments.seconds)))
+    print(text)
+    if arguments.write:
+        write(text)
 
 
 if __name__ == "__main__":
