@@ -16,6 +16,7 @@ from central.twins import dump_json, is_unicode, parse_json
 
 MAX_FIELDS = 256  # Telemetry values of one message that can be asked for by name.
 LOG_LINES = 1000  # Of the connection log of one device ...
+COMMANDS = 1000  # That are remembered of one device.
 REFUSALS = 200  # ... and so many refusals besides.
 
 
@@ -70,6 +71,11 @@ def add_command(db: sqlite3.Connection, command: Command) -> None:
             command.asked,
             command.queued,
         ),
+    )
+    db.execute(
+        "DELETE FROM commands WHERE device_id = ?1 AND number <= (SELECT number FROM commands"
+        " WHERE device_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        (command.device_id, COMMANDS),
     )
 
 

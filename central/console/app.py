@@ -18,7 +18,7 @@ from central.console import (
     templates,
 )
 from central.console.answers import CENTRAL, LARGEST_BODY, Handler, errors_as_json
-from central.console.guard import add_headers, guard
+from central.console.guard import UNDER_WAY, add_headers, bound, guard
 from central.errors import PortTaken, StartError
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ async def start_console(central: "Central", *, port: int | None) -> Console:
 
 def make_app(central: "Central") -> web.Application:
     """Put the paths together."""
-    app = web.Application(middlewares=[guard, errors_as_json], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[guard, bound, errors_as_json], client_max_size=LARGEST_BODY)
     app[CENTRAL] = central
+    app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)
     for part in (devices, properties, commands, templates, live, overview, messages, room, faults):

@@ -5,6 +5,7 @@ operator's own browser, which a foreign page might use: under a name that points
 rebinding: seen by its Host), or with requests across origins (seen by their Origin).
 """
 
+import asyncio
 import re
 from http import HTTPStatus
 
@@ -49,6 +50,30 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             HTTPStatus.FORBIDDEN, "Forbidden", "Pages from elsewhere may not use this console."
         )
     return await handler(request)
+
+
+MOST_AT_ONCE = 256  # Requests under way; each may hold a body, or wait for a device.
+UNDER_WAY: web.AppKey[set[object]] = web.AppKey("under_way")
+
+
+@web.middleware
+async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse with 429 what is asked while too much is under way."""
+    under_way = request.app[UNDER_WAY]
+    if len(under_way) >= MOST_AT_ONCE:
+        response = refusal(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            f"{MOST_AT_ONCE} requests are under way already; ask again in a moment.",
+        )
+        response.headers["Retry-After"] = "1"
+        return response
+    task = asyncio.current_task()
+    under_way.add(task)
+    try:
+        return await handler(request)
+    finally:
+        under_way.discard(task)
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from consoles import ask, refused
 
+from central.console import guard as console_guard
 from central.errors import PortTaken
 from central.server import Settings, open_central
 
@@ -115,6 +116,21 @@ class TestGuard:
         headers = {"Origin": origin}
         await refused(http, "PUT", "/api/devices/pi-1", {}, headers=headers, expect=403)
         await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+    async def test_not_ever_more_requests_are_under_way(self, central, monkeypatch):
+        monkeypatch.setattr(console_guard, "MOST_AT_ONCE", 3)
+        central.registry.add_device("pi-1")
+        body = {"connectionTimeout": 1}
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(central.http, connector=connector) as http:
+
+            async def ask_for_a_command():
+                async with http.post("/api/devices/pi-1/commands/x", json=body) as response:
+                    return response.status
+
+            statuses = await asyncio.gather(*[ask_for_a_command() for _ in range(8)])
+            assert sorted(statuses) == [404] * 3 + [429] * 5
+            assert await ask_for_a_command() == 404
 
     async def test_two_hosts_are_no_host(self, central):
         port = int(central.http.rstrip("/").rsplit(":", 1)[1])

@@ -6,7 +6,7 @@ import pytest
 from consoles import eventually
 
 from central.faults import Faults
-from central.history import LOG_LINES, REFUSALS
+from central.history import COMMANDS, LOG_LINES, REFUSALS
 from central.hub import Hub
 from central.records import Command
 from central.registry import Registry
@@ -95,6 +95,13 @@ async def test_refusals_push_no_other_line_out_of_the_log(registry):
     log = registry.connections("pi", limit=10_000)
     assert len(log) == REFUSALS + 1
     assert (log[0].detail, log[-1].event) == (str(LOG_LINES + 9), "connected")
+
+
+async def test_the_newest_commands_are_remembered(registry, store):
+    for number in range(COMMANDS + 3):
+        await registry.record_command(command(f"c{number}", 1000.0))
+    kept = registry.commands("pi", limit=10_000)
+    assert [kept[0].name, kept[-1].name, len(kept)] == [f"c{COMMANDS + 2}", "c3", COMMANDS]
 
 
 async def test_late_messages_are_forgotten_by_when_they_came(registry, store, clock):
