@@ -115,8 +115,8 @@ def test_thousands_of_connections_from_one_address(central, honest, hostile):
     files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
     for each in sockets:
         each.close()
-    assert grown < 100 * MEGABYTE
-    assert files < 700
+    assert grown < 120 * MEGABYTE
+    assert files < CLIENTS / 2  # Those that are being closed are still among them.
 
 
 def test_those_who_announce_much_and_send_little(central, honest, hostile):

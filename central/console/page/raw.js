@@ -194,10 +194,11 @@ export class RawTab {
     this.files.replaceChildren(link("csv", "CSV"), link("jsonl", "JSON lines"));
   }
 
-  // Asks for the newest messages: as many as are shown already, for whoever looks at older ones.
+  // Asks for the newest messages: for whoever looks at older ones, those that are shown already, and
+  // one more to know whether there are any.
   async fetch(shown = 0) {
     const query = this.range();
-    const limit = Math.max(PAGE, Math.min(shown, MOST_ROWS));
+    const limit = Math.min(Math.max(PAGE, shown + 1), MOST_ROWS);
     query.set("limit", String(limit));
     this.showFiles();
     try {
