@@ -25,6 +25,7 @@ soak: ## 10,000 readings through faults and kill -9, 500 connections: 20 minutes
 bench: ## measure beside a plain program; writes the table in tests/bench/README.md
 	@sh deploy/venv.sh test
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench
+	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench.central_fleet
 
 test-azure: ## test with Azure's own IoT Central; asks the environment for its credentials
 	@sh deploy/venv.sh test

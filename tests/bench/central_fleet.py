@@ -1,6 +1,6 @@
 """How many devices, at one message a second each, central carries with its page open.
 
-    PYTHONPATH=.:tests python tests/bench/central_fleet.py [--write]
+`make bench` runs it last.
 
 Central runs as a process of its own, the devices in this one: real MQTT over TLS, acknowledged
 messages. Chromium shows the list of all devices in one page and a device in another, which is used
@@ -8,14 +8,11 @@ meanwhile: tabs are clicked, and it is measured how long they take to appear. Al
 so the devices and the browser take their share of its processors, too.
 """
 
-import argparse
 import asyncio
 import json
 import os
-import platform
-import re
 import ssl
-import statistics
+import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +25,7 @@ from centrals import CentralProcess
 from mqtt_client import packet, sas_token, string
 
 from agent import model
+from bench import report
 from central import sas
 
 CONNECTS_A_SECOND = 50  # As a fleet's backoff spreads them; central admits 64 of one address.
@@ -36,10 +34,8 @@ PAUSE = 3.0  # Seconds between the last connection and the first measurement.
 CLICK_EVERY = 1.0  # Seconds.
 SLOW_ACK, SLOW_PAGE = 1.0, 1.0  # Seconds from which on it is said to bend.
 MODEL = model.CELSIUS
-README = Path(__file__).with_name("README.md")
-PLACE = re.compile(
-    "(<!-- central fleet: begin -->).*(<!-- central fleet: end -->)", flags=re.DOTALL
-)
+BEGIN = "<!-- central with many devices: begin -->"
+END = "<!-- central with many devices: end -->"
 
 
 @dataclass
@@ -66,12 +62,10 @@ class Measured:
         return [
             str(self.devices),
             f"{acknowledged:.1f} %",
-            f"{1000 * statistics.median(self.acks):.0f} / {1000 * worst(self.acks):.0f}",
-            f"{1000 * statistics.median(self.clicks):.0f} / {1000 * worst(self.clicks):.0f}",
-            f"{1000 * statistics.median(self.lists):.0f} / {1000 * worst(self.lists):.0f}",
-            f"{max(self.behind):.1f}",
+            *[p50_and_p99(values) for values in (self.acks, self.clicks, self.lists)],
+            f"{max(self.behind, default=0):.0f} s",
             f"{100 * self.cpu:.0f} %",
-            f"{self.memory / 2**20:.0f}",
+            f"{self.memory / report.MEGABYTE:.0f} MB",
             "bends" if self.bends else "",
         ]
 
@@ -79,19 +73,22 @@ class Measured:
 HEAD = [
     "devices",
     "acknowledged",
-    "message to acknowledgement, ms (median / 99 of 100)",
-    "click to page, ms",
-    "list of devices, ms",
-    "page behind, s (most)",
-    "central's CPU",
-    "central's memory, MiB",
+    "message to acknowledgement, p50 and p99",
+    "click to page, p50 and p99",
+    "list of all devices, p50 and p99",
+    "reading on the page, age at most",
+    "CPU",
+    "memory",
     "",
 ]
 
 
 def worst(values: list[float]) -> float:
-    """Return what 99 of 100 stay below."""
-    return sorted(values)[int(0.99 * (len(values) - 1))]
+    return report.percentile(values, 99)
+
+
+def p50_and_p99(seconds: list[float]) -> str:
+    return f"{1000 * report.percentile(seconds, 50):.0f} and {1000 * worst(seconds):.0f} ms"
 
 
 class Device:
@@ -253,7 +250,6 @@ async def run(counts: list[int], seconds: float) -> list[Measured]:
                 await fleet.grow(count)
                 await asyncio.sleep(PAUSE)
                 found.append(await measure(fleet, page, http, central, seconds))
-                print("  ".join(found[-1].row()), flush=True)
             await fleet.close()
     return found
 
@@ -276,35 +272,15 @@ async def measure(
     return measured
 
 
-def table(found: list[Measured]) -> str:
-    """Write what was found as a table in Markdown."""
-    lines = [HEAD, ["---"] * len(HEAD), *(each.row() for each in found)]
-    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    machine = (
-        f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}"
-    )
-    return f"On {machine}, {time.strftime('%B %Y')}:\n\n{rows}\n"
-
-
-def write(text: str) -> None:
-    """Put the table in its place in the README of the benches."""
-    page = README.read_text()
-    README.write_text(re.sub(PLACE, lambda place: f"{place[1]}\n\n{text}\n{place[2]}", page))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--devices", default="50,100,200,400,600", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each (%(default)g)")
-    parser.add_argument("--write", action="store_true", help="put the table in README.md")
-    arguments = parser.parse_args()
-    counts = [int(count) for count in arguments.devices.split(",")]
-    print()
-    text = table(asyncio.run(run(counts, arguments.seconds)))
+def main(counts: list[int], seconds: float, readme: Path) -> None:
+    load = os.getloadavg()[0]
+    print("Measuring: central with many devices", file=sys.stderr, flush=True)
+    found = asyncio.run(run(counts, seconds))
+    lines = report.aligned([HEAD, *(each.row() for each in found)])
+    text = f"{report.machine(load)}\n\n{lines}"
     print(text)
-    if arguments.write:
-        write(text)
+    report.write(readme, text, begin=BEGIN, end=END)
 
 
 if __name__ == "__main__":
-    main()
+    main([50, 100, 200, 300, 400, 600], 20.0, Path(__file__).with_name("README.md"))

@@ -120,9 +120,13 @@ def written_rows(written, sizes):
 
 
 def table(rows):
-    """Return the table in Markdown, its columns aligned for a terminal."""
-    lines = [HEADINGS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    """Return the table in Markdown."""
+    return aligned([HEADINGS, *(row.cells() for row in rows)])
+
+
+def aligned(lines):
+    """Return lines of cells, the first with the headings, as a table that suits a terminal too."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "| "
@@ -141,17 +145,17 @@ def machine(load):
     )
 
 
-def write(readme, text):
+def write(readme, text, *, begin=BEGIN, end=END):
     """Put `text` between the marks in a README. Raises ValueError if they are not there."""
     before = readme.read_text()
     after, found = re.subn(
-        f"{re.escape(BEGIN)}.*{re.escape(END)}",
-        lambda _: f"{BEGIN}\n\n{text}\n\n{END}",
+        f"{re.escape(begin)}.*{re.escape(end)}",
+        lambda _: f"{begin}\n\n{text}\n\n{end}",
         before,
         flags=re.DOTALL,
     )
     if not found:
-        raise ValueError(f"{readme} has no place for the figures: {BEGIN} ... {END}")
+        raise ValueError(f"{readme} has no place for the figures: {begin} ... {end}")
     readme.write_text(after)
 
 
