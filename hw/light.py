@@ -53,6 +53,7 @@ class Light(ABC):
         self._fault: LightError | None = None
         self._blinker: threading.Thread | None = None
         self._stop = threading.Event()
+        self._state = LightState.OFF
         self._closed = False
 
     @abstractmethod
@@ -64,11 +65,11 @@ class Light(ABC):
 
     @property
     def state(self) -> LightState:
-        """What was last driven with success. A blink that fails ends, and is no longer told."""
-        with self._lock:
-            if self._blinker is not None:
-                return LightState.BLINKING
-            return LightState.ON if self._lit else LightState.OFF
+        """What was last driven with success. A blink that fails ends, and is no longer told.
+
+        Waits for nobody, not even for a command that hangs.
+        """
+        return self._state
 
     @property
     def brightness(self) -> int:
@@ -130,6 +131,7 @@ class Light(ABC):
             try:
                 self._show(0.0)
             finally:
+                self._note_state()
                 self._release()
         _join(over)
 
@@ -143,17 +145,23 @@ class Light(ABC):
         with self._lock:
             self._must_be_open()
             over = self._end_blink()
-            self._show(DUTY[self._brightness] if lit else 0.0)
-            if half is not None:
-                self._stop = threading.Event()
-                self._blinker = threading.Thread(
-                    target=self._blink_on,
-                    args=(self._stop, half, self._clock()),
-                    name="light-blink",
-                    daemon=True,
-                )
-                self._blinker.start()
+            try:
+                self._show(DUTY[self._brightness] if lit else 0.0)
+                if half is not None:
+                    self._start_blink(half)
+            finally:
+                self._note_state()
         _join(over)
+
+    def _start_blink(self, half: float) -> None:
+        self._stop = threading.Event()
+        self._blinker = threading.Thread(
+            target=self._blink_on,
+            args=(self._stop, half, self._clock()),
+            name="light-blink",
+            daemon=True,
+        )
+        self._blinker.start()
 
     def _blink_on(self, stop: threading.Event, half: float, start: float) -> None:
         turn = 1  # Even turns are lit; turn 0 was the command's own.
@@ -167,6 +175,7 @@ class Light(ABC):
                     self._show(0.0 if turn % 2 else DUTY[self._brightness])
                 except LightError:
                     self._blinker = None  # `fault` and `state` tell.
+                    self._note_state()
                     return
             turn += 1
 
@@ -174,6 +183,12 @@ class Light(ABC):
         over, self._blinker = self._blinker, None
         self._stop.set()
         return over
+
+    def _note_state(self) -> None:
+        if self._blinker is not None:
+            self._state = LightState.BLINKING
+        else:
+            self._state = LightState.ON if self._lit else LightState.OFF
 
     def _show(self, level: float) -> None:
         try:

@@ -62,6 +62,7 @@ async def test_a_light_that_goes_out_by_itself_is_noticed(rig, caplog):
         rig.light.off()
     rig.light.broken = None
     rig.light._lit = False
+    rig.light._note_state()
     rig.looks.put_nowait(None)
     await until(lambda: rig.told[-1] == "off")
     assert "The LED went out: The line is gone." in caplog.text
@@ -102,6 +103,18 @@ async def test_an_opening_that_is_too_slow_is_waited_for_and_not_made_twice(monk
     assert openings == [1]
     assert lamp.state == "on"
     await lamp.close()
+
+
+async def test_a_line_that_hangs_holds_up_nobody_who_asks_for_the_state(rig, monkeypatch):
+    monkeypatch.setattr(lamp_module, "DEADLINE", 0.01)
+    release = threading.Event()
+    monkeypatch.setattr(rig.light, "_drive", lambda _level: release.wait(10))
+    with pytest.raises(LightError, match="did not return within"):
+        await rig.lamp.on()
+    assert rig.lamp.state == "off"
+    release.set()
+    monkeypatch.setattr(lamp_module, "DEADLINE", 10)
+    await rig.lamp.off()
 
 
 async def test_closing_tells_when_the_light_cannot_be_turned_off(caplog):
