@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 from agent.azure_client import Assignment
@@ -104,6 +105,7 @@ class Uplink:
         self._results: dict[str, Result] = {}
         self._to_answer = asyncio.Event()
         self._failures = 0
+        self._connected_at = inf  # Uptime, seconds; inf where an attempt led to no connection.
         self._try_hub_next = False
         self._backlog_reported = 0
 
@@ -146,7 +148,7 @@ class Uplink:
         await self._sleep(self._jitter() * self._first_delay)
         stuck = 0
         while True:
-            began = self._now()
+            self._connected_at = inf
             failure: AgentError | None = None
             try:
                 await _on_its_own(self._serve_once())
@@ -154,8 +156,9 @@ class Uplink:
                 failure = _first(group)
             if failure is not None:
                 self._troubles.failed(failure)
-                # A hub that takes us in and drops us at once is no better than one that is away.
-                steady = self._now() - began >= STEADY
+                # A hub that takes us in and drops us at once is no better than one that is away;
+                # nor is one that took long to say nothing.
+                steady = self._now() - self._connected_at >= STEADY
                 self._failures = 1 if steady else self._failures + 1
             stuck = stuck + 1 if isinstance(failure, SdkStuckError) else 0
             if failure is not None and stuck >= STUCK_BEFORE_GIVING_UP:
@@ -180,6 +183,7 @@ class Uplink:
         try:
             async with self._connect(assignment) as session:
                 self._session = session
+                self._connected_at = self._now()
                 self.connections += 1
                 self._troubles.connected(session.hub, session.device_id)
                 await self._serve(session)

@@ -9,6 +9,7 @@ from agent.azure_client import Assignment
 from agent.azure_session import Command, DesiredPatch, QueuedCommand
 from agent.errors import (
     HubClosedError,
+    NoAnswerError,
     RefusedError,
     SdkStuckError,
     ServiceRefusedError,
@@ -70,6 +71,18 @@ async def test_delays_grow_with_full_jitter_up_to_five_minutes(outbox):
     assert rig.sleeps[0] == 0.0
     assert rig.sleeps[1:10] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
     assert max(rig.sleeps) == LONGEST_DELAY
+
+
+async def test_an_attempt_that_took_long_makes_no_delay_short(outbox):
+    class SilentHub(FakeHub):
+        def connect(self, assignment):
+            rig.clock.move(120)
+            return super().connect(assignment)
+
+    rig = Rig(outbox, SilentHub(*[NoAnswerError("the connection to hub.test", 120)] * 5))
+    async with rig.running():
+        await until(lambda: not rig.hub.sessions)
+    assert rig.sleeps[1:5] == [2, 4, 8, 16]
 
 
 async def test_a_session_that_lasted_makes_the_next_delay_short(outbox):
