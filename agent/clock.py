@@ -52,7 +52,9 @@ class Clock:
 
     def stamp(self) -> Stamp:
         """Return the present moment."""
-        return Stamp(self.wall(), self.uptime(), self.boot_id, self.synchronised())
+        # Asked first: a clock that is set between the two must not vouch for the time before.
+        synchronised = self.synchronised()
+        return Stamp(self.wall(), self.uptime(), self.boot_id, synchronised)
 
     def true_time(self, taken: Stamp) -> tuple[float, bool]:
         """Return when `taken` really was (unix time), and whether that can be believed.

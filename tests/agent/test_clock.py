@@ -25,6 +25,20 @@ def test_a_stamp_of_another_boot_is_never_corrected():
     assert HandClock().true_time(stamp) == (5.0, False)
 
 
+def test_a_clock_that_is_set_just_then_does_not_vouch_for_the_time_before():
+    clock = HandClock(wall=0.0, uptime=10.0, known=False)
+
+    def set_from_the_network():
+        wall, clock.time, clock.known = clock.time, 1_700_000_000.0, True
+        return wall
+
+    clock.wall = set_from_the_network
+    stamp = clock.stamp()
+    assert (stamp.wall, stamp.synchronised) == (0.0, False)
+    clock.wall = lambda: clock.time
+    assert clock.true_time(stamp) == (1_700_000_000.0, True)
+
+
 def test_uptime_grows():
     assert 0 < machine_uptime() <= machine_uptime()
 
