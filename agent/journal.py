@@ -160,12 +160,18 @@ def refuse(sentences: Sequence[str], *, status: int) -> None:
 
 
 def notify(**state: str) -> None:
-    """Tell systemd, as sd_notify(3) has it: `notify(READY="1", STATUS="Connected")`."""
+    """Tell systemd, as sd_notify(3) has it: `notify(READY="1", STATUS="Connected")`.
+
+    Where nobody listens that is no reason to end.
+    """
     if "NOTIFY_SOCKET" not in os.environ or not _has_systemd():
         return
     from systemd import daemon  # noqa: PLC0415 - an extra, on Linux only.
 
-    daemon.notify("\n".join(f"{name}={escaped(value)}" for name, value in state.items()))
+    try:
+        daemon.notify("\n".join(f"{name}={escaped(value)}" for name, value in state.items()))
+    except OSError as error:
+        log.debug("systemd could not be told: %s", error)
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:

@@ -120,6 +120,15 @@ def test_systemd_is_told_through_its_own_library(tmp_path):
         assert listener.recv(1000).decode() == "READY=1\nSTATUS=21.4 °C\\nMAINPID=1"
 
 
+def test_where_nobody_listens_telling_systemd_harms_nobody(tmp_path):
+    subprocess.run(
+        [python_with_systemd(), "-c", "from agent.journal import notify; notify(WATCHDOG='1')"],
+        env=environment(NOTIFY_SOCKET=str(tmp_path / "gone")),
+        check=True,
+        timeout=60,
+    )
+
+
 def test_without_systemd_nobody_is_told(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setattr(journal, "_has_systemd", lambda: 1 / 0)
