@@ -240,6 +240,8 @@ class Outbox:
             self._disk_failed(error)
             return
         self._on_disk -= dropped
+        if dropped >= tables.DROP_AT_MOST:
+            self._age_checked = float("-inf")  # There may be more: with the next reading.
         if dropped and not self._dropped:
             log.warning(
                 "There is no more room for readings, or they are too old: the oldest are dropped.",

@@ -19,6 +19,7 @@ START: Position = (0, "", 0)
 OUTBOX_ID = "outbox_id"  # Setting.
 COLUMNS = "temperature, humidity, wall, uptime, boot_id, synchronised"
 DROP_AT_ONCE = 200  # Readings: room is made in steps.
+DROP_AT_MOST = 2000  # Readings in one transaction: a slow board does it in a second.
 RANGES_KEPT = 50  # Dropped ranges that are told; older ones are only counted.
 
 
@@ -144,15 +145,16 @@ def delete(database: sqlite3.Connection, entries: Iterable[Entry]) -> int:
 def drop(database: sqlite3.Connection, *, max_bytes: int, max_age: float, now: Stamp | None) -> int:
     """Drop the oldest while there are more than `max_bytes`, and the older than `max_age` seconds.
 
-    `now` None leaves age alone. Returns how many were dropped; which is kept in `dropped`.
+    `now` None leaves age alone. Returns how many were dropped; which is kept in `dropped`. From
+    DROP_AT_MOST on there may be more to drop, which is for the next call.
     """
     total = 0
-    while used_bytes(database) > max_bytes:
+    while total < DROP_AT_MOST and used_bytes(database) > max_bytes:
         oldest = select(database, START, limit=DROP_AT_ONCE)
         if not oldest:
             break
         total += _give_up(database, oldest, "room")
-    if now is not None:
+    if now is not None and total < DROP_AT_MOST:
         total += _give_up(database, _too_old(database, max_age, now), "age")
     return total
 
@@ -178,14 +180,18 @@ def describe(database: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _too_old(database: sqlite3.Connection, max_age: float, now: Stamp) -> list[Entry]:
-    """Return the readings whose true time is known and too long ago."""
+    """Return readings whose true time is known and too long ago, of each table the oldest.
+
+    Not all: after weeks without network and time, most that waits is too old at one stroke.
+    """
     entries = []
     own = own_id(database)
     for table, place in (("readings", "sequence, '', 0"), ("rescued", "place, outbox_id, own")):
         rows = database.execute(
             f"SELECT {place}, {COLUMNS} FROM {table} "  # noqa: S608 - constants.
-            "WHERE (synchronised AND wall < ?) OR (boot_id = ? AND uptime < ?) ORDER BY 1, 2, 3",
-            (now.wall - max_age, now.boot_id, now.uptime - max_age),
+            "WHERE (synchronised AND wall < ?) OR (boot_id = ? AND uptime < ?) "
+            "ORDER BY 1, 2, 3 LIMIT ?",
+            (now.wall - max_age, now.boot_id, now.uptime - max_age, DROP_AT_MOST),
         )
         entries += [_entry(own, row) for row in rows]
     return entries
