@@ -64,7 +64,7 @@ class _Lanes:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._era = outbox.era
+        self._era, self._file = outbox.era, outbox.id
         self._given: set[str] = set()  # Message ids, until they are forgotten.
         self._begin(outbox.newest)
 
@@ -81,9 +81,10 @@ class _Lanes:
 
     async def next(self) -> Entry | None:
         if self.outbox.era != self._era:
-            # Another file: positions begin anew, and nothing in it is known to be old.
-            self._era = self.outbox.era
-            self._begin(START)
+            # In another file positions begin anew, and nothing in it is known to be old.
+            same = self.outbox.id == self._file
+            self._era, self._file = self.outbox.era, self.outbox.id
+            self._begin(self._boundary if same else START)
         entry = await self._next_live() or await self._next_of_backlog()
         if entry is not None:
             self._given.add(entry.message_id)

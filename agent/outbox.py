@@ -37,8 +37,9 @@ class Outbox:
     """The queue in a Store. `waiting` counts the readings in it, on disk and in memory.
 
     It raises nothing when the disk fails: that is told in the log, once, and readings go on.
-    `id` is None until the file could be read. `era` grows when the file turns out to be another
-    one, damaged and begun afresh: positions of before mean nothing then.
+    `id` is None until the file could be read. `era` grows when what stands behind a position is
+    no longer what it was: the file turns out to be another one, damaged and begun afresh, or what
+    is in it was left out of a page because it could not be read, and can be again.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Outbox:
         self._gaps: list[Gap] = []  # In memory, until the disk is back.
         self._acknowledged: dict[str, Entry] = {}
         self._failed = False
+        self._left_out = False  # A page lacks what is on disk.
         self._dropped = 0  # Since the queue was last empty.
         self._age_checked = float("-inf")
 
@@ -114,6 +116,7 @@ class Outbox:
             entries = await self._store.run(lambda db: tables.select(db, position, limit=more))
         except StoreError as error:
             self._disk_failed(error)
+            self._left_out = True
             entries = []
         known = {entry.message_id for entry in entries}
         entries += [
@@ -175,9 +178,10 @@ class Outbox:
                 extra=LogEvent.DISK_RECOVERED.about(READINGS=len(entries)),
             )
             self._failed = False
-        if own != self.id:
+        if own != self.id or self._left_out:
             self.id = own
             self.era += 1
+            self._left_out = False
 
     async def _look_again(self) -> None:
         """Take up another file, which was begun while somebody else asked for something."""

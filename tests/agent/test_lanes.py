@@ -5,6 +5,7 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig, sequences
 
+from agent.errors import StoreError
 from agent.lanes import GRAIN, WINDOW
 
 
@@ -110,6 +111,30 @@ async def test_a_rate_too_high_for_a_timer_is_kept_in_few_steps(outbox):
         took = rig.clock.up - began
     assert took >= 49 * 0.001 - GRAIN
     assert not [step for step in rig.sleeps if 0 < step <= GRAIN]
+
+
+async def test_what_could_not_be_read_for_a_while_is_sent_over_the_same_connection(
+    outbox, monkeypatch
+):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    await rig.add(3)
+    do = outbox._store._do
+
+    def fail(_work):
+        raise StoreError(outbox._store.path, "disk I/O error")
+
+    monkeypatch.setattr(outbox._store, "_do", fail)
+    await rig.add(1)
+    async with rig.running():
+        await until(lambda: len(session.sent) == 1)
+        monkeypatch.setattr(outbox._store, "_do", do)
+        await rig.add(1)
+        await until(lambda: len(session.sent) == 5)
+        await until(lambda: outbox.waiting == 0)
+        assert rig.uplink.connections == 1
+    assert sorted(sequences(session)) == [1, 1, 2, 3, 4]
+    assert len({sent.id for sent in session.sent}) == 5
 
 
 async def test_a_file_begun_afresh_is_sent_from_its_beginning(outbox):
