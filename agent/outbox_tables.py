@@ -93,10 +93,13 @@ def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tupl
 
 
 def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
-    """Add readings that have their place and their ids already."""
+    """Add readings that have their place and their ids already.
+
+    Some may be there: a disk can fail to say that it has kept what it has kept.
+    """
     database.executemany(
         f"INSERT INTO rescued (place, outbox_id, own, {COLUMNS}) "  # noqa: S608 - constants.
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(*entry.position, *_values(entry.reading, entry.taken)) for entry in entries],
     )
 
