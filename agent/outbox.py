@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MOST_IN_MEMORY = 10_000  # Readings: a few megabytes, and a week at one a minute.
 GAPS_IN_MEMORY = 50
+LAST_CHANCE = 1.0  # Seconds, when the daemon stops, for what is in memory to come to the disk.
 DAY = 86400.0  # Seconds.
 AGE_CHECK = 600.0  # Seconds between two looks for readings that are too old.
 BYTES_A_READING = 90  # In the file, where there are too few to measure.
@@ -74,6 +76,14 @@ class Outbox:
         except StoreError as error:
             outbox._disk_failed(error)
         return outbox
+
+    async def close(self) -> None:
+        """Bring to the disk what is in memory, should it be usable again. Raises nothing."""
+        if not self._memory:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_CHANCE):
+                await self._look_again()
 
     @property
     def waiting(self) -> int:
@@ -184,7 +194,7 @@ class Outbox:
             self._left_out = False
 
     async def _look_again(self) -> None:
-        """Take up another file, which was begun while somebody else asked for something."""
+        """Take up the file, another one perhaps; a failure is only told."""
         try:
             await self._take_up()
         except StoreError as error:

@@ -120,6 +120,7 @@ class Service:
                 max_age_days=config.outbox.max_age_days,
                 max_megabytes=config.outbox.max_megabytes,
             )
+            held.push_async_callback(self._outbox.close)
         values = {name: await store.get(f"property.{name}") for name in CHECKS} if store else {}
         self._lamp = Lamp(
             partial(

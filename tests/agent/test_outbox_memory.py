@@ -1,0 +1,53 @@
+"""What is in the outbox's memory while the disk fails, and how it gets to the disk."""
+
+from fakes import HandClock, open_outbox
+
+from agent.errors import StoreError
+from agent.outbox import START
+from hw import Reading
+
+
+async def test_a_disk_that_is_back_before_the_daemon_stops_gets_what_is_in_memory(
+    tmp_path, monkeypatch
+):
+    store, outbox = await open_outbox(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        for _ in range(3):
+            await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+        in_memory = await outbox.after(START, limit=10)
+    await outbox.close()
+    store.close()
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.message_id for entry in kept] == [entry.message_id for entry in in_memory]
+    store.close()
+
+
+async def test_a_disk_that_fails_to_the_end_holds_up_no_stop(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    monkeypatch.setattr(store, "_do", lambda _work: fail(store))
+    await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    await outbox.close()
+    assert outbox.waiting == 1
+    store.close()
+
+
+async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    do = store._do
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+        # Now it is written, and the writing said to have failed.
+        patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
+        await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
+    await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
+    kept = await outbox.after(START, limit=10)
+    assert [entry.reading.temperature for entry in kept] == [20.0, 21.0, 22.0]
+    assert (await outbox.describe(60))["in_memory"] == 0
+    store.close()
+
+
+def fail(store):
+    raise StoreError(store.path, "disk I/O error")
