@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 STORE_NAME = "state.db"
+
+CLOSE_DEADLINE = 1.0  # Seconds; the daemon stops within 5, whatever hangs.
 
 # After these the connection is worth nothing; the others leave it as it was.
 FRESH_CONNECTION_HELPS = {
@@ -86,13 +88,18 @@ class Store:
         await self._in_thread(lambda: self._put(name, value))
 
     def close(self) -> None:
-        """Finish what was begun and close the file. Safe to call twice."""
+        """Finish what was begun and close the file. Safe to call twice.
+
+        A disk that hangs is left alone after CLOSE_DEADLINE seconds, and the file locked: the
+        process is about to end, and what was committed is in the WAL.
+        """
         if self._closed:
             return
         self._closed = True
-        self._thread.shutdown(wait=True)
-        self._disconnect()
-        self._lock.release()
+        closing = self._thread.submit(self._disconnect)
+        self._thread.shutdown(wait=False)
+        if wait({closing}, timeout=CLOSE_DEADLINE).done:
+            self._lock.release()
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)

@@ -1,7 +1,10 @@
+import asyncio
 import sqlite3
+import threading
 
 import pytest
 
+from agent import store as store_module
 from agent.errors import StoreError, StoreInUse, StoreTooNew
 from agent.store import Store
 from agent.store_file import SCHEMA, SET_ASIDE
@@ -59,6 +62,19 @@ def test_closing_twice_is_harmless(path):
     store = Store.open(path)
     store.close()
     store.close()
+
+
+async def test_closing_does_not_wait_for_a_disk_that_hangs(path, monkeypatch):
+    monkeypatch.setattr(store_module, "CLOSE_DEADLINE", 0.01)
+    store, release = Store.open(path), threading.Event()
+    writing = asyncio.create_task(store.run(lambda _db: release.wait(10)))
+    await asyncio.sleep(0)
+    store.close()
+    assert not writing.done()
+    with pytest.raises(StoreInUse):
+        Store.open(path)
+    release.set()
+    assert await writing
 
 
 def truncate(path, size):
