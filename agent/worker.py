@@ -3,31 +3,38 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+MOST_ABANDONED = 8  # Threads. Where as many hang, the next one would, too.
 
 
 class Worker:
     """One thread that does one thing at a time.
 
     A thread cannot be killed. One that misses its deadline is abandoned to finish whenever it
-    likes, and the next piece of work gets a fresh one.
+    likes, and the next piece of work gets a fresh one; while MOST_ABANDONED have not finished,
+    work is not begun, and counts as late.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._executor = self._fresh()
+        self._abandoned: set[asyncio.Future[Any]] = set()
 
     def _fresh(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)
 
     async def run(self, work: Callable[[], T], *, deadline: float) -> T:
         """Return what `work()` returns. Raises TimeoutError after `deadline` seconds."""
+        if len(self._abandoned) >= MOST_ABANDONED:
+            raise TimeoutError
         future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         done, _ = await asyncio.wait({future}, timeout=deadline)
         if not done:
-            future.add_done_callback(_forget)
+            self._abandoned.add(future)
+            future.add_done_callback(self._forget)
             self._executor.shutdown(wait=False)
             self._executor = self._fresh()
             raise TimeoutError
@@ -37,8 +44,8 @@ class Worker:
         """Let the thread end. Does not wait for it."""
         self._executor.shutdown(wait=False)
 
-
-def _forget(future: "asyncio.Future[T]") -> None:
-    # Nobody waits for it any more; asking for the exception keeps asyncio from complaining.
-    if not future.cancelled():
-        future.exception()
+    def _forget(self, future: "asyncio.Future[Any]") -> None:
+        self._abandoned.discard(future)
+        # Nobody waits for it any more; asking for the exception keeps asyncio from complaining.
+        if not future.cancelled():
+            future.exception()

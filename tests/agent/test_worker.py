@@ -2,8 +2,9 @@ import asyncio
 import threading
 
 import pytest
+from fakes import until
 
-from agent.worker import Worker
+from agent.worker import MOST_ABANDONED, Worker
 
 
 async def test_it_returns_what_the_work_returns_and_raises_what_it_raises():
@@ -27,4 +28,18 @@ async def test_work_that_is_late_holds_up_nobody():
         await worker.run(lambda: release.wait(10), deadline=0.01)
     assert await worker.run(lambda: "next", deadline=10) == "next"
     release.set()
+    worker.close()
+
+
+async def test_work_that_always_hangs_does_not_fill_the_machine_with_threads():
+    worker, release = Worker("hanging"), threading.Event()
+    for _ in range(3 * MOST_ABANDONED):
+        with pytest.raises(TimeoutError):
+            await worker.run(lambda: release.wait(10), deadline=0.001)
+    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("hanging")]
+    assert len(hanging) == MOST_ABANDONED
+    release.set()
+    await until(lambda: not any(thread.is_alive() for thread in hanging))
+    await until(lambda: not worker._abandoned)
+    assert await worker.run(lambda: "next", deadline=10) == "next"
     worker.close()
