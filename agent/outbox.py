@@ -128,6 +128,10 @@ class Outbox:
             self._disk_failed(error)
             self._left_out = True
             entries = []
+        if self._failed:
+            # A disk can fail to say that it has kept what it has kept. That reading went to
+            # memory, under another id, and must not be sent under both.
+            entries = [entry for entry in entries if entry.position[0] <= self._newest]
         known = {entry.message_id for entry in entries}
         entries += [
             entry
@@ -169,9 +173,14 @@ class Outbox:
     async def _take_up(self) -> None:
         """Learn what is on disk, and bring to it what is in memory, under the ids that it has."""
         known, entries, gaps = self.id, list(self._memory), self._gaps.copy()
+        last = self._newest
 
         def work(database: Any) -> tuple[str, int, int]:
-            own, newest = tables.own_id(database), tables.newest(database)
+            own = tables.own_id(database)
+            if own == known:
+                # These are in memory, too; see `after`. Nobody was given them.
+                tables.undo_behind(database, last)
+            newest = tables.newest(database)
             # In another file they stand behind all that is there.
             placed = entries if own == known else tables.behind(entries, newest)
             tables.insert_rescued(database, placed)

@@ -92,6 +92,14 @@ def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tupl
     return own_id(database), int(cursor.lastrowid or 0)
 
 
+def undo_behind(database: sqlite3.Connection, sequence: int) -> None:
+    """Remove the readings behind `sequence` as if they had never been added."""
+    database.execute("DELETE FROM readings WHERE sequence > ?", (sequence,))
+    database.execute(
+        "UPDATE sqlite_sequence SET seq = min(seq, ?) WHERE name = 'readings'", (sequence,)
+    )
+
+
 def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     """Add readings that have their place and their ids already.
 

@@ -49,5 +49,22 @@ async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_pat
     store.close()
 
 
+async def test_a_reading_that_a_disk_kept_and_denied_has_one_message_id(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    do = store._do
+    with monkeypatch.context() as patch:
+        # As SQLite does where fsync fails with EIO: the file that is opened next has it.
+        patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
+        await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
+    before = [(e.message_id, e.reading.temperature) for e in await outbox.after(START, limit=10)]
+    assert [temperature for _, temperature in before] == [20.0, 21.0]
+    await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
+    after = [(e.message_id, e.reading.temperature) for e in await outbox.after(START, limit=10)]
+    assert after == [*before, (f"{outbox.id}:2", 22.0)]
+    assert outbox.waiting == 3
+    store.close()
+
+
 def fail(store):
     raise StoreError(store.path, "disk I/O error")
