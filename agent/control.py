@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # A disk that has become read-only must not make a failure of a stop.
+        path.unlink()
 
 
 def _refusal(sentence: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 import asyncio
+import errno
 import json
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -115,6 +117,15 @@ async def test_the_socket_is_gone_afterwards(tmp_path):
     assert not path.exists()
     with pytest.raises(NoDaemonError, match="No daemon answers"):
         ask(path, {"command": "echo"})
+
+
+async def test_a_socket_that_cannot_be_removed_fails_nothing(tmp_path, monkeypatch):
+    def refuse(path, **_options):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    async with control_socket(tmp_path / "control.sock", {}):
+        monkeypatch.setattr(Path, "unlink", refuse)
+    assert (tmp_path / "control.sock").exists()
 
 
 async def test_a_socket_left_by_a_crash_is_replaced(tmp_path):
