@@ -54,6 +54,11 @@ and from its night. Humidity moves faster: a breath, a shower. Holding back a tr
 more attempt, so the limits may be tight; letting a wild value pass costs a wrong reading.
 """
 
+CONFIRMED_WITHIN = 120.0
+"""Seconds, or two slots where these are longer, after which no reading confirms a suspect any more:
+the air may have moved to near a wild value by then. The next attempt is in this slot or the next.
+"""
+
 TIMER_SLACK = 0.05
 """Seconds by which an attempt may come before its slot and still be that slot's. Timers round."""
 
@@ -264,7 +269,11 @@ class Policy:
         """
         suspect, self._suspect = self._suspect, None
         step = _step(self._reference, sample)
-        if suspect is not None and _step(suspect, sample) <= min(1.0, step):
+        if (
+            suspect is not None
+            and sample.at - suspect.at <= max(CONFIRMED_WITHIN, 2 * self._interval)
+            and _step(suspect, sample) <= min(1.0, step)
+        ):
             return [suspect, sample]
         if step <= 1.0:
             if suspect is not None:

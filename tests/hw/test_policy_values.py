@@ -150,6 +150,18 @@ def test_a_suspect_waits_through_failed_attempts():
     )
 
 
+def test_a_suspect_of_hours_ago_is_not_confirmed_by_weather_that_came_near_it():
+    it = warm()
+    wild, later = Reading(29.9, 45.0), Reading(27.0, 45.0)
+    step(it, ROOM)  # The warm-up of the next slot.
+    assert step(it, wild) == []
+    while it.next_attempt() < 4 * 3600.0:
+        step(it, Fault.NO_ANSWER)
+    step(it, later)  # The warm-up.
+    assert [one.reading for one in step(it, later)] == [later]
+    assert it.counters["implausible"] == 1
+
+
 def test_the_longer_ago_the_larger_a_step_may_be_up_to_a_limit():
     def accepted_after(seconds, temperature):
         it = fake_policy(interval=seconds)
