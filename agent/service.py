@@ -92,20 +92,33 @@ class Service:
         SdkStuckError (in a group) when only a fresh process can go on.
         """
         async with AsyncExitStack() as held:
-            await self._start(held)
-            async with asyncio.TaskGroup() as self._group:
-                sampling = self._task(self._sampler.run(), "sampler")
-                self._task(self._lamp.watch(), "light")
-                linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
-                self._task(
-                    tell_systemd(
-                        ready=self._sampler.attempted, watch=self._watch, words=self._in_words
-                    ),
-                    "systemd",
-                )
-                await self.stop.wait()
-                await self._stop(sampling, linking)
+            if await self._started(held):
+                await self._work()
         log.info("Stopped.", extra=LogEvent.STOPPED.about())
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            sampling = self._task(self._sampler.run(), "sampler")
+            self._task(self._lamp.watch(), "light")
+            linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
+            ready, watch, words = self._sampler.attempted, self._watch, self._in_words
+            self._task(tell_systemd(ready=ready, watch=watch, words=words), "systemd")
+            await self.stop.wait()
+            await self._stop(sampling, linking)
+
+    async def _started(self, held: AsyncExitStack) -> bool:
+        """Start; return whether that came to its end before somebody wanted to stop."""
+        starting = asyncio.create_task(self._start(held), name="start")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            return starting.done()
+        finally:
+            starting.cancel()  # An LED may take 20 s to open, and a stop has 5.
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self, held: AsyncExitStack) -> None:
         """Take hold of file, light, sensor and socket; what is held is let go in reverse."""

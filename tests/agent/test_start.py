@@ -1,6 +1,7 @@
 """A daemon that cannot start says why, and holds nothing afterwards."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from agent.config import default, with_fake_hardware
 from agent.control import SOCKET_NAME, ask
 from agent.errors import ControlError
 from agent.service import Places, Service
-from hw.errors import DriverError
+from hw.errors import DriverError, LightError
 
 
 def make(tmp_path, **changes):
@@ -42,6 +43,25 @@ async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
     service, _ = make(tmp_path)
     service.stop.set()
     await service.run()
+
+
+async def test_a_daemon_that_is_still_starting_stops_as_soon_as_it_is_told(tmp_path, monkeypatch):
+    opening, release, opened = threading.Event(), threading.Event(), []
+
+    def open_slowly(*_arguments, **_keywords):
+        opening.set()
+        opened.append(release.wait(20))
+        raise LightError("That took too long.")
+
+    monkeypatch.setattr(service_module, "open_light", open_slowly)
+    service, shown = make(tmp_path)
+    running = asyncio.create_task(service.run())
+    await until(opening.is_set)
+    service.stop.set()
+    await running
+    assert not opened
+    assert not shown
+    release.set()
 
 
 async def test_a_driver_that_is_unknown_stops_the_start(tmp_path):
