@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -146,7 +147,11 @@ class AzureSession:
         except azure_exceptions.ClientError as error:
             cause = error.__cause__
             if isinstance(cause, azure_exceptions.ServiceError):
-                raise ServiceRefusedError(f"{self.hub} refused {what}: {cause}.") from error
+                status = re.search(r"\b[1-5]\d\d$", str(cause))  # It stands nowhere else.
+                raise ServiceRefusedError(
+                    f"{self.hub} refused {what}: {cause}.",
+                    status=int(status[0]) if status else None,
+                ) from error
             raise await self._why_lost(error) from error
         except Exception as error:
             if isinstance(error, CloudError):

@@ -89,6 +89,18 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+OWN = {
+    "state",
+    "sensorStatus",
+    "sensorStatusSince",
+    "ledState",
+    "backlog",
+    "rundiagnostics",
+    "deviceInformation",
+}
+"""What this device reports by itself: a desired property of that name must not take its place."""
+
+
 class Device:
     """The operator's side of this device.
 
@@ -112,6 +124,7 @@ class Device:
         self._desired_version = 0
         self._diagnosing = False
         self._complaints: dict[str, str] = {}  # The last one of each property.
+        self._unknown: set[str] = set()  # Those that were answered.
         self._commands = {
             "blink": self._blink,
             "turnon": self._turn_on,
@@ -226,19 +239,11 @@ class Device:
         await self._apply(patch)
 
     async def _apply(self, desired: Mapping[str, Any]) -> None:
-        unknown = 0
         for name, wrapped in desired.items():
             if name.startswith("$"):
                 continue
             if name not in CHECKS:
-                unknown += 1
-                if unknown <= MAX_UNKNOWN_ANSWERED:
-                    self._complain(
-                        LogEvent.PROPERTY_UNKNOWN,
-                        name,
-                        f"A desired property {quote(name)} is unknown here.",
-                    )
-                    self._acknowledge(name, NOT_FOUND, "There is no such writable property.")
+                self._answer_unknown(name, wrapped)
                 continue
             value = wrapped
             if isinstance(wrapped, Mapping) and "value" in wrapped:
@@ -248,6 +253,19 @@ class Device:
                 self._actions.report({name: self._default(name)})
                 continue
             await self._apply_one(name, value)
+
+    def _answer_unknown(self, name: str, value: Any) -> None:
+        if value is None:
+            if name in self._unknown:  # Removed, and with it our answer.
+                self._unknown.discard(name)
+                self._actions.report({name: None})
+            return
+        self._complain(
+            LogEvent.PROPERTY_UNKNOWN, name, f"A desired property {quote(name)} is unknown here."
+        )
+        if name not in OWN and (name in self._unknown or len(self._unknown) < MAX_UNKNOWN_ANSWERED):
+            self._unknown.add(name)
+            self._acknowledge(name, NOT_FOUND, "There is no such writable property.")
 
     async def _apply_one(self, name: str, value: Any) -> None:
         try:

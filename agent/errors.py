@@ -105,6 +105,15 @@ class NoAnswerError(CloudError):
 class ServiceRefusedError(CloudError):
     """The hub answered a request with an error, such as 429 for too many."""
 
+    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+    @property
+    def for_good(self) -> bool:
+        """Whether it is of no use to ask the same again: the request itself is wrong."""
+        return self.status is not None and 400 <= self.status < 429  # noqa: PLR2004 - HTTP's.
+
 
 class SessionLostError(CloudError):
     """The connection ended: what was under way may or may not have arrived."""

@@ -10,7 +10,6 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -292,13 +291,39 @@ class Uplink:
             self._to_report.clear()
             patch = dict(self._unreported)
             if patch:
-                await self._unless_throttled(partial(session.report, patch))
+                await self._report_patch(session, patch)
             for name, value in patch.items():
                 # A newer value that came meanwhile waits for the next round.
                 if self._unreported.get(name) is value:
                     del self._unreported[name]
             if not self._unreported:
                 self._nothing_to_report.set()
+
+    async def _report_patch(self, session: AzureSession, patch: Mapping[str, Any]) -> None:
+        """Report properties; one that the hub will never take is left out, and told."""
+
+        async def ask() -> ServiceRefusedError | None:
+            try:
+                await session.report(dict(patch))
+            except ServiceRefusedError as error:
+                if error.for_good:
+                    return error
+                raise
+            return None
+
+        refusal = await self._unless_throttled(ask)
+        if refusal is None:
+            return
+        if len(patch) > 1:  # The others must not wait behind the one that is to blame.
+            for name, value in patch.items():
+                await self._report_patch(session, {name: value})
+            return
+        log.warning(
+            "%s It was: %s. It is not reported again until it changes.",
+            refusal,
+            ", ".join(patch),
+            extra=LogEvent.REPORT_REFUSED.about(HUB=self.hub, PROPERTY=", ".join(patch)),
+        )
 
     async def _unless_throttled(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until the hub does not refuse: it does so when asked too often."""

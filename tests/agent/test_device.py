@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.device import MAX_DIAGNOSTICS, Actions, Device, quote, shorten
+from agent.device import MAX_DIAGNOSTICS, OWN, Actions, Device, quote, shorten
 from hw.errors import LightError
 
 
@@ -226,6 +226,20 @@ async def test_an_unknown_property_is_answered_404(board):
 async def test_many_unknown_properties_do_not_fill_the_twin(board):
     await board.device.desired({f"p{n}": n for n in range(1000)} | {"$version": 4})
     assert len(board.reported) == 16
+
+
+async def test_an_unknown_property_that_is_removed_takes_its_answer_with_it(board):
+    await board.device.desired({"colour": "red", "$version": 4})
+    await board.device.desired({"colour": None, "size": None, "$version": 5})
+    assert board.reported == {"colour": None}
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+async def test_what_the_device_reports_by_itself_is_not_overwritten(board, name, caplog):
+    await board.device.desired({name: "something", "$version": 4})
+    await board.device.desired({name: None, "$version": 5})
+    assert board.reported == {}
+    assert name in caplog.text
 
 
 async def test_a_patch_with_nothing_but_its_version_changes_nothing(board):

@@ -4,6 +4,7 @@ from importlib import resources
 
 import pytest
 
+from agent.device import CHECKS, OWN
 from agent.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, document, interface, model_id
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
@@ -51,3 +52,17 @@ def test_the_document_holds_what_it_refers_to():
     }
     assert referred <= held
     json.dumps(document("fahrenheit"))
+
+
+def kinds(content):
+    kind = content["@type"]
+    return {kind} if isinstance(kind, str) else set(kind)
+
+
+def test_what_is_not_writable_is_what_the_device_reports_by_itself():
+    contents = interface(CELSIUS)["contents"]
+    writable = {c["name"] for c in contents if c.get("writable")}
+    reported = {c["name"] for c in contents if {"Property", "Component"} & kinds(c)}
+    # The completion of a command that takes long is reported under its name.
+    assert reported | {"rundiagnostics"} == writable | OWN
+    assert writable == set(CHECKS)

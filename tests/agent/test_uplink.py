@@ -294,6 +294,25 @@ async def test_a_throttled_report_is_tried_again_in_the_same_session(outbox):
     assert rig.uplink.connections == 1
 
 
+async def test_a_property_that_the_hub_will_never_take_holds_up_no_other(outbox, caplog):
+    class Strict(FakeSession):
+        async def report(self, patch):
+            if "fat" in patch:
+                raise ServiceRefusedError("hub.test refused a report.", status=413)
+            await super().report(patch)
+
+    session = Strict()
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: session.reports)
+        rig.uplink.report({"fat": "x" * 100_000, "ledState": "on"})
+        await until(lambda: session.reported.get("ledState") == "on")
+        rig.uplink.report({"ledState": "off"})
+        await until(lambda: session.reported.get("ledState") == "off")
+    assert rig.uplink.connections == 1
+    assert caplog.text.count("It was: fat") == 1
+
+
 async def test_a_throttled_twin_is_asked_for_again(outbox):
     session = FakeSession()
     session.twins = [ServiceRefusedError("429"), {"desired": {"$version": 1}}]
