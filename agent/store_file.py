@@ -193,6 +193,7 @@ def _open(path: Path) -> sqlite3.Connection:
         _check_pages(database)
         _upgrade(path, database)
         _check_tables(database)
+        _check_settings(database)
     except BaseException:
         database.close()
         raise
@@ -210,6 +211,13 @@ def _check_tables(database: sqlite3.Connection) -> None:
     missing = {"settings", "readings", "rescued", "dropped"} - found
     if missing:
         raise sqlite3.DatabaseError(f"it has no table {', '.join(sorted(missing))}")
+
+
+def _check_settings(database: sqlite3.Connection) -> None:
+    # A card rots inside values, too, where SQLite does not look.
+    rotten = database.execute("SELECT name FROM settings WHERE NOT json_valid(value)").fetchone()
+    if rotten is not None:
+        raise sqlite3.DatabaseError(f"its setting {rotten[0]!r} is no JSON")
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

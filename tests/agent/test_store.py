@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import sqlite3
 import threading
 
@@ -82,6 +83,12 @@ def truncate(path, size):
         file.truncate(size)
 
 
+def execute(path, statement):
+    with sqlite3.connect(path) as database:
+        database.execute(statement)
+    database.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -90,9 +97,10 @@ def truncate(path, size):
         lambda path: path.write_bytes(b"\0" * 16 + path.read_bytes()[16:]),
         lambda path: truncate(path, 4096),
         lambda path: truncate(path, 5000),
-        lambda path: sqlite3.connect(path).execute("DROP TABLE readings").connection.close(),
+        lambda path: execute(path, "DROP TABLE readings"),
+        lambda path: execute(path, "UPDATE settings SET value = 'rotten'"),
     ],
-    ids=["garbage", "pages", "header", "truncated", "truncated in a page", "a table"],
+    ids=["garbage", "pages", "header", "truncated", "truncated in a page", "a table", "a value"],
 )
 async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog):
     store = Store.open(path)
@@ -111,6 +119,26 @@ async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog
     assert aside.read_bytes() == damaged
     assert "is damaged" in caplog.text
     assert str(aside) in caplog.text
+
+
+async def test_what_stands_in_a_log_before_it_was_cut_off_is_kept(path, tmp_path):
+    store = Store.open(path)
+    for number in range(20):
+        await store.put(f"n{number}", number)
+    log = path.with_name(path.name + "-wal").read_bytes()
+    for length in [*range(0, len(log), 517), len(log)]:
+        place = tmp_path / str(length)
+        place.mkdir()
+        shutil.copy(path, place / path.name)
+        (place / f"{path.name}-wal").write_bytes(log[:length])
+        cut = Store.open(place / path.name)
+        kept = [await cut.get(f"n{number}") for number in range(20)]
+        cut.close()
+        assert not list(place.glob("*.corrupt-*")), length
+        count = sum(value is not None for value in kept)
+        assert kept == [*range(count), *[None] * (20 - count)]
+    assert count == 20
+    store.close()
 
 
 async def test_a_file_that_is_damaged_while_it_is_open_is_set_aside_then(path):

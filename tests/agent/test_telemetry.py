@@ -75,3 +75,8 @@ def test_the_body_is_json_with_two_numbers(temperature, humidity, unit):
 def test_a_time_is_written_in_utc_with_z(moment):
     assert abs(datetime.fromisoformat(utc(moment)).timestamp() - moment) <= 0.001
     assert utc(moment).endswith("Z")
+
+
+@given(st.floats(allow_nan=False))
+def test_any_time_can_be_written(moment):
+    assert datetime.fromisoformat(utc(moment)).year >= 1970
