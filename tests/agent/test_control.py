@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -120,12 +121,10 @@ async def test_the_socket_is_gone_afterwards(tmp_path):
 
 
 async def test_a_socket_that_cannot_be_removed_fails_nothing(tmp_path, monkeypatch):
-    def refuse(path, **_options):
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
-
+    refusing = Mock(side_effect=OSError(errno.EROFS, "Read-only file system"))
     async with control_socket(tmp_path / "control.sock", {}):
-        monkeypatch.setattr(Path, "unlink", refuse)
-    assert (tmp_path / "control.sock").exists()
+        monkeypatch.setattr(Path, "unlink", refusing)
+    refusing.assert_called_once()
 
 
 async def test_a_socket_left_by_a_crash_is_replaced(tmp_path):
