@@ -4,6 +4,7 @@ export PATH=/opt/sensor-agent/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+mount -t tracefs tracing /sys/kernel/tracing
 mkdir -p /dev/shm
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
@@ -28,7 +29,9 @@ mount --bind /run/cpuinfo /proc/cpuinfo
 
 cd /checks
 printf '\nCHECKS BEGIN\n'
-# shellcheck disable=SC2046 # one argument a line
+IFS='
+' # One argument a line.
+# shellcheck disable=SC2046
 python3 -m pytest -p no:cacheprovider --timeout 600 --color no tests/kernel $(cat arguments)
 echo "CHECKS END $?"
 echo o >/proc/sysrq-trigger

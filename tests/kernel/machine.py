@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ LED = 17
 LEVEL = Path(f"/sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio{LED}/value")
 SENSOR = Path("/sys/module/dhtsim/parameters")
 IIO = Path("/sys/bus/iio/devices/iio:device0")
+TRACING = Path("/sys/kernel/tracing")
 NOBODY = "65534"
 PATIENCE = 120.0  # Seconds: the machine is slow, and its clock counts instructions.
 
@@ -154,15 +156,45 @@ class Daemon(daemons.Daemon):
     def stop(self):
         return super().stop(timeout=PATIENCE)
 
-    def by_hand(self, *arguments):
+    def by_hand(self, *arguments, config=None):
         """What a person types at this machine: `sensor-agent ...`, with this configuration."""
         return subprocess.Popen(
-            [sys.executable, "-m", "agent", *arguments, "--config", self.config],
+            [sys.executable, "-m", "agent", *arguments, "--config", config or self.config],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+@contextmanager
+def line_stays_high():
+    """Have a line that nobody drives read as high, so that only a driven one is dark.
+
+    A Raspberry Pi's line stays as it was when its program is killed; the simulator's goes to where
+    its resistor pulls it.
+    """
+    pull = LEVEL.with_name("pull")
+    pull.write_text("pull-up")
+    try:
+        yield
+    finally:
+        pull.write_text("pull-down")
+
+
+@contextmanager
+def written():
+    """A list that has, after the block, each level that a line was set to in it, as traced."""
+    levels = []
+    switch = TRACING / "events" / "gpio" / "gpio_value" / "enable"
+    (TRACING / "trace").write_text("")
+    switch.write_text("1")
+    try:
+        yield levels
+    finally:
+        switch.write_text("0")
+        traced = (TRACING / "trace").read_text()
+        levels += map(int, re.findall(r"gpio_value: \d+ +set (\d)", traced))
 
 
 @contextmanager

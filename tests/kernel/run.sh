@@ -3,7 +3,7 @@
 # software. On its GPIO chip (gpio-sim) is the LED's line, on another (dhtsim) a DHT22. The daemon is
 # installed in there as on a Pi, with a central beside it, and the tests of this directory run there.
 #
-#   sh tests/kernel/run.sh [arguments for pytest, without spaces in them]
+#   sh tests/kernel/run.sh [arguments for pytest]
 #
 # What takes long is made once and kept in $XDG_CACHE_HOME/sensor-agent-tests (about 300 MB): kernel
 # and modules, and a Debian with everything but the daemon. VENV names the virtual environment whose

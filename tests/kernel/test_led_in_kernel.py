@@ -13,9 +13,11 @@ from machine import (
     another_program_has_the_line,
     level,
     levels,
+    line_stays_high,
     share,
     turns,
     until,
+    written,
 )
 
 
@@ -85,9 +87,11 @@ def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
             daemon.ask(command="led", do="on")
         case "blinking":
             daemon.ask(command="led", do="blink", seconds=1)
-    daemon.kill()
-    daemon.start().until_connected()
-    assert share(levels(1.5, 0.005)) == 0.0
+    with line_stays_high():
+        daemon.kill()
+        assert level() == 1
+        daemon.start().until_connected()
+        assert share(levels(1.5, 0.005)) == 0.0
     central.until_told(daemon.id, state=True, ledState="off")
     assert central.command(daemon.id, "turnon")[0] == 200
     until(lambda: level() == 1)
@@ -95,11 +99,28 @@ def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
 
 def test_after_a_crash_it_can_be_turned_off_by_hand(daemon):
     daemon.ask(command="led", do="on")
-    daemon.kill()
-    print(f"After kill -9 the line is {level()}.")
-    with daemon.by_hand("led", "off") as by_hand:
+    with line_stays_high():
+        daemon.kill()
+        assert level() == 1
+        with written() as levels_set, daemon.by_hand("led", "off") as by_hand:
+            assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()
+    assert set(levels_set) == {0}
+
+
+@pytest.mark.parametrize(("what", "wanted"), [("off", {1}), ("on", {0, 1})])
+def test_an_active_low_led_does_not_flash_before_it_is_switched_on(no_daemon, what, wanted):
+    config = no_daemon.home / "active-low.toml"
+    config.write_text(no_daemon.config.read_text().replace("[log]", "active_high = false\n[log]"))
+    # The first level is the claim's, and dark; the line is low only while the LED is to be lit.
+    with written() as levels_set, no_daemon.by_hand("led", what, config=config) as by_hand:
+        if what == "on":
+            assert "until Ctrl-C" in by_hand.stdout.readline()
+            assert level() == 0
+            by_hand.send_signal(signal.SIGINT)
         assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()
-    assert level() == 0
+    assert set(levels_set) == wanted
+    assert (levels_set[0], levels_set[-1]) == (1, 1)
+    assert levels_set.count(0) == (what == "on")
 
 
 def test_by_hand_it_is_lit_until_ctrl_c(no_daemon):

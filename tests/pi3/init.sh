@@ -16,7 +16,9 @@ date -s 2026-11-01 >/dev/null # It has no clock, and certificates have a first d
 
 cd /checks
 printf '\nCHECKS BEGIN\n'
-# shellcheck disable=SC2046 # one argument a line
+IFS='
+' # One argument a line.
+# shellcheck disable=SC2046
 python3 -m pytest -p no:cacheprovider --timeout 900 --color no tests/pi3 $(cat arguments)
 echo "CHECKS END $?"
 echo o >/proc/sysrq-trigger

@@ -3,7 +3,7 @@
 # The daemon runs there, and a central; the tests of this directory look at GPIO 17. QEMU's Pi has no
 # inputs from outside, so there is no sensor.
 #
-#   sh tests/pi3/run.sh [arguments for pytest, without spaces in them]
+#   sh tests/pi3/run.sh [arguments for pytest]
 #
 # What takes long is made once and kept in $XDG_CACHE_HOME/sensor-agent-tests (about 250 MB).
 set -eu
