@@ -17,7 +17,8 @@ from daemons import Daemon, until
 CONNECTIONS = int(os.environ.get("FLAT_CONNECTIONS", "40"))
 READINGS = int(os.environ.get("FLAT_READINGS", "2000"))
 WARM_UP = 15  # Connections until every cache and pool is as large as it gets.
-GROWTH = 2500  # kB: less than 5 for each connection and 0.1 for each reading of the long run.
+GROWTH = 2000, 2  # kB, and kB for each connection: the heap's holes. One client takes 500.
+POOL = 4  # Threads that the SDK's loop may still add to its pool, which is bounded.
 PROGRAM = Path(__file__).with_name("hurried_daemon.py")
 
 pytestmark = pytest.mark.skipif(
@@ -81,8 +82,9 @@ def test_nothing_grows_over_many_connections_and_readings(tmp_path):
         before = look()
         cut_until(WARM_UP + CONNECTIONS, 100 + READINGS)
         after = look()
-        print(f"{connections()} connections, {arrived()} messages: {before}, then {after}")
+        made = connections()
+        print(f"{made} connections, {arrived()} messages: {before}, then {after}")
         assert daemon.stop() == 0
-    assert after.threads <= before.threads
+    assert after.threads <= before.threads + POOL
     assert after.files <= before.files
-    assert after.memory <= before.memory + GROWTH
+    assert after.memory <= before.memory + GROWTH[0] + GROWTH[1] * made
