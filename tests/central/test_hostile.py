@@ -115,7 +115,8 @@ def test_thousands_of_connections_from_one_address(central, honest, hostile):
     files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
     for each in sockets:
         each.close()
-    assert grown < 120 * MEGABYTE
+    # Each that is let in takes 0.3 MB; all of them would take 450.
+    assert grown < 200 * MEGABYTE
     assert files < CLIENTS / 2  # Those that are being closed are still among them.
 
 
