@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from zlib import crc32
 
@@ -33,13 +34,12 @@ class CrashingDaemon(Daemon):
 
 def committed(state):
     """Return the ids of the readings that are in a file, as it was left."""
-    with sqlite3.connect(state / "state.db") as database:
+    with closing(sqlite3.connect(state / "state.db")) as database:
         own = database.execute("SELECT value FROM settings WHERE name = 'outbox_id'").fetchone()
         if own is None:
             return set()
         readings = database.execute("SELECT sequence FROM readings").fetchall()
         rescued = database.execute("SELECT outbox_id, own FROM rescued").fetchall()
-    database.close()
     return {f"{json.loads(own[0])}:{n}" for (n,) in readings} | {f"{i}:{n}" for i, n in rescued}
 
 
