@@ -8,7 +8,30 @@ from browsers import running_browser, watched_page
 from centrals import running_central
 from mqtt_client import MqttClient
 
+from central.store import Store
+
 ids = itertools.count(1)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "central.db")
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="module")

@@ -26,25 +26,6 @@ GROUP_KEY = base64.b64encode(b"a group key of some length").decode()
 OWN_KEY = base64.b64encode(b"a key of the device itself").decode()
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "central.db")
-    yield store
-    store.close()
-
-
 @pytest.fixture
 def registry(store, clock):
     return Registry(store, group_key=GROUP_KEY, clock=clock)
@@ -257,7 +238,7 @@ async def test_a_body_without_values_is_kept_as_it_came(registry, pi, body):
 
 def test_any_body_is_kept(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("any") / "central.db")
-    registry = Registry(store, group_key=GROUP_KEY, clock=Clock())
+    registry = Registry(store, group_key=GROUP_KEY, clock=lambda: 1000.0)
     registry.add_device("pi-1")
     keys = st.text(max_size=5)
     bodies = st.binary(max_size=60) | st.dictionaries(keys, keys | st.floats()).map(

@@ -12,26 +12,6 @@ from central.records import Command
 from central.registry import Registry
 from central.retention import DAY, MEGABYTE, SLICE, bytes_used, forget, keep_within
 from central.sas import new_key
-from central.store import Store
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "central.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture
