@@ -151,9 +151,12 @@ ask_for_key() {
 
 # Every new image has the same host name, which would make many devices one.
 find_device_id() {
+    proposed=$(id_of_board)
     [ -z "$device_id" ] || must_be_own "$device_id"
+    [ -n "$device_id$proposed$asked" ] ||
+        fail "--device-id is needed: this machine has no number of its own to make one from."
     while [ -z "$device_id" ]; do
-        device_id=$(ask "Device id" "$(id_of_board)")
+        device_id=$(ask "Device id" "$proposed")
         ! is_the_images "$device_id" || [ -z "$asked" ] || {
             say "Every new image is called that; take another." && device_id=
         }
@@ -163,7 +166,7 @@ find_device_id() {
 must_be_own() {
     ! is_the_images "$1" || fail \
         "--device-id $1: every new image is called that, and two devices of one name cut each" \
-        "other off. From this board's serial number: --device-id $(id_of_board)"
+        "other off. ${proposed:+From the number of this board: --device-id $proposed}"
 }
 
 is_the_images() {
@@ -174,7 +177,7 @@ is_the_images() {
 }
 
 id_of_board() {
-    python -c 'from agent.board import board_id; print("pi-" + (board_id() or "1")[-8:].lower())'
+    python -c 'from agent.board import board_id; print((b := board_id() or "") and "pi-" + b[-8:].lower())'
 }
 
 compose() {
