@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from browsers import watched_page
+from centrals import several_loopbacks
 from playwright.async_api import expect
 
 from agent import model
@@ -100,10 +101,16 @@ async def daemon(home, config, key):
         assert status == 0, (home / "log").read_text()[-3000:]
 
 
+@several_loopbacks
 async def test_the_whole_tutorial(browser, tmp_path):
     home = tmp_path / "home"
     settings = Settings(
-        tmp_path / "central", http_port=0, templates=MODELS, room_socket=home / "run" / SOCKET_NAME
+        tmp_path / "central",
+        # While it refuses connections, its address is free for others: it has one of its own.
+        listen="127.0.0.202",
+        http_port=0,
+        templates=MODELS,
+        room_socket=home / "run" / SOCKET_NAME,
     )
     size = {"width": 1280, "height": 900}
     async with (
