@@ -109,10 +109,7 @@ class Faults:
 
     @property
     def network(self) -> Network | None:
-        """New connections are refused (nobody listens; on Linux only), or reset at once.
-
-        While they are refused, the address is free, and another program may take it.
-        """
+        """New connections are refused (nobody listens; on Linux only), or reset at once."""
         return self._network
 
     @network.setter
@@ -121,10 +118,13 @@ class Faults:
         if fault == "refuse" and before != "refuse":
             self._not_refusing.clear()
             for listening in self._listening:
-                # Linux refuses what comes until the socket is told to listen again.
+                # Linux refuses what comes until the socket is told to listen again. Meanwhile no
+                # other program gets its address: that takes both to be willing to share it.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 listening.shutdown(socket.SHUT_RDWR)
         elif before == "refuse" and fault != "refuse":
             for listening in self._listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listening.listen()
         if fault != "refuse":
             self._not_refusing.set()

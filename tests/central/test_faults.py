@@ -10,6 +10,7 @@ from mqtt_client import MqttClient, Registering
 
 from central.errors import NotConnected
 from central.faults import CHOICES, Faults
+from central.listener import listen
 from central.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
 
 ids = itertools.count(1)
@@ -191,6 +192,19 @@ def test_connections_can_be_refused_and_reset(central, device):
     ask_for(central, network=None)
     with MqttClient(central) as client:
         assert client.connect_as(central, device) == (False, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse and listen again")
+def test_while_connections_are_refused_no_other_program_gets_the_address(central, device):
+    address = central.info["mqtt_host"], central.info["mqtt_port"]
+    with MqttClient(central) as client:  # Its connection holds the address, too.
+        client.connect_as(central, device)
+        ask_for(central, network="refuse")
+        with pytest.raises(OSError, match="in use"):
+            listen(*address).close()
+        ask_for(central, network=None)
+    with MqttClient(central) as client:
+        assert client.connect_as(central, device)[1] == 0
 
 
 def test_a_frozen_connection_says_nothing_and_new_ones_work(central, device):
