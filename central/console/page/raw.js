@@ -208,6 +208,7 @@ export class RawTab {
       return;
     }
     this.more = this.rows.length === limit;
+    this.rows.length = Math.min(this.rows.length, Math.max(PAGE, shown));
     this.redraw();
   }
 
