@@ -16,6 +16,7 @@ from typing import Any
 from agent.config import Config
 from agent.control import PATIENCE, ask
 from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.sampler import INCREDIBLE
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
 from hw.policy import ATTEMPTS_PER_SLOT, Policy
@@ -85,9 +86,7 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
     The schedule is the daemon's; a person waits no longer than the sensor needs. Raise
     `SensorError` with the last reason if there is none.
     """
-    failure = SensorError(
-        "Its values cannot be true. Is it the model that is configured?", fault=Fault.IMPLAUSIBLE
-    )
+    failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
     for _ in range(ATTEMPTS_PER_SLOT):
         time.sleep(max(0.0, policy.earliest - time.monotonic()))
         policy.began(time.monotonic())

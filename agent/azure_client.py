@@ -132,7 +132,7 @@ async def close(client: Any, deadline: float) -> None:
     # Not client.shutdown(): it waits, on this very loop and for ever, until its handlers heed an
     # order to end, which a connection lost at that moment throws away. No public way leads to
     # what it is made of. That the connection ends shall throw nothing away.
-    pipeline = client._mqtt_pipeline  # noqa: SLF001
+    pipeline = client._mqtt_pipeline  # noqa: SLF001 - see above.
     pipeline.on_disconnected = None
     await shut_down(pipeline, deadline)
     try:
@@ -245,8 +245,8 @@ def _tell_of_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
     return transferring
 
 
-Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001
-Paho._sock_send = _tell_of_every_loss(Paho._sock_send)  # noqa: SLF001
+Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001 - there is no other way in.
+Paho._sock_send = _tell_of_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
 _tame_log("azure.iot.device")
 _tame_log("paho")
 sdk_thread = Worker("azure-sdk")

@@ -81,7 +81,7 @@ class Outbox:
         """Bring to the disk what is in memory, should it be usable again. Raises nothing."""
         if not self._memory:
             return
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # A disk that hangs: told already when it began to fail.
             async with asyncio.timeout(LAST_CHANCE):
                 await self._look_again()
 
