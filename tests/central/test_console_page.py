@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 import pytest_asyncio
-from browsers import PHONE, watched_page
+from browsers import watched_page
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 from playwright.async_api import expect
 
@@ -307,15 +307,21 @@ class TestConnectionToCentral:
 
 class TestForm:
     @pytest.mark.parametrize("tab", ["", "commands", "properties", "about", "raw", "connections"])
-    async def test_nothing_is_wider_than_a_phone(self, browser, central, tab):
+    async def test_nothing_is_wider_than_the_narrowest_phone(self, browser, central, tab):
         body = b'{"temp": 1, "x": "%s"}' % (b"y" * 300)
         await central.registry.record_message(
             "pi-1", created=None, body=body, properties={}, system={}
         )
-        async with watched_page(browser, central, viewport=PHONE) as page:
+        narrow = {"width": 320, "height": 700}
+        async with watched_page(browser, central, viewport=narrow) as page:
             await page.goto(f"/#/devices/pi-1/{tab}")
             await expect(page.locator(".panel .card").first).to_be_visible()
-            assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+            for menu in await page.locator(".menu summary").all():
+                await menu.click()
+            live = page.locator(".live")
+            for words in ("Connecting", "Live", "Not live"):
+                await live.evaluate("(live, words) => (live.textContent = words)", words)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 320
 
     async def test_every_field_and_button_has_a_name(self, page):
         for tab in ("overview", "commands", "properties"):

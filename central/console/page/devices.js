@@ -63,6 +63,7 @@ export class DevicesPage {
 
   async read() {
     if (this.closed) return;
+    const turn = (this.turn = {});
     let devices;
     try {
       devices = (await get("/console/api/devices")).value;
@@ -71,6 +72,7 @@ export class DevicesPage {
     } catch {
       return; // Central is gone; the page says so at its top, and asks anew once it is back.
     }
+    if (this.turn !== turn) return; // A newer answer is here or on its way.
     this.search.hidden = devices.length < MANY;
     setText(this.count, devices.length ? `Devices (${devices.length})` : "Devices");
     this.empty.hidden = devices.length > 0;

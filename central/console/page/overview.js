@@ -31,7 +31,8 @@ export class Overview {
     this.charts = [];
     this.chartBox = h("div");
     this.count = h("p", { class: "count", hidden: true });
-    this.lastWords = new Map(); // The last value of telemetry that is no number, by its key.
+    this.lastWords = new Map(); // Of telemetry that is no number, by its key: {timestamp, value}.
+    this.added = null; // Messages that come while an answer of central is on its way.
     this.statusBox = h("dl", { class: "facts" });
     this.led = new Led();
     this.ledCard = h("section", { class: "card" }, h("h2", {}, "LED"), this.led.element);
@@ -153,9 +154,11 @@ export class Overview {
     for (const element of [...this.numbers.map((each) => each.element), ...words])
       query.append("name", keyOf(element));
     let series;
+    this.added = [];
     try {
       series = await get(`${pagePath(this.store.id, "series")}?${query}`);
     } catch {
+      this.added = null;
       return; // Central is gone; once it is back, "missed" asks anew.
     }
     if (this.closed) return;
@@ -167,8 +170,9 @@ export class Overview {
       this.charts[index]?.show(found.times, found.values, found.late, this.span);
       if (found.last) each.show(found.last);
     });
-    for (const element of words)
-      this.lastWords.set(keyOf(element), series[keyOf(element)]?.last?.value);
+    for (const element of words) this.hear(element, series[keyOf(element)]?.last);
+    this.added.forEach((message) => this.take(message)); // The answer may not know them.
+    this.added = null;
     this.showState();
     this.countSoon();
   }
@@ -200,23 +204,35 @@ export class Overview {
   }
 
   add(message) {
+    this.added?.push(message);
+    this.take(message);
+    this.showState();
+    this.countSoon();
+    if (!this.numbers.length) this.build();
+    this.drawSoon();
+  }
+
+  take(message) {
     const { known, rest } = readMessage(message, this.store.model);
     const timestamp = message.created ?? message.received;
     const component = message.system.component ?? null;
     const late = Date.parse(message.received) - Date.parse(timestamp) > LATE;
     for (const element of this.store.words()) {
       if (element.component === component && known.has(element.name))
-        this.lastWords.set(keyOf(element), known.get(element.name));
+        this.hear(element, { timestamp, value: known.get(element.name) });
     }
-    this.countSoon();
     this.numbers.forEach((each, index) => {
       const value = known.get(each.element.name) ?? rest?.[each.element.name];
       if (typeof value !== "number" || each.element.component !== component) return;
       this.charts[index]?.add(Date.parse(timestamp) / 1000, value, late);
       each.show({ timestamp, value });
     });
-    if (!this.numbers.length) this.build();
-    this.drawSoon();
+  }
+
+  hear(element, last) {
+    const before = this.lastWords.get(keyOf(element));
+    if (last && !(before && last.timestamp < before.timestamp)) // What comes late is not the present.
+      this.lastWords.set(keyOf(element), last);
   }
 
   draw() {
@@ -237,7 +253,7 @@ export class Overview {
       ...store
         .words()
         .map((each) =>
-          fact(labelOf(each, store.model), valueText(this.lastWords.get(keyOf(each)), each)),
+          fact(labelOf(each, store.model), valueText(this.lastWords.get(keyOf(each))?.value, each)),
         ),
       ...shown.map((element) => fact(element.label, statusValue(store, element))),
       fact(

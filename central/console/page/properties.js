@@ -58,14 +58,15 @@ export function propertiesTab(store) {
     event.preventDefault();
     try {
       const body = {};
-      for (const each of changed()) {
+      const sent = changed();
+      for (const each of sent) {
         const value = each.read();
         const part = each.component === null ? body : (body[each.component] ??= {});
         part[each.name] = value === undefined ? null : value;
       }
       save.disabled = true;
       await call("PATCH", devicePath(store.id, "properties"), body);
-      for (const each of fields) each.dirty = false;
+      for (const each of sent) each.dirty = false;
       show(
         "fine",
         "Saved. The device is told" + (store.device?.connected ? "." : " when it connects."),

@@ -5,6 +5,7 @@ import { h, newId, setText } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
 import { keyOf, labelOf, readMessage } from "./model.js";
+import { newerThan } from "./store.js";
 
 const MOST_ROWS = 500;
 const PAGE = 50;
@@ -56,6 +57,7 @@ export class RawTab {
     this.table = h("table", { class: "wide" }, h("thead", {}, this.head), this.body);
     this.element = this.makeElement();
     this.rows = [];
+    this.added = null; // What comes while an answer of central is on its way, newest first.
     store.on("device", () => this.build());
     store.on("messages", () => this.paused() || this.fetch(this.rows.length));
     store.on("message", (message) => this.add(message));
@@ -201,24 +203,39 @@ export class RawTab {
     const limit = Math.min(Math.max(PAGE, shown + 1), MOST_ROWS);
     query.set("limit", String(limit));
     this.showFiles();
-    try {
-      this.rows = (await get(`${pagePath(this.store.id, "messages")}?${query}`)).value;
-    } catch (error) {
-      setText(this.none, error.message);
-      return;
-    }
-    this.more = this.rows.length === limit;
-    this.rows.length = Math.min(this.rows.length, Math.max(PAGE, shown));
+    const found = await this.ask(query);
+    if (!found) return;
+    this.more = found.length === limit;
+    found.length = Math.min(found.length, Math.max(PAGE, shown));
+    this.rows = [...newerThan(this.added, found), ...found];
+    this.added = null;
     this.redraw();
+  }
+
+  // Returns what central answers; null if it does not, or if something else was asked meanwhile.
+  async ask(query) {
+    const turn = (this.turn = {});
+    this.added = [];
+    try {
+      const { value } = await get(`${pagePath(this.store.id, "messages")}?${query}`);
+      return this.turn === turn ? value : null;
+    } catch (error) {
+      if (this.turn === turn) {
+        this.none.hidden = false;
+        setText(this.none, error.message);
+      }
+      return null;
+    }
   }
 
   async fetchOlder() {
     const query = this.range();
     query.set("limit", String(PAGE));
     query.set("before", String(this.rows.at(-1).number));
-    const { value } = await get(`${pagePath(this.store.id, "messages")}?${query}`);
-    this.rows.push(...value);
-    this.more = value.length === PAGE;
+    const found = await this.ask(query);
+    if (!found) return;
+    this.rows.push(...found);
+    this.more = found.length === PAGE;
     this.redraw();
   }
 
@@ -226,6 +243,7 @@ export class RawTab {
     if (this.paused() || (this.span.value === "chosen" && this.to.input.value)) return;
     if (this.rows[0]?.number >= message.number) return;
     this.rows.unshift(message);
+    this.added?.unshift(message);
     this.body.prepend(this.row(message));
     if (this.rows.length > MOST_ROWS) {
       this.rows.length = MOST_ROWS;

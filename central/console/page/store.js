@@ -28,6 +28,7 @@ export class DeviceStore {
 
   constructor(id) {
     this.id = id;
+    this.asked = new Map(); // How often each kind was read, to know the newest answer.
     this.listeners = new Map();
     this.readers = new Map(
       ["device", "properties", "commands", "connections", "messages"].map((kind) => [
@@ -58,7 +59,7 @@ export class DeviceStore {
         this.read(kind),
       ),
     );
-    this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
+    if (!this.closed) this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
   }
 
   close() {
@@ -88,8 +89,12 @@ export class DeviceStore {
 
   async read(kind) {
     if (this.closed) return;
+    const turn = (this.asked.get(kind) ?? 0) + 1;
+    this.asked.set(kind, turn);
     try {
-      await this.readNow(kind);
+      const take = await this.readNow(kind);
+      if (this.closed || this.asked.get(kind) !== turn) return; // A newer question is under way.
+      take();
       this.error = null;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -99,19 +104,24 @@ export class DeviceStore {
     this.tell(kind);
   }
 
+  // Asks central; returns what takes the answer over.
   async readNow(kind) {
     if (kind === "device") {
       const device = await get(pagePath(this.id));
-      if (device.template !== this.device?.template || !this.model)
-        this.model = await fetchModel(device.template);
-      this.device = device;
-    } else if (kind === "properties") {
-      this.properties = await get(devicePath(this.id, "properties"));
-    } else if (kind === "messages") {
-      this.messages = (await get(`${pagePath(this.id, "messages")}?limit=${FIRST_MESSAGES}`)).value;
-    } else {
-      this[kind] = (await get(pagePath(this.id, kind))).value;
+      const anew = device.template !== this.device?.template || !this.model;
+      const model = anew ? await fetchModel(device.template) : this.model;
+      return () => Object.assign(this, { device, model });
     }
+    if (kind === "properties") {
+      const properties = await get(devicePath(this.id, "properties"));
+      return () => (this.properties = properties);
+    }
+    if (kind === "messages") {
+      const { value } = await get(`${pagePath(this.id, "messages")}?limit=${FIRST_MESSAGES}`);
+      return () => (this.messages = [...newerThan(this.messages, value), ...value]);
+    }
+    const { value } = await get(pagePath(this.id, kind));
+    return () => (this[kind] = value);
   }
 
   // A property as central knows it: its value, and what the twin says about it.
@@ -140,6 +150,13 @@ export class DeviceStore {
     const others = (this.model?.telemetry ?? []).filter((each) => !isNumeric(each));
     return others.slice(0, MOST_NUMBERS);
   }
+}
+
+// Of messages, newest first, those that came after an answer was written. It may be on its way while
+// they come, and must not take them away again.
+export function newerThan(messages, answer) {
+  const newest = answer[0]?.number ?? 0;
+  return messages.filter((message) => message.number > newest);
 }
 
 export async function fetchModel(dtmi) {

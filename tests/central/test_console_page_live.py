@@ -1,0 +1,132 @@
+"""What arrives while the page waits for an answer, which was written before."""
+
+import asyncio
+import json
+import re
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from central.server import Settings, open_central
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HOUR = 3600
+MODEL = {
+    "@context": "dtmi:dtdl:context;2",
+    "@id": "dtmi:test:Room;1",
+    "@type": "Interface",
+    "displayName": "Room",
+    "contents": [
+        {"@type": "Telemetry", "name": "temp", "displayName": "Temperature", "schema": "double"},
+        {"@type": "Telemetry", "name": "note", "displayName": "Note", "schema": "string"},
+    ],
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def central(tmp_path):
+    settings = Settings(tmp_path / "central", mqtt_port=0, http_port=0, templates=(MODEL,))
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", template=MODEL["@id"])
+        yield central
+
+
+async def record(central, *, age=0, **body):
+    await central.registry.record_message(
+        "pi-1", created=time.time() - age, body=json.dumps(body).encode(), properties={}, system={}
+    )
+
+
+@asynccontextmanager
+async def held_answers(page, address):
+    """Keep the answers to such questions until the block ends; set an event at the first."""
+    written, let_go = asyncio.Event(), asyncio.Event()
+    holding = set()
+
+    async def hold(route):
+        holding.add(asyncio.current_task())
+        answer = await route.fetch()
+        written.set()
+        await let_go.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(re.compile(address), hold)
+    yield written
+    let_go.set()
+    await asyncio.wait(holding)
+    await page.evaluate("fetch('/console/api/central').then((answer) => answer.json())")
+
+
+class TestOverview:
+    async def test_a_value_that_comes_meanwhile_stays(self, page, central):
+        await record(central, age=20 * HOUR, temp=5)
+        await record(central, temp=20, note="quiet")
+        await page.goto("/#/devices/pi-1")
+        facts = page.locator(".overview-side .facts")
+        await expect(facts).to_contain_text("quiet")
+        async with held_answers(page, "/series") as written:
+            await page.get_by_role("radio", name="Day").check()
+            await written.wait()
+            await record(central, temp=23, note="loud")
+            await expect(facts).to_contain_text("loud")
+        course = page.get_by_role("img", name=re.compile("from 5.0.* to 23.0.*, last 23.0"))
+        await expect(course).to_be_visible()  # With the day's first value, so the answer is in.
+        await expect(facts).to_contain_text("loud")
+        await expect(page.locator(".tile")).to_contain_text("23.0")
+
+    async def test_words_that_come_late_are_not_the_present(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await record(central, note="now")
+        facts = page.locator(".overview-side .facts")
+        await expect(facts).to_contain_text("now")
+        await record(central, age=HOUR, temp=20, note="an hour ago")
+        await expect(page.locator(".tile")).to_contain_text("20.0")
+        await expect(facts).to_contain_text("now")
+
+
+class TestRawData:
+    async def test_a_message_that_comes_meanwhile_stays(self, page, central):
+        await record(central, temp=20)
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(1)
+        await page.get_by_label("Received in").select_option("From … to …")
+        await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
+        await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
+        await expect(rows).to_have_count(0)
+        async with held_answers(page, "/messages") as written:
+            await page.get_by_label("Received in").select_option("All time")
+            await written.wait()
+            await record(central, temp=21)
+            await expect(rows).to_have_count(1)
+        await expect(rows).to_have_count(2)
+        await expect(rows.first).to_contain_text("21")
+
+    async def test_an_answer_to_an_older_question_is_passed_over(self, page, central):
+        await record(central, temp=20)
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(1)
+        async with held_answers(page, r"/messages\?(?!.*until)") as written:
+            await page.get_by_label("Received in").select_option("Last hour")
+            await written.wait()
+            await page.get_by_label("Received in").select_option("From … to …")
+            await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
+            await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
+            await expect(rows).to_have_count(0)
+        await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+
+    async def test_it_says_when_central_does_not_answer_for_older_ones(self, page, central):
+        for number in range(51):
+            await record(central, temp=number)
+        await page.goto("/#/devices/pi-1/raw")
+        await expect(page.locator("tbody tr")).to_have_count(50)
+        await page.route(re.compile("/messages"), lambda route: route.abort())
+        await page.get_by_role("button", name="Older messages").click()
+        await expect(page.get_by_text("Central does not answer.", exact=True)).to_be_visible()
+        await expect(page.locator("tbody tr")).to_have_count(50)
