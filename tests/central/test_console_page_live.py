@@ -45,10 +45,8 @@ async def record(central, *, age=0, **body):
 async def held_answers(page, address):
     """Keep the answers to such questions until the block ends; set an event at the first."""
     written, let_go = asyncio.Event(), asyncio.Event()
-    holding = set()
 
     async def hold(route):
-        holding.add(asyncio.current_task())
         answer = await route.fetch()
         written.set()
         await let_go.wait()
@@ -57,7 +55,7 @@ async def held_answers(page, address):
     await page.route(re.compile(address), hold)
     yield written
     let_go.set()
-    await asyncio.wait(holding)
+    await page.unroute_all(behavior="wait")
     await page.evaluate("fetch('/console/api/central').then((answer) => answer.json())")
 
 
