@@ -203,22 +203,26 @@ export class RawTab {
     const limit = Math.min(Math.max(PAGE, shown + 1), MOST_ROWS);
     query.set("limit", String(limit));
     this.showFiles();
-    const found = await this.ask(query);
-    if (!found) return;
+    const answer = await this.ask(query);
+    if (!answer) return;
+    const { found, added } = answer;
     this.more = found.length === limit;
     found.length = Math.min(found.length, Math.max(PAGE, shown));
-    this.rows = [...newerThan(this.added, found), ...found];
-    this.added = null;
+    this.rows = [...newerThan(added, found), ...found];
     this.redraw();
   }
 
-  // Returns what central answers; null if it does not, or if something else was asked meanwhile.
+  // Returns what central has found, and what came by itself meanwhile; null if central does not
+  // answer, or if something else was asked meanwhile.
   async ask(query) {
     const turn = (this.turn = {});
     this.added = [];
     try {
       const { value } = await get(`${pagePath(this.store.id, "messages")}?${query}`);
-      return this.turn === turn ? value : null;
+      if (this.turn !== turn) return null;
+      const { added } = this;
+      this.added = null;
+      return { found: value, added };
     } catch (error) {
       if (this.turn === turn) {
         this.none.hidden = false;
@@ -232,10 +236,10 @@ export class RawTab {
     const query = this.range();
     query.set("limit", String(PAGE));
     query.set("before", String(this.rows.at(-1).number));
-    const found = await this.ask(query);
-    if (!found) return;
-    this.rows.push(...found);
-    this.more = found.length === PAGE;
+    const answer = await this.ask(query);
+    if (!answer) return;
+    this.rows.push(...answer.found);
+    this.more = answer.found.length === PAGE;
     this.redraw();
   }
 
