@@ -8,6 +8,7 @@ nothing.
 import asyncio
 import gc
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a TLS handshake in the dark
 HURRIED_CLOSE = 2.0  # Seconds to end a session when the daemon is being stopped.
 SAS_TOKEN_LIFETIME = 3600  # Seconds; the SDK renews it, and connects anew, 120 s before.
 FELL_SILENT = "it took the connection and then said nothing"
+MOST_IN_FLIGHT = 100  # Messages; of the 20 that the readings may have, the uplink takes care.
 BUILD_DEADLINE = 10.0  # Seconds in which a client must be made; it sends nothing yet.
 
 
@@ -245,7 +247,25 @@ def _tell_of_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
     return transferring
 
 
-Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001 - there is no other way in.
+def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """Let nothing wait for a receipt: no packet (Nagle's algorithm, RFC 896), and no answer.
+
+    A server may hold its receipt back for 40 ms and more (RFC 1122 section 4.2.3.2). And paho has
+    20 messages in flight at most: while as many readings are, a command's answer would wait.
+    """
+
+    @wraps(connect)
+    def connecting(client: Paho) -> Any:
+        client.max_inflight_messages_set(MOST_IN_FLIGHT)
+        connection = connect(client)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    return connecting
+
+
+Paho._create_socket_connection = _send_at_once(Paho._create_socket_connection)  # noqa: SLF001 - there is no other way in.
+Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001 - the same.
 Paho._sock_send = _tell_of_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
 _tame_log("azure.iot.device")
 _tame_log("paho")

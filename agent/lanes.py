@@ -12,7 +12,7 @@ from typing import Never
 
 from agent.outbox import START, Entry, Outbox, Position
 
-WINDOW = 20  # Messages in flight; the SDK's MQTT client sends no more at once.
+WINDOW = 20  # Messages in flight.
 PAGE = 100  # Readings fetched from the outbox at a time.
 GRAIN = 0.005  # Seconds: shorter sleeps take longer than they should, so they are gathered.
 REMOVAL_DELAY = 1.0  # Seconds acknowledged readings are gathered before they are forgotten.

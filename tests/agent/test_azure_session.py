@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +29,11 @@ from agent.errors import (
     RegistrationError,
     UnreachableError,
 )
+from agent.lanes import WINDOW
 from agent.model import CELSIUS
 from agent.telemetry import Message
 from central.errors import NoAnswer
+from central.mqtt import PubAck
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
@@ -197,6 +200,35 @@ async def test_a_command_is_answered(cloud, session, payload):
     await session.answer(event, 200, {"description": "done"})
     answer = await asked
     assert (answer.status, answer.response) == (200, {"description": "done"})
+
+
+async def test_an_answer_does_not_wait_behind_readings_that_nobody_acknowledges(cloud, session):
+    await cloud.ask(lambda central: central.faults.withheld.add(PubAck))
+    readings = [Message(f"box:{number}", "{}", {}) for number in range(WINDOW)]
+    under_way = [asyncio.create_task(session.send(reading)) for reading in readings]
+    asked = asyncio.create_task(cloud.ask(lambda central: central.hub.call("pi-1", "turnon", None)))
+    under_way.append(asyncio.create_task(session.answer(await session.next_event(), 200, None)))
+    assert (await asked).status == 200
+    for task in under_way:
+        task.cancel()
+    await asyncio.wait(under_way)
+
+
+async def test_no_packet_waits_for_the_receipt_of_the_one_before(cloud, monkeypatch):
+    connections = []
+
+    def connect(*arguments, **options):
+        connection = real(*arguments, **options)
+        connections.append(connection.dup())  # TLS takes the first over.
+        return connection
+
+    real = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", connect)
+    async with cloud.session(await cloud.register()):
+        options = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in connections]
+    for connection in connections:
+        connection.close()
+    assert options == [1, 1]
 
 
 async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
