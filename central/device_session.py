@@ -261,7 +261,7 @@ class DeviceSession:
             response = twins.parse_json(body) if body else None
         except ValueError:
             response = body.decode("utf-8", "replace")  # Not JSON: shown as it came.
-        if not await self._hub.answered(rid, number, response):
+        if not await self._hub.answered(self.device_id, rid, number, response):
             log.info("%s answered a command that nobody waits for.", self.device_id)
 
     async def acknowledged(self, packet_id: int) -> None:

@@ -4,7 +4,6 @@ https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide
 """
 
 import asyncio
-import itertools
 import logging
 import re
 import uuid
@@ -43,7 +42,6 @@ class Hub:
         self._sessions: dict[str, DeviceSession] = {}
         # By request id. They outlive connections.
         self._calls: dict[str, tuple[Command, asyncio.Future[Command]]] = {}
-        self._request_ids = itertools.count(1)
         self._arrived = asyncio.Condition()
         self._last_seen: dict[str, float] = {}
         registry.events.listen(self._on_event)
@@ -99,10 +97,10 @@ class Hub:
             await self._record(command, 504, None, answered=None)
             raise NoAnswer(device_id, name, response_timeout) from None
 
-    async def answered(self, rid: str, status: int, response: object) -> bool:
-        """Hear a device's answer to a call; False if nobody waits for it."""
+    async def answered(self, device_id: str, rid: str, status: int, response: object) -> bool:
+        """Hear a device's answer to a call; False if nobody waits for one of this device."""
         command, answer = self._calls.get(rid, (None, None))
-        if command is None or answer is None or answer.done():
+        if command is None or answer is None or answer.done() or command.device_id != device_id:
             return False
         # Noted before the device's next packet is: that may complete what it answered with 202.
         try:
@@ -249,7 +247,8 @@ class Hub:
         self, session: DeviceSession, command: Command, payload: bytes, patience: float
     ) -> Command:
         """Call a method and wait for its answer, over a new connection if need be."""
-        rid = f"{next(self._request_ids):x}"
+        # Never twice, after a restart neither: an answer to an older call is no answer to this one.
+        rid = uuid.uuid4().hex
         answer: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
         self._calls[rid] = command, answer
         try:

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from centrals import running_central
 from mqtt_client import MqttClient, packet, string
 
 from central.errors import (
@@ -72,6 +73,39 @@ def test_a_command_may_be_answered_over_a_new_connection(central, connect, devic
     client.disconnect()
     connect().publish(f"$iothub/methods/res/200/?$rid={rid}", b"1")
     assert answer().response == 1
+
+
+def test_no_other_device_can_answer_a_command(central, connect, device):
+    client = connect(METHODS)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    central.call(lambda c: c.registry.add_device(f"not-{device}"))
+    with MqttClient(central) as other:
+        other.connect_as(central, f"not-{device}")
+        other.publish(f"$iothub/methods/res/200/?$rid={rid}", b'"forged"')
+        other.receive(4)
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}", b'"its own"')
+    assert answer().response == "its own"
+
+
+def test_a_late_answer_to_a_call_before_a_restart_is_no_answer_to_a_later_call(tmp_path):
+    def call(central, client):
+        answer = in_background(lambda: central.call(lambda c: c.hub.call("pi", "run", None)))
+        return client.receive(3).topic.partition("/?$rid=")[2], answer
+
+    with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
+        central.call(lambda c: c.registry.add_device("pi"))
+        client.connect_as(central, "pi")
+        client.subscribe(METHODS)
+        old, answer = call(central, client)
+        client.publish(f"$iothub/methods/res/200/?$rid={old}")
+        answer()
+    with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
+        client.connect_as(central, "pi")
+        new, answer = call(central, client)
+        client.publish(f"$iothub/methods/res/200/?$rid={old}", b'"old"')
+        client.publish(f"$iothub/methods/res/200/?$rid={new}", b'"new"')
+        assert answer().response == "new"
 
 
 def test_a_completion_that_comes_with_the_answer_completes_the_command(central, connect, device):
