@@ -74,7 +74,9 @@ def creation_time(properties: Mapping[str, str]) -> float | None:
         time = datetime.fromisoformat(properties.get(CREATION_TIME, ""))
         if time.utcoffset() not in {None, timedelta(0)}:
             return None
-        return time.replace(tzinfo=UTC).timestamp()
+        seconds = time.replace(tzinfo=UTC).timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # Rounded, it may be in the year 10000.
+        return seconds
     except (ValueError, OverflowError):
         return None
 
