@@ -18,6 +18,7 @@ MAX_FIELDS = 256  # Telemetry values of one message that can be asked for by nam
 LOG_LINES = 1000  # Of the connection log of one device ...
 COMMANDS = 1000  # That are remembered of one device.
 REFUSALS = 200  # ... and so many refusals besides.
+NO_ANSWER = 504  # The status of a command that was not answered in time.
 
 
 def add_message(db: sqlite3.Connection, new: Message) -> Message:
@@ -172,6 +173,33 @@ def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
         (entry.device_id, refused, REFUSALS if refused else LOG_LINES),
     )
     return True
+
+
+def last_connection(db: sqlite3.Connection, device_id: str) -> Connection | None:
+    """Return the newest begin or end of a connection of a device."""
+    row = db.execute(
+        "SELECT device_id, at, event, detail FROM connections WHERE device_id = ?"
+        " AND event IN ('connected', 'disconnected') ORDER BY number DESC LIMIT 1",
+        (device_id,),
+    ).fetchone()
+    return None if row is None else Connection(*row)
+
+
+def end_what_is_open(db: sqlite3.Connection) -> None:
+    """End what an earlier central could not end, as it was killed: calls, and connections.
+
+    A connection ended when the last was heard over it, as far as that is known.
+    """
+    db.execute("UPDATE commands SET status = ? WHERE status IS NULL AND NOT queued", (NO_ANSWER,))
+    db.execute(
+        "INSERT INTO connections (device_id, at, event, detail)"
+        " SELECT device_id, max(at, ifnull((SELECT received FROM messages"
+        "  WHERE device_id = line.device_id ORDER BY number DESC LIMIT 1), at)),"
+        "  'disconnected', 'central ended without a word'"
+        " FROM connections AS line WHERE event = 'connected' AND number = (SELECT max(number)"
+        "  FROM connections WHERE device_id = line.device_id"
+        "  AND event IN ('connected', 'disconnected'))"
+    )
 
 
 def connections(db: sqlite3.Connection, device_id: str, limit: int) -> list[Connection]:

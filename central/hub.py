@@ -15,6 +15,7 @@ from central.connection import Connection, Refused
 from central.device_session import DeviceSession
 from central.errors import InvalidCommand, NoAnswer, NotConnected, UnknownDevice
 from central.faults import Faults
+from central.history import NO_ANSWER
 from central.mqtt import Connect, ConnectCode
 from central.records import Command, Device, Event, QueuedMessage, Twin
 from central.registry import DEVICE_ID, Registry
@@ -94,7 +95,7 @@ class Hub:
             await self._record(command, 404, None, answered=None)
             raise
         except TimeoutError:
-            await self._record(command, 504, None, answered=None)
+            await self._record(command, NO_ANSWER, None, answered=None)
             raise NoAnswer(device_id, name, response_timeout) from None
 
     async def answered(self, device_id: str, rid: str, status: int, response: object) -> bool:

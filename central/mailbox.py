@@ -54,8 +54,13 @@ def take(db: sqlite3.Connection, device_id: str, now: float) -> list[QueuedMessa
     return messages
 
 
+def forget_expired(db: sqlite3.Connection, now: float) -> None:
+    """Forget what waited too long, whether its device ever comes or not."""
+    db.execute("DELETE FROM queue WHERE expires <= ?", (now,))
+
+
 def _waiting(db: sqlite3.Connection, device_id: str, now: float) -> list[QueuedMessage]:
-    db.execute("DELETE FROM queue WHERE device_id = ? AND expires <= ?", (device_id, now))
+    forget_expired(db, now)
     rows = db.execute("SELECT * FROM queue WHERE device_id = ? ORDER BY number", (device_id,))
     return [
         QueuedMessage(

@@ -280,6 +280,10 @@ class Registry:
         """Return the connection log, newest first."""
         return self._about(device_id, lambda db: history.connections(db, device_id, limit))
 
+    def last_connection(self, device_id: str) -> Connection | None:
+        """Return the newest begin or end of a connection."""
+        return self._about(device_id, lambda db: history.last_connection(db, device_id))
+
     async def record_message(
         self,
         device_id: str,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from central import mailbox
 from central.errors import StoreError
 from central.history import fields
 from central.store import Store
@@ -23,6 +24,7 @@ async def keep_within(
     while True:
         before = clock() - days * DAY
         with suppress(StoreError):  # The store has said so; perhaps the next look goes better.
+            await store.run(partial(mailbox.forget_expired, now=clock()))
             more = True
             while more:
                 more = await store.run(partial(forget, before=before, most=megabytes * MEGABYTE))

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from central import sas
+from central import history, sas
 from central.certificates import load_authority, server_context, write_secret
 from central.errors import CentralError, DataDirectoryInUse, InvalidKey, StartError
 from central.faults import Certificate, Faults
@@ -107,6 +107,7 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         settings = replace(settings, data_dir=data)
         store = Store(data / "central.db")
         stack.callback(store.close)
+        store.call(history.end_what_is_open)
         registry = Registry(store, group_key=_group_key(data), clock=settings.clock)
         for template in settings.templates:
             registry.put_template(template["@id"], template)

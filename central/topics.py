@@ -76,9 +76,9 @@ def creation_time(properties: Mapping[str, str]) -> float | None:
             return None
         seconds = time.replace(tzinfo=UTC).timestamp()
         datetime.fromtimestamp(seconds, UTC)  # Rounded, it may be in the year 10000.
-        return seconds
     except (ValueError, OverflowError):
         return None
+    return seconds
 
 
 def request_topic(topic: str, prefix: str) -> dict[str, str] | None:

@@ -20,7 +20,8 @@ from central.console.answers import (
 from central.console.commands import command_body, command_name
 from central.console.devices import device_body
 from central.console.properties import unwrap
-from central.records import Command, Device
+from central.hub import TIME_TO_LIVE
+from central.records import Command, Connection, Device
 from central.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 routes = web.RouteTableDef()
 
 SHOWN = 2  # Telemetry values that the list shows of each device.
-LOG_LOOKED_AT = 10  # Lines of a connection log in which its end is sought: refusals may follow it.
 
 
 @routes.get("/console/api/central")
@@ -113,8 +113,8 @@ def overview(
     `names` keeps which telemetry a template names, from one device to the next.
     """
     connected_since = central.hub.connected_since(device.id)
-    log = central.registry.connections(device.id, limit=LOG_LOOKED_AT)
-    left = next((entry.at for entry in log if entry.event == "disconnected"), None)
+    last = central.registry.last_connection(device.id)
+    left = last.at if last and last.event == "disconnected" else None
     if device.template not in names:
         interface = models.interface_of(central.registry, device) or {}
         names[device.template] = models.numeric_telemetry(central.registry, interface)
@@ -125,9 +125,15 @@ def overview(
         "connected": connected_since is not None,
         "connectedSince": maybe_iso(connected_since),
         "disconnectedSince": maybe_iso(left if connected_since is None else None),
-        "lastSeen": maybe_iso(central.hub.last_seen(device.id) or (log[0].at if log else None)),
+        "lastSeen": maybe_iso(central.hub.last_seen(device.id) or _heard(central, device, last)),
         "telemetry": {name: last_value(central.registry, device, name) for name in shown[:SHOWN]},
     }
+
+
+def _heard(central: "Central", device: Device, last: Connection | None) -> float | None:
+    """Return when something was last heard of a device before this central was started."""
+    heard = [message.received for message in central.registry.messages(device.id, limit=1)]
+    return max(heard + ([] if last is None else [last.at]), default=None)
 
 
 def history_body(command: Command) -> dict[str, Any]:
@@ -138,6 +144,7 @@ def history_body(command: Command) -> dict[str, Any]:
         "asked": iso(command.asked),
         "answered": maybe_iso(command.answered),
         "queued": command.queued,
+        "expires": iso(command.asked + TIME_TO_LIVE) if command.queued else None,
         "completion": unwrap(command.completion)[0],
         "completed": maybe_iso(command.completed),
     }

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 
+from central.console.answers import iso
 from central.console.live import MOST_STREAMS
 from central.server import Settings, open_central
 
@@ -169,6 +170,17 @@ class TestOverview:
             "humid": 45,
         }
         assert (await get(http, "/console/api/devices"))["value"] == [told]
+
+    async def test_since_when_it_is_away_is_told_however_often_it_is_refused(self, http, central):
+        central.registry.add_device("pi-2")
+        for event in ["connected", "disconnected", *["refused"] * 20]:
+            await central.registry.record_connection("pi-2", event, "")
+        left = central.registry.connections("pi-2")[-1].at
+        told = await get(http, "/console/api/devices/pi-2")
+        assert told["disconnectedSince"] == told["lastSeen"] == iso(left)
+        await central.registry.record_connection("pi-1", "refused", "")
+        told = await get(http, "/console/api/devices/pi-1")
+        assert told["lastSeen"] is None  # Whoever it was had no key.
 
     async def test_without_a_model_the_numbers_of_the_newest_message_are_told(self, http, central):
         await central.registry.record_message(

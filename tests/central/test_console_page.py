@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from urllib.parse import quote, unquote
 
 import pytest
@@ -10,6 +11,7 @@ from browsers import watched_page
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 from playwright.async_api import expect
 
+from central.records import Command
 from central.server import Settings, open_central
 
 HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
@@ -112,6 +114,13 @@ class TestCommands:
         await expect(page.locator("tbody tr").first).to_contain_text("Queued")
         [command] = central.registry.commands("pi-1")
         assert (command.name, command.queued) == ("turnoff", True)
+
+    async def test_a_command_that_no_device_came_for_is_shown_as_expired(self, page, central):
+        asked = time.time() - 25 * 3600
+        old = Command("1", "pi-1", "turnoff", None, asked, None, None, None, True, None, None)
+        await central.registry.record_command(old)
+        await page.goto("/#/devices/pi-1/commands")
+        await expect(page.locator("tbody tr").first).to_contain_text("Expired")
 
 
 class TestProperties:

@@ -56,6 +56,17 @@ async def test_a_command_that_still_waits_is_kept(registry, store, clock):
     assert [each.name for each in registry.commands("pi")] == ["blink"]
 
 
+async def test_a_command_that_no_device_came_for_is_forgotten(registry, store, clock):
+    hub = Hub(registry, store, faults=Faults(), clock=clock)
+    await hub.queue_command("pi", "blink", 3)
+    clock.now += 31 * DAY
+    task = asyncio.create_task(keep_within(store, days=30, megabytes=1, clock=clock))
+    await eventually(lambda: registry.commands("pi") == [])
+    assert count(store, "queue") == 0
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def test_beyond_the_size_the_oldest_are_forgotten(registry, store):
     for number in range(SLICE + 100):
         await record(registry, b"x" * 1000 + str(number).encode())

@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -255,6 +257,33 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         kept = central.call(lambda c: c.registry.messages("pi-1"))
         assert sorted(int(m.body) for m in kept) == list(range(1, 31))
+
+
+def test_what_was_open_when_it_was_killed_is_ended(tmp_path):
+    with running_central(tmp_path, mqtt_port=0) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        key = central.key("pi-1")
+    with CentralProcess(tmp_path) as process, ThreadPoolExecutor(1) as pool:
+        known = Known(process.start(), key)
+        client = MqttClient(known)
+        client.connect_as(known, "pi-1")
+        client.subscribe("$iothub/methods/POST/#")
+        telemetry(client, [1])
+        path = f"{known.info['http']}api/devices/pi-1/commands/blink"
+        asked = pool.submit(urllib.request.urlopen, urllib.request.Request(path, b"{}"))
+        client.receive(3)
+        process.kill()
+        assert asked.exception(30) is not None
+        client.close()
+    with running_central(tmp_path, mqtt_port=0) as central:
+        newest, before = central.call(lambda c: c.registry.connections("pi-1"))
+        [message] = central.call(lambda c: c.registry.messages("pi-1"))
+        assert (newest.event, before.event) == ("disconnected", "connected")
+        assert newest.at == message.received
+        [command] = central.call(lambda c: c.registry.commands("pi-1"))
+        assert (command.status, command.answered) == (504, None)
+    with running_central(tmp_path, mqtt_port=0) as central:
+        assert len(central.call(lambda c: c.registry.connections("pi-1"))) == 2
 
 
 def test_queued_commands_survive_a_restart(tmp_path):

@@ -4,7 +4,7 @@
 import { devicePath, call, pagePath } from "./api.js";
 import { h, setText } from "./dom.js";
 import { field } from "./fields.js";
-import { duration, timeText, valueText } from "./format.js";
+import { duration, now, timeText, valueText } from "./format.js";
 import { keyOf, labelOf } from "./model.js";
 
 // One command with its fields, its button and the answer to its last run.
@@ -210,7 +210,10 @@ function historyRow(command, model) {
 }
 
 function statusOf(command) {
-  if (command.queued) return command.answered ? ["fine", "Delivered"] : ["busy", "Queued"];
+  if (command.queued) {
+    if (command.answered) return ["fine", "Delivered"];
+    return Date.parse(command.expires) > now() ? ["busy", "Queued"] : ["bad", "Expired"];
+  }
   const code = command.responseCode;
   if (code === undefined) return ["busy", "Waiting"];
   if (!command.answered) return ["bad", code === 404 ? "Offline" : "No answer"];
