@@ -95,7 +95,9 @@ def refusal(status: int, code: str, sentence: str) -> web.Response:
         "requestId": str(uuid.uuid4()),
         "time": iso(time.time()),
     }
-    return answer({"error": error}, status=HTTPStatus(status))
+    response = answer({"error": error}, status=HTTPStatus(status))
+    response.headers["x-ms-error-code"] = code
+    return response
 
 
 STATUS_OF = {

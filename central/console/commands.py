@@ -1,6 +1,7 @@
 """Commands by IoT Central's REST paths: call one and wait for its answer; their history."""
 
 import re
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -55,7 +56,7 @@ async def call_command(request: web.Request) -> web.Response:
             LONGEST_RESPONSE_TIMEOUT,
         ),
     )
-    return answer(command_body(command))
+    return answer(command_body(command), status=HTTPStatus.CREATED)
 
 
 @routes.get("/api/devices/{device}/commands/{command}")

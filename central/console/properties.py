@@ -46,7 +46,7 @@ async def set_properties(request: web.Request) -> web.Response:
     patch = await look_up(lambda: desired_patch(central.registry, device, body))
     replace = request.method == "PUT"
     await central.hub.set_desired(device.id, patch, replace=replace)
-    return answer(asked(patch))
+    return answer(asked(patch), status=HTTPStatus.ACCEPTED)
 
 
 @routes.get("/api/devices/{device}/components")
@@ -97,7 +97,7 @@ async def set_component_properties(request: web.Request) -> web.Response:
 
     patch = await look_up(patch_of_component)
     await central.hub.set_desired(device.id, patch)
-    return answer(asked(patch)[name])
+    return answer(asked(patch)[name], status=HTTPStatus.ACCEPTED)
 
 
 def is_component(value: object) -> bool:

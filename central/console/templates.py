@@ -16,12 +16,13 @@ from central.console.answers import (
     read_object,
 )
 from central.errors import UnknownTemplate
+from central.twins import merge
 
 routes = web.RouteTableDef()
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:[\w:]*[A-Za-z0-9])?;[1-9][0-9]{0,8}", re.ASCII)
 LONGEST_DTMI = 128
-FIELDS = {"@id", "@type", "etag", "displayName", "description", "capabilityModel"}
+FIELDS = {"@context", "@id", "@type", "etag", "displayName", "description", "capabilityModel"}
 
 
 def template_body(dtmi: str, interface: models.Interface) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def template_body(dtmi: str, interface: models.Interface) -> dict[str, Any]:
     return {
         "@id": dtmi,
         "@type": ["ModelDefinition", "DeviceModel"],
+        "@context": ["dtmi:iotcentral:context;2", "dtmi:dtdl:context;2"],
         "displayName": models.text(interface, "displayName") or dtmi,
         "capabilityModel": interface,
     }
@@ -63,7 +65,9 @@ async def patch_template(request: web.Request) -> web.Response:
     dtmi = request.match_info["dtmi"]
     before = await _find(request)
     body = _checked(dtmi, await read_object(request))
-    interface = _interface(dtmi, body, body.get("capabilityModel", before))
+    change = body.get("capabilityModel", {})
+    model = merge(before, change) if isinstance(change, dict) else change  # RFC 7396.
+    interface = _interface(dtmi, body, model)
     registry.put_template(dtmi, interface)
     return answer(template_body(dtmi, interface))
 

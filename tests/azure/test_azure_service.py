@@ -12,7 +12,7 @@ def properties(service, device):
 def command(service, device, name, request=None):
     body = {"connectionTimeout": 30, "responseTimeout": 30}
     body |= {} if request is None else {"request": request}
-    return service.call("POST", f"devices/{device}/commands/{name}", body)
+    return service.call("POST", f"devices/{device}/commands/{name}", body, expect=201)
 
 
 def test_it_registers_itself_and_gets_its_template(service, device, template):
@@ -49,7 +49,7 @@ def test_it_says_what_it_is_and_how_it_is(service, device):
 
 def test_what_the_operator_sets_is_acknowledged(service, device):
     path = f"devices/{device}/properties"
-    service.call("PATCH", path, {"brightness": 2, "name": "Ada"})
+    service.call("PATCH", path, {"brightness": 2, "name": "Ada"}, expect=202)
     metadata = wait_for(
         lambda: acknowledged(properties(service, device), "brightness", 2), "an acknowledgement"
     )
@@ -58,7 +58,7 @@ def test_what_the_operator_sets_is_acknowledged(service, device):
 
 
 def test_what_it_refuses_is_acknowledged_with_the_reason(service, device):
-    service.call("PATCH", f"devices/{device}/properties", {"brightness": 9})
+    service.call("PATCH", f"devices/{device}/properties", {"brightness": 9}, expect=202)
     metadata = wait_for(
         lambda: acknowledged(properties(service, device), "brightness", 9), "a refusal"
     )

@@ -29,6 +29,11 @@ async def http(central):
         yield session
 
 
+async def change(http, method, path, body):
+    """Change properties, which is accepted and not yet done."""
+    return await ask(http, method, path, body, expect=202)
+
+
 class TestDevices:
     async def test_a_device_is_created_read_changed_and_deleted(self, http):
         created = await ask(
@@ -150,28 +155,28 @@ class TestTelemetryAndProperties:
     async def test_properties_are_set_and_told(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)
         path = "/api/devices/pi-1/properties"
-        answer = await ask(http, "PATCH", path, {"brightness": 2})
+        answer = await change(http, "PATCH", path, {"brightness": 2})
         assert answer == {"$metadata": {"brightness": {"desiredValue": 2}}}
         told = await ask(http, "GET", path)
         assert told["$metadata"]["brightness"]["desiredValue"] == 2
-        await ask(http, "PATCH", path, {**told, "name": "Ann"})
+        await change(http, "PATCH", path, {**told, "name": "Ann"})
         assert central.registry.twin("pi-1").desired == {"brightness": 2, "name": "Ann"}
-        await ask(http, "PUT", path, {"name": "Bo"})
+        await change(http, "PUT", path, {"name": "Bo"})
         assert central.registry.twin("pi-1").desired == {"name": "Bo"}
-        await ask(http, "PATCH", path, {"name": None})
+        await change(http, "PATCH", path, {"name": None})
         assert central.registry.twin("pi-1").desired == {}
 
     async def test_a_component_is_marked_as_the_hub_wants_it(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)
         path = "/api/devices/pi-1/components/information/properties"
-        answer = await ask(http, "PATCH", path, {"limit": 3})
+        answer = await change(http, "PATCH", path, {"limit": 3})
         assert answer == {"$metadata": {"limit": {"desiredValue": 3}}}
         assert central.registry.twin("pi-1").desired == {"information": {"__t": "c", "limit": 3}}
         assert (await ask(http, "GET", path))["$metadata"]["limit"]["desiredValue"] == 3
-        await ask(http, "PUT", path, {})
+        await change(http, "PUT", path, {})
         assert central.registry.twin("pi-1").desired == {"information": {"__t": "c"}}
         nested = {"information": {"limit": 4}}
-        await ask(http, "PATCH", "/api/devices/pi-1/properties", nested)
+        await change(http, "PATCH", "/api/devices/pi-1/properties", nested)
         assert central.registry.twin("pi-1").desired["information"] == {"__t": "c", "limit": 4}
 
     async def test_the_components_of_a_device(self, http, central):
@@ -197,7 +202,7 @@ class TestTelemetryAndProperties:
     async def test_without_a_model_anything_can_be_set_that_a_twin_can_hold(self, http, central):
         central.registry.add_device("pi-1")
         path = "/api/devices/pi-1/properties"
-        await ask(http, "PATCH", path, {"anything": {"at": ["all"]}})
+        await change(http, "PATCH", path, {"anything": {"at": ["all"]}})
         await refused(http, "PATCH", path, {"$version": 2}, expect=400)
         await refused(http, "PATCH", path, {"big": ["x" * 4000] * 10}, expect=400)
         assert central.registry.twin("pi-1").desired == {"anything": {"at": ["all"]}}
@@ -267,6 +272,23 @@ class TestTemplates:
         device = await ask(http, "GET", "/api/devices/pi-9")
         assert device["template"] == created["@id"]
         await refused(http, "DELETE", path, expect=409)
+
+    async def test_a_template_of_the_documentation_is_taken_and_patched(self, http):
+        """Its `@context` is no mistake, and a patch names only what changes (RFC 7396)."""
+        capabilities = {"@id": "dtmi:contoso:Thermostat;1", "@type": "Interface", "contents": []}
+        body = {
+            "displayName": "Thermostat",
+            "@id": "dtmi:contoso:mythermostattemplate;1",
+            "@type": ["ModelDefinition", "DeviceModel"],
+            "@context": ["dtmi:iotcentral:context;2", "dtmi:dtdl:context;2"],
+            "capabilityModel": capabilities,
+        }
+        path = f"/api/deviceTemplates/{body['@id']}"
+        named = {**capabilities, "displayName": "Thermostat"}
+        assert await ask(http, "PUT", path, body) == {**body, "capabilityModel": named}
+        contents = [{"@type": "Telemetry", "name": "temperature", "schema": "double"}]
+        changed = await ask(http, "PATCH", path, {"capabilityModel": {"contents": contents}})
+        assert changed == {**body, "capabilityModel": {**named, "contents": contents}}
 
     async def test_a_template_in_use_is_kept(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)

@@ -81,7 +81,7 @@ class Pi(Machine):
 
     def command(self, name, request=None):
         body = {"responseTimeout": 30} if request is None else {"request": request}
-        return self.rest("POST", f"/api/devices/{DEVICE}/commands/{name}", body, status=200)
+        return self.rest("POST", f"/api/devices/{DEVICE}/commands/{name}", body, status=201)
 
     def properties(self):
         return self.rest("GET", f"/api/devices/{DEVICE}/properties", status=200)

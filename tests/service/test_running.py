@@ -67,7 +67,7 @@ def test_diagnostics_are_reported(installed):
 
 
 def test_a_property_is_set(installed):
-    installed.rest("PATCH", f"/api/devices/{DEVICE}/properties", {"brightness": 3}, status=200)
+    installed.rest("PATCH", f"/api/devices/{DEVICE}/properties", {"brightness": 3}, status=202)
     until(lambda: installed.properties()["$metadata"]["brightness"].get("ackCode") == 200)
     assert installed.status()["led"]["brightness"] == 3
 
