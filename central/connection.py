@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64 * 1024
 LONGEST_KEEP_ALIVE = 1177.0  # Seconds, as IoT Hub has it; also for a client that asks for none.
+FORGOTTEN = 3  # Times as long is waited for a frozen client: it is to notice by itself before that.
 AT_ONCE = 100  # Packets of one client that are worked on at the same time.
 RATE = 2 * 1024 * 1024.0  # Bytes a second that are taken from one client ...
 BURST = 4 * RATE  # ... once it has sent this many,
@@ -132,7 +133,11 @@ class Connection:
         self._writer.write(data if self._websocket is None else self._websocket.frame(data))
 
     def freeze(self) -> None:
-        """Say and hear nothing from now on, not even the end."""
+        """Say and hear nothing from now on, not even the end.
+
+        A client that lives notices it within two keep-alives. One that never comes back is given
+        up later than that.
+        """
         self._frozen = True
         with suppress(RuntimeError):  # It is closing already.
             cast("asyncio.Transport", self._writer.transport).pause_reading()
@@ -212,7 +217,8 @@ class Connection:
             while answered := await self._answer_packets(session):
                 heard = loop.time()
                 await self._pace(answered * PACKET)
-            deadline = heard + patience
+            silence = patience * (FORGOTTEN if self._frozen else 1)
+            deadline = heard + silence
             try:
                 async with asyncio.timeout_at(min(deadline, expires)):
                     # Should there be nobody any more: what was said before is still to be heard.
@@ -220,10 +226,10 @@ class Connection:
                         await self._writer.drain()
                     data = await self._read()
             except TimeoutError:
-                if self._frozen:
-                    heard = loop.time()
+                if self._frozen and loop.time() < heard + FORGOTTEN * patience:
+                    expires = math.inf  # It is not to hear of that either.
                     continue
-                silent = f"nothing was heard from it for {patience:g} s"
+                silent = f"nothing was heard from it for {silence:g} s"
                 raise _Ended("its token expired" if expires < deadline else silent) from None
             if not data:
                 raise _Ended("it closed the connection")

@@ -6,7 +6,7 @@ import ssl
 import sys
 
 import pytest
-from mqtt_client import MqttClient, Registering
+from mqtt_client import MqttClient, Registering, sas_token
 
 from central.errors import NotConnected
 from central.faults import CHOICES, Faults
@@ -217,6 +217,17 @@ def test_a_frozen_connection_says_nothing_and_new_ones_work(central, device):
         with MqttClient(central) as fresh:
             assert fresh.connect_as(central, device)[1] == 0
     assert central.call(lambda c: c.registry.messages(device)) == []
+
+
+def test_a_frozen_connection_ends_if_its_device_never_comes_back(central, device):
+    with MqttClient(central) as frozen:
+        token = sas_token(f"a.hub/devices/{device}", central.key(device), ttl=2)
+        username = f"a.hub/{device}/?api-version=2019-10-01"
+        frozen.connect(device, username, token, keep_alive=1)
+        central.call(lambda c: c.faults.half_open())
+    # Once its token has expired, too, it is waited for, and not asked for all the time.
+    assert central.end_of_connection(device) == "nothing was heard from it for 4.5 s"
+    assert not central.call(lambda c: c.hub.connected(device))
 
 
 def test_answers_can_be_late_and_keep_their_order(central, device):
