@@ -1,5 +1,6 @@
 """The console's server: paths, page and life cycle."""
 
+import errno
 import socket
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ async def start_console(central: "Central", *, port: int | None) -> Console:
     `port` None is 8080 or the next one that is free; a port that is given and taken is a
     `PortTaken`.
     """
-    listener = _listen(port)
+    listener = listen(port)
     runner = web.AppRunner(
         make_app(central), access_log=None, shutdown_timeout=LAST_WORDS, handle_signals=False
     )
@@ -99,15 +100,20 @@ def _serve(content: bytes, kind: str) -> Handler:
     return handler
 
 
-def _listen(port: int | None) -> socket.socket:
+def listen(port: int | None) -> socket.socket:
+    """Return a socket that listens. Raise StartError."""
     ports = range(USUAL_PORT, USUAL_PORT + PORTS_TRIED) if port is None else [port]
     for candidate in ports:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, candidate))
-        except OSError:
+            listener.listen()  # Now: until somebody listens, Linux lets several bind.
+        except OSError as error:
             listener.close()
+            if error.errno != errno.EADDRINUSE:
+                sentence = f"Port {candidate} of {LOOPBACK} cannot be used: {error}."
+                raise StartError(sentence) from None
             continue
         listener.setblocking(False)
         return listener

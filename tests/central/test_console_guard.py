@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from consoles import ask, refused
 
+from central.console import app
 from central.console import guard as console_guard
-from central.errors import PortTaken
+from central.errors import PortTaken, StartError
 from central.server import Settings, open_central
 
 LARGEST_PAGE = 200_000  # Bytes: everything a browser loads, uncompressed.
@@ -83,6 +84,15 @@ class TestElsewhere:
         with pytest.raises(PortTaken, match=str(port)):
             async with open_central(other):
                 pass
+
+    def test_of_two_that_start_at_once_one_gets_the_port(self):
+        with app.listen(0) as first, pytest.raises(PortTaken):
+            app.listen(first.getsockname()[1])
+
+    def test_a_port_that_cannot_be_used_is_not_called_taken(self, monkeypatch):
+        monkeypatch.setattr(app, "LOOPBACK", "192.0.2.1")  # Not of this machine.
+        with pytest.raises(StartError, match=r"Port 8080 of 192\.0\.2\.1 cannot be used"):
+            app.listen(8080)
 
 
 class TestGuard:
