@@ -126,7 +126,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
     await response.prepare(request)
     if kind == "csv":
-        head = ["received", "taken", "late_s", "component", *columns, "other", "properties"]
+        names = [_cell(name) for name in columns]
+        head = ["received", "taken", "late_s", "component", *names, "other", "properties"]
         await response.write(_csv([head]).encode())
     async for text in _pages(registry, device.id, (since, until), write):
         await response.write(text.encode())

@@ -126,6 +126,8 @@ class TestExport:
         async with http.get(f"{PI}/export?format=csv&column=temp&column=humid") as response:
             [row] = csv.DictReader(io.StringIO(await response.text()))
         assert (row["temp"], row["humid"]) == ("'=HYPERLINK(1)", "-3")
+        async with http.get(f"{PI}/export?format=csv&column==A1") as response:
+            assert "'=A1" in (await response.text()).splitlines()[0].split(",")
 
     @pytest.mark.parametrize("query", ["", "format=xls", "format=csv&since=x"])
     async def test_a_bad_query_is_refused(self, http, query):
