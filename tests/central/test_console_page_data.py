@@ -2,12 +2,16 @@
 
 import json
 import time
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, eventually
 from playwright.async_api import expect
 
+from central.history import add_message
+from central.records import Message
 from central.server import Settings, open_central
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -77,6 +81,54 @@ class TestRawData:
         await download.save_as(tmp_path / "saved")
         assert "20.5" in (tmp_path / "saved").read_text()
         assert "extra" in (tmp_path / "saved").read_text()
+
+    async def test_a_file_of_the_last_hour_is_of_the_hour_before_it_is_asked_for(self, page):
+        asked_for = []
+        page.on("request", lambda request: asked_for.append(request.url))
+        await page.clock.install()
+        await page.goto("/#/devices/pi-1/raw")
+        await page.get_by_label("Received in").select_option("Last hour")
+        # At once, by the choice, and after the first word of central: by the page, and by the tab.
+        await eventually(lambda: len([url for url in asked_for if "/messages?" in url]) == 5)
+        await page.clock.fast_forward("02:00:00")
+        await page.get_by_text("Export").click()
+        link = page.get_by_role("link", name="CSV")
+        await expect(link).to_be_visible()
+        asked = parse_qs(urlsplit(await link.get_attribute("href")).query)
+        assert float(asked["since"][0]) > time.time() + 3000
+
+
+# How many points of the line's colour are painted in the right part of a canvas.
+PAINTED = """(canvas, share) => {
+    const left = Math.ceil(canvas.width * share);
+    const { data } = canvas.getContext("2d")
+        .getImageData(left, 0, canvas.width - left, canvas.height);
+    const style = getComputedStyle(canvas.closest(".chart"));
+    const wanted = document.createElement("canvas").getContext("2d");
+    wanted.fillStyle = style.getPropertyValue("--series-1").trim();
+    wanted.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = wanted.getImageData(0, 0, 1, 1).data;
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4)
+        if (data[at] === red && data[at + 1] === green && data[at + 2] === blue) count += 1;
+    return count;
+}"""
+
+
+class TestChart:
+    async def test_readings_that_came_to_be_rare_are_drawn(self, page, central):
+        """After a longer telemetryInterval each of them lies between two gaps."""
+        now = time.time()
+        ages = [*range(3500, 1800, -5), *range(1500, 0, -300)]
+        for age in ages:
+            in_time = Message(0, "pi-1", now - age, now - age, b'{"temp": 20.5}', {}, {})
+            await central.hub.store.run(partial(add_message, new=in_time))
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("radio", name="Hour").check()
+        canvas = page.locator(".chart canvas").first
+        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await eventually(lambda: canvas.evaluate(PAINTED, 0))
+        assert await canvas.evaluate(PAINTED, 0.6) > 0
 
 
 class TestCount:

@@ -106,7 +106,12 @@ export class Chart {
       ],
       series: [
         {},
-        { stroke: colour, width: 2, fill: `${colour}1f`, points: { size: 4, fill: colour } },
+        {
+          stroke: colour,
+          width: 2,
+          fill: `${colour}1f`,
+          points: { size: 4, fill: colour, filter: lone },
+        },
         {
           stroke: colour,
           paths: () => null,
@@ -178,6 +183,16 @@ function valueRange(_, low, high) {
   const middle = (low + high) / 2;
   const half = Math.max((high - low) * 0.6, Math.abs(middle) * 0.01, 0.5);
   return [middle - half, middle + half];
+}
+
+// Where there are too many readings to give each a dot: those between two gaps, which are no line.
+function lone(plot, series, dots) {
+  if (dots) return null;
+  const isGap = (value) => value === null || value === undefined;
+  const values = plot.data[series];
+  return [...values.keys()].filter(
+    (at) => !isGap(values[at]) && isGap(values[at - 1]) && isGap(values[at + 1]),
+  );
 }
 
 function withGaps(times, values, late) {

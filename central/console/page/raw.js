@@ -92,7 +92,7 @@ export class RawTab {
         h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), this.chooser),
         h(
           "details",
-          { class: "menu" },
+          { class: "menu", ontoggle: () => this.showFiles() }, // Of the last hour from now on.
           h("summary", { class: "button" }, "Export"),
           h("div", { class: "choices" }, this.files),
         ),
