@@ -77,11 +77,14 @@ class Provisioning:
             log.warning("The registration of %s was refused: %s.", registration_id, reason)
             await self.registry.record_connection(registration_id, "registration refused", reason)
             raise Refused(ConnectCode.UNAVAILABLE, reason)
-        old = self._connections.get(registration_id)
-        if old is not None:
-            old.abort("another connection has this registration id")
-        self._connections[registration_id] = connection
         return Registration(self, connection, connect, registration_id)
+
+    def take_over(self, registration_id: str, connection: Connection) -> None:
+        """Hear that a connection has shown a right key; an older one of that device is ended."""
+        old = self._connections.get(registration_id)
+        if old is not None and old is not connection:
+            old.abort("another connection registers this device")
+        self._connections[registration_id] = connection
 
     def forget(self, registration_id: str, connection: Connection) -> None:
         """Hear that a connection ended."""
@@ -164,6 +167,7 @@ class Registration:
             await self._refuse(str(error))
             self._answer(rid, 401, self._error(401002, "Unauthorized"))
             return
+        self._provisioning.take_over(self._id, self._connection)
         try:
             model = _announced_model(body, self._id)
             outcome = await self._outcome(model)

@@ -138,8 +138,17 @@ def test_no_session_is_kept(central, device):
 
 def test_a_second_registration_of_the_same_device_takes_over(central, device):
     with Registering(central, device) as first, Registering(central, device) as second:
-        assert first.mqtt.is_closed_by_server()
+        first.put()
         assert second.register()["status"] == "assigned"
+        assert first.mqtt.is_closed_by_server()
+
+
+def test_who_has_no_key_ends_no_registration(central, device):
+    with Registering(central, device) as client:
+        _, _, body = client.put()
+        with Registering(central, device, key=new_key()) as stranger:
+            assert stranger.put()[0] == 401
+            assert client.get(body["operationId"])[0] == 200
 
 
 @pytest.mark.parametrize(
