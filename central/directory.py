@@ -109,11 +109,14 @@ def update(db: sqlite3.Connection, device_id: str, changes: Mapping[str, object]
 
 
 def register(db: sqlite3.Connection, new: Device, model: str | None) -> Device:
-    """Note that a device registered, which may be a new one."""
+    """Note that a device registered, which may be a new one.
+
+    A template that the operator chose after the model was announced stays.
+    """
     with contextlib.suppress(DeviceExists):
         insert(db, new)
     changes: dict[str, object] = {"provisioned": True, "announced": model}
-    if model is not None:
+    if model is not None and model != _row(db, new.id)["announced"]:
         changes["template"] = template_of(db, model)
     return update(db, new.id, changes)
 

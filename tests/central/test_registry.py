@@ -142,6 +142,13 @@ async def test_a_registration_makes_the_device_and_notes_its_model(registry):
     assert (again.template, again.announced) == ("dtmi:a;1", None)
 
 
+async def test_the_template_that_the_operator_chose_stays_until_another_model_comes(registry):
+    await registry.register("pi-9", "dtmi:a;1")
+    registry.update_device("pi-9", template="dtmi:mine;1")
+    assert (await registry.register("pi-9", "dtmi:a;1")).template == "dtmi:mine;1"
+    assert (await registry.register("pi-9", "dtmi:a;2")).template == "dtmi:a;2"
+
+
 async def test_a_model_may_be_announced_at_the_hub(registry, pi):
     await registry.announce(pi, "dtmi:b;1")
     device = registry.device(pi)
