@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+from consoles import eventually
 from playwright.async_api import expect
 
 from central.server import Settings, open_central
@@ -128,3 +129,22 @@ class TestRawData:
         await page.get_by_role("button", name="Older messages").click()
         await expect(page.get_by_text("Central does not answer.", exact=True)).to_be_visible()
         await expect(page.locator("tbody tr")).to_have_count(50)
+
+
+async def test_a_page_that_stays_open_for_days_has_its_chart_thinned(page, central):
+    asked = []
+
+    async def answer(route):
+        asked.append(route.request.url)
+        now = time.time()
+        temp = {"times": [now - 3000 + each / 2 for each in range(4000)], "values": [20.5] * 4000}
+        await route.fulfill(json={"temp": {**temp, "late": [], "last": None}})
+
+    await page.route(re.compile("/series"), answer)
+    await page.goto("/#/devices/pi-1")
+    await expect(page.locator(".live")).to_have_text("Live")
+    await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+    for number in range(4):  # More often than it asks at the beginning anyway.
+        before = len(asked)
+        await record(central, temp=number)
+        await eventually(lambda before=before: len(asked) > before)

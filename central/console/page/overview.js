@@ -20,6 +20,7 @@ const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
 const LATE = 5000; // Milliseconds between taking and receiving, as central counts it.
+const MOST_POINTS = 4000; // Of one chart; central answers with half of it at most.
 const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 
 export class Overview {
@@ -209,7 +210,9 @@ export class Overview {
     this.showState();
     this.countSoon();
     if (!this.numbers.length) this.build();
-    this.drawSoon();
+    // A page that stays open for days: central thins what it has.
+    if (this.charts.some((chart) => chart.times.length > MOST_POINTS)) this.fetchSoon();
+    else this.drawSoon();
   }
 
   take(message) {
