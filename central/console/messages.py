@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from central.console.answers import (
 )
 from central.console.live import message_body
 from central.console.overview import last_value
+from central.errors import CentralError
 from central.records import Message
 from central.registry import Registry
 from central.twins import parse_json
@@ -36,6 +38,8 @@ MOST_POINTS = 2000  # Of one series: more than a chart has pixels.
 DAY = 86400.0
 FAR = 1e11  # Seconds: later than any time that can be written.
 AT_ONCE = 200  # Messages of a file that are in memory.
+
+log = logging.getLogger(__name__)
 
 
 def time_span(request: web.Request) -> tuple[float, float]:
@@ -125,12 +129,19 @@ async def export(request: web.Request) -> web.StreamResponse:
     name = device.id.replace(":", "-")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
     await response.prepare(request)
-    if kind == "csv":
-        names = [_cell(name) for name in columns]
-        head = ["received", "taken", "late_s", "component", *names, "other", "properties"]
-        await response.write(_csv([head]).encode())
-    async for text in _pages(registry, device.id, (since, until), write):
-        await response.write(text.encode())
+    try:
+        if kind == "csv":
+            names = [_cell(name) for name in columns]
+            head = ["received", "taken", "late_s", "component", *names, "other", "properties"]
+            await response.write(_csv([head]).encode())
+        async for text in _pages(registry, device.id, (since, until), write):
+            await response.write(text.encode())
+    except ConnectionError:
+        pass  # The browser wants no more of it.
+    except CentralError as error:
+        log.warning("A file with messages of %s was broken off: %s", device.id, error)
+        if request.transport is not None:
+            request.transport.abort()  # Nothing else tells a browser that a file is not whole.
     return response
 
 

@@ -10,6 +10,7 @@ from consoles import INFORMATION, MODEL, MODEL_ID, ask, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from central.console import messages
 from central.console.messages import _csv_lines, _json_lines
 from central.records import Message
 from central.server import Settings, open_central
@@ -120,6 +121,25 @@ class TestExport:
         async with http.get(f"{PI}/export?format=jsonl") as response:
             lines = (await response.text()).splitlines()
         assert [json.loads(line)["body"]["n"] for line in lines] == list(range(450))
+
+    async def test_a_file_that_nobody_wants_any_more_is_no_fault(self, http, monkeypatch, caplog):
+        async def closed(*_):
+            raise ConnectionResetError
+            yield
+
+        monkeypatch.setattr(messages, "_pages", closed)
+        async with http.get(f"{PI}/export?format=jsonl") as response:
+            await response.read()
+        assert "failed" not in caplog.text
+
+    async def test_a_file_whose_device_is_deleted_is_broken_off(self, http, central, monkeypatch):
+        monkeypatch.setattr(messages, "AT_ONCE", 1)
+        for _ in range(80):
+            await record(central, b"x" * 200_000)
+        async with http.get(f"{PI}/export?format=jsonl") as response:
+            central.registry.delete_device("pi-1")
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
 
     async def test_a_spreadsheet_takes_no_text_for_a_formula(self, http, central):
         await record(central, {"temp": "=HYPERLINK(1)", "humid": -3})
