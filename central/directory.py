@@ -200,6 +200,18 @@ def put_template(db: sqlite3.Connection, dtmi: str, interface: dict[str, Any]) -
     db.execute("REPLACE INTO templates VALUES (?, ?)", (dtmi, json.dumps(interface)))
 
 
+def hand_template(db: sqlite3.Connection, dtmi: str, interface: Mapping[str, Any]) -> None:
+    """Put a template in that central is started with, unless it was so before.
+
+    What the operator made of it since, or that it was removed, stays.
+    """
+    name, text = f"handed {dtmi}", json.dumps(interface)
+    row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+    if row is None or row["value"] != text:
+        db.execute("REPLACE INTO settings VALUES (?, ?)", (name, text))
+        db.execute("REPLACE INTO templates VALUES (?, ?)", (dtmi, text))
+
+
 def delete_template(db: sqlite3.Connection, dtmi: str) -> None:
     if not db.execute("DELETE FROM templates WHERE id = ?", (dtmi,)).rowcount:
         raise UnknownTemplate(dtmi)

@@ -14,11 +14,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from central import history, sas
+from central import directory, history, sas
 from central.certificates import load_authority, server_context, write_secret
 from central.errors import CentralError, DataDirectoryInUse, InvalidKey, StartError
 from central.faults import Certificate, Faults
@@ -110,7 +110,7 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         store.call(history.end_what_is_open)
         registry = Registry(store, group_key=_group_key(data), clock=settings.clock)
         for template in settings.templates:
-            registry.put_template(template["@id"], template)
+            store.call(partial(directory.hand_template, dtmi=template["@id"], interface=template))
         keeping = keep_within(
             store,
             days=settings.keep_days,

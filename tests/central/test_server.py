@@ -86,6 +86,18 @@ async def test_its_templates_are_put_in(tmp_path):
         assert central.registry.template("dtmi:test:Model;1") == template
 
 
+async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
+    first, second = {"@id": "dtmi:test:A;1"}, {"@id": "dtmi:test:B;1"}
+    async with open_central(tmp_path, templates=(first, second)) as central:
+        central.registry.put_template(first["@id"], {**first, "displayName": "Mine"})
+        central.registry.delete_template(second["@id"])
+    async with open_central(tmp_path, templates=(first, second)) as central:
+        assert central.registry.templates() == {first["@id"]: {**first, "displayName": "Mine"}}
+    newer = {**first, "description": "With more in it"}
+    async with open_central(tmp_path, templates=(newer, second)) as central:
+        assert central.registry.templates() == {first["@id"]: newer}
+
+
 async def test_a_damaged_group_key_is_named(tmp_path):
     (tmp_path / "group-key").write_text("nonsense")
     with pytest.raises(StartError, match="group-key holds no key"):
