@@ -130,6 +130,25 @@ class TestChart:
         await eventually(lambda: canvas.evaluate(PAINTED, 0))
         assert await canvas.evaluate(PAINTED, 0.6) > 0
 
+    async def test_only_where_there_was_no_reading_is_a_gap(self, page, central):
+        """In a day with a reading every 5 s, thinned, and an hour without any."""
+        first = time.time() - 86400
+        there = [each for each in range(17280) if not 9000 < each < 9720]
+        noise = {each: each * each * 31 % 1009 % 8 / 10 for each in there}
+        rows = [("pi-1", "", "temp", first + 5 * n, 0, f"{20 + noise[n]:.1f}") for n in there]
+        insert = "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)"
+        await central.hub.store.run(lambda db: db.executemany(insert, rows))
+        await page.goto("/")
+        gaps = """async (since) => {
+            const { withGaps } = await import("/chart.js");
+            const path = "/console/api/devices/pi-1/series?name=temp&since=";
+            const { temp } = await (await fetch(path + since)).json();
+            const [x, y] = withGaps(temp.times, temp.values, temp.values, 86400);
+            return x.filter((_, at) => y[at] === null);
+        }"""
+        [middle] = await page.evaluate(gaps, first)
+        assert abs(middle - (first + 5 * 9360)) < 200
+
 
 class TestCount:
     async def test_missing_messages_are_counted_until_they_have_come(self, page, central):

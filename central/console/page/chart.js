@@ -7,6 +7,9 @@ const HEIGHT = 170;
 const DAY = 86400;
 const GAP_FACTOR = 3; // A pause this many times the usual one is a gap.
 const LEAST_GAP = 5; // Seconds.
+// Of the time shown: shorter gaps are narrower than the line. Between readings that central has
+// thinned there are pauses of up to so long.
+const LEAST_PART = 1 / 500;
 const FONT = "11px system-ui, sans-serif";
 
 export class Chart {
@@ -134,6 +137,7 @@ export class Chart {
       this.times,
       this.values,
       this.values.map((value, index) => (this.late[index] ? value : null)),
+      this.span,
     );
   }
 
@@ -195,11 +199,11 @@ function lone(plot, series, dots) {
   );
 }
 
-function withGaps(times, values, late) {
+export function withGaps(times, values, late, span) {
   if (times.length < 3) return [times, values, late];
   const steps = times.slice(1).map((time, index) => time - times[index]);
   const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length / 2)];
-  const longest = Math.max(usual * GAP_FACTOR, LEAST_GAP);
+  const longest = Math.max(usual * GAP_FACTOR, LEAST_GAP, span * LEAST_PART);
   const x = [times[0]];
   const y = [values[0]];
   const dots = [late[0]];
