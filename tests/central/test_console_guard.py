@@ -75,6 +75,10 @@ class TestElsewhere:
     async def test_everything_else_is_not_found(self, http, path):
         await refused(http, "GET", path, expect=404)
 
+    async def test_an_error_names_its_code_in_a_header_too(self, http):
+        async with http.get("/api/devices/nobody") as response:
+            assert response.headers["x-ms-error-code"] == "NotFound"
+
     async def test_a_method_that_a_path_does_not_take(self, http):
         assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
 
