@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from central.records import Message
 
+MOST_BYTES = 1024 * 1024  # Of bodies that are in memory at once; and one more message.
 LATE = 5.0  # Seconds between making and receiving that are no matter of the network any more.
 
 
@@ -65,13 +66,23 @@ def last_telemetry(
 def messages_after(
     db: sqlite3.Connection, device_id: str, number: int, span: tuple[float, float], limit: int
 ) -> list[Message]:
-    """Return the messages that follow this one and were received in the time span, oldest first."""
+    """Return the messages that follow this one and were received in the time span, oldest first.
+
+    Not all of them where they are long: it is for asking again after the last one.
+    """
     rows = db.execute(
         "SELECT * FROM messages WHERE device_id = ? AND number > ?"
         " AND received BETWEEN ? AND ? ORDER BY number LIMIT ?",
         (device_id, number, *span, limit),
     )
-    return [_message(row) for row in rows]
+    found: list[Message] = []
+    size = 0
+    for row in rows:
+        found.append(_message(row))
+        size += len(row["body"])
+        if size >= MOST_BYTES:
+            break
+    return found
 
 
 # The numbers of one name and time span. Values are JSON: a number begins with a digit or a minus.

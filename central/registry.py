@@ -232,7 +232,10 @@ class Registry:
     def messages_after(
         self, device_id: str, number: int, *, since: float, until: float, limit: int
     ) -> list[Message]:
-        """Return messages, oldest first: numbered above `number`, received in the time span."""
+        """Return messages, oldest first: numbered above `number`, received in the time span.
+
+        Long ones are not many at once: none are left only where none are returned.
+        """
         span = (since, until)
         return self._about(
             device_id, lambda db: lookups.messages_after(db, device_id, number, span, limit)

@@ -104,3 +104,15 @@ async def test_messages_of_a_time_follow_each_other(registry, store):
     rest = registry.messages_after("pi", first[-1].number, since=0, until=2e9, limit=3)
     assert [m.system["message_id"][-1] for m in first + rest] == ["0", "1", "2", "3", "4"]
     assert registry.messages_after("pi", 0, since=0, until=5, limit=3) == []
+
+
+async def test_of_long_messages_few_are_in_memory_at_once(registry):
+    for _ in range(12):
+        await registry.record_message(
+            "pi", created=None, body=b"x" * 256 * 1024, properties={}, system={}
+        )
+    pages, last = [], 0
+    while found := registry.messages_after("pi", last, since=0, until=2e9, limit=200):
+        pages.append(len(found))
+        last = found[-1].number
+    assert pages == [4, 4, 4]
