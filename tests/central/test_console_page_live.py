@@ -11,6 +11,7 @@ import pytest_asyncio
 from consoles import eventually
 from playwright.async_api import expect
 
+from central.records import Event
 from central.server import Settings, open_central
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -119,6 +120,19 @@ class TestRawData:
             await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
             await expect(rows).to_have_count(0)
         await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+
+    async def test_older_ones_come_though_all_is_read_anew_meanwhile(self, page, central):
+        for number in range(60):
+            await record(central, temp=number)
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(50)
+        await expect(page.locator(".live")).to_have_text("Live")
+        async with held_answers(page, r"/messages\?.*before=") as written:
+            await page.get_by_role("button", name="Older messages").click()
+            await written.wait()
+            central.registry.events.publish(Event("lagged", ""))
+            await expect(rows).to_have_count(60)
 
     async def test_it_says_when_central_does_not_answer_for_older_ones(self, page, central):
         for number in range(51):

@@ -57,9 +57,10 @@ export class RawTab {
     this.table = h("table", { class: "wide" }, h("thead", {}, this.head), this.body);
     this.element = this.makeElement();
     this.rows = [];
+    this.wanted = 0; // Rows, of which older ones are on their way.
     this.added = null; // What comes while an answer of central is on its way, newest first.
     store.on("device", () => this.build());
-    store.on("messages", () => this.paused() || this.fetch(this.rows.length));
+    store.on("messages", () => this.paused() || this.fetch(Math.max(this.rows.length, this.wanted)));
     store.on("message", (message) => this.add(message));
     this.build();
     this.fetch();
@@ -222,6 +223,7 @@ export class RawTab {
       if (this.turn !== turn) return null;
       const { added } = this;
       this.added = null;
+      this.wanted = 0;
       return { found: value, added };
     } catch (error) {
       if (this.turn === turn) {
@@ -236,6 +238,7 @@ export class RawTab {
     const query = this.range();
     query.set("limit", String(PAGE));
     query.set("before", String(this.rows.at(-1).number));
+    this.wanted = this.rows.length + PAGE; // Should something else be asked meanwhile.
     const answer = await this.ask(query);
     if (!answer) return;
     this.rows.push(...answer.found);
