@@ -66,8 +66,10 @@ has_overlay() {
     grep -Eqs "^[[:space:]]*dtoverlay=dht11,(.*,)?gpiopin=$1([,[:space:]]|\$)" "$boot"
 }
 
+# A last line that ends without a newline, as editors on a PC leave it, gets one: what follows it
+# must not become part of it.
 without_overlay() {
-    sed "/^$begin\$/,/^$end\$/d" "$boot"
+    sed -e "/^$begin\$/,/^$end\$/d" -e '$a\' "$boot"
 }
 
 overlay() {

@@ -70,6 +70,14 @@ def test_another_line_is_not(board, line):
     assert boot == f"{CONFIG}{line}\n" + BLOCK.format(4)
 
 
+@pytest.mark.parametrize("last", ["dtparam=spi=on", "dtparam=spi=on\n"])
+def test_the_owners_last_line_stays_a_line_of_its_own(board, last):
+    _, boot, _ = board(f"printf %s '{last}' >>$boot; enable_kernel_driver 4")
+    assert boot == f"{CONFIG}dtparam=spi=on\n" + BLOCK.format(4)
+    _, boot, _ = board("disable_kernel_driver")
+    assert boot == f"{CONFIG}dtparam=spi=on\n"
+
+
 def test_a_later_failure_takes_it_back(board):
     done, boot, told = board("enable_kernel_driver 4; fail 'Something else went wrong.'")
     assert done.returncode == 1
