@@ -41,6 +41,14 @@ def test_its_exposure_is_small(tmp_path, addition, tenths):
     assert again.returncode == 1, "the threshold stops nothing"
 
 
+def test_it_is_started_after_nothing_that_a_pi_without_a_network_never_reaches():
+    unit = (DEPLOY / "sensor-agent.service").read_text().splitlines()
+    [after] = [line.partition("=")[2].split() for line in unit if line.startswith("After=")]
+    # The second waits for a server where systemd-time-wait-sync is enabled.
+    assert not {"network-online.target", "time-sync.target", "nss-lookup.target"} & set(after)
+    assert not [line for line in unit if line.startswith(("Requires=", "Wants="))]
+
+
 @pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh"])
 def test_the_scripts_are_clean(script):
     need("shellcheck", "shellcheck")
