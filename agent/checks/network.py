@@ -3,8 +3,10 @@
 import importlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,8 @@ from agent.errors import AgentError
 
 PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
+# Seconds for an address: a first name server that is silent takes 5 of them, before the next one.
+NAME_PATIENCE = 7.0
 
 NOT_YET_VALID, EXPIRED = 9, 10  # Of X509_V_ERR_..., which OpenSSL does not change.
 
@@ -61,11 +65,11 @@ class Way:
         host = self._proxy.hostname if self._proxy else self._host
         what = f"the proxy {host}" if self._proxy else host
         try:
-            found = self._resolve(str(host), self._port)
+            found = self._addresses(str(host))
         except OSError as error:
             return failed(
                 f"The name of {what} has no address: {error.strerror or error}.",
-                "Is there a network (ip addr), and a name server (resolvectl status)?",
+                "Is there a network (ip addr), and a name server (cat /etc/resolv.conf)?",
             )
         addresses = sorted({entry[4][0] for entry in found})
         return ok(f"The name of {what} is known.", *addresses)
@@ -114,6 +118,25 @@ class Way:
             f"{self._host} has a certificate that is trusted.",
             f"{self._connection.version()}, until {certificate.get('notAfter', 'unknown')}",
         )
+
+    def _addresses(self, host: str) -> list[Any]:
+        """Ask for the host's addresses, under a deadline: the system's own is beyond a check's."""
+        answers: SimpleQueue[list[Any] | OSError | UnicodeError] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._resolve(host, self._port))
+            except (OSError, UnicodeError) as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, name="resolver", daemon=True).start()
+        try:
+            answer = answers.get(timeout=NAME_PATIENCE)
+        except Empty:
+            raise TimeoutError(f"no name server answered within {NAME_PATIENCE:g} s") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _connect(self, host: str) -> socket.socket:
         if self._proxy is None:

@@ -2,15 +2,18 @@
 
 import socket
 import ssl
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from centrals import running_central
 
+from agent.checks import DEADLINE, network
 from agent.checks.finding import Outcome, skipped
 from agent.checks.network import Way, registration_here
 from agent.config import CloudConfig
+from agent.doctor import examine
 from agent.errors import RegistrationError, UnreachableError
 
 
@@ -53,6 +56,26 @@ def test_through_centrals_proxy(central):
         assert it.tls.outcome is Outcome.OK, (it.dns, it.tcp, it.tls)
         assert "proxy" in it.dns.line
         assert " through " in it.tcp.line
+
+
+def test_a_name_server_that_is_silent_is_no_mystery(central, monkeypatch):
+    monkeypatch.setattr(network, "NAME_PATIENCE", 0.05)
+    answered = threading.Event()
+    with way(central, host="hub.test", resolve=lambda *_: answered.wait(60)) as it:
+        found = examine(
+            {"hub-dns": lambda: it.dns, "hub-tcp": lambda: it.tcp}, ["hub-dns", "hub-tcp"]
+        )
+        [(_, dns), (_, tcp)] = found
+    answered.set()
+    assert dns.line == "The name of hub.test has no address: no name server answered within 0.05 s."
+    assert (
+        "a name server (cat /etc/resolv.conf)" in dns.advice
+    )  # Raspberry Pi OS has no resolvectl.
+    assert tcp == skipped("hub-dns failed")
+
+
+def test_it_has_told_of_the_name_server_before_the_checks_own_deadline():
+    assert network.NAME_PATIENCE < DEADLINE
 
 
 def test_a_name_without_address(central):
