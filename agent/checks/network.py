@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from agent.checks.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.config import CloudConfig
-from agent.errors import AgentError
+from agent.errors import AgentError, SecretError
 
 PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
@@ -206,6 +206,8 @@ def registration_here(
     """Ask the provisioning service for this device's hub; `register` returns it or raises."""
     try:
         hub = register()
+    except SecretError:
+        return skipped("the secrets cannot be used (secrets)"), None
     except AgentError as error:
         return failed(
             str(error), "Compare id_scope and key with the Connect dialog of the device."

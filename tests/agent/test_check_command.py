@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from centrals import running_central
 from daemons import Daemon, until
+from ordinary import AS_ORDINARY_USER
 
 from agent.checks import IDS
 from central.sas import derive_device_key
@@ -34,9 +35,9 @@ def home(tmp_path, central):
     return tmp_path / "pi"
 
 
-def check(home, *arguments, config=None):
+def check(home, *arguments, config=None, program=SENSOR_AGENT):
     return subprocess.run(
-        [*SENSOR_AGENT, "check", "--config", config or home / "config.toml", *arguments],
+        [*program, "check", "--config", config or home / "config.toml", *arguments],
         env=os.environ
         | {"STATE_DIRECTORY": str(home / "state"), "RUNTIME_DIRECTORY": str(home / "run")},
         capture_output=True, text=True, check=False, timeout=120,
@@ -149,6 +150,23 @@ def test_a_wrong_key_is_told_by_the_registration(home):
     assert done.returncode == 1
     assert outcomes(done)["registration"] == "failed"
     assert outcomes(done)["hub-dns"] == "skipped"
+
+
+def test_who_may_not_read_the_key_is_told_of_no_failure(home):
+    key = home / "pi.key"
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
+    key.chmod(0o000)
+    config = (home / "config.toml").read_text()
+    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+    names = ("--only", "secrets,provisioning,registration")
+    done = check(home, "--json", *names, program=AS_ORDINARY_USER)
+    told = outcomes(done)
+    assert told["provisioning-tls"] == "ok"
+    if os.getuid() == 0:  # Its power is gone; who it is, is not: a failure, and told once.
+        assert (told.pop("secrets"), done.returncode) == ("failed", 1)
+    else:
+        assert (told.pop("secrets"), done.returncode) == ("skipped", 0)
+    assert told["registration"] == "skipped"
 
 
 def test_the_report_has_all_of_it_and_no_key(home, central, tmp_path):
