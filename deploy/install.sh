@@ -48,9 +48,14 @@ note_service() {
 service_as_before() {
     systemctl daemon-reload
     [ "$was_enabled" != enabled ] || systemctl --quiet enable $service
-    if [ "$was_active" = active ]; then
+    case $was_active in
+    active) patience= ;;
+    activating) patience=--no-block ;; # It did not get up before, either: systemd goes on trying.
+    *) return ;;
+    esac
+    if ! systemctl --quiet is-active $service; then # Else no step has come so far.
         say "    starting the service as it was"
-        systemctl restart $service
+        systemctl $patience start $service
     fi
 }
 
@@ -206,7 +211,8 @@ write_unit() {
 }
 
 start() {
-    if [ -z "$changed" ] && [ "$was_active" = active ] && [ "$was_enabled" = enabled ]; then
+    if [ -z "$changed" ] && [ "$was_active" = active ] && [ "$was_enabled" = enabled ] &&
+        ! has_unread_settings; then
         say "Nothing is different: the service goes on as it is."
         return
     fi
@@ -220,6 +226,11 @@ start() {
         fail "The service does not start."
     fi
     [ -z "$dry_run" ] || run systemctl restart $service
+}
+
+# Whether the owner has changed them since the daemon started, which is when it makes its socket.
+has_unread_settings() {
+    [ -n "$(find $settings -newer $socket 2>/dev/null)" ]
 }
 
 stop() {

@@ -10,6 +10,7 @@ unit=/etc/systemd/system/sensor-agent.service
 additions=$unit.d
 catalogue=/usr/local/lib/systemd/catalog/sensor-agent.catalog
 gpio_rule=/etc/udev/rules.d/60-sensor-agent.rules
+socket=/run/sensor-agent/control.sock
 
 dry_run=
 changed= # Whether the running service differs from what is installed now.
@@ -45,7 +46,8 @@ undo_with() {
 
 finish() {
     status=$?
-    trap - EXIT INT TERM HUP
+    trap - EXIT
+    trap '' INT TERM HUP # Who is impatient must not be left with half of it undone.
     set +e
     if [ "$status" != 0 ] && [ -s "$work/undo" ]; then
         {
