@@ -89,6 +89,9 @@ path_of() {
 # Finds out everything before anything is changed.
 settle() {
     [ -z "$wheels" ] || ls "$wheels"/*.whl >/dev/null 2>&1 || fail "There are no wheels in $wheels."
+    [ -z "$ca_file" ] || [ -r "$ca_file" ] || fail "$ca_file cannot be read. Nothing was changed."
+    [ ! -d "$settings" ] || [ -x "$settings" ] ||
+        fail "Only root may look into $settings, and what is there decides what is to be done: use sudo."
     if [ -e "$settings/config.toml" ]; then
         say "Keeping $settings/config.toml; options about what stands in it are not used."
         configuration=$settings/config.toml
@@ -133,7 +136,8 @@ ask() {
 }
 
 ask_for_key() {
-    case $(ask "Which key do you have: this device's own (d), or an enrolment group's (g)" d) in
+    kind=$(ask "Which key do you have: this device's own (d), or an enrolment group's (g)" d)
+    case $kind in
     [Gg]*) group_key_file=$work/typed ;;
     *) key_file=$work/typed ;;
     esac
@@ -235,12 +239,17 @@ settle_key() {
             "--group-key-file. Nothing was changed."
     fi
     [ -n "$given" ] || return 0
+    [ "$named_key" = device.key ] ||
+        fail "$configuration does not say key_file = \"device.key\" in [cloud], so the key that is" \
+            "given would not be used. Nothing was changed."
     (umask 077 && make_key "$given" >"$work/device.key") || fail "Nothing was changed."
 }
 
 # Prints this device's key, made from the group's where that was given.
 make_key() {
     [ -r "$1" ] || fail "$1 cannot be read."
+    named=$1
+    [ "$1" != "$work/typed" ] || named="What was typed"
     # shellcheck disable=SC2094 # The name is for the message; nothing writes to it.
     python -c '
 import base64, sys
@@ -256,5 +265,5 @@ except ValueError:
 if not decoded:
     sys.exit(f"{file} does not hold a key: a key is one line of base64, as Connect shows it.")
 print(derive_device_key(key, device_id) if device_id else key)
-' "$1" "${group_key_file:+$device_id}" <"$1"
+' "$named" "${group_key_file:+$device_id}" <"$1"
 }

@@ -86,6 +86,7 @@ def test_the_images_own_name_is_refused_and_one_of_the_boards_proposed(group_key
         (["--device-id", "pi-1", "--driver", "dht44"], 'did you mean "dht22"?'),
         (["--device-id", "pi-1", "--wheels", "/nowhere"], "There are no wheels in /nowhere."),
         (["--device-id", "pi-1", "--key-file", "/nowhere"], "not both"),
+        (["--device-id", "pi-1", "--ca-file", "/nowhere"], "/nowhere cannot be read."),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_is_done(group_key, options, sentence):
@@ -118,6 +119,25 @@ def test_a_person_is_asked_and_the_key_is_not_shown(tmp_path):
     assert "[17]: " in done.stderr
     assert GROUP_KEY not in done.stdout + done.stderr
     assert "adafruit.conf" in done.stdout
+
+
+def test_a_key_that_was_typed_wrong_is_called_that():
+    ours, theirs = pty.openpty()
+    os.write(ours, "".join(f"{answer}\n" for answer in ["0ne1", "g", "no key!", "pi-1"]).encode())
+    os.write(ours, b"dht22\n4\n27\n")
+    done = install(stdin=theirs)
+    assert done.returncode == 1
+    assert "What was typed does not hold a key" in done.stderr
+
+
+def test_who_answers_no_more_is_asked_no_more():
+    ours, theirs = pty.openpty()
+    os.write(ours, b"0ne1\n\x04")
+    done = install(stdin=theirs)
+    assert done.returncode == 1
+    assert "Which key do you have" in done.stderr
+    assert "The key (it is not shown)" not in done.stderr
+    assert done.stderr.endswith("Nothing was changed.\n")
 
 
 def test_the_key_of_a_device_is_made_from_the_groups(group_key):
