@@ -73,7 +73,9 @@ install_packages() {
     say "Installing the system's packages:$missing"
     dpkg-query -W -f '${Package}\n' | sort >"$work/packages"
     undo_with remove_packages
-    set -- env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
+    # On a new system others, such as the daily update, may be at it.
+    set -- env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+        install -q -y --no-install-recommends
     # shellcheck disable=SC2086 # These are several words.
     if [ -n "$dry_run" ] || ! "$@" $missing >"$work/log" 2>&1 </dev/null; then
         run apt-get update -q # The list of packages may be old, or not there.
@@ -171,6 +173,7 @@ fingerprint() {
 
 install_program() {
     set -- "$program/bin/python" -m pip --disable-pip-version-check --no-cache-dir install
+    ! is_taken_for_64_bit /usr/bin/python3 || set -- setarch linux32 "$@"
     if [ -n "$wheels" ]; then
         run "$@" --no-index --find-links "$wheels" "sensor-agent$extra"
     else
@@ -179,6 +182,13 @@ install_program() {
         run cp -r agent central hw setup.cfg pyproject.toml README.md LICENSE "$work/source"
         run "$@" --constraint constraints.txt "$work/source$extra"
     fi
+}
+
+# A 32-bit Raspberry Pi OS has a 64-bit kernel. By its name pip would ask for adafruit-lgpio, which is
+# for 64 bits only; Pythons before 3.13 do not need that, and their pip does not know the other name.
+is_taken_for_64_bit() {
+    [ "$(dpkg --print-architecture)" = armhf ] &&
+        "$1" -c 'import sys; sys.exit(sys.version_info < (3, 13))'
 }
 
 write_settings() {
@@ -244,7 +254,12 @@ let_caller_in() {
     caller=${SUDO_USER:-root}
     if [ "$caller" != root ] && ! id -nG "$caller" 2>/dev/null | grep -qwF $service; then
         say "Adding $caller to the group $service (from the next login on)"
-        run usermod --append --groups $service "$caller"
+        set -- usermod --append --groups $service "$caller"
+        if [ -n "$dry_run" ]; then
+            run "$@"
+        elif ! "$@" >"$work/log" 2>&1; then # A user of another machine's, perhaps.
+            say "That did not work ($(tail -n 1 "$work/log")); they need sudo."
+        fi
     fi
 }
 

@@ -27,12 +27,17 @@ main() {
     if is_there $unit; then
         say "Stopping the service"
         run systemctl --quiet disable --now $service
+        if systemctl --quiet is-failed $service 2>/dev/null; then
+            run systemctl reset-failed $service # Else systemd goes on listing it.
+        fi
     fi
     disable_kernel_driver
     for file in $unit $additions/adafruit.conf $additions/clock.conf $command $gpio_rule $programs; do
         take_away "$file"
     done
-    if [ -d $additions ]; then
+    if [ -n "$purge" ]; then
+        take_away $additions
+    elif [ -d $additions ]; then # With what the owner may have added.
         run rmdir --ignore-fail-on-non-empty $additions
     fi
     if is_there $catalogue; then

@@ -1,18 +1,23 @@
-"""The installer's steps one by one, with a systemctl that only tells what it was asked."""
+"""Steps of installer and uninstaller, with a systemctl that only tells what it was asked."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from daemons import until
+from ordinary import WITHOUT_ROOTS_POWER
 
 ROOT = Path(__file__).parents[2]
 STATES = """\
 #!/bin/sh
 echo "$*" >>"$0.told"
-case $* in *is-active*) [ "$IS_ACTIVE" = active ] ;; esac
+case $* in
+*is-active*) [ "$IS_ACTIVE" = active ] ;;
+*is-failed*) [ "$IS_FAILED" = failed ] ;;
+esac
 """
 
 
@@ -21,12 +26,13 @@ def steps(tmp_path):
     """Returns a function that runs lines after the installer's own, and what systemctl was told."""
     (tmp_path / "systemctl").write_text(STATES)
     (tmp_path / "systemctl").chmod(0o755)
-    *functions, main = (ROOT / "deploy/install.sh").read_text().splitlines()
-    assert main == 'main "$@"'
 
-    def do(lines, **environment):
+    def do(lines, script="install.sh", options=(), before=(), **environment):
+        *functions, main = (ROOT / "deploy" / script).read_text().splitlines()
+        assert main.split()[0] == "main"
+        text = "\n".join([*functions, lines])
         done = subprocess.run(
-            ["sh", "-euc", "\n".join([*functions, lines]), "deploy/install.sh"],
+            [*before, "sh", "-euc", text, f"deploy/{script}", *options],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,
             env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | environment,
         )  # fmt: skip
@@ -71,6 +77,72 @@ def test_what_the_daemon_has_not_read_yet_is_put_in_force(steps, tmp_path, name,
     assert done.returncode == 0, done.stderr
     assert ("Nothing is different" in done.stdout) is not is_newer
     assert ("restart sensor-agent" in asked) is is_newer
+
+
+def test_a_user_who_cannot_be_let_in_is_no_reason_to_undo_it_all(steps, tmp_path):
+    (tmp_path / "usermod").write_text("#!/bin/sh\necho 'usermod: no such user' >&2\nexit 6\n")
+    (tmp_path / "usermod").chmod(0o755)
+    done, _ = steps("undo_with stop; let_caller_in", SUDO_USER="nobody")
+    assert done.returncode == 0, done.stderr
+    assert "That did not work (usermod: no such user); they need sudo." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("architecture", "python", "narrowed"),
+    [("armhf", "true", True), ("armhf", "false", False), ("arm64", "true", False)],
+)
+def test_pip_takes_a_32_bit_system_for_what_it_is(steps, tmp_path, architecture, python, narrowed):
+    (tmp_path / "dpkg").write_text(f"#!/bin/sh\necho {architecture}\n")
+    (tmp_path / "dpkg").chmod(0o755)
+    done, _ = steps(f"is_taken_for_64_bit {python} || exit 3")
+    assert (done.returncode == 0) is narrowed
+    override = f"is_taken_for_64_bit() {{ {str(narrowed).lower()}; }}"
+    done, _ = steps(f"{override}; dry_run=yes program=/opt/p extra= wheels=/w; install_program")
+    assert ("    setarch linux32 /opt/p/bin/python -m pip " in done.stdout) is narrowed
+
+
+def test_apt_waits_for_who_else_is_at_it(steps):
+    need = "need() { missing=' python3-venv'; }"
+    done, _ = steps(f"{need}; dry_run=yes led_driver=fake; install_packages")
+    assert "apt-get -o DPkg::Lock::Timeout=300 install" in done.stdout
+
+
+@pytest.mark.parametrize("named", ["-", "other.key"])
+def test_a_key_that_would_not_be_used_is_refused(steps, tmp_path, named):
+    (tmp_path / "key").write_text("a2V5\n")
+    done, _ = steps(f"named_key={named} configuration=FILE key_file={tmp_path}/key; settle_key")
+    assert done.returncode == 1
+    assert 'FILE does not say key_file = "device.key"' in done.stderr
+    assert "would not be used" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="wants root")
+def test_who_may_not_look_at_what_is_there_is_told_so(steps, tmp_path):
+    (tmp_path / "settings").mkdir(mode=0o000)
+    done, _ = steps(f"settings={tmp_path}/settings; settle", before=WITHOUT_ROOTS_POWER)
+    assert done.returncode == 1
+    assert f"Only root may look into {tmp_path}/settings" in done.stderr
+
+
+def uninstall(steps, lines, *options, **environment):
+    return steps(lines, script="uninstall.sh", options=["--dry-run", *options], **environment)
+
+
+@pytest.mark.parametrize("options", [[], ["--purge"]])
+def test_what_the_owner_added_to_the_unit_goes_with_the_configuration(steps, tmp_path, options):
+    (tmp_path / "override.conf").touch()
+    done, _ = uninstall(steps, f"additions={tmp_path}; main", *options)
+    assert done.returncode == 0, done.stderr
+    assert (f"    rm -rf {tmp_path}\n" in done.stdout) is bool(options)
+    assert (f"rmdir --ignore-fail-on-non-empty {tmp_path}\n" in done.stdout) is not options
+
+
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_service_that_has_failed_is_listed_no_more(steps, tmp_path, has_failed):
+    done, _ = uninstall(
+        steps, f"unit={tmp_path}; main", IS_FAILED="failed" if has_failed else "inactive"
+    )
+    assert ("systemctl reset-failed sensor-agent" in done.stdout) is has_failed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
