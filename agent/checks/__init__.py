@@ -44,6 +44,18 @@ IDS = (
 )
 """In the order in which they are made: each may lean on those before it."""
 
+# Without knowing what is configured these would look at something else.
+OF_CONFIGURATION = (
+    "secrets",
+    "packages",
+    "gpio",
+    "sensor",
+    "led",
+    "provisioning",
+    "registration",
+    "hub",
+)
+
 DEADLINES = {"sensor": 90.0, "registration": 60.0}
 DEADLINE = 8.0  # Seconds for every other one.
 
@@ -153,7 +165,11 @@ class Examination:
             lambda: self._to_hub.tcp,
             lambda: self._to_hub.tls,
         )
-        return dict(zip(IDS, made, strict=True))
+        checks = dict(zip(IDS, made, strict=True))
+        if self.mistakes and not self.inside:
+            unknown = skipped("the configuration cannot be used (configuration)")
+            checks |= {name: lambda: unknown for name in IDS if name.startswith(OF_CONFIGURATION)}
+        return checks
 
     @property
     def _daemon_runs(self) -> bool:

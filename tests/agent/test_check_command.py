@@ -88,6 +88,7 @@ def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
     assert done.returncode == 1
     assert re.search(r"^failed   configuration .*pin = 99", done.stdout, re.MULTILINE)
     assert re.search(r"^\w+ +disk-space ", done.stdout, re.MULTILINE)
+    assert re.search(r"^skipped +secrets .*configuration cannot be used", done.stdout, re.MULTILINE)
     assert "Traceback" not in done.stderr
 
 

@@ -342,6 +342,18 @@ def test_a_hub_that_the_daemon_knew_is_tried_while_it_is_not_connected(machine):
     assert machine.find("hub-tcp").outcome is Outcome.OK
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_bad_file_does_not_tell_is_not_guessed(machine, inside):
+    machine.options |= {"mistakes": ("config.toml: [sensor] pin = 99",), "inside": inside}
+    found = {name: machine.find(name) for name in IDS}
+    assert found["configuration"].outcome is Outcome.FAILED
+    for name in ("secrets", "sensor", "led", "gpio-access", "hub-tls", "registration"):
+        unknown = found[name] == checks.skipped("the configuration cannot be used (configuration)")
+        assert unknown is not inside  # The daemon knows what it runs by.
+    for name in ("clock", "power", "temperature", "disk-space", "disk-write", "outbox"):
+        assert found[name].outcome is Outcome.OK
+
+
 def test_without_cloud_what_concerns_it_is_skipped(machine):
     machine.options["config"] = replace(CONFIG, cloud=None)
     machine.options["secret_files"] = []
