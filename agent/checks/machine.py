@@ -23,7 +23,9 @@ def clock(doubt: str | None, now: str) -> Finding:
     if doubt is None:
         return ok(f"The clock was set from the network; it says {now}.")
     return warning(
-        doubt, "See timedatectl status; switch it on with sudo timedatectl set-ntp true."
+        doubt,
+        "See timedatectl status; switch it on with sudo timedatectl set-ntp true. If chrony or "
+        "ntpd has come in place of systemd-timesyncd, run the installer again.",
     )
 
 

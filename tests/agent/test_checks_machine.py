@@ -42,6 +42,14 @@ def test_where_neither_is_there_the_voltage_sensor_is_asked(tmp_path, alarm, out
     assert machine.power(tmp_path, lambda: None).outcome == outcome
 
 
+def test_a_clock_in_doubt_names_what_the_service_may_not_ask():
+    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC")
+    assert finding.outcome is Outcome.WARNING
+    # The unit lets the kernel be asked only where timesyncd's mark was not there at installation.
+    assert "chrony" in finding.advice
+    assert "run the installer again" in finding.advice
+
+
 def test_a_machine_that_tells_nothing_is_no_failure(tmp_path):
     assert machine.power(tmp_path, lambda: "VCHI initialization failed").outcome is Outcome.SKIPPED
     assert machine.temperature(tmp_path).outcome is Outcome.SKIPPED
