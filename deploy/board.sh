@@ -100,6 +100,15 @@ unload_overlay() {
     dtoverlay -r dht11
 }
 
+# Where the sensor is read otherwise now, the line must not stay the kernel's.
+give_line_back() {
+    if grep -qsxF "$begin" "$boot"; then
+        undo_with load_overlay "$(sed -n "/^$begin\$/,/^$end\$/s/^dtoverlay=dht11,gpiopin=//p" "$boot")"
+        keep "$boot"
+        disable_kernel_driver
+    fi
+}
+
 disable_kernel_driver() {
     if grep -qsxF "$begin" "$boot"; then
         without_overlay >"$work/config.txt"

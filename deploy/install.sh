@@ -135,6 +135,8 @@ prepare_board() {
     fi
     if [ "$driver" = kernel ]; then
         enable_kernel_driver "$pin"
+    else
+        give_line_back
     fi
 }
 

@@ -94,6 +94,24 @@ def test_taking_it_out_leaves_the_rest(board):
     assert boot == CONFIG
 
 
+def test_another_driver_is_given_the_line_back(board):
+    board("enable_kernel_driver 4")
+    done, boot, _ = board("kernel_has_sensor() { true; }; give_line_back")
+    assert done.returncode == 0, done.stderr
+    assert boot == CONFIG
+    done, boot, told = board("give_line_back")
+    assert (done.stdout, boot, told) == ("", CONFIG, ["dht11 gpiopin=4", "-r dht11"])
+
+
+def test_a_later_failure_leaves_the_line_to_the_kernel(board):
+    board("enable_kernel_driver 22")
+    done, boot, told = board("kernel_has_sensor() { true; }; give_line_back; fail 'It failed.'")
+    assert done.returncode == 1
+    assert "Undone." in done.stderr
+    assert boot == CONFIG + BLOCK.format(22)
+    assert told == ["dht11 gpiopin=22", "-r dht11", "dht11 gpiopin=22"]
+
+
 def test_without_the_boot_file_the_owner_is_told(board):
     done, _, told = board("boot=/nowhere/config.txt; enable_kernel_driver 4")
     assert done.returncode == 0

@@ -107,6 +107,17 @@ def test_apt_waits_for_who_else_is_at_it(steps):
     assert "apt-get -o DPkg::Lock::Timeout=300 install" in done.stdout
 
 
+@pytest.mark.parametrize("driver", ["dht22", "fake", "kernel"])
+def test_the_kernels_driver_is_there_only_where_it_is_used(steps, tmp_path, driver):
+    (tmp_path / "config.txt").write_text("# begin sensor-agent\n[all]\n# end sensor-agent\n")
+    places = (
+        f"boot={tmp_path}/config.txt gpio_rule={tmp_path}/rules driver={driver} led_driver=fake"
+    )
+    done, _ = steps(f"dry_run=yes pin=4 {places}; prepare_board")
+    assert done.returncode == 0, done.stderr
+    assert ("Taking the kernel's driver out" in done.stdout) is (driver != "kernel")
+
+
 @pytest.mark.parametrize("named", ["-", "other.key"])
 def test_a_key_that_would_not_be_used_is_refused(steps, tmp_path, named):
     (tmp_path / "key").write_text("a2V5\n")
