@@ -156,6 +156,8 @@ make_program() {
     run /usr/bin/python3 -m venv --system-site-packages "$program"
     say "Installing the program (some minutes on a small board)"
     install_program
+    # What a power cut left half-written would pass for installed ever after.
+    run sync -f "$program"
     put_link "$program" $programs/current
 }
 

@@ -98,8 +98,9 @@ put() {
     changed=yes
     say "Writing $3"
     keep "$3"
-    # Under another name first, so that a power cut leaves the old one or the new.
+    # Under another name first, and on disk, so that a power cut leaves the old one or the new.
     run install -m "$1" -o "${2%:*}" -g "${2#*:}" "$work/wanted" "$3.new"
+    run sync "$3.new"
     run mv "$3.new" "$3"
 }
 

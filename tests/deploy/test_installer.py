@@ -157,6 +157,19 @@ def test_help_is_given_to_anybody(option):
     assert "--group-key-file FILE" in done.stdout
 
 
+def test_nothing_takes_its_place_before_it_is_on_disk(group_key):
+    done = install("--id-scope", "0ne1", "--group-key-file", group_key, "--device-id", "pi-1")
+    said = [line.split() for line in done.stdout.splitlines()]
+    moves = [number for number, line in enumerate(said) if line[0] == "mv" and line[1] != "-T"]
+    assert len(moves) >= 3  # Configuration, key, unit.
+    for number in moves:
+        assert said[number - 1] == ["sync", said[number][1]]
+    [installed] = [number for number, line in enumerate(said) if line[1:3] == ["-m", "venv"]]
+    program = said[installed][-1]
+    linked = next(number for number, line in enumerate(said) if line[:3] == ["ln", "-s", program])
+    assert ["sync", "-f", program] in said[:linked]
+
+
 def test_a_dry_run_leaves_nothing_behind(group_key, tmp_path):
     place = tmp_path / "temporary"
     place.mkdir()
