@@ -34,8 +34,9 @@ class Sampler:
     """Reads one sensor for ever. Each believed reading goes to `on_reading`, with its stamp.
 
     `on_status` is told each change of the sensor's status, `expect` before each step within how
-    many seconds the next word comes: a step that takes longer is stuck. `attempted` is set once
-    the sensor has been asked for the first time, whatever came of it.
+    many seconds the next word comes. A step that takes longer is stuck; so is a sensor that is no
+    longer asked because too many attempts have not come back. `attempted` is set once the sensor
+    has been asked for the first time, whatever came of it.
     """
 
     def __init__(
@@ -92,12 +93,16 @@ class Sampler:
             due = self.policy.earliest if is_asked else self.policy.next_attempt()
             pause = due - self._clock.uptime()
             if pause > 0:
-                self._expect(pause + SLACK)
+                self._say_next_word_within(pause + SLACK)
                 await self._wait(self._rescheduled, pause)
                 continue
-            self._expect(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
+            self._say_next_word_within(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
             await self._attempt()
             self.attempted.set()
+
+    def _say_next_word_within(self, seconds: float) -> None:
+        if not self._worker.begins_nothing:
+            self._expect(seconds)
 
     async def _attempt(self) -> None:
         requests = list(self._requests)  # Who asks while it is made wants a newer one.

@@ -26,9 +26,14 @@ class Worker:
     def _fresh(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)
 
+    @property
+    def begins_nothing(self) -> bool:
+        """Whether as many pieces of work hang as may."""
+        return len(self._abandoned) >= MOST_ABANDONED
+
     async def run(self, work: Callable[[], T], *, deadline: float) -> T:
         """Return what `work()` returns. Raises TimeoutError after `deadline` seconds."""
-        if len(self._abandoned) >= MOST_ABANDONED:
+        if self.begins_nothing:
             raise TimeoutError
         future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         done, _ = await asyncio.wait({future}, timeout=deadline)

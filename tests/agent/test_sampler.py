@@ -6,6 +6,7 @@ import pytest
 from fakes import HandClock, until
 
 from agent.sampler import Sampler
+from agent.worker import MOST_ABANDONED
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, SensorError
 from hw.policy import Policy
@@ -38,6 +39,7 @@ class Rig:
         self.readings = []
         self.statuses = []
         self.waits = []
+        self.words = []
         self.free = None
         self.sampler = Sampler(
             sensor=sensor,
@@ -50,6 +52,7 @@ class Rig:
             clock=self.clock,
             on_reading=self.on_reading,
             on_status=lambda status, since: self.statuses.append((str(status), since.uptime)),
+            expect=self.words.append,
             wait=self.wait,
         )
 
@@ -145,6 +148,31 @@ async def test_a_driver_that_hangs_is_given_up_and_the_next_attempt_is_made():
         await until(lambda: len(sensor.asked) >= 2)
         release.set()
     assert rig.sampler.policy.counters["failed"] >= 1
+
+
+async def test_a_driver_that_never_returns_again_counts_as_stuck():
+    release = threading.Event()
+
+    class Hanging(ScriptedSensor):
+        deadline = -0.999  # With the margin that is given: 1 ms.
+
+        def read(self):
+            self.asked.append(1)
+            release.wait(10)
+            return Reading(21.0, 45.0)
+
+    sensor = Hanging(None)
+    rig = Rig(sensor)
+    counters = rig.sampler.policy.counters
+    async with rig.running():
+        await until(lambda: len(sensor.asked) == MOST_ABANDONED)
+        await until(lambda: counters["failed"] > MOST_ABANDONED)
+        words = len(rig.words)
+        await until(lambda: counters["failed"] > MOST_ABANDONED + 9)
+        assert len(rig.words) == words
+        release.set()
+        await until(lambda: rig.readings)
+        assert len(rig.words) > words
 
 
 async def test_a_new_interval_is_obeyed_at_once():
