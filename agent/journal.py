@@ -29,6 +29,7 @@ PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERR
 # stand in it with what came from outside escaped.
 UNWANTED = {"CODE_ARGS", "EXCEPTION_TEXT", "EXCEPTION_INFO"}
 LONGEST_FIELD = 1000  # Characters.
+LONGEST_STATUS = 1000  # Characters.
 
 
 def configure(
@@ -156,7 +157,15 @@ def refuse(sentences: Sequence[str], *, status: int) -> None:
     """Say why the daemon cannot run, to the log and to `systemctl status`."""
     for sentence in sentences:
         log.error("%s", sentence, extra=LogEvent.CONFIGURATION_UNUSABLE.about(STATUS=status))
-    notify(STATUS=" ".join(sentences))
+    notify(STATUS=_in_short(sentences))
+
+
+def _in_short(sentences: Sequence[str]) -> str:
+    """Return as much of them as systemd takes: 4096 bytes of all that one notice says."""
+    text = " ".join(sentences)
+    if len(text) > LONGEST_STATUS:
+        text = f"{sentences[0][:LONGEST_STATUS]} The journal has all {len(sentences)} reasons."
+    return text
 
 
 def notify(**state: str) -> None:

@@ -66,10 +66,24 @@ has_overlay() {
     grep -Eqs "^[[:space:]]*dtoverlay=dht11,(.*,)?gpiopin=$1([,[:space:]]|\$)" "$boot"
 }
 
-# A last line that ends without a newline, as editors on a PC leave it, gets one: what follows it
-# must not become part of it.
+# Our own lines go, whatever became of those around them: the owner may have lost a marker, or an
+# editor on a PC changed the ends of lines. What stands behind them stays meant for every board.
 without_overlay() {
-    sed -e "/^$begin\$/,/^$end\$/d" -e '$a\' "$boot"
+    awk -v begin="$begin" -v end="$end" '
+        { line = $0; sub(/\r$/, "", line) }
+        line == begin { ours = 1; next }
+        line == end { ours = 0; next }
+        ours && line == "[all]" { owed = 1; next }
+        ours && line ~ /^dtoverlay=dht11,gpiopin=[0-9]+$/ { next }
+        { ours = 0 }
+        line ~ /^\[/ { owed = 0 }
+        owed && line != "" { print "[all]"; owed = 0 }
+        { print }
+    ' "$boot"
+}
+
+has_block() {
+    tr -d '\r' 2>/dev/null <"$boot" | grep -qxF "$begin"
 }
 
 overlay() {
@@ -102,15 +116,15 @@ unload_overlay() {
 
 # Where the sensor is read otherwise now, the line must not stay the kernel's.
 give_line_back() {
-    if grep -qsxF "$begin" "$boot"; then
-        undo_with load_overlay "$(sed -n "/^$begin\$/,/^$end\$/s/^dtoverlay=dht11,gpiopin=//p" "$boot")"
+    if has_block; then
+        undo_with load_overlay "$(tr -d '\r' <"$boot" | sed -n "/^$begin\$/,/^$end\$/s/^dtoverlay=dht11,gpiopin=//p")"
         keep "$boot"
         disable_kernel_driver
     fi
 }
 
 disable_kernel_driver() {
-    if grep -qsxF "$begin" "$boot"; then
+    if has_block; then
         without_overlay >"$work/config.txt"
         say "Taking the kernel's driver out of $boot"
         put_on_boot

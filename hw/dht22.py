@@ -66,7 +66,7 @@ def must_work_here(pin: int, *, root: Path = Path("/")) -> None:
     if missing:
         raise DriverError(
             f"Not installed: {', '.join(missing)}. Install what a Raspberry Pi needs: "
-            "pip install 'sensor-agent[pi]'."
+            "pip install '.[pi]', where sensor-agent's source is."
         )
 
 
@@ -191,8 +191,9 @@ class AdafruitSensor(ClimateSensor):
         """Say what is wrong and what to do, where Blinka or its helper said enough to know."""
         if "Unable to set line" in said or "Unable to open line" in said:
             return SensorError(
-                f"Another program holds GPIO {self._pin} (gpioinfo tells which), or the kernel's "
-                "dht11 overlay does: stop it, or choose the driver 'kernel' or another pin.",
+                f"Another program holds GPIO {self._pin} (gpioinfo, of the package gpiod, tells "
+                "which), or the kernel's dht11 overlay does: stop it, or choose the driver "
+                "'kernel' or another pin.",
                 fault=Fault.BUSY,
             )
         if "Unable to open chip" in said or fault is Fault.NO_PERMISSION:

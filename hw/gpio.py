@@ -21,7 +21,8 @@ PWM_HERTZ = 100
 
 INSTALL = (
     "On Raspberry Pi OS: sudo apt install python3-gpiozero python3-lgpio, with a virtual "
-    "environment made with --system-site-packages; elsewhere: pip install 'sensor-agent[pi]'."
+    "environment made with --system-site-packages; elsewhere: pip install '.[pi]', where "
+    "sensor-agent's source is."
 )
 
 
@@ -106,8 +107,8 @@ def _named(error: Exception, pin: int) -> HardwareError:
     kind = type(error).__name__
     if "GPIO busy" in text or kind == "GPIOPinInUse":
         return LineError(
-            f"Another program holds GPIO {pin} (gpioinfo tells which): stop it, or choose another "
-            "pin.",
+            f"Another program holds GPIO {pin} (gpioinfo, of the package gpiod, tells which): stop "
+            "it, or choose another pin.",
             fault=Fault.BUSY,
         )
     if "can not open gpiochip" in text:

@@ -18,7 +18,8 @@ OTHER_NAMES = {"lgpio": ("adafruit-lgpio",)}  # Packages that bring the same mod
 SDK_SERIES = "2.14."
 PLACEHOLDER = "0.0."  # The first version of lgpio on the package index is empty.
 INSTALL = (
-    "On Raspberry Pi OS run the installer again; elsewhere: pip install 'sensor-agent[pi,service]'."
+    "On Raspberry Pi OS run the installer again; elsewhere: pip install "
+    "'.[pi,service]', where its source is."
 )
 
 

@@ -109,6 +109,15 @@ def test_what_cannot_work_is_told_to_systemd_with_the_reason(tmp_path, text, rea
     assert reason in log
 
 
+def test_of_many_mistakes_systemd_is_told_as_much_as_it_takes(tmp_path):
+    with manager(tmp_path) as systemd:
+        systemd.start("".join(f"mistake_{number} = 1\n" for number in range(100)))
+        status = systemd.hear()["STATUS"]
+        systemd.end()
+    assert "mistake_0 = ...: stands before" in status
+    assert status.endswith("The journal has all 100 reasons.")
+
+
 def test_a_daemon_that_is_aborted_says_where_it_was(tmp_path):
     with manager(tmp_path) as systemd:
         systemd.start(FAKE)

@@ -78,6 +78,26 @@ def test_the_owners_last_line_stays_a_line_of_its_own(board, last):
     assert boot == f"{CONFIG}dtparam=spi=on\n"
 
 
+def test_what_the_owner_writes_behind_it_stays_meant_for_every_board(board):
+    board("enable_kernel_driver 4")
+    _, boot, _ = board("echo dtparam=spi=on >>$boot; disable_kernel_driver")
+    assert boot == f"{CONFIG}[all]\ndtparam=spi=on\n"
+
+
+def test_nothing_of_the_owners_goes_where_a_marker_is_lost(board):
+    board("enable_kernel_driver 4")
+    lose_it = "sed -i '/^# end sensor-agent/d' $boot; printf '[pi5]\nfan=1\n' >>$boot"
+    _, boot, _ = board(f"{lose_it}; disable_kernel_driver")
+    assert boot == f"{CONFIG}[pi5]\nfan=1\n"
+
+
+def test_ends_of_lines_may_have_been_changed(board):
+    board("enable_kernel_driver 4")
+    board("sed -i 's/$/\\r/' $boot")
+    _, boot, _ = board("disable_kernel_driver")
+    assert boot == CONFIG
+
+
 def test_a_later_failure_takes_it_back(board):
     done, boot, told = board("enable_kernel_driver 4; fail 'Something else went wrong.'")
     assert done.returncode == 1
