@@ -177,6 +177,9 @@ def run(settings: Settings) -> int:
     except CentralError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:  # It names the file: a key of another user's, a full disk.
+        print(f"Central cannot work: {error}.", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from centrals import CentralProcess, running_central, several_loopbacks
 from mqtt_client import MqttClient
+from ordinary import AS_ORDINARY_USER, SOURCES
 
 from central import server
 from central.errors import DataDirectoryInUse, PortTaken, StartError
@@ -113,6 +114,19 @@ async def test_a_directory_that_is_none_is_named(tmp_path):
 
 
 @several_loopbacks
+def test_a_file_of_another_users_is_a_sentence(tmp_path):
+    (tmp_path / "group-key").write_text("mine\n")
+    (tmp_path / "group-key").chmod(0)
+    central = [*AS_ORDINARY_USER, "central", "--data", tmp_path, "--http-port", str(free_port())]
+    done = subprocess.run(
+        central, cwd=SOURCES, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "Permission denied" in sentence
+    assert str(tmp_path / "group-key") in sentence
+
+
 def test_a_taken_port_is_sought_on_the_next_loopback_address(caplog):
     port = free_port()
     with listen_for_mqtt("127.0.0.1", port) as first, listen_for_mqtt("127.0.0.1", port) as second:
