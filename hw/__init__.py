@@ -34,7 +34,7 @@ class ClimateSensor(ABC):
     """`dht22` or `dht11`: what the sensor is, and so which data sheet its values must obey."""
 
     spacing: float
-    """The least time in seconds from the start of one attempt to the start of the next."""
+    """The least time in seconds from the end of one attempt to the start of the next."""
 
     deadline: float
     """Seconds within which `read` must return or raise. A caller gives up on it soon after."""

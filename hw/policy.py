@@ -99,9 +99,10 @@ class Policy:
 
     The caller waits until `next_attempt()`, calls `began`, asks the sensor once, and calls
     `succeeded` or `failed`; then again. The schedule is slots of `interval` seconds, the first
-    beginning at once. In a slot there are up to five attempts, `spacing` apart from start to
-    start, until a reading is accepted; a retry that would delay the next slot is not made. An
-    attempt that comes late does not shift the slots, and slots slept through are not made up.
+    beginning at once. In a slot there are up to five attempts, `spacing` from the end of one to
+    the start of the next, until a reading is accepted; a retry that would delay the next slot is
+    not made. An attempt that comes late does not shift the slots, and slots slept through are not
+    made up.
 
     `interval` may be set at any time: the next slot then begins that long after the current one
     did. `spacing` 0 is a sensor that may be asked at any time and answers with the present.
@@ -187,8 +188,9 @@ class Policy:
     @property
     def earliest(self) -> float:
         """From when the sensor may be asked again, were it out of turn."""
-        # A driver that took longer than the spacing has used it up.
-        return max(self._began + self._spacing, self._ended)
+        # From its end: when in an attempt the sensor was asked, only the driver knows. One that has
+        # to start a child first asks last of all; the kernel's remembers for 2 s from its end.
+        return max(self._began, self._ended) + self._spacing
 
     def next_attempt(self) -> float:
         """When the next attempt must begin; a time that has passed means at once."""

@@ -17,7 +17,7 @@ def fake_policy(**options):
     return policy(**{"spacing": 0.0, "interval": 5.0} | options)
 
 
-def step(it, outcome, *, late=0.0, takes=0.3):
+def step(it, outcome, *, late=0.0, takes=0.0):
     """One attempt, when the policy wants it (or later); what was accepted."""
     began = it.next_attempt() + late
     it.began(began)

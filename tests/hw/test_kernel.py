@@ -142,6 +142,30 @@ def test_a_file_without_a_number_is_a_failure(tmp_path, text):
     assert fault_of(sensor_in(tmp_path))[0] is Fault.FAILED
 
 
+# A frame that lacks a few edges is decoded, too, after the driver's time-out.
+@pytest.mark.parametrize("takes", [0.03, 1.03])
+def test_what_the_driver_remembers_is_never_taken_for_a_conversion(tmp_path, takes):
+    add_device(tmp_path)
+    now, converted, conversions = 0.0, -10.0, 0
+
+    def read_text(path):
+        nonlocal now, converted, conversions
+        if path.name == "in_temp_input" and now - converted > 2.0:
+            now += takes
+            converted = now
+            conversions += 1
+        return Path.read_text(path)
+
+    sensor = sensor_in(tmp_path, read_text=read_text)
+    policy = Policy(model="dht22", spacing=sensor.spacing, interval=60.0, now=0.0)
+    for attempts in range(1, 7):
+        now = policy.next_attempt()
+        policy.began(now)
+        policy.succeeded(sensor.read(), now)
+        assert conversions == attempts
+    assert policy.counters["accepted"] == 3
+
+
 def test_silence_becomes_the_status_through_the_policy(tmp_path):
     add_device(tmp_path)
     silent = True
