@@ -19,8 +19,8 @@ CELLS = 4  # Bytes in a cell of the device tree; `gpios` is: controller, line, f
 class KernelSensor(ClimateSensor):
     """A sensor behind the kernel's dht11 driver, found by its name and GPIO number.
 
-    It is looked for when it is read, so an overlay may be loaded before or after this program
-    starts. `sysfs` and `read_text` are for tests.
+    It is looked for whenever it is read, so overlays may come, go and change places meanwhile.
+    `sysfs` and `read_text` are for tests.
     """
 
     spacing = 2.1  # The driver answers from its memory for 2 s, whichever the model.
@@ -38,17 +38,15 @@ class KernelSensor(ClimateSensor):
         self._pin = pin
         self._devices = sysfs / "bus" / "iio" / "devices"
         self._read_text = read_text
-        self._device: Path | None = None
         self._closed = False
 
     def read(self) -> Reading:
         if self._closed:
             raise SensorError("The sensor is closed.", fault=Fault.FAILED)
-        if self._device is None:
-            self._device = self._find()
+        device = self._find()  # Anew: its number may have become another sensor's.
         # One conversion: the second file is answered from the driver's memory.
-        temperature = self._thousandths(self._device / "in_temp_input")
-        humidity = self._thousandths(self._device / "in_humidityrelative_input")
+        temperature = self._thousandths(device / "in_temp_input")
+        humidity = self._thousandths(device / "in_humidityrelative_input")
         return Reading(clone_corrected(temperature), humidity)
 
     def close(self) -> None:
@@ -108,7 +106,6 @@ class KernelSensor(ClimateSensor):
                 "This machine's clock is too coarse for the kernel's dht11 driver.",
                 fault=Fault.FAILED,
             )
-        self._device = None  # It may be gone, and come back under another number.
         return SensorError(
             f"The kernel's dht11 driver could not be read: {error.strerror or error}",
             fault=Fault.FAILED,

@@ -104,6 +104,20 @@ def test_an_overlay_that_is_loaded_later_is_found_and_one_that_moves_is_found_ag
     assert sensor.read().temperature == 22.0
 
 
+def test_another_sensor_that_got_its_number_is_not_read_in_its_place(tmp_path):
+    devices = tmp_path / "bus/iio/devices"
+    add_device(tmp_path, 0, name="dht11@4", temperature="19000\n", line=4)
+    add_device(tmp_path, 1, name="dht11@11", temperature="17000\n", line=17)
+    sensor = sensor_in(tmp_path, pin=4)
+    assert sensor.read().temperature == 19.0
+    first, second = (devices / f"iio:device{number}" for number in (0, 1))
+    first.rename(devices / "elsewhere")
+    second.rename(first)
+    assert "reads GPIO 17, not GPIO 4" in fault_of(sensor)[1]
+    (devices / "elsewhere").rename(second)
+    assert sensor.read().temperature == 19.0
+
+
 def test_a_real_eio_is_a_damaged_frame(tmp_path):
     device = add_device(tmp_path)
     (device / "in_temp_input").unlink()
