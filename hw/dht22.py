@@ -34,6 +34,8 @@ PACKAGES = {
 }
 """The modules that the child imports, and the package of each."""
 
+WORKER = str(Path(__file__).with_name("dht22_worker.py"))
+
 START_DEADLINE = 20.0  # Seconds to import Blinka, which a Pi Zero does from a slow card.
 READ_DEADLINE = 4.0  # Seconds for an attempt; a good one takes a third of one.
 GRACE = 1.0  # Seconds for the child to end by itself.
@@ -92,7 +94,8 @@ class AdafruitSensor(ClimateSensor):
         self.spacing = SPACING[model]
         self.deadline = START_DEADLINE + READ_DEADLINE
         self._pin = pin
-        self._command = command or [sys.executable, "-m", "hw.dht22_worker", model, str(pin)]
+        # Not by its name, and safely: a person may be where a board.py of their own is.
+        self._command = command or [sys.executable, "-P", WORKER, model, str(pin)]
         self._clock = clock
         self._reading = threading.Lock()
         self._child: Child | None = None

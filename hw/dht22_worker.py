@@ -1,6 +1,6 @@
 """The child process in which adafruit_dht reads the sensor: `hw.dht22` starts and supervises it.
 
-    python -m hw.dht22_worker MODEL PIN
+    python -P dht22_worker.py MODEL PIN
 
 It answers {"ready": true} once the sensor's line is open, then each line of its input with
 {"temperature": 21.5, "humidity": 45.0} or {"fault": "checksum", "error": "..."}. At the end of

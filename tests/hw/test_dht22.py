@@ -243,6 +243,21 @@ def test_a_service_managers_sigterm_leaves_the_child_to_the_daemon(sensor):
     assert sensor.read() == Reading(21.5, 45.0)
 
 
+@needs_blinka
+def test_what_lies_where_a_person_works_is_not_imported(
+    nothing_left, monkeypatch, tmp_path_factory
+):
+    here = tmp_path_factory.mktemp("here")
+    for name in ("board", "adafruit_dht", "queue"):
+        (here / f"{name}.py").write_text(f"raise ImportError('a {name} of their own')")
+    monkeypatch.chdir(here)
+    with AdafruitSensor(model="dht22", pin=4) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.FAILED
+    assert sentence.startswith("The sensor's driver failed: ")  # As it must: here is no Pi.
+    assert "of their own" not in sentence
+
+
 DAEMON = """
 import sys
 from hw.dht22 import AdafruitSensor
@@ -392,4 +407,4 @@ def test_the_drivers_are_opened_by_name(monkeypatch, driver, spacing):
     with open_sensor(driver, model="dht22", pin=22) as sensor:
         assert isinstance(sensor, AdafruitSensor)
         assert (sensor.model, sensor.spacing) == (driver, spacing)
-        assert sensor._command[1:] == ["-m", "hw.dht22_worker", driver, "22"]
+        assert sensor._command[1:] == ["-P", dht22.WORKER, driver, "22"]
