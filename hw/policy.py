@@ -175,8 +175,8 @@ class Policy:
         """What was counted since the start.
 
         `attempts`, `accepted`, `suspect` (readings held because of their step), `warm_up`
-        (readings discarded because they were old), and each fault by its value. A suspect that
-        the next reading did not confirm counts as `implausible` too.
+        (readings discarded because they were old, or the first of all), and each fault by its
+        value. A suspect that the next reading did not confirm counts as `implausible` too.
         """
         return MappingProxyType(self._counters)
 
@@ -230,11 +230,13 @@ class Policy:
         if not self._can_be_true(reading):
             self._fail(Fault.IMPLAUSIBLE, now)
             return []
+        if self._spacing > 0.0 and self._reference is None:
+            # The first of all, which no step tells to be wild, guards the next instead. Nobody
+            # knows how old it is: the widest step is allowed from it.
+            self._reference = _Sample(reading, -inf)
+            is_old = True
         if is_old:
             self._counters["warm_up"] += 1
-            if self._reference is None:
-                # Nobody knows how old: the widest step is allowed from it.
-                self._reference = _Sample(reading, -inf)
             return []
         believed = self._judge_step(_Sample(reading, self._began), now)
         if not believed:

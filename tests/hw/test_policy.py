@@ -211,10 +211,10 @@ def test_a_sensor_without_spacing_answers_with_the_present():
 
 
 def test_a_damaged_frame_has_made_the_sensor_measure_and_silence_has_not():
-    it = policy()
+    it = warm()
     step(it, Fault.CHECKSUM)
     assert len(step(it, ROOM)) == 1
-    it = policy()
+    it = warm()
     step(it, Fault.NO_ANSWER)
     assert step(it, ROOM) == []
     assert len(step(it, ROOM)) == 1
@@ -227,6 +227,8 @@ def test_it_is_starting_until_the_first_verdict():
     it = policy(now=7.0)
     assert (it.status, it.status_since) == (SensorStatus.STARTING, 7.0)
     step(it, Fault.CHECKSUM)
+    step(it, ROOM)
+    assert it.status is SensorStatus.STARTING
     step(it, ROOM)
     assert it.status is SensorStatus.OK
 

@@ -181,6 +181,14 @@ def test_the_discarded_old_conversion_guards_the_first_reading():
     assert accepted.reading == ROOM
 
 
+@pytest.mark.parametrize("noise", [Fault.CHECKSUM, Reading(3276.7, 45.0)])
+def test_a_wild_first_reading_on_a_noisy_line_is_not_believed(noise):
+    it = policy()
+    step(it, noise)
+    assert step(it, Reading(60.0, 45.0)) == []
+    assert [one.reading for one in step(it, ROOM) + step(it, ROOM)] == [ROOM, ROOM]
+
+
 def test_noise_that_never_agrees_is_told_as_implausible():
     it = warm(interval=5.0)
     for n in range(7):
