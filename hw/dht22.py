@@ -165,7 +165,8 @@ class AdafruitSensor(ClimateSensor):
             raise damaged_frame(self._pin)
         if fault is Fault.IMPLAUSIBLE:
             raise SensorError(
-                f"The sensor on GPIO {self._pin} answered with more than 100 % humidity.",
+                f"The sensor on GPIO {self._pin} answered with more than 100 % humidity."
+                f"{HINT[self.model]}",
                 fault=fault,
             )
         self._give_up(f"The sensor's driver failed: {detail}", fault, detail)
@@ -204,6 +205,13 @@ class AdafruitSensor(ClimateSensor):
                 "This user may not use the GPIO lines. Join their group, then log in again: "
                 "sudo usermod -aG gpio $USER.",
                 fault=Fault.NO_PERMISSION,
+            )
+        if "Timed out waiting for PulseIn" in said:  # What it says of libgpiod is no longer so.
+            printed = said.rpartition("\n")[2]
+            return SensorError(
+                "Blinka's helper, libgpiod_pulsein, was not there within a quarter of a second: is "
+                f"the card slow, or the machine busy? It said: {printed or 'nothing.'}",
+                fault=Fault.FAILED,
             )
         if "GPIO controller" in said:
             return SensorError(

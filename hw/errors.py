@@ -38,11 +38,11 @@ def no_answer(pin: int, hint: str = "") -> SensorError:
     )
 
 
-def damaged_frame(pin: int) -> SensorError:
+def damaged_frame(pin: int, hint: str = "") -> SensorError:
     """Make the error of a sensor whose frame did not arrive whole."""
     return SensorError(
         f"The frame from the sensor on GPIO {pin} was damaged. Now and then that is normal; if it "
-        "is often, shorten the cable or check the pull-up resistor.",
+        f"is often, shorten the cable or check the pull-up resistor.{hint}",
         fault=Fault.CHECKSUM,
     )
 

@@ -13,6 +13,13 @@ from hw import ClimateSensor, Reading
 from hw.errors import Fault, SensorError, damaged_frame, no_answer
 from hw.frame import clone_corrected
 
+HINT = {
+    "dht22": "",
+    # EIO, too, is the driver's "Don't know how to decode data" (raspberrypi/linux#6220, #6454).
+    "dht11": " If it is always, the kernel may be older than November 2024 and read no DHT11 that "
+    "sends tenths: upgrade it, or choose the driver 'dht11'.",
+}
+
 CELLS = 4  # Bytes in a cell of the device tree; `gpios` is: controller, line, flags.
 
 
@@ -94,7 +101,7 @@ class KernelSensor(ClimateSensor):
 
     def _named(self, error: OSError) -> SensorError:
         if error.errno == errno.EIO:
-            return damaged_frame(self._pin)
+            return damaged_frame(self._pin, HINT[self.model])
         if error.errno == errno.ETIMEDOUT:
             return no_answer(self._pin)
         if isinstance(error, PermissionError):

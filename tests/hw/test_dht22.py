@@ -148,7 +148,7 @@ def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
     [
         ("busy", Fault.BUSY, "Another program holds GPIO 4"),
         ("no chip", Fault.NO_PERMISSION, "usermod -aG gpio"),
-        ("no start", Fault.FAILED, "Timed out waiting for PulseIn"),
+        ("no start", Fault.FAILED, "not there within a quarter of a second"),
         ("exits", Fault.FAILED, "no thanks"),
     ],
 )
@@ -333,6 +333,16 @@ def test_a_child_that_cannot_be_started_is_a_failure():
 
 
 READY = '{"ready": true}\n'
+
+
+@pytest.mark.parametrize(("model", "is_told"), [("dht22", True), ("dht11", False)])
+def test_more_than_100_percent_may_be_a_dht11_taken_for_a_dht22(model, is_told):
+    said = READY + '{"fault": "implausible", "error": "Received unplausible data"}'
+    command = [sys.executable, "-c", f"print({said!r}); input()"]
+    with AdafruitSensor(model=model, pin=4, command=command) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.IMPLAUSIBLE
+    assert ("A DHT11 needs the driver 'dht11'" in sentence) is is_told
 
 
 @pytest.mark.parametrize(
