@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hw import Reading, dht22, open_sensor
-from hw.dht22 import AdafruitSensor, must_work_here, sweep_queues
+from hw import Reading, dht22
+from hw.dht22 import AdafruitSensor, sweep_queues
 from hw.dht22_worker import QUEUE_MODE
-from hw.errors import DriverError, Fault, SensorError
+from hw.errors import Fault, SensorError
 
 HERE = Path(__file__).parent
 REPOSITORY = str(HERE.parents[1])
@@ -376,45 +376,3 @@ def test_the_time_to_the_next_child_grows_to_a_minute():
             fault_of(sensor)
             waits.append(sensor._not_before - clock.now)
     assert waits == [0.0, 2.0, 6.0, 14.0, 30.0, 60.0, 60.0, 60.0]
-
-
-# Where it cannot work
-
-
-def board(tmp_path, model):
-    (tmp_path / "proc/device-tree").mkdir(parents=True)
-    (tmp_path / "proc/device-tree/model").write_text(model)
-    return tmp_path
-
-
-def test_a_machine_that_is_no_raspberry_pi_is_refused(tmp_path):
-    with pytest.raises(DriverError, match="no Raspberry Pi"):
-        must_work_here(4, root=tmp_path)
-    with pytest.raises(DriverError, match="no Raspberry Pi"):
-        must_work_here(4, root=board(tmp_path, "Banana Pi M2\0"))
-
-
-def test_missing_packages_are_all_named(tmp_path, monkeypatch):
-    root = board(tmp_path, "Raspberry Pi Zero 2 W Rev 1.0\0")
-    monkeypatch.setattr(dht22, "_is_installed", lambda module: module == "gpiod")
-    with pytest.raises(
-        DriverError, match=r"adafruit-circuitpython-dht, Adafruit-Blinka, sysv_ipc\..*pip install"
-    ):
-        must_work_here(4, root=root)
-    monkeypatch.setattr(dht22, "_is_installed", lambda _: True)
-    must_work_here(4, root=root)
-
-
-@pytest.mark.parametrize("pin", [28, -1, "4"])
-def test_what_is_no_gpio_number_is_refused(tmp_path, pin):
-    with pytest.raises(DriverError, match="0 to 27"):
-        must_work_here(pin, root=board(tmp_path, "Raspberry Pi 5\0"))
-
-
-@pytest.mark.parametrize(("driver", "spacing"), [("dht22", 2.1), ("dht11", 1.1)])
-def test_the_drivers_are_opened_by_name(monkeypatch, driver, spacing):
-    monkeypatch.setattr(dht22, "must_work_here", lambda _: None)
-    with open_sensor(driver, model="dht22", pin=22) as sensor:
-        assert isinstance(sensor, AdafruitSensor)
-        assert (sensor.model, sensor.spacing) == (driver, spacing)
-        assert sensor._command[1:] == ["-P", dht22.WORKER, driver, "22"]
