@@ -139,12 +139,18 @@ def _lgpio_factory() -> Any:
     try:
         factory = importlib.import_module("gpiozero.pins.lgpio").LGPIOFactory()
     except ImportError as error:
-        raise DriverError(f"The package gpiozero is not installed. {INSTALL}") from error
+        raise _not_imported("gpiozero", error) from error
     # gpiozero shares these among all factories, so that closing one would let go every line.
     factory.pins = {}
     factory._reservations = defaultdict(list)  # noqa: SLF001 - gpiozero has no public name for it
     factory._res_lock = threading.Lock()  # noqa: SLF001 - the same
     return factory
+
+
+def _not_imported(package: str, error: ImportError) -> DriverError:
+    if (error.name or "").split(".")[0] == package:
+        return DriverError(f"The package {package} is not installed. {INSTALL}")
+    return DriverError(f"The package {package} does not work here: {error}. {INSTALL}")
 
 
 def _lgpio() -> Any:
@@ -164,7 +170,7 @@ def _lgpio() -> Any:
         try:
             return importlib.import_module("lgpio")
         except ImportError as error:
-            raise DriverError(f"The package lgpio is not installed. {INSTALL}") from error
+            raise _not_imported("lgpio", error) from error
         finally:
             os.chdir(here)
             if before is None:

@@ -234,6 +234,19 @@ def test_a_missing_package_is_named_with_how_to_install_it(lgpio, monkeypatch, p
         open_light("gpiozero")
 
 
+@pytest.mark.parametrize("package", ["lgpio", "gpiozero"])
+def test_a_package_that_is_there_and_broken_is_told_with_its_reason(
+    lgpio, monkeypatch, tmp_path, package
+):
+    # As with a module for another Python, or gpiozero 1.6 without the pkg_resources that it needs.
+    (tmp_path / f"{package}.py").write_text("import what_it_needs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(DriverError, match=f"{package} does not work here: No module .*what_it_"):
+        Led(17)
+
+
 def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
     def fail(_):
         raise FileNotFoundError(2, "No such file or directory", "/run/sensor-agent")

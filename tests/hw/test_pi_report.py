@@ -90,6 +90,12 @@ def test_the_board_is_described_as_it_says_itself(pi, tmp_path):
     assert facts["chips"] == "gpiochip0"
 
 
+def test_no_reading_at_all_is_no_trial(pi, capsys):
+    with pytest.raises(SystemExit):
+        pi.main(["--fake-hw", "--count", "0"])
+    assert "--count must be 1 or more" in capsys.readouterr().err
+
+
 @needs_blinka
 def test_the_real_adafruit_driver_is_tried_over_a_made_up_helper(pi, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{HERE}")

@@ -223,7 +223,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", choices=["dht22", "dht11"], default="dht22")
     parser.add_argument("--led", type=int, default=17, help="GPIO of the LED")
     parser.add_argument("--fake-hw", action="store_true", help="show what a report looks like")
-    return parser.parse_args(argv)
+    chosen = parser.parse_args(argv)
+    if chosen.count < 1:
+        parser.error("--count must be 1 or more")
+    return chosen
 
 
 def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.sleep) -> int:
