@@ -24,8 +24,6 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
-        self.started = time.time()
-        """When it was started, in seconds since 1970."""
         self._lock = threading.Lock()
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         try:

@@ -242,8 +242,8 @@ def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvi
 
     A queue outlives its processes. Ours is one that this user made, marked by its mode (or with
     none, which the helper makes when the child has given up on it). It is left behind when its
-    last sender or its last receiver is dead. One that nobody has used yet is that of the child
-    `killed`, if it was made in that one's time, else it is left behind when it is a minute old.
+    last sender or its last receiver is dead, or of the group of the child `killed`; one that
+    nobody has used, when it is a minute old.
     """
     try:
         _, *rows = table.read_text().splitlines()
@@ -256,9 +256,7 @@ def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvi
         if users := {sender, receiver} - {0}:
             is_left = any(_is_dead(user, killed) for user in users)
         else:
-            is_left = time.time() - made > UNUSED or (
-                killed is not None and made >= int(killed.started)
-            )
+            is_left = time.time() - made > UNUSED
         if is_left:
             ctypes.CDLL(None).msgctl(number, IPC_RMID, None)
 

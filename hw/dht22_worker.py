@@ -79,8 +79,8 @@ def serve(
 
 def open_device(model: str, pin: int) -> Any:
     """Return adafruit_dht's object for the sensor on this GPIO."""
-    ipc = importlib.import_module("sysv_ipc")
-    ipc.MessageQueue = functools.partial(ipc.MessageQueue, mode=QUEUE_MODE)  # type: ignore[attr-defined] # its users ask for the module's
+    ipc: Any = importlib.import_module("sysv_ipc")
+    ipc.MessageQueue = functools.partial(queue_of_ours, ipc.MessageQueue)
     board = importlib.import_module("board")
     adafruit_dht = importlib.import_module("adafruit_dht")
     if not adafruit_dht._USE_PULSEIO:  # noqa: SLF001 - nothing public tells
@@ -88,6 +88,14 @@ def open_device(model: str, pin: int) -> Any:
         raise RuntimeError("Blinka does not take this board for a Raspberry Pi")
     kind = adafruit_dht.DHT11 if model == "dht11" else adafruit_dht.DHT22
     return kind(getattr(board, f"D{pin}"))
+
+
+def queue_of_ours(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Make a message queue, marked, and use it: its last user then tells whose it is."""
+    made = make(*arguments, mode=QUEUE_MODE, **options)
+    made.send(b"mine")
+    made.receive()
+    return made
 
 
 def attempt(device: Any) -> Answer:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hw import Reading, dht22
+from hw.child import Child
 from hw.dht22 import AdafruitSensor, sweep_queues
 from hw.dht22_worker import QUEUE_MODE
 from hw.errors import Fault, SensorError
@@ -310,13 +311,31 @@ def test_queues_of_others_and_those_in_use_are_not_swept(nothing_left):
     used = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=QUEUE_MODE)
     try:
         used.send(b"by this process, which lives")
-        sweep_queues()
+        killed = Child([sys.executable, "-c", ""], environment=os.environ)  # Another sensor's.
+        killed.end()
+        sweep_queues(killed)
         for queue in (other, young, used):
             assert queue.current_messages in {0, 1}  # It raises if the queue is gone.
     finally:
         for queue in (other, young, used):
             with suppress(sysv_ipc.ExistentialError):
                 queue.remove()
+
+
+MAKE = """
+import sysv_ipc
+from hw.dht22_worker import queue_of_ours
+queue_of_ours(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
+"""
+
+
+@needs_blinka
+def test_a_queue_whose_maker_died_before_its_helper_came_is_swept_at_once(nothing_left):
+    with subprocess.Popen([sys.executable, "-c", MAKE], cwd=REPOSITORY) as maker:
+        assert maker.wait(20.0) == 0
+    (left,) = queues_of(maker.pid)
+    sweep_queues()
+    assert left not in queues()
 
 
 def test_a_system_without_message_queues_is_swept_in_no_time(tmp_path):
