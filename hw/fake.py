@@ -225,7 +225,7 @@ class FakeSensor(ClimateSensor):
         if fault is RoomFault.STUCK and self._stuck is not None:
             return self._stuck
         reading = self._quantised(reading)
-        if fault is None:
+        if fault in {None, RoomFault.STUCK}:
             self._stuck = reading
         return reading
 

@@ -190,6 +190,14 @@ def test_stuck_repeats_the_last_value_whatever_the_room_does():
     assert [sensor.read() for _ in range(5)] == [last] * 5
 
 
+def test_stuck_from_the_first_value_on_repeats_that():
+    sensor = FakeSensor(room_at())
+    sensor.room.play({"fault": "stuck"})
+    first = sensor.read()
+    sensor.room.play({"temperature": 35})
+    assert [sensor.read() for _ in range(5)] == [first] * 5
+
+
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("temperature", [5, 21, 30, 45])
 def test_a_spike_is_one_value_within_the_range_and_the_policy_drops_it(model, temperature):
