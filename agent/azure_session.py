@@ -96,13 +96,6 @@ class AzureSession:
         """Wait for the next command or change of desired properties, in the order they came."""
         return await self._events.get()
 
-    def left_over(self) -> list[Event]:
-        """Return what came and was not taken, once the session has ended."""
-        events = []
-        while not self._events.empty():
-            events.append(self._events.get_nowait())
-        return events
-
     async def send(self, message: Message) -> None:
         """Send one message; when this returns, the hub has it."""
         outgoing = AzureMessage(
@@ -240,17 +233,19 @@ class AzureSession:
 
 @asynccontextmanager
 async def open_session(
+    assignment: Assignment,
+    left_over: Callable[[Event], None],
     *,
     cloud: CloudConfig,
     credentials: Credentials,
-    assignment: Assignment,
     model_id: str,
 ) -> AsyncIterator[AzureSession]:
     """Connect to the hub; the session ends with the block, and leaves nothing running.
 
-    Each call and the connecting itself may take twice the keep-alive. Raises RefusedError,
-    UnreachableError, NoAnswerError, and SdkStuckError when the SDK can neither make nor end a
-    client any more.
+    `left_over` is given what came and was not taken, even if no session came of it: the hub
+    counts that as delivered. Each call and the connecting itself may take twice the keep-alive.
+    Raises RefusedError, UnreachableError, NoAnswerError, and SdkStuckError when the SDK can
+    neither make nor end a client any more.
     """
     hub = assignment.hub
     deadline = 2.0 * cloud.keep_alive
@@ -270,6 +265,8 @@ async def open_session(
         await end()
     finally:
         session._end(SessionLostError(f"The session with {hub} was ended."))  # noqa: SLF001
+        while not session._events.empty():  # noqa: SLF001
+            left_over(session._events.get_nowait())  # noqa: SLF001
 
 
 async def _connect(session: AzureSession, client: Any, deadline: float) -> None:

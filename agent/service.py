@@ -314,9 +314,7 @@ class Service:
                 in_background=self._task,
             ),
             compose=lambda entry: telemetry.message(entry, unit=unit, clock=self._clock),
-            connect=lambda assignment: open_session(
-                cloud=cloud, credentials=credentials, assignment=assignment, model_id=model_id
-            ),
+            connect=partial(open_session, cloud=cloud, credentials=credentials, model_id=model_id),
             register=lambda: register(
                 cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
             ),

@@ -62,8 +62,8 @@ class Result:
 class Uplink:
     """One device's way to its hub. `run` it for ever; everything else may be called meanwhile.
 
-    `connect` opens a session with a hub, `register` asks which hub that is; the last answer is
-    kept in `memory`, so that a restart needs no registration.
+    `connect` opens a session with a hub, and hands on what that leaves over; `register` asks which
+    hub it is; the last answer is kept in `memory`, so that a restart needs no registration.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class Uplink:
         outbox: Outbox,
         handlers: Handlers,
         compose: Callable[[Entry], Message],
-        connect: Callable[[Assignment], AbstractAsyncContextManager[AzureSession]],
+        connect: Callable[
+            [Assignment, Callable[[Event], None]], AbstractAsyncContextManager[AzureSession]
+        ],
         register: Callable[[], Awaitable[Assignment]],
         memory: RegistrationMemory,
         troubles: Troubles,
@@ -178,9 +180,8 @@ class Uplink:
             await self._memory.remember(assignment)
             self._troubles.registered()
         self._try_hub_next = False
-        session = None
         try:
-            async with self._connect(assignment) as session:
+            async with self._connect(assignment, self._take) as session:
                 self._session = session
                 self._connected_at = self._now()
                 self.connections += 1
@@ -188,9 +189,6 @@ class Uplink:
                 await self._serve(session)
         finally:
             self._session = None
-            # The hub counts these as delivered.
-            for event in [] if session is None else session.left_over():
-                self._take(event)
 
     async def _serve(self, session: AzureSession) -> None:
         self.report(self._handlers.snapshot())

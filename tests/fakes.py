@@ -69,9 +69,6 @@ class FakeSession:
     async def next_event(self):
         return await self.events.get()
 
-    def left_over(self):
-        return [self.events.get_nowait() for _ in range(self.events.qsize())]
-
     async def ended(self):
         raise await asyncio.shield(self.lost)
 
@@ -94,7 +91,7 @@ class FakeHub:
         self.open = 0
 
     @asynccontextmanager
-    async def connect(self, assignment):
+    async def connect(self, assignment, left_over):
         self.connects.append(assignment)
         if not self.sessions:
             await asyncio.Event().wait()
@@ -106,6 +103,8 @@ class FakeHub:
             yield session
         finally:
             self.open -= 1
+            while not session.events.empty():
+                left_over(session.events.get_nowait())
 
     async def register(self):
         self.registrations += 1

@@ -33,7 +33,7 @@ from agent.lanes import WINDOW
 from agent.model import CELSIUS
 from agent.telemetry import Message
 from central.errors import NoAnswer
-from central.mqtt import PubAck
+from central.mqtt import PubAck, SubAck
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
@@ -44,6 +44,7 @@ class Cloud:
     def __init__(self, central):
         self.central = central
         self.operator = ThreadPoolExecutor(4)
+        self.left_over = []
         info = central.info
         self.config = CloudConfig(
             id_scope=info["id_scope"],
@@ -74,6 +75,7 @@ class Cloud:
             "credentials": self.credentials,
             "assignment": assignment,
             "model_id": CELSIUS,
+            "left_over": self.left_over.append,
         }
         return open_session(**arguments | changes)
 
@@ -240,6 +242,19 @@ async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
     async with cloud.session(assignment) as session:
         events = [await session.next_event() for _ in range(2)]
     assert events == [QueuedCommand("turnon", b"@"), QueuedCommand("blink", b"@")]
+
+
+async def test_a_command_that_came_while_the_connection_failed_to_be_made_is_left_over(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass
+    await cloud.ask(lambda central: central.hub.queue_command("pi-1", "turnon", None))
+    await cloud.ask(lambda central: central.faults.withheld.add(SubAck))
+    with pytest.raises(NoAnswerError, match="a subscription was not answered"):
+        async with cloud.session(assignment):
+            pass
+    # The hub counts it as delivered, and sends it no second time.
+    assert cloud.left_over == [QueuedCommand("turnon", b"@")]
 
 
 async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):

@@ -75,9 +75,9 @@ async def test_delays_grow_with_full_jitter_up_to_five_minutes(outbox):
 
 async def test_an_attempt_that_took_long_makes_no_delay_short(outbox):
     class SilentHub(FakeHub):
-        def connect(self, assignment):
+        def connect(self, assignment, left_over):
             rig.clock.move(120)
-            return super().connect(assignment)
+            return super().connect(assignment, left_over)
 
     rig = Rig(outbox, SilentHub(*[NoAnswerError("the connection to hub.test", 120)] * 5))
     async with rig.running():

@@ -61,7 +61,11 @@ async def use(central, cloud, credentials):
         cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS
     )
     session = open_session(
-        cloud=cloud, credentials=credentials, assignment=assignment, model_id=CELSIUS
+        cloud=cloud,
+        credentials=credentials,
+        assignment=assignment,
+        model_id=CELSIUS,
+        left_over=print,
     )
     operator = ThreadPoolExecutor(1)
     async with session as session:
@@ -92,7 +96,11 @@ async def test_a_certificate_for_another_device_is_refused(central, cloud, with_
     hub = Assignment(cloud.provisioning_host, "pi-1")
     with pytest.raises(RefusedError):
         async with open_session(
-            cloud=cloud, credentials=credentials, assignment=hub, model_id=CELSIUS
+            cloud=cloud,
+            credentials=credentials,
+            assignment=hub,
+            model_id=CELSIUS,
+            left_over=print,
         ):
             pass
 
