@@ -183,6 +183,8 @@ def _open(path: Path) -> sqlite3.Connection:
     # Made by us first, so that nobody else on the machine can read it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    # A card rots inside texts, too: one that is no UTF-8 must not make all around it unreadable.
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
         # A card wears with each block written, and a reading is small. Exclusive: nobody else
         # opens this file, so there need be no second one through which to agree with them.

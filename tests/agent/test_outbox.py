@@ -57,6 +57,20 @@ async def test_readings_come_back_in_order_as_they_were(outbox):
     assert outbox.waiting == 2
 
 
+async def test_a_reading_whose_text_has_rotted_holds_up_no_other(tmp_path):
+    store, outbox = await open_outbox(tmp_path)
+    await fill(outbox, 3)
+    await store.run(
+        lambda db: db.execute(
+            "UPDATE readings SET boot_id = CAST(x'ff6f' AS TEXT) WHERE sequence = 2"
+        )
+    )
+    kept = await everything(outbox)
+    assert sequences(kept) == [1, 2, 3]
+    assert kept[1].taken.boot_id not in {kept[0].taken.boot_id, kept[2].taken.boot_id}
+    store.close()
+
+
 async def test_a_page_begins_behind_what_was_seen(outbox):
     await fill(outbox, 5)
     page = await outbox.after(START, limit=2)
