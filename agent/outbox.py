@@ -54,7 +54,7 @@ class Outbox:
         self._max_age = max_age_days * DAY
         self._max_bytes = int(max_megabytes * 1_000_000)
         self._on_disk = 0
-        self._newest = 0
+        self._last = START  # On disk; what was removed counts.
         self._memory: deque[Entry] = deque()
         self._memory_id = tables.fresh_id()
         self._memory_sequence = 0
@@ -93,7 +93,7 @@ class Outbox:
     @property
     def newest(self) -> Position:
         """Where the newest reading stands; everything taken later stands behind it."""
-        return self._memory[-1].position if self._memory else (self._newest, "", 0)
+        return self._memory[-1].position if self._memory else self._last
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
         """Keep a reading. When this returns it survives a power cut, unless the disk has failed.
@@ -112,7 +112,7 @@ class Outbox:
             self._keep_in_memory(reading, taken)
             return
         if own == self.id:
-            self._newest = sequence
+            self._last = (sequence, "", 0)
             self._on_disk += 1
         else:
             await self._look_again()
@@ -131,7 +131,7 @@ class Outbox:
         if self._failed:
             # A disk can fail to say that it has kept what it has kept. That reading went to
             # memory, under another id, and must not be sent under both.
-            entries = [entry for entry in entries if entry.position[0] <= self._newest]
+            entries = [entry for entry in entries if entry.position[0] <= self._last[0]]
         known = {entry.message_id for entry in entries}
         entries += [
             entry
@@ -173,21 +173,24 @@ class Outbox:
     async def _take_up(self) -> None:
         """Learn what is on disk, and bring to it what is in memory, under the ids that it has."""
         known, entries, gaps = self.id, list(self._memory), self._gaps.copy()
-        last = self._newest
+        sequence = self._last[0]
 
-        def work(database: Any) -> tuple[str, int, int]:
+        def work(database: Any) -> tuple[str, Position, int]:
             own = tables.own_id(database)
             if own == known:
                 # These are in memory, too; see `after`. Nobody was given them.
-                tables.undo_behind(database, last)
-            newest = tables.newest(database)
+                tables.undo_behind(database, sequence)
             # In another file they stand behind all that is there.
+            newest = tables.newest(database)
             placed = entries if own == known else tables.behind(entries, newest)
             tables.insert_rescued(database, placed)
             tables.note_dropped(database, gaps)
-            return own, newest, tables.count(database)
+            return own, tables.last(database), tables.count(database)
 
-        own, self._newest, self._on_disk = await self._store.run(work)
+        own, self._last, self._on_disk = await self._store.run(work)
+        if self._memory_sequence == 0:
+            # What an earlier run brought to the disk comes before what this one may have to.
+            self._memory_id = tables.fresh_id(behind=self._last[1])
         self._forget({entry.message_id for entry in entries})
         del self._gaps[: len(gaps)]
         if self._failed:
@@ -211,7 +214,7 @@ class Outbox:
 
     def _keep_in_memory(self, reading: Reading, taken: Stamp) -> None:
         self._memory_sequence += 1
-        position = (self._newest, self._memory_id, self._memory_sequence)
+        position = (self._last[0], self._memory_id, self._memory_sequence)
         self._memory.append(Entry(self._memory_id, self._memory_sequence, reading, taken, position))
         if len(self._memory) > MOST_IN_MEMORY:
             lost = self._memory.popleft()

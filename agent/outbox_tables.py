@@ -53,9 +53,10 @@ class Gap:
     reason: str
 
 
-def fresh_id() -> str:
-    """Return an id that no other outbox has."""
-    return uuid.uuid4().hex[:12]
+def fresh_id(*, behind: str = "") -> str:
+    """Return an id that no other outbox has, and that comes after another in order."""
+    fresh = uuid.uuid4().hex[:12]
+    return fresh if fresh > behind else behind + fresh
 
 
 def own_id(database: sqlite3.Connection) -> str:
@@ -81,6 +82,17 @@ def newest(database: sqlite3.Connection) -> int:
     """Return the highest sequence ever given, 0 for none."""
     row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def last(database: sqlite3.Connection) -> Position:
+    """Return where the last entry stands or stood; nothing in the file is behind that."""
+    sequence = newest(database)
+    rescued = database.execute(
+        "SELECT place, outbox_id, own FROM rescued WHERE place >= ? "
+        "ORDER BY place DESC, outbox_id DESC, own DESC LIMIT 1",
+        (sequence,),
+    ).fetchone()
+    return (sequence, "", 0) if rescued is None else rescued
 
 
 def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tuple[str, int]:

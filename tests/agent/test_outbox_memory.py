@@ -1,7 +1,10 @@
 """What is in the outbox's memory while the disk fails, and how it gets to the disk."""
 
+from uuid import UUID
+
 from fakes import HandClock, open_outbox
 
+from agent import outbox_tables
 from agent.errors import StoreError
 from agent.outbox import START
 from hw import Reading
@@ -21,6 +24,46 @@ async def test_a_disk_that_is_back_before_the_daemon_stops_gets_what_is_in_memor
     store, outbox = await open_outbox(tmp_path)
     kept = await outbox.after(START, limit=10)
     assert [entry.message_id for entry in kept] == [entry.message_id for entry in in_memory]
+    store.close()
+
+
+async def test_what_a_stopping_daemon_brought_to_the_disk_is_backlog_for_the_next(
+    tmp_path, monkeypatch
+):
+    await left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, readings=3)
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.position <= outbox.newest for entry in kept] == [True] * 3
+    await outbox.add(Reading(30.0, 50.0), HandClock().stamp())
+    assert [e.reading.temperature for e in await outbox.after(kept[-1].position, limit=10)] == [
+        30.0
+    ]
+    store.close()
+
+
+async def test_what_is_in_memory_stands_behind_what_an_earlier_daemon_brought_to_the_disk(
+    tmp_path, monkeypatch
+):
+    for digit in "f0":  # An id that comes late in order, and then one that comes early.
+        monkeypatch.setattr(outbox_tables.uuid, "uuid4", lambda digit=digit: UUID(digit * 32))
+        await left_by_a_daemon_whose_disk_failed(
+            tmp_path, monkeypatch, readings=2, first=int(digit, 16)
+        )
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.reading.temperature for entry in kept] == [15.0, 16.0, 0.0, 1.0]
+    assert outbox.newest == kept[-1].position
+    store.close()
+
+
+async def left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, *, readings, first=0):
+    """Leave a file with readings that were in memory until the daemon stopped."""
+    store, outbox = await open_outbox(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        for number in range(readings):
+            await outbox.add(Reading(first + float(number), 50.0), HandClock().stamp())
+    await outbox.close()
     store.close()
 
 
