@@ -42,6 +42,7 @@ class Lamp:
         self._not_open: LightError | None = None
         self._told: str | None = None
         self._failing = False
+        self._retired = False
 
     @property
     def state(self) -> str:
@@ -68,6 +69,7 @@ class Lamp:
 
     async def on(self) -> None:
         """Light up. Raises LightError, as all that follow do."""
+        self._must_serve()
         await self._drive(lambda light: light.on())
 
     async def off(self) -> None:
@@ -76,12 +78,18 @@ class Lamp:
 
     async def blink(self, period: float) -> None:
         """Blink once every `period` seconds until the next command."""
+        self._must_serve()
         await self._drive(lambda light: light.blink(period))
 
     async def set_brightness(self, level: int) -> None:
         """Shine at `level`, now if lit."""
         await self._drive(lambda light: light.set_brightness(level))
         self._brightness = level
+
+    async def retire(self) -> None:
+        """Go dark and stay so, whoever asks for light from now on."""
+        self._retired = True
+        await self.off()
 
     async def close(self) -> None:
         """Go dark and release the line, for the last time."""
@@ -102,8 +110,16 @@ class Lamp:
 
     async def _drive(self, work: Callable[[Light], None], *, deadline: float | None = None) -> None:
         deadline = DEADLINE if deadline is None else deadline
+        over = threading.Event()
+
+        def carry_out() -> None:
+            light = self._opened()
+            # That may have taken long: one that was told as failed must not come after a newer.
+            if not over.is_set():
+                work(light)
+
         try:
-            await self._worker.run(lambda: work(self._opened()), deadline=deadline)
+            await self._worker.run(carry_out, deadline=deadline)
         except TimeoutError:
             raise LightError(f"The LED's driver did not return within {deadline:g} s.") from None
         else:
@@ -111,7 +127,12 @@ class Lamp:
                 self._failing = False
                 log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
         finally:
+            over.set()
             self._tell()
+
+    def _must_serve(self) -> None:
+        if self._retired:
+            raise LightError("The daemon is stopping; the LED stays off.")
 
     def _failed(self, sentence: str, reason: object) -> None:
         level = logging.DEBUG if self._failing else logging.WARNING

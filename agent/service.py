@@ -190,7 +190,7 @@ class Service:
         journal.notify(STOPPING="1", STATUS="Stopping")
         sampling.cancel()
         with suppress(LightError):  # Closing the light tries once more, and tells.
-            await self._lamp.off()
+            await self._lamp.retire()
         if self._uplink is not None and linking is not None:
             try:
                 async with asyncio.timeout(FAREWELL_DEADLINE):

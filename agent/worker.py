@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,7 +15,8 @@ class Worker:
 
     A thread cannot be killed. One that misses its deadline is abandoned to finish whenever it
     likes, and the next piece of work gets a fresh one; while MOST_ABANDONED have not finished,
-    work is not begun, and counts as late.
+    work is not begun, and counts as late. Work that is late, or that nobody waits for any more,
+    before it has begun does not begin.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,11 +36,15 @@ class Worker:
         """Return what `work()` returns. Raises TimeoutError after `deadline` seconds."""
         if self.begins_nothing:
             raise TimeoutError
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        done, _ = await asyncio.wait({future}, timeout=deadline)
+        submitted = self._executor.submit(work)
+        future = asyncio.wrap_future(submitted)
+        try:
+            done, _ = await asyncio.wait({future}, timeout=deadline)
+        except asyncio.CancelledError:
+            self._abandon(submitted, future)
+            raise
         if not done:
-            self._abandoned.add(future)
-            future.add_done_callback(self._forget)
+            self._abandon(submitted, future)
             self._executor.shutdown(wait=False)
             self._executor = self._fresh()
             raise TimeoutError
@@ -48,6 +53,11 @@ class Worker:
     def close(self) -> None:
         """Let the thread end. Does not wait for it."""
         self._executor.shutdown(wait=False)
+
+    def _abandon(self, submitted: Future[T], future: asyncio.Future[T]) -> None:
+        if not submitted.cancel():
+            self._abandoned.add(future)
+        future.add_done_callback(self._forget)
 
     def _forget(self, future: "asyncio.Future[Any]") -> None:
         self._abandoned.discard(future)

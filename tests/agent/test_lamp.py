@@ -105,6 +105,30 @@ async def test_an_opening_that_is_too_slow_is_waited_for_and_not_made_twice(monk
     await lamp.close()
 
 
+async def test_a_command_that_waited_too_long_for_the_opening_is_not_carried_out_later(monkeypatch):
+    monkeypatch.setattr(lamp_module, "DEADLINE", 0.01)
+    light, opening, release = FakeLight(), threading.Event(), threading.Event()
+
+    def open_light():
+        opening.set()
+        release.wait(10)
+        return light
+
+    lamp = Lamp(open_light, brightness=1, on_change=lambda state: None)
+    at_start = asyncio.create_task(lamp.open())
+    await until(opening.is_set)
+    for _ in range(3):  # Behind the opening in its thread, and beside it in another.
+        with pytest.raises(LightError, match="did not return within"):
+            await lamp.on()
+    release.set()
+    monkeypatch.undo()
+    await at_start
+    await until(lambda: not lamp._worker._abandoned)
+    await lamp.off()
+    assert [level for _, level in light.changes if level > 0.0] == []
+    await lamp.close()
+
+
 async def test_a_line_that_hangs_holds_up_nobody_who_asks_for_the_state(rig, monkeypatch):
     monkeypatch.setattr(lamp_module, "DEADLINE", 0.01)
     release = threading.Event()
@@ -115,6 +139,16 @@ async def test_a_line_that_hangs_holds_up_nobody_who_asks_for_the_state(rig, mon
     release.set()
     monkeypatch.setattr(lamp_module, "DEADLINE", 10)
     await rig.lamp.off()
+
+
+async def test_a_light_that_is_retired_stays_dark(rig):
+    await rig.lamp.on()
+    await rig.lamp.retire()
+    for command in (rig.lamp.on(), rig.lamp.blink(2)):
+        with pytest.raises(LightError, match="The daemon is stopping"):
+            await command
+    await rig.lamp.set_brightness(3)
+    assert (rig.lamp.state, rig.told[-1]) == ("off", "off")
 
 
 async def test_closing_tells_when_the_light_cannot_be_turned_off(caplog):

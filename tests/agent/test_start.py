@@ -39,6 +39,17 @@ async def test_it_starts_shows_and_stops(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+async def test_a_daemon_that_stops_lights_no_led_any_more(tmp_path):
+    service, shown = make(tmp_path)
+    running = asyncio.create_task(service.run())
+    await until(lambda: shown)
+    await service._lamp.on()
+    service.stop.set()
+    await running
+    with pytest.raises(LightError, match="The daemon is stopping"):
+        await service._lamp.on()
+
+
 async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
     service, _ = make(tmp_path)
     service.stop.set()
