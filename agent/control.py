@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SOCKET_NAME = "control.sock"
 MODE = 0o660  # The service's group may ask; the installer adds its caller to it.
 LONGEST_LINE = 64 * 1024  # Bytes.
-PATIENCE = 30.0  # Seconds for a client to say something, and for a request to be carried out.
+PATIENCE = 30.0  # Seconds for a client to say something, for a request, and for its answer.
 MOST_CLIENTS = 16
 
 Request = Mapping[str, Any]
@@ -46,6 +46,8 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
         try:
             if len(clients) <= MOST_CLIENTS:
                 await _serve(reader, writer, handlers)
+            else:
+                await _tell(writer, _refusal("Too many ask this daemon; try again in a minute."))
         except (ConnectionError, TimeoutError):
             log.debug("A client of the control socket went away.")
         finally:
@@ -102,20 +104,21 @@ async def _serve(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler]
 ) -> None:
     while True:
-        async with asyncio.timeout(PATIENCE):
-            try:
+        try:
+            async with asyncio.timeout(PATIENCE):
                 line = await reader.readline()
-            except ValueError:
-                answer = _refusal(f"A request may have at most {LONGEST_LINE} bytes.")
-                line = b""
-            else:
-                if not line:
-                    return
-                answer = await _answer(line, handlers)
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-            if not line:
-                return
+        except ValueError:
+            await _tell(writer, _refusal(f"A request may have at most {LONGEST_LINE} bytes."))
+            return
+        if not line:
+            return
+        await _tell(writer, await _answer(line, handlers))
+
+
+async def _tell(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    async with asyncio.timeout(PATIENCE):
+        await writer.drain()
 
 
 async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any]:
@@ -128,7 +131,8 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
     if handler is None:
         return _refusal(f"A request names one of these as its command: {', '.join(handlers)}.")
     try:
-        return {"ok": True, **await handler(request)}
+        async with asyncio.timeout(PATIENCE):
+            return {"ok": True, **await handler(request)}
     except (ControlError, ValueError) as error:
         return _refusal(str(error))
     except TimeoutError:
@@ -156,9 +160,9 @@ def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str,
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            with connection.makefile("rwb") as stream:
-                stream.write(json.dumps(request).encode() + b"\n")
-                stream.flush()
+            with suppress(BrokenPipeError):  # Too many ask: that is answered before the question.
+                connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
                 line = stream.readline()
     except PermissionError as error:
         raise ControlError(

@@ -101,10 +101,20 @@ async def test_too_many_clients_are_turned_away(path):
     for reader, writer in clients:
         writer.write(b'{"command": "echo"}\n')
         await reader.readline()
-    reader, writer = await asyncio.open_unix_connection(path)
-    assert await reader.read() == b""
-    for _, other in [*clients, (reader, writer)]:
+    with pytest.raises(ControlError, match="Too many ask this daemon; try again"):
+        await asyncio.to_thread(ask, path, {"command": "echo"})
+    for reader, other in clients:
+        other.write_eof()  # And they are let go.
+        assert await reader.read() == b""
         other.close()
+        await other.wait_closed()
+
+
+async def test_a_request_that_takes_too_long_is_answered_so(monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE", 0.0)
+    handlers = {"hang": lambda _request: asyncio.Event().wait()}
+    answer = await control._answer(b'{"command": "hang"}', handlers)
+    assert answer == {"ok": False, "error": "hang took too long."}
 
 
 async def test_only_the_group_may_ask(path):
