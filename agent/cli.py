@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="a daemon and an IoT Central of its own, on this machine"
     )
-    demo.add_argument("--minutes", type=_positive, help="stop by itself after so long")
+    demo.add_argument("--minutes", type=_minutes, help="stop by itself after so long")
     demo.set_defaults(do=_demo)
 
     central = commands.add_parser("central", help="an IoT Central on this machine")
@@ -136,25 +137,26 @@ def _json_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="for programs")
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than 0")
+def _number(text: str, kind: type[float], *, low: float, high: float, allowed: str) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = nan  # Within no bounds.
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
     return number
+
+
+def _minutes(text: str) -> float:
+    return _number(text, float, low=1e-6, high=1e9, allowed="a number of minutes")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    return int(_number(text, int, low=1, high=1_000_000_000, allowed="a whole number from 1"))
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:  # noqa: PLR2004 - what a port can be.
-        raise argparse.ArgumentTypeError("must be from 1 to 65535")
-    return number
+    return int(_number(text, int, low=1, high=65535, allowed="a whole number from 1 to 65535"))
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:

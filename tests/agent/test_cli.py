@@ -53,6 +53,21 @@ def test_the_version_is_the_installed_one(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["demo", "--minutes", "soon"], "must be a number of minutes, not 'soon'"),
+        (["demo", "--minutes", "nan"], "must be a number of minutes, not 'nan'"),
+        (["read", "--count", "1.5"], "must be a whole number from 1, not '1.5'"),
+        (["central", "--http-port", "http"], "must be a whole number from 1 to 65535, not 'http'"),
+    ],
+)
+def test_a_number_that_is_none_is_told_what_it_must_be(capsys, arguments, sentence):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [[], ["fly"], ["run", "--interval", "5"], ["led"], ["led", "blink"], ["led", "on", "3"],
      ["read", "--count", "0"], ["demo", "--minutes", "-1"], ["central", "--http-port", "70000"]],
