@@ -89,6 +89,21 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+async def recalled(get: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
+    """Return what is kept of each writable property; None for nothing, or for what is no value.
+
+    A card may have rotted, or another version have had other bounds.
+    """
+    return {name: _usable(name, await get(f"property.{name}")) for name in CHECKS}
+
+
+def _usable(name: str, kept: Any) -> Any:
+    try:
+        return None if kept is None else CHECKS[name](kept)
+    except BadValueError:
+        return None
+
+
 OWN = {
     "state",
     "sensorStatus",

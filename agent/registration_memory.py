@@ -16,10 +16,11 @@ class RegistrationMemory:
 
     async def recall(self) -> Assignment | None:
         """Return the last assignment; None if there is none, or another service was asked."""
-        kept = await self._store.get(SETTING)
-        if kept is None or kept["asked"] != self._asked:
-            return None
-        return Assignment(kept["hub"], kept["device_id"])
+        match await self._store.get(SETTING):
+            case {"asked": asked, "hub": str(hub), "device_id": str(device_id)}:
+                return Assignment(hub, device_id) if asked == self._asked else None
+            case _:  # None yet, or one that has rotted on the card.
+                return None
 
     async def remember(self, assignment: Assignment) -> None:
         """Keep an assignment in place of the last one."""

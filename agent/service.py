@@ -20,7 +20,7 @@ from agent.clock import Clock, Stamp
 from agent.config import CloudConfig, Config
 from agent.control import SOCKET_NAME, control_socket
 from agent.credentials import Credentials
-from agent.device import CHECKS, Actions, Device
+from agent.device import Actions, Device, recalled
 from agent.device_information import device_information, software_version
 from agent.events import LogEvent
 from agent.lamp import Lamp
@@ -125,8 +125,9 @@ class Service:
         config = self._config
         store = None
         if self._credentials is not None:
-            store = Store.open(self._places.state / STORE_NAME, board=board_id())
+            store = Store(self._places.state / STORE_NAME, board=board_id())
             held.callback(store.close)
+            await store.begin()
             self._outbox = await Outbox.open(
                 store,
                 clock=self._clock,
@@ -134,7 +135,7 @@ class Service:
                 max_megabytes=config.outbox.max_megabytes,
             )
             held.push_async_callback(self._outbox.close)
-        values = {name: await store.get(f"property.{name}") for name in CHECKS} if store else {}
+        values = await recalled(store.get) if store else {}
         self._lamp = Lamp(
             partial(
                 open_light,

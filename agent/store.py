@@ -36,7 +36,7 @@ FRESH_CONNECTION_HELPS = {
 
 
 class Store:
-    """The daemon's file. `open` it, hand it to those who need it, `close` it last.
+    """The daemon's file. `open` or `begin` it, hand it to those who need it, `close` it last.
 
     Everything that is committed survives a power cut (WAL, synchronous=FULL).
     """
@@ -61,13 +61,15 @@ class Store:
         """
         store = cls(path, board=board)
         try:
-            store._connect()
-        except (StoreInUse, StoreTooNew):
+            store._begin()
+        except StoreError:
             store.close()
             raise
-        except StoreError as error:
-            log.debug("It will be tried again: %s", error)
         return store
+
+    async def begin(self) -> None:
+        """Do what `open` does, and hold up nobody: to check a large file takes seconds."""
+        await self._in_thread(self._begin)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do `work` in one transaction on the store's own thread.
@@ -105,6 +107,14 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     # On the store's thread.
+
+    def _begin(self) -> None:
+        try:
+            self._connect()
+        except (StoreInUse, StoreTooNew):
+            raise
+        except StoreError as error:
+            log.debug("It will be tried again: %s", error)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         database = self._connect()

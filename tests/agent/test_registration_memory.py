@@ -4,7 +4,7 @@ import pytest
 
 from agent.azure_client import Assignment
 from agent.config import load
-from agent.registration_memory import RegistrationMemory
+from agent.registration_memory import SETTING, RegistrationMemory
 from agent.store import Store
 
 
@@ -33,4 +33,12 @@ async def test_another_application_or_device_does_not_get_it(tmp_path, cloud):
     assert await RegistrationMemory(store, cloud, "pi-2").recall() is None
     moved = replace(cloud, id_scope="0ne11111111")
     assert await RegistrationMemory(store, moved, "pi-1").recall() is None
+    store.close()
+
+
+@pytest.mark.parametrize("rotten", [7, [], {"asked": 1}, {"asked": [], "hub": None}])
+async def test_what_has_rotted_is_asked_for_anew(tmp_path, cloud, rotten):
+    store = Store.open(tmp_path / "state.db")
+    await store.put(SETTING, rotten)
+    assert await RegistrationMemory(store, cloud, "pi-1").recall() is None
     store.close()

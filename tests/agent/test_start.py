@@ -2,16 +2,21 @@
 
 import asyncio
 import threading
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fakes import until
 
 from agent import service as service_module
-from agent.config import default, with_fake_hardware
+from agent import store as store_module
+from agent.config import CloudConfig, default, with_fake_hardware
 from agent.control import SOCKET_NAME, ask
-from agent.errors import ControlError
+from agent.credentials import Credentials
+from agent.errors import ControlError, StoreError
 from agent.service import Places, Service
+from agent.store import STORE_NAME, Store
 from hw.errors import DriverError, LightError
 
 
@@ -73,6 +78,44 @@ async def test_a_daemon_that_is_still_starting_stops_as_soon_as_it_is_told(tmp_p
     assert not opened
     assert not shown
     release.set()
+
+
+def cloudy(tmp_path):
+    service, _ = make(tmp_path, cloud=CloudConfig(id_scope="0ne00000000", key_file=Path("key")))
+    service._credentials = Credentials(key="a2V5")
+    return service
+
+
+async def test_a_daemon_whose_file_takes_long_to_check_stops_as_soon_as_it_is_told(
+    tmp_path, monkeypatch
+):
+    checking, release = threading.Event(), threading.Event()
+
+    def check_slowly(*_arguments, **_keywords):
+        checking.set()
+        release.wait(20)
+        raise StoreError(tmp_path, "that took too long")
+
+    monkeypatch.setattr(store_module, "open_database", check_slowly)
+    monkeypatch.setattr(store_module, "CLOSE_DEADLINE", 0.0)
+    service = cloudy(tmp_path)
+    running = asyncio.create_task(service.run())
+    await until(checking.is_set)
+    service.stop.set()
+    await running
+    assert service._outbox is None
+    release.set()
+
+
+async def test_a_stored_value_that_is_none_any_more_is_forgotten(tmp_path):
+    store = Store.open(tmp_path / "state" / STORE_NAME)
+    for name, value in {"brightness": 7, "telemetryInterval": "often", "name": "attic"}.items():
+        await store.put(f"property.{name}", value)
+    store.close()
+    service = cloudy(tmp_path)
+    async with AsyncExitStack() as held:
+        await service._start(held)
+        assert service._device.values == {"brightness": 1, "telemetryInterval": 60, "name": "attic"}
 
 
 async def test_a_driver_that_is_unknown_stops_the_start(tmp_path):
