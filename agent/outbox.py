@@ -121,7 +121,7 @@ class Outbox:
     async def after(self, position: Position, *, limit: int) -> list[Entry]:
         """Return up to `limit` waiting readings that stand behind `position`, oldest first."""
         # Those that are acknowledged, and could not be removed yet, do not count.
-        more = limit + len(self._acknowledged)
+        more = limit + sum(entry.position > position for entry in self._acknowledged.values())
         try:
             entries = await self._store.run(lambda db: tables.select(db, position, limit=more))
         except StoreError as error:

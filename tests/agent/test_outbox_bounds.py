@@ -1,5 +1,7 @@
+import sqlite3
 import tracemalloc
 from itertools import pairwise
+from unittest.mock import Mock
 
 from fakes import HandClock, open_outbox
 
@@ -54,4 +56,25 @@ async def test_a_bound_that_was_lowered_is_come_down_to_in_steps(tmp_path):
     steps = [before - after for before, after in pairwise(waiting)]
     assert max(steps) <= tables.DROP_AT_MOST
     assert await store.run(tables.used_bytes) <= 100_000
+    store.close()
+
+
+async def test_a_page_is_no_longer_for_what_cannot_be_removed_before_it(tmp_path, monkeypatch):
+    asked, select = [], tables.select
+
+    def remember(*arguments, limit):
+        asked.append(limit)
+        return select(*arguments, limit=limit)
+
+    store, outbox = await open_outbox(tmp_path)
+    for _ in range(8):
+        await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    entries = await outbox.after(START, limit=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "delete", Mock(side_effect=sqlite3.OperationalError("full")))
+        await outbox.remove(entries[:5])
+    monkeypatch.setattr(tables, "select", remember)
+    page = await outbox.after(entries[3].position, limit=2)
+    assert [entry.sequence for entry in page] == [6, 7]
+    assert asked == [3]  # One of those that are acknowledged stands behind.
     store.close()
