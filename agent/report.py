@@ -86,7 +86,8 @@ def write(
     text = "".join(f"== {title}\n\n{part.rstrip()}\n\n" for title, part in parts.items())
     file.touch(mode=0o600)
     file.chmod(0o600)
-    file.write_text(redacted(text, secrets), encoding="utf-8")
+    # Half a character, as JSON can hold in a name, must not cost the report.
+    file.write_text(redacted(text, secrets), encoding="utf-8", errors="backslashreplace")
 
 
 def _line(name: str, finding: Finding) -> str:

@@ -43,6 +43,11 @@ def test_a_report_has_everything(tmp_path):
         assert words in text
 
 
+def test_half_a_character_in_the_operators_name_is_written_out(tmp_path):
+    status = {"properties": {"name": "attic \ud83d"}}
+    assert "attic \\ud83d" in write(tmp_path / "report.txt", status=status)
+
+
 def test_only_its_owner_can_read_it(tmp_path):
     file = tmp_path / "report.txt"
     file.write_text("old")
