@@ -95,6 +95,11 @@ class _OverheardAnswer(logging.Handler):
             body = json.loads(ast.literal_eval(found[1]))
             self.body = body if isinstance(body, dict) else {}
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the service has said how it ends; at first it only says that it is at work."""
+        return self.status is not None and self.body.get("status") != "assigning"
+
     def said(self) -> str:
         """Return the service's own words, as short as they are useful."""
         state = self.body.get("registrationState") or self.body
@@ -111,7 +116,7 @@ def _registration_error(
     error: Exception, answer: _OverheardAnswer, cloud: CloudConfig, device_id: str
 ) -> Exception:
     host = cloud.provisioning_host
-    if answer.status is not None:
+    if answer.status is not None and answer.is_final:
         # It answered: what it said is worth more than how the SDK took it.
         hint = HINTS.get(answer.status, "Look at the device and its enrolment in the application.")
         return RegistrationError(device_id, said=answer.said(), hint=hint)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -17,7 +18,7 @@ from fakes import until
 
 from agent import azure_client
 from agent.azure_client import Assignment
-from agent.azure_registration import register
+from agent.azure_registration import _OverheardAnswer, _registration_error, register
 from agent.azure_session import Command, DesiredPatch, QueuedCommand, open_session
 from agent.config import CloudConfig
 from agent.credentials import Credentials, derive_device_key
@@ -125,6 +126,17 @@ async def test_a_registration_that_is_never_answered_ends(cloud):
     await cloud.ask(lambda central: setattr(central.faults, "registration", "silent"))
     with pytest.raises(NoAnswerError):
         await cloud.register(deadline=2.0)
+
+
+def test_a_registration_that_is_cut_short_is_not_called_refused():
+    answer, cut_short = _OverheardAnswer(), NoAnswerError("the registration at dps.test", 60)
+    said = (
+        'Received payload:b\'{"status":"assigning"}\' on topic:$dps/registrations/res/202/?$rid=1'
+    )
+    answer.emit(logging.makeLogRecord({"msg": said}))
+    assert answer.status == 202
+    cloud = CloudConfig(id_scope="0ne00000000", key_file=Path("key"))
+    assert _registration_error(cut_short, answer, cloud, "pi-1") is cut_short
 
 
 async def test_a_server_with_a_ca_of_its_own_is_not_trusted_without_it(cloud):
