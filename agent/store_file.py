@@ -117,8 +117,9 @@ def set_aside(path: Path, reason: str) -> Path:
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.{reason}-{stamp}-{number}")
-    # The database last: a -wal that were left behind would be read into the fresh one.
-    for ending in ("-shm", "-wal", ""):
+    # The database first: where a power cut leaves its -wal behind, SQLite deletes that as it begins
+    # a fresh one. A database without its -wal would be an older one, and give numbers away again.
+    for ending in ("", "-wal", "-shm"):
         part = path.with_name(path.name + ending)
         if part.exists():
             part.rename(aside.with_name(aside.name + ending))

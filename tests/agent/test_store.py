@@ -2,13 +2,14 @@ import asyncio
 import shutil
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
 from agent import store as store_module
 from agent.errors import StoreError, StoreInUse, StoreTooNew
 from agent.store import Store
-from agent.store_file import SCHEMA, SET_ASIDE
+from agent.store_file import SCHEMA, SET_ASIDE, set_aside
 
 
 @pytest.fixture
@@ -119,6 +120,38 @@ async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog
     assert aside.read_bytes() == damaged
     assert "is damaged" in caplog.text
     assert str(aside) in caplog.text
+
+
+async def test_a_power_cut_while_a_file_is_set_aside_brings_nothing_old_back(path, monkeypatch):
+    store = Store.open(path)
+    await store.put("name", "old")
+    store.close()
+    store = Store.open(path)
+    await store.put("name", "newer")
+    log = path.with_name(path.name + "-wal")
+    database, written = path.read_bytes(), log.read_bytes()
+    store.close()
+    path.write_bytes(database)
+    log.write_bytes(written)
+    rename, renamed = Path.rename, []
+
+    def rename_one(source, target):
+        if renamed:
+            raise OSError("the power is cut")
+        renamed.append(source)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", rename_one)
+    with pytest.raises(OSError, match="the power is cut"):
+        set_aside(path, "corrupt")
+    monkeypatch.undo()
+    store = Store.open(path)
+    assert await store.get("name") is None
+    await store.put("name", "new")
+    store.close()
+    store = Store.open(path)
+    assert await store.get("name") == "new"
+    store.close()
 
 
 async def test_what_stands_in_a_log_before_it_was_cut_off_is_kept(path, tmp_path):
