@@ -90,11 +90,16 @@ class Daemon:
         until(self._connected, what=self.tail)
         return self
 
-    def _connected(self):
+    def status_if_any(self):
+        """Return its status; None where no daemon answers: not yet, or what a killed one left."""
         try:
-            return self.status()["cloud"]["hub"]
-        except NoDaemonError:  # Not yet, or what a killed one left.
+            return self.status()
+        except NoDaemonError:
             return None
+
+    def _connected(self):
+        status = self.status_if_any()
+        return status and status["cloud"]["hub"]
 
     def tail(self):
         return self.log[-3000:]

@@ -144,7 +144,7 @@ def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
     # What the operator set holds before the hub has been asked again.
     hub.fault("hang", "tcp")
     daemon.start()
-    until(daemon.socket.exists)
+    until(daemon.status_if_any)
     try:
         status = daemon.status()
         assert status["led"]["brightness"] == 3
@@ -315,6 +315,7 @@ def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
         STOPS[moment](hub)
         with Daemon(tmp_path / "pi", central.info) as daemon:
             until(lambda: SIGNS[moment] in daemon.log, what=daemon.tail)
+            until(daemon.status_if_any, what=daemon.tail)
             until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
             assert daemon.stop() == 0, daemon.log
             assert "Stopped." in daemon.log

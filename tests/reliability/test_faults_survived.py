@@ -48,7 +48,7 @@ def suffer(fault, place):
                 attempts = daemon.status()["cloud"]["attempts"]
                 central.call(fault.begin)
             else:
-                until(daemon.socket.exists)
+                until(daemon.status_if_any)
                 attempts = 0
             before = readings(daemon)
             until(lambda: readings(daemon) >= before + ENOUGH, what=daemon.tail)

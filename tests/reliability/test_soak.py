@@ -78,7 +78,7 @@ def suffer(central, daemon, choice):
 
 
 def is_all_there(daemon, central):
-    status = daemon.socket.exists() and daemon.status()
+    status = daemon.status_if_any()
     return status and status["cloud"]["hub"] and status["outbox"]["waiting"] <= 1
 
 
