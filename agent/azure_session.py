@@ -264,9 +264,9 @@ async def open_session(
     else:
         await end()
     finally:
-        session._end(SessionLostError(f"The session with {hub} was ended."))  # noqa: SLF001
-        while not session._events.empty():  # noqa: SLF001
-            left_over(session._events.get_nowait())  # noqa: SLF001
+        session._end(SessionLostError(f"The session with {hub} was ended."))  # noqa: SLF001 - this is where a session is made and ended.
+        while not session._events.empty():  # noqa: SLF001 - the same.
+            left_over(session._events.get_nowait())  # noqa: SLF001 - the same.
 
 
 async def _connect(session: AzureSession, client: Any, deadline: float) -> None:

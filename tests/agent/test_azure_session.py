@@ -259,12 +259,12 @@ async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
 async def test_a_command_that_came_while_the_connection_failed_to_be_made_is_left_over(cloud):
     assignment = await cloud.register()
     async with cloud.session(assignment):
-        pass
+        pass  # The hub keeps commands for a device that has subscribed once.
     await cloud.ask(lambda central: central.hub.queue_command("pi-1", "turnon", None))
     await cloud.ask(lambda central: central.faults.withheld.add(SubAck))
     with pytest.raises(NoAnswerError, match="a subscription was not answered"):
         async with cloud.session(assignment):
-            pass
+            pass  # It is not reached.
     # The hub counts it as delivered, and sends it no second time.
     assert cloud.left_over == [QueuedCommand("turnon", b"@")]
 

@@ -105,6 +105,15 @@ def test_what_is_chosen_and_nothing_else(home):
     assert check(home, "--only", "lid").returncode == 2
 
 
+def give_key(home, *, mode):
+    """Put a key of its own in the place of the group's."""
+    key = home / "pi.key"
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
+    key.chmod(mode)
+    config = (home / "config.toml").read_text()
+    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+
+
 def test_more_is_said_of_each_when_asked(home):
     brief, verbose = (
         check(home, "--only", "packages"),
@@ -115,11 +124,7 @@ def test_more_is_said_of_each_when_asked(home):
 
 
 def test_a_key_that_others_can_read_fails_and_is_not_shown(home):
-    key = home / "pi.key"
-    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
-    key.chmod(0o644)
-    config = (home / "config.toml").read_text()
-    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+    give_key(home, mode=0o644)
     done = check(home, "--only", "secrets", "--verbose")
     assert done.returncode == 1
     assert "chmod 600" in done.stdout
@@ -142,11 +147,7 @@ def test_a_key_is_found_where_the_installer_keeps_it_for_the_service(home):
 
 
 def test_a_wrong_key_is_told_by_the_registration(home):
-    key = home / "pi.key"
-    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
-    key.chmod(0o600)
-    config = (home / "config.toml").read_text()
-    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+    give_key(home, mode=0o600)
     done = check(home, "--json", "--only", "registration,hub")
     assert done.returncode == 1
     assert outcomes(done)["registration"] == "failed"
@@ -154,11 +155,7 @@ def test_a_wrong_key_is_told_by_the_registration(home):
 
 
 def test_who_may_not_read_the_key_is_told_of_no_failure(home):
-    key = home / "pi.key"
-    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
-    key.chmod(0o000)
-    config = (home / "config.toml").read_text()
-    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+    give_key(home, mode=0o000)
     names = ("--only", "secrets,provisioning,registration")
     done = check(home, "--json", *names, program=AS_ORDINARY_USER)
     told = outcomes(done)

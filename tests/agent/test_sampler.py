@@ -130,47 +130,42 @@ async def test_a_driver_that_breaks_its_contract_counts_as_failed(caplog):
     assert "broke its contract" in caplog.text
 
 
+class HangingSensor(ScriptedSensor):
+    """Hangs in its first `times` attempts, until it is released."""
+
+    deadline = -0.99  # With the margin that is given: 10 ms.
+
+    def __init__(self, *, times):
+        super().__init__(Reading(21.0, 45.0))
+        self.release = threading.Event()
+        self._times = times
+
+    def read(self):
+        self.asked.append(1)
+        if len(self.asked) <= self._times:
+            self.release.wait(10)
+        return super().read()
+
+
 async def test_a_driver_that_hangs_is_given_up_and_the_next_attempt_is_made():
-    release = threading.Event()
-
-    class Hanging(ScriptedSensor):
-        deadline = -0.99  # With the margin that is given: 10 ms.
-
-        def read(self):
-            self.asked.append(1)
-            if len(self.asked) == 1:
-                release.wait(10)
-            return Reading(21.0, 45.0)
-
-    sensor = Hanging(None)
+    sensor = HangingSensor(times=1)
     rig = Rig(sensor)
     async with rig.running():
         await until(lambda: len(sensor.asked) >= 2)
-        release.set()
+        sensor.release.set()
     assert rig.sampler.policy.counters["failed"] >= 1
 
 
 async def test_a_driver_that_never_returns_again_counts_as_stuck():
-    release = threading.Event()
-
-    class Hanging(ScriptedSensor):
-        deadline = -0.999  # With the margin that is given: 1 ms.
-
-        def read(self):
-            self.asked.append(1)
-            release.wait(10)
-            return Reading(21.0, 45.0)
-
-    sensor = Hanging(None)
+    sensor = HangingSensor(times=MOST_ABANDONED)
     rig = Rig(sensor)
     counters = rig.sampler.policy.counters
     async with rig.running():
-        await until(lambda: len(sensor.asked) == MOST_ABANDONED)
         await until(lambda: counters["failed"] > MOST_ABANDONED)
         words = len(rig.words)
         await until(lambda: counters["failed"] > MOST_ABANDONED + 9)
         assert len(rig.words) == words
-        release.set()
+        sensor.release.set()
         await until(lambda: rig.readings)
         assert len(rig.words) > words
 
