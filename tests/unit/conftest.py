@@ -1,0 +1,35 @@
+"""Unit tests start no process and never sleep; an audit hook holds them to it."""
+
+import sys
+
+import pytest
+
+FORBIDDEN = {
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.system",
+    "subprocess.Popen",
+    "time.sleep",
+}
+_running = []
+
+
+def _refuse(event, arguments):
+    if event in FORBIDDEN and _running:
+        if event == "time.sleep" and not arguments[0]:
+            return
+        raise RuntimeError(f"A unit test may not use {event}: move it to tests/integration.")
+
+
+sys.addaudithook(_refuse)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.clear()
