@@ -5,18 +5,16 @@ import subprocess
 import sys
 
 import pytest
-from daemons import until
 
 from agent.cli import main
 from agent.model import CELSIUS, FAHRENHEIT
 
 
 @pytest.fixture(autouse=True)
-def nothing_configured(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+def nothing_configured(tmp_path, ordinary_place, monkeypatch):
+    monkeypatch.setenv("HOME", str(ordinary_place))  # Short enough for the name of a socket.
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def run(*arguments, **keywords):
@@ -93,7 +91,7 @@ def test_run_with_a_mistaken_configuration_is_status_78_with_every_mistake(tmp_p
     assert "Traceback" not in ended.stderr
 
 
-def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path):
+def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path, ordinary_place):
     path = config_file(tmp_path, '[sensor]\ndriver = "fake"\ninterval = 0.05\n')
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "run", "--fake-hw", "--config", path],
@@ -102,8 +100,6 @@ def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path):
         text=True,
     ) as daemon:
         lines = [daemon.stdout.readline() for _ in range(4)]
-        # Readings are printed whether or not the socket is open yet.
-        until(lambda: run("status", "--config", path).returncode == 0)
         asked = run("status", "--json", "--config", path)
         daemon.send_signal(signal.SIGINT)
         _, log = daemon.communicate(timeout=30)
@@ -114,7 +110,7 @@ def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path):
     status = json.loads(asked.stdout)
     assert status["cloud"] is None
     assert status["sensor"]["status"] == "ok"
-    assert not list(tmp_path.rglob("state.db"))
+    assert not list(ordinary_place.rglob("state.db"))
 
 
 def test_asking_where_no_daemon_runs_is_status_1():
