@@ -34,16 +34,19 @@ DONE_WITHIN = 120.0  # Seconds for a command.
 
 
 def root_file_system(suite):
-    """Return the tar file with a new machine's files; made where the cache has none."""
-    recipe = [
-        "mmdebstrap",
-        "--variant=apt",
+    """Return the tar file with a new machine's files."""
+    return debian(
+        suite,
         "--skip=cleanup/apt/cache,cleanup/apt/lists",
         f"--include={THERE}{MORE[suite]}",
         '--customize-hook=chroot "$1" apt-get clean',
         f'--customize-hook=chroot "$1" {DOWNLOAD} {LAID_BY}',
-        suite,
-    ]
+    )
+
+
+def debian(suite, *options):
+    """Return the tar file of a Debian that mmdebstrap made with these options, now or before."""
+    recipe = ["mmdebstrap", "--variant=apt", *options, suite]
     mark = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12]
     made = CACHE / f"{suite}-{mark}.tar"
     if not made.exists():

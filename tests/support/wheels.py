@@ -1,12 +1,14 @@
-"""The wheels that the machines install from, made out here, where there is a network."""
+"""The wheels that containers install from, fetched out here, where there is a network."""
 
 import hashlib
 import platform
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 from containers import CACHE
+from packaging.requirements import Requirement
 from places import ROOT
 
 SOURCES = (
@@ -14,43 +16,45 @@ SOURCES = (
     *("setup.cfg", "pyproject.toml", "constraints.txt"),
 )
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-EXTRAS = "[central,pi]"
-MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
+MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+ONLY_AS_SOURCE = ("paho-mqtt",)  # Pure Python, so a wheel made here fits every Python.
+TO_BUILD_OURS = ("setuptools", "wheel")
 
 
-def wheels(python):
-    """Return a directory with the wheels of all that central and the daemon need, but not theirs.
+def wheels(python, *extras):
+    """Return a directory with the wheels that this project and these extras need, but not its own.
 
     `python` is the version that they are for, as in "3.13".
     """
-    recipe = [(ROOT / name).read_bytes() for name in ("setup.cfg", "constraints.txt")]
-    mark = hashlib.sha256(b"".join([*recipe, EXTRAS.encode(), python.encode()])).hexdigest()[:12]
-    made = CACHE / f"wheels-{python}-{mark}"
+    needed = [*TO_BUILD_OURS, *requirements(python, extras)]
+    recipe = "\0".join([(ROOT / "constraints.txt").read_text(), python, *needed])
+    made = CACHE / f"wheels-{python}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not made.exists():
         unfinished = made.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make(unfinished, python)
+        constrained = ("--constraint", ROOT / "constraints.txt")
+        _pip("wheel", "--wheel-dir", unfinished, "--no-deps", *constrained, *ONLY_AS_SOURCE)
+        platforms = [f"--platform={name}_{platform.machine()}" for name in MANYLINUX]
+        _pip("download", "--dest", unfinished, "--find-links", unfinished, *constrained,
+             "--only-binary=:all:", f"--python-version={python}", *platforms, *needed)  # fmt: skip
         unfinished.rename(made)
     return made
 
 
-def _make(directory, python):
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    _pip("wheel", "--wheel-dir", directory, "--constraint", ROOT / "constraints.txt",
-         f"{ROOT}{EXTRAS}")  # fmt: skip
-    # Our own is made anew each time; lgpio is the system's, as on Raspberry Pi OS.
-    for wheel in [*directory.glob("sensor_agent-*"), *directory.glob("lgpio-*")]:
-        wheel.unlink()
-    if python == ours:
-        return
-    # What was compiled is for the Python out here; the index has the same for the one inside.
-    platforms = [f"--platform={name}_{platform.machine()}" for name in MANYLINUX]
-    for wheel in directory.glob("*.whl"):
-        if not wheel.name.endswith("none-any.whl"):
-            name, version, *_ = wheel.name.split("-")
-            wheel.unlink()
-            _pip("download", "--dest", directory, "--no-deps", "--only-binary=:all:",
-                 f"--python-version={python}", *platforms, f"{name}=={version}")  # fmt: skip
+def requirements(python, extras):
+    """Return what these extras require of that Python. pip judges markers by the one it runs in."""
+    found = {}
+    for extra in ("", *extras):
+        environment = {"python_version": python, "python_full_version": f"{python}.0"}
+        for line in metadata.requires("sensor-agent"):
+            need = Requirement(line)
+            if need.marker and not need.marker.evaluate(environment | {"extra": extra}):
+                continue
+            if need.name == "sensor-agent":
+                found |= dict.fromkeys(requirements(python, need.extras))
+            else:
+                found[f"{need.name}{need.specifier}"] = None
+    return list(found)
 
 
 def own_wheel(source, directory):

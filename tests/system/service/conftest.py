@@ -54,7 +54,10 @@ def _furnish(pi, home):
     version = pi.out("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
     sources(pi.path("/home/anna/sensor-agent"))
     sources(home / "source")
-    shutil.copytree(wheels(version), pi.path(WHEELS))
+    shutil.copytree(wheels(version, "central", "pi"), pi.path(WHEELS))
+    # lgpio is the system's, as on Raspberry Pi OS.
+    for wheel in pi.path(WHEELS).glob("lgpio-*"):
+        wheel.unlink()
     own_wheel(home / "source", pi.path(WHEELS))
     pi.run("chown", "-R", "anna:anna", "/home/anna")
     board = pi.path("/root/cpuinfo")
