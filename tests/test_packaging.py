@@ -34,7 +34,7 @@ store_file config
 config_text
 config_keys
 journal
-errors events board
+errors events board local_time
 """
 LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in line.split()}
 
