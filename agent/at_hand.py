@@ -16,6 +16,7 @@ from typing import Any
 from agent.config import Config
 from agent.control import PATIENCE, ask
 from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.installation import with_advice
 from agent.sampler import INCREDIBLE
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
@@ -172,7 +173,7 @@ def _led_here(config: Config, *, what: str, number: int | None) -> None:
             config.led.driver, pin=config.led.pin, active_high=config.led.active_high
         )
     except DriverError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(with_advice(error)) from error
     except LightError as error:
         raise ControlError(str(error)) from error
     with light:
@@ -210,4 +211,4 @@ def _open_sensor(config: Config) -> ClimateSensor:
             power_pin=config.sensor.power_pin,
         )
     except DriverError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(with_advice(error)) from error

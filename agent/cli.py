@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent import config as configuration
+from agent import installation
 from agent.config import Config
 from agent.errors import AgentError, ConfigError
 
@@ -175,6 +176,7 @@ def _socket(path: Path | None) -> Path:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    installation.need(installation.SDK, what="sensor-agent run")
     try:
         config, path = _load_to_run(arguments)
     except ConfigError as error:
@@ -202,13 +204,20 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    installation.need(
+        installation.SDK | installation.CENTRAL, what="sensor-agent demo", extra="central"
+    )
     from agent.demo import demo  # noqa: PLC0415 - not for every command.
 
     return demo(minutes=arguments.minutes)
 
 
 def _central(arguments: argparse.Namespace) -> int:
-    from agent.run import run_central  # noqa: PLC0415 - brings in aiohttp.
+    # agent.run brings in the SDK too.
+    installation.need(
+        installation.SDK | installation.CENTRAL, what="sensor-agent central", extra="central"
+    )
+    from agent.run import run_central  # noqa: PLC0415 - see above.
 
     state = configuration.state_directory(os.environ, None)
     return run_central(

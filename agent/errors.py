@@ -23,6 +23,10 @@ class SecretError(ConfigError):
     """A key, certificate or password file cannot be used; `str()` says which and what to do."""
 
 
+class MissingPackagesError(AgentError):
+    """A command needs packages that are not installed; `str()` says how to install them."""
+
+
 class StoreError(AgentError):
     """The daemon's file could not be read or written; what was asked for did not happen."""
 

@@ -33,7 +33,7 @@ store clock model credentials device_information worker
 store_file config
 config_text
 config_keys
-journal
+journal installation
 errors events board local_time
 """
 LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in line.split()}
