@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent import config as configuration
-from agent import installation
+from agent import installation, terminal
 from agent.config import Config
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, OutputError
+from agent.signals import interruptible
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 
@@ -22,20 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 2 usage, 78 the configuration cannot work, 1 anything else that failed.
     """
+    return terminal.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.do(arguments)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return CANNOT_WORK
+    except OutputError:
+        raise
     except AgentError as error:
         print(error, file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
-        return FAILURE
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does. Nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     return status
 
@@ -232,7 +235,8 @@ def _read(arguments: argparse.Namespace) -> int:
     from agent.at_hand import read  # noqa: PLC0415 - brings in a driver.
 
     config, path = _load(arguments)
-    return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
+    with interruptible():
+        return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
 
 
 def _led(arguments: argparse.Namespace) -> int:
@@ -243,13 +247,14 @@ def _led(arguments: argparse.Namespace) -> int:
         print(f"sensor-agent led: {arguments.what} {wants}", file=sys.stderr)
         return USAGE
     config, path = _load(arguments)
-    return led(
-        config,
-        _socket(path),
-        what=arguments.what,
-        number=arguments.number,
-        as_json=arguments.json,
-    )
+    with interruptible():
+        return led(
+            config,
+            _socket(path),
+            what=arguments.what,
+            number=arguments.number,
+            as_json=arguments.json,
+        )
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -278,17 +283,18 @@ def _check(arguments: argparse.Namespace) -> int:
         config, path = _load(arguments)
     except ConfigError as error:
         mistakes = error.mistakes
-    return check_command.check(
-        config,
-        path,
-        mistakes,
-        socket_path=_socket(path),
-        state=configuration.state_directory(os.environ, path),
-        ids=ids,
-        as_json=arguments.json,
-        verbose=arguments.verbose,
-        report=arguments.report,
-    )
+    with interruptible():
+        return check_command.check(
+            config,
+            path,
+            mistakes,
+            socket_path=_socket(path),
+            state=configuration.state_directory(os.environ, path),
+            ids=ids,
+            as_json=arguments.json,
+            verbose=arguments.verbose,
+            report=arguments.report,
+        )
 
 
 def _names(values: Sequence[str]) -> list[str]:

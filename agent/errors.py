@@ -142,6 +142,14 @@ class SdkStuckError(CloudError):
     """The SDK itself no longer moves: a client cannot be made or put away in this process."""
 
 
+class OutputError(AgentError):
+    """Standard output could not be written. `reader_is_gone` if it is a pipe that nobody reads."""
+
+    def __init__(self, reason: str, *, reader_is_gone: bool = False) -> None:
+        super().__init__(f"Cannot write to standard output: {reason}.")
+        self.reader_is_gone = reader_is_gone
+
+
 class ControlError(AgentError):
     """The running daemon could not be asked, or refused what it was asked."""
 
