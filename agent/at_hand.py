@@ -183,12 +183,12 @@ def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_
     return DONE
 
 
-def _show_led(state: str, brightness: int, *, as_json: bool) -> None:
+def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") -> None:
     if as_json:
         told = {"time": utc(time.time()), "state": state, "brightness": brightness}
         print(json.dumps(told), flush=True)
     else:
-        print(f"The LED is {state}.", flush=True)
+        print(f"The LED is {state}{until}.", flush=True)
 
 
 def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
@@ -201,15 +201,15 @@ def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -
     except LightError as error:
         raise ControlError(str(error)) from error
     with light:
-        _drive(light, what, number)
-        _show_led(light.state, light.brightness, as_json=as_json)
-        if what != "off":
-            with suppress(KeyboardInterrupt):
-                print(
-                    "No daemon is running that would keep it so: Ctrl-C switches it off.",
-                    file=sys.stderr,
-                )
-                threading.Event().wait()
+        if what == "off":
+            _drive(light, what, number)
+            _show_led(light.state, light.brightness, as_json=as_json)
+            return
+        with suppress(KeyboardInterrupt):  # The way to end it, whenever it comes.
+            _drive(light, what, number)
+            until = " until Ctrl-C: no daemon is running that would keep it so"
+            _show_led(light.state, light.brightness, as_json=as_json, until=until)
+            threading.Event().wait()
 
 
 def _drive(light: Light, what: str, number: int | None) -> None:
