@@ -65,14 +65,14 @@ def demo(*, minutes: float | None) -> int:
     home = state_directory({**os.environ, "STATE_DIRECTORY": ""}, None) / "demo"
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _alone(home) as processes:
+        with _locked(home) as processes:
             return asyncio.run(_demo(home, minutes, processes))
     except OSError as error:
         raise AgentError(f"The demo cannot work in {home}: {error}.") from error
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[TextIO]:
+def _locked(home: Path) -> Iterator[TextIO]:
     """Keep other demos out of `home`. Yields the file that lists the ids of our processes."""
     with (home / "demo.lock").open("a+", encoding="ascii") as lock:
         try:
@@ -109,12 +109,15 @@ def _listed(lock: TextIO) -> list[int]:
 
 def _uses(process: int, home: Path) -> bool:
     """Return whether this process runs with `home`: its id may be another one's by now."""
-    ps = ["ps", "-ww", "-o", "command=", "-p", str(process)]
-    try:
-        done = subprocess.run(ps, capture_output=True, check=False)
-    except OSError:
-        return False
-    return os.fsencode(home) in done.stdout
+    if Path("/proc/self/cmdline").exists():
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            return False  # It has ended.
+    else:  # macOS
+        ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(process)]
+        command = subprocess.run(ps, capture_output=True, check=False).stdout
+    return os.fsencode(home) in command
 
 
 async def _demo(home: Path, minutes: float | None, processes: TextIO) -> int:

@@ -100,8 +100,8 @@ def sentence(packages: Sequence[str], *, extra: str) -> str:
 def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> str:
     """Say how to install `packages` for this copy: "to install them: COMMAND".
 
-    A copy in a directory with the source is told by its extra, any other by the packages' names:
-    the name sensor-agent on a package index is not this program's.
+    In a checkout the command names the extra, elsewhere the packages: the project sensor-agent on
+    the package index is not this program.
     """
     copy = copy or this_copy()
     them = "it" if len(packages) == 1 else "them"

@@ -1,4 +1,4 @@
-"""Standard output and error of a command: closed, full, read by nobody, in any encoding.
+"""Standard output and error that take any text, and report in one sentence what they cannot write.
 
 Both entry points, `sensor-agent` and `python -m central`, run through `run`.
 """
@@ -73,7 +73,7 @@ def report(error: OutputError) -> int:
 
 
 def prepare() -> None:
-    """Make standard output and error fit for what commands write."""
+    """Replace standard output and error by streams that take any text, closed ones included."""
     # A closed descriptor would be given to the next file that is opened, a database perhaps.
     # Standard output becomes one that cannot be written, so that lost output is an error.
     for descriptor, flags in ((STDIN, os.O_RDONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_WRONLY)):
@@ -112,7 +112,7 @@ def _stream(like: TextIO | None, raw: io.FileIO) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """Standard output. Raises OutputError, which no handler for files takes for its own."""
+    """Standard output. Raises OutputError, which no `except OSError` for files catches."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         view = memoryview(data).cast("B")

@@ -127,7 +127,7 @@ def test_what_is_needed_and_missing_is_named_in_one_sentence(monkeypatch):
         need({"no_such.iot.device": "azure-iot-device"}, what="sensor-agent run")
 
 
-def test_a_driver_that_lacks_packages_is_told_with_the_advice_and_no_other(monkeypatch):
+def test_the_error_of_a_driver_that_lacks_packages_ends_with_the_advice(monkeypatch):
     monkeypatch.setattr(installation, "this_copy", lambda: WHEEL)
     lacking = DriverError("The package gpiozero is not installed.", packages=("gpiozero",))
     assert with_advice(lacking) == (
