@@ -43,8 +43,12 @@ def started(arguments, tmp_path, *, ignoring=False, module="agent"):
         yield process, log.read_text
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait(PATIENCE)
+            process.terminate()  # A demo ends its own processes then, even when a test has failed.
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+                process.wait(PATIENCE)
 
 
 def _ignore_hangup():
