@@ -30,8 +30,9 @@ store clock model credentials device_information worker
 store_file config
 config_text
 config_keys
-journal
-errors events board
+journal installation signals
+terminal
+errors events board local_time
 """
 LEVEL = {name: level for level, line in enumerate(ROOMS.split("\n")) for name in line.split()}
 
@@ -43,7 +44,7 @@ ONLY = {
     "aiohttp": {"central"},
     "trustme": {"central"},
     "wsproto": {"central"},
-    "agent": {"agent"},
+    "agent": {"agent", "central.__main__"},
     "hw": {"agent", "hw"},
     "central": {"agent.cli", "agent.run", "agent.demo", "central"},
 }

@@ -112,8 +112,32 @@ def test_a_daemon_that_dies_ends_the_demo_with_status_1(home):
     assert not left_behind(home)
 
 
+def test_a_demo_after_a_killed_one_names_the_processes_to_end(home):
+    with demo(home) as (process, said):
+        page(said)
+        process.kill()
+        process.wait(PATIENCE)
+    left = left_behind(home)
+    second = subprocess.run(
+        [sys.executable, "-m", "agent", "demo"],
+        env=os.environ | {"XDG_STATE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    try:
+        assert second.returncode == 1
+        (sentence,) = second.stderr.splitlines()
+        assert {int(word) for word in sentence.split() if word.isdecimal()} == set(left)
+    finally:
+        for one in left:
+            os.kill(one, signal.SIGTERM)
+    until(lambda: not left_behind(home))
+
+
 def test_a_second_demo_beside_the_first_says_what_is_the_case(home):
-    with demo(home) as (_, said):
+    with demo(home) as (process, said):
         page(said)
         second = subprocess.run(
             [sys.executable, "-m", "agent", "demo"],
@@ -124,7 +148,10 @@ def test_a_second_demo_beside_the_first_says_what_is_the_case(home):
             timeout=PATIENCE,
         )
         assert second.returncode == 1
-        assert "another" in second.stderr.lower()
-        assert "Traceback" not in second.stderr
+        url = page(said)
+        (sentence,) = second.stderr.splitlines()
+        assert sentence.startswith(f"The demo is already running at {url}")
+        assert f"kill {process.pid}" in sentence
+        assert "--data" not in sentence
         # The first is none the worse for it.
         until(lambda: has_reading(page(said)), what=said)

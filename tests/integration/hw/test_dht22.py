@@ -231,9 +231,10 @@ def test_closing_wakes_who_waits_for_a_hanging_helper(sensor, monkeypatch):
 
 
 @needs_blinka
-def test_a_service_managers_sigterm_leaves_the_child_to_the_daemon(sensor):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_service_managers_signal_leaves_the_child_to_the_daemon(sensor, number):
     sensor.read()
-    os.kill(sensor._child.pid, signal.SIGTERM)
+    os.kill(sensor._child.pid, number)
     assert sensor.read() == Reading(21.5, 45.0)
 
 

@@ -28,7 +28,7 @@ STATUS = {
     "outbox": {
         "waiting": 1,
         "in_memory": 0,
-        "oldest": 1_700_000_000.0,
+        "oldest": "2023-11-14T22:13:20.000Z",
         "room_seconds": 2_592_000.0,
         "dropped": [],
         "set_aside": [],

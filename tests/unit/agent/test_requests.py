@@ -34,7 +34,7 @@ async def rig():
         async def read(self):
             if self.broken:
                 raise self.broken
-            return Reading(21.5, 45.0)
+            return Reading(21.5, 45.0), "2026-11-25T21:00:00.000Z"
 
         async def ask(self, **request):
             return await self.handlers[request["command"]](request)
@@ -50,7 +50,9 @@ async def test_the_status_is_the_daemons(rig):
 
 async def test_a_reading_is_taken_or_it_is_said_why_there_is_none(rig):
     answer = await rig.ask(command="read")
-    assert answer == {"reading": {"temperature": 21.5, "humidity": 45.0}}
+    assert answer == {
+        "reading": {"temperature": 21.5, "humidity": 45.0, "taken": "2026-11-25T21:00:00.000Z"}
+    }
     rig.broken = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
     with pytest.raises(ControlError, match="did not answer"):
         await rig.ask(command="read")
