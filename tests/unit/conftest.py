@@ -1,6 +1,7 @@
 """Unit tests start no process and never sleep; an audit hook holds them to it."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def _refuse(event, arguments):
 
 
 sys.addaudithook(_refuse)
+
+if sys.version_info < (3, 13):  # Only later versions report time.sleep to audit hooks.
+    _sleep = time.sleep
+
+    def _audited_sleep(seconds):
+        _refuse("time.sleep", (seconds,))
+        _sleep(seconds)
+
+    time.sleep = _audited_sleep
 
 
 @pytest.hookimpl(wrapper=True)

@@ -120,7 +120,8 @@ async def test_a_directory_that_is_none_is_named(tmp_path):
 def test_a_file_of_another_users_is_a_sentence(tmp_path):
     (tmp_path / "group-key").write_text("mine\n")
     (tmp_path / "group-key").chmod(0)
-    central = [*AS_ORDINARY_USER, "central", "--data", tmp_path, "--http-port", str(free_port())]
+    options = ["--data", tmp_path, "--listen", own_address(), "--http-port", str(free_port())]
+    central = [*AS_ORDINARY_USER, "central", *options]
     done = subprocess.run(
         central, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

@@ -115,6 +115,7 @@ class Machine:
         self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
         self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
         self.missing = set()
+        monkeypatch.setattr(checks.hardware, "LIT", 0.0)
         monkeypatch.setattr(
             checks.software,
             "packages",
