@@ -10,7 +10,7 @@ export VENV PYTHON
 help: ## say what there is (the default)
 	@echo 'usage: make TARGET'
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
-		while read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
+		while read -r target what; do printf '  %-15s %s\n' "$$target" "$$what"; done
 
 demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
 	@sh deploy/venv.sh central
@@ -63,6 +63,11 @@ test-service: ## the service under a real systemd, in containers; needs root and
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m pytest --timeout 600 tests/system/service $(ARGS)
 
+test-everywhere: ## `make test` on Debian 12 and 13, as root and as somebody; as root on Debian
+	@sh tests/system/preconditions.sh everywhere
+	@sh deploy/venv.sh test
+	@$(VENV)/bin/python tests/system/everywhere.py $(ARGS)
+
 install: ## make it a service of this machine (sudo make install); ARGS=--help lists options
 	@sh deploy/install.sh $(ARGS)
 
@@ -88,4 +93,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service install fuzz
+.PHONY: help check demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz

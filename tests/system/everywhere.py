@@ -37,6 +37,7 @@ HOME = {"root": "/root/sensor-agent", "user": f"/home/{SOMEBODY}/Meine Übungen/
 QUICK = ("make check", "make test ARGS=tests/integration/agent/test_service.py")
 WHOLE = ("make test",)
 LIMIT = 3600  # Seconds for a cell.
+COUNTS = re.compile(r"^=+ (.* in [\d.]+s.*?) =+$", re.MULTILINE)  # pytest's last line.
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def run(cell, *, quick):
         root = furnish(Path(place) / "root", cell)
         log = Path(place) / "log"
         status = enter(root, cell, QUICK if quick else WHOLE, log)
-        counts = re.findall(
+        counts = COUNTS.findall(log.read_text(errors="replace"))
             r"^=+ (.* in [\d.]+s.*?) =+$", log.read_text(errors="replace"), re.MULTILINE
         )
     seconds = time.monotonic() - start
