@@ -61,7 +61,8 @@ test-pi: ## on a Raspberry Pi: read the sensor, blink the LED, print a report; A
 test-service: ## the service under a real systemd, in containers; needs root and Debian
 	@sh tests/system/preconditions.sh service
 	@sh deploy/venv.sh test
-	@$(VENV)/bin/python -m pytest --timeout 600 tests/system/service $(ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --timeout 600 \
+		tests/system/service $(ARGS)
 
 test-everywhere: ## `make test` on Debian 12 and 13, as root and as somebody; as root on Debian
 	@sh tests/system/preconditions.sh everywhere

@@ -11,6 +11,14 @@ from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, SERIAL, STATE, WHEELS, Pi, unti
 from wheels import own_wheel, sources, wheels
 
 
+def pytest_collection_modifyitems(items):
+    """Have each machine's tests run in one process, beside the other machine's."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "pi" in callspec.params:
+            item.add_marker(pytest.mark.xdist_group(callspec.params["pi"]))
+
+
 @pytest.fixture(scope="session", params=list(MORE))
 def pi(request, tmp_path_factory):
     """A booted machine; central runs, the service is not there yet."""
