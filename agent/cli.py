@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.do(arguments)
+        # While BrokenPipeError can still be caught: Python itself flushes after main.
+        sys.stdout.flush()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return CANNOT_WORK

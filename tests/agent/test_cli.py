@@ -163,9 +163,11 @@ def test_checking_a_file_that_is_not_there_is_status_78(tmp_path, capsys):
     assert "there is no such file" in capsys.readouterr().err
 
 
-def test_output_that_nobody_reads_is_no_crash():
+# The longer output is written while the command runs, the shorter one when Python ends.
+@pytest.mark.parametrize("command", [["model"], ["config", "example"]])
+def test_output_that_nobody_reads_is_no_crash(command):
     with subprocess.Popen(
-        [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "agent", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as printing:
         printing.stdout.close()
         error = printing.stderr.read()
