@@ -6,6 +6,7 @@ import hmac
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -128,6 +129,36 @@ def test_a_key_that_was_typed_wrong_is_called_that():
     done = install(stdin=theirs)
     assert done.returncode == 1
     assert "What was typed does not hold a key" in done.stderr
+
+
+@pytest.mark.parametrize("answers", [["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "99", "27"]])
+def test_a_failed_installation_prints_the_typed_answers_as_options_but_no_key(answers):
+    ours, theirs = pty.openpty()
+    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+    done = install("--ca-file", __file__, stdin=theirs)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    _sudo, _sh, script, *options = shlex.split(line)
+    assert Path(script) == ROOT / "deploy" / "install.sh"
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert given == {
+        "--id-scope": "0ne1",
+        "--device-id": "pi-1",
+        "--driver": "dht22",
+        "--pin": "99",
+        "--led-pin": "27",
+        "--ca-file": __file__,
+    }
+    assert GROUP_KEY not in done.stdout + done.stderr
+
+
+def test_answers_are_quoted_for_the_shell():
+    text = "it's $HOME"
+    done = subprocess.run(
+        ["sh", "-c", '. deploy/answers.sh; quoted "$1"', "sh", text],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert shlex.split(done.stdout) == [text]
 
 
 def test_who_answers_no_more_is_asked_no_more():
