@@ -142,26 +142,21 @@ is_wanted_python() {
 # After one `sudo make demo`, what pip has to replace belongs to root.
 must_be_writable() {
     [ "$(id -u)" != 0 ] || return 0
-    for place in . "$venv" *.egg-info; do
+    [ -w . ] || fail "Cannot write to $PWD: it belongs to $(owner .)." \
+        "Copy the project to a directory of your own, and try again there."
+    for place in "$venv" *.egg-info; do
         [ -e "$place" ] || continue
-        foreign=
-        [ "$place" = . ] || foreign=$(find "$place" -type d ! -user "$(id -u)" | head -n 1)
+        foreign=$(find "$place" -type d ! -user "$(id -u)" | head -n 1)
         foreign=${foreign:-$place}
         [ -w "$foreign" ] ||
-            fail "Cannot write to $foreign in $PWD: it belongs to $(owner "$foreign"). $(remedy "$place")"
+            fail "Cannot write to $foreign in $PWD: it belongs to $(owner "$foreign")." \
+                "Remove it ($(as_root "rm -rf \"$place\"")), then try again."
     done
 }
 
 owner() {
     # shellcheck disable=SC2012 # macOS and Linux have different options for stat.
     ls -ld "$1" | awk '{ print $3 }'
-}
-
-remedy() {
-    case $1 in
-    .) echo "Copy the project to a directory of your own, and try again there." ;;
-    *) echo "Remove it ($(as_root "rm -rf '$1'")), then try again." ;;
-    esac
 }
 
 install() {
