@@ -42,7 +42,9 @@ explain_no_download() {
     *" --no-index "*) return 1 ;;
     esac
     explain_download "$work/log" "$work/log.before" || return 1
-    echo "To install without a network, use --wheels DIR: see README.md."
+    case " $* " in
+    *run_pip.py*) echo "To install without a network, use --wheels DIR: see README.md." ;;
+    esac
 }
 
 must_be_debian() {
@@ -292,7 +294,7 @@ sweep() {
 
 tell() {
     [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
-    say "sensor-agent runs as $device_id. How it is: sensor-agent status; what it says: journalctl -u $service"
+    say "sensor-agent runs as $device_id. Status: sensor-agent status. Log: sudo journalctl -u $service"
     [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
         say "It needs only its own key: take $group_key_file off this machine."
 }

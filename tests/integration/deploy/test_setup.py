@@ -162,6 +162,17 @@ def test_without_a_network_the_installer_names_a_way_that_needs_none(place, tmp_
     assert len(done.stderr.splitlines()) == 2
 
 
+def test_without_a_network_apt_gets_one_sentence_and_the_first_log_has_the_reason(place, tmp_path):
+    log = "E: Unable to locate package python3-venv"
+    before = "W: Failed to fetch http://deb  Temporary failure resolving 'deb'"
+    lines = f"""run sh -c "echo \\"{before}\\""; run sh -c 'echo "{log}"; exit 100' """
+    done = functions_of_installer(place, lines, surroundings(tmp_path / "home"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Cannot download packages: ")
+    assert "(Temporary failure resolving)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("damage", ["bin/python", "lib"])
 def test_an_environment_whose_python_is_gone_is_created_again(place, tmp_path, damage):
     damaged = place / ".venv" / damage
