@@ -2,50 +2,71 @@
 # Written for GNU make 3.81, which is what macOS has.
 
 VENV ?= .venv
+# Most tests wait for something most of the time, so there may be more of them than processors.
+WORKERS ?= 4
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 export VENV PYTHON
 
 help: ## say what there is (the default)
 	@echo 'usage: make TARGET'
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
-		while read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
+		while read -r target what; do printf '  %-15s %s\n' "$$target" "$$what"; done
 
 demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
 	@sh deploy/venv.sh central
 	@"$(VENV)/bin/sensor-agent" demo $(if $(MINUTES),--minutes $(MINUTES))
 
-test: ## run the tests; ARGS="-k outbox" goes to pytest
+check: ## style, types and unit tests: under a minute
 	@sh deploy/venv.sh test
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m ruff check
+	@$(VENV)/bin/python -m ruff format --check
+	@$(VENV)/bin/python -m mypy
+	@$(PYTEST) tests/unit $(ARGS)
+
+test: ## run unit and integration tests; ARGS="-k outbox" goes to pytest
+	@sh deploy/venv.sh test
+	@$(PYTEST) $(ARGS)
 
 soak: ## 10,000 readings through faults and kill -9, 500 connections: 20 minutes; SEED=... repeats
 	@sh deploy/venv.sh test
 	@SOAK_READINGS=10000 SOAK_KILLS=50 SOAK_SEED=$(SEED) FLAT_CONNECTIONS=500 FLAT_READINGS=20000 \
-		$(VENV)/bin/python -m pytest -s tests/reliability/test_soak.py tests/reliability/test_flat.py
+		$(VENV)/bin/python -m pytest -s \
+		tests/integration/reliability/test_soak.py tests/integration/reliability/test_flat.py
 
 bench: ## measure beside a plain program; writes the table in tests/bench/README.md
 	@sh deploy/venv.sh test
-	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench
-	@PYTHONPATH=.:tests $(VENV)/bin/python -m bench.central_fleet
+	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench
+	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench.central_fleet
 
 test-azure: ## test with Azure's own IoT Central; asks the environment for its credentials
+	@sh tests/system/preconditions.sh azure
 	@sh deploy/venv.sh test
-	@TEST_AZURE=1 $(VENV)/bin/python -m pytest tests/azure $(ARGS)
+	@TEST_AZURE=1 $(VENV)/bin/python -m pytest tests/integration/azure $(ARGS)
 
 test-kernel: ## the drivers under a real Linux kernel in a virtual machine; as root on Debian
+	@sh tests/system/preconditions.sh kernel
 	@sh deploy/venv.sh test
-	@sh tests/kernel/run.sh $(ARGS)
+	@sh tests/system/kernel/run.sh $(ARGS)
 
 test-pi3: ## the LED on an emulated Raspberry Pi 3B; as root on Debian, and slow
+	@sh tests/system/preconditions.sh pi3
 	@sh deploy/venv.sh test
-	@sh tests/pi3/run.sh $(ARGS)
+	@sh tests/system/pi3/run.sh $(ARGS)
 
 test-pi: ## on a Raspberry Pi: read the sensor, blink the LED, print a report; ARGS="--pin 4 --led 17"
+	@sh tests/system/preconditions.sh pi $(ARGS)
 	@sh deploy/venv.sh pi
-	@$(VENV)/bin/python tests/pi/report.py $(ARGS)
+	@$(VENV)/bin/python tests/system/pi/report.py $(ARGS)
 
 test-service: ## the service under a real systemd, in containers; needs root and Debian
+	@sh tests/system/preconditions.sh service
 	@sh deploy/venv.sh test
-	@$(VENV)/bin/python -m pytest --timeout 600 tests/service $(ARGS)
+	@$(VENV)/bin/python -m pytest --timeout 600 tests/system/service $(ARGS)
+
+test-everywhere: ## `make test` on Debian 12 and 13, as root and as somebody; as root on Debian
+	@sh tests/system/preconditions.sh everywhere
+	@sh deploy/venv.sh test
+	@$(VENV)/bin/python tests/system/everywhere.py $(ARGS)
 
 install: ## make it a service of this machine (sudo make install); ARGS=--help lists options
 	@sh deploy/install.sh $(ARGS)
@@ -72,4 +93,4 @@ clean: ## remove what was made here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service install fuzz
+.PHONY: help check demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz

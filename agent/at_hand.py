@@ -1,21 +1,24 @@
-"""The sensor and the LED for a person who stands beside them: `sensor-agent read` and `led`.
+"""The commands `sensor-agent read` and `sensor-agent led`, which do not need the cloud.
 
-Where the daemon runs it is asked, because it has the GPIO lines; else the driver is opened here.
-Neither needs the cloud.
+If the daemon is running, it is asked, because it holds the GPIO lines. Otherwise the driver is
+opened here.
 """
 
 import json
-import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.clock import utc
 from agent.config import Config
 from agent.control import PATIENCE, ask
 from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.installation import with_advice
 from agent.sampler import INCREDIBLE
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
@@ -26,10 +29,10 @@ MARGIN = 5.0  # Seconds beyond the daemon's own patience, so that its reason is 
 
 
 def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int:
-    """Print `count` readings, and how often the sensor answered. 1 if one of them is missing.
+    """Print `count` readings and how often the sensor answered; return 1 if one is missing.
 
-    With `as_json` each is a line {"temperature": 21.5, "humidity": 45.0} or {"error": "..."}, and
-    the last line is {"readings", "attempts", "answered", "success_rate", "faults"}.
+    With `as_json` standard output has one object a line, always with the keys of `Line`. The
+    summary of more than one reading goes to standard error.
     """
     try:
         before = _counters(socket_path)
@@ -43,12 +46,31 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
             raise
         except ControlError as error:
             missing += 1
-            _show_failure(str(error), as_json=as_json)
+            _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
         else:
-            _show(Reading(**answer["reading"]), as_json=as_json)
-    after = _counters(socket_path)
-    _summarize({name: after[name] - before[name] for name in after}, as_json=as_json)
+            _show(_line(answer["reading"]), as_json=as_json)
+    if count > 1 or not as_json:
+        after = _counters(socket_path)
+        _summarize({name: after[name] - before[name] for name in after}, as_json=as_json)
     return FAILURE if missing else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What `read --json` prints for each reading, and for each one that is missing."""
+
+    time: str  # When it was taken, or when reading failed: UTC, ISO 8601.
+    temperature: float | None = None
+    humidity: float | None = None  # % relative humidity
+    unit: str = "celsius"
+    error: str | None = None
+
+
+def _line(reading: Mapping[str, Any]) -> Line:
+    """Return the line of the running daemon's `reading`."""
+    # A daemon that was started before an upgrade does not send the time.
+    taken = reading.get("taken") or utc(time.time())
+    return Line(taken, reading["temperature"], reading["humidity"])
 
 
 def _counters(socket_path: Path) -> dict[str, int]:
@@ -72,11 +94,15 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
         missing = 0
         for _ in range(count):
             try:
-                _show(read_once(sensor, policy), as_json=as_json)
+                reading = read_once(sensor, policy)
             except SensorError as error:
                 missing += 1
-                _show_failure(str(error), as_json=as_json)
-    _summarize(policy.counters, as_json=as_json)
+                _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
+            else:
+                line = Line(utc(time.time()), reading.temperature, reading.humidity)
+                _show(line, as_json=as_json)
+    if count > 1 or not as_json:
+        _summarize(policy.counters, as_json=as_json)
     return FAILURE if missing else DONE
 
 
@@ -101,30 +127,22 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
     raise failure
 
 
-def _show(reading: Reading, *, as_json: bool) -> None:
+def _show(line: Line, *, as_json: bool) -> None:
     if as_json:
-        line = json.dumps({"temperature": reading.temperature, "humidity": reading.humidity})
+        print(json.dumps(asdict(line)), flush=True)
+    elif line.error is not None:
+        print(f"No reading: {line.error}", file=sys.stderr)
     else:
-        line = f"{reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
-    print(line, flush=True)
-
-
-def _show_failure(sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"error": sentence}), flush=True)
-    else:
-        print(f"No reading: {sentence}", file=sys.stderr)
+        print(f"{line.temperature:6.1f} °C  {line.humidity:5.1f} %", flush=True)
 
 
 def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
     result = summary(counters)
-    if as_json:
-        print(json.dumps(result))
-        return
     faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
     print(
         f"{result['readings']} readings; {result['answered']} of {result['attempts']} attempts "
-        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}"
+        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}",
+        file=sys.stderr if as_json else sys.stdout,
     )
 
 
@@ -147,7 +165,10 @@ def summary(counters: Mapping[str, int]) -> dict[str, Any]:
 
 
 def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_json: bool) -> int:
-    """Drive the LED through the daemon, or here until Ctrl-C."""
+    """Drive the LED through the daemon, or here until a signal ends the command.
+
+    With `as_json` standard output has one object: {"time", "state", "brightness"}.
+    """
     request: dict[str, Any] = {"command": "led", "do": what}
     if what == "blink":
         request["seconds"] = number
@@ -156,33 +177,39 @@ def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_
     try:
         state = ask(socket_path, request)["led"]
     except NoDaemonError:
-        _led_here(config, what=what, number=number)
+        _led_here(config, what=what, number=number, as_json=as_json)
     else:
-        print(json.dumps(state) if as_json else f"The LED is {state['state']}.")
+        _show_led(state["state"], state["brightness"], as_json=as_json)
     return DONE
 
 
-def _led_here(config: Config, *, what: str, number: int | None) -> None:
-    over = threading.Event()
-    if what != "off":
-        for number_of_signal in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number_of_signal, lambda *_: over.set())
+def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") -> None:
+    if as_json:
+        told = {"time": utc(time.time()), "state": state, "brightness": brightness}
+        print(json.dumps(told), flush=True)
+    else:
+        print(f"The LED is {state}{until}.", flush=True)
+
+
+def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
     try:
         light = open_light(
             config.led.driver, pin=config.led.pin, active_high=config.led.active_high
         )
     except DriverError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(with_advice(error)) from error
     except LightError as error:
         raise ControlError(str(error)) from error
     with light:
-        _drive(light, what, number)
-        if what != "off":
-            print(
-                f"The LED is {light.state} until Ctrl-C: no daemon runs that would keep it so.",
-                flush=True,
-            )
-            over.wait()
+        if what == "off":
+            _drive(light, what, number)
+            _show_led(light.state, light.brightness, as_json=as_json)
+            return
+        with suppress(KeyboardInterrupt):  # The way to end it, whenever it comes.
+            _drive(light, what, number)
+            until = " until Ctrl-C: no daemon is running that would keep it so"
+            _show_led(light.state, light.brightness, as_json=as_json, until=until)
+            threading.Event().wait()
 
 
 def _drive(light: Light, what: str, number: int | None) -> None:
@@ -210,4 +237,4 @@ def _open_sensor(config: Config) -> ClimateSensor:
             power_pin=config.sensor.power_pin,
         )
     except DriverError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(with_advice(error)) from error

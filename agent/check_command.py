@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from agent import report as bug_report
 from agent.checks import Examination, software
 from agent.checks.finding import Finding, Outcome
+from agent.clock import utc
 from agent.config import Config
 from agent.control import ask
 from agent.device_information import software_version
@@ -56,7 +58,7 @@ def check(
                 print(_line(name, finding, verbose=verbose), flush=True)
     status = None if asked is None else asked["status"]
     if as_json:
-        print(json.dumps(_for_programs(found, status), indent=2, ensure_ascii=False))
+        print(json.dumps(_for_programs(found, status), indent=2))
     else:
         whom = "" if asked is None else "; the running daemon made them"
         print(f"{counted(found)}{whom}.")
@@ -118,6 +120,7 @@ def _line(name: str, finding: Finding, *, verbose: bool) -> str:
 
 def _for_programs(found: Findings, status: dict[str, Any] | None) -> dict[str, Any]:
     return {
+        "time": utc(time.time()),
         "version": software_version(),
         "asked_daemon": status is not None,
         "ok": not any(one.outcome is Outcome.FAILED for _, one in found),

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent import config as configuration
+from agent import installation, terminal
 from agent.config import Config
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, OutputError
+from agent.signals import interruptible
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 
@@ -21,22 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 2 usage, 78 the configuration cannot work, 1 anything else that failed.
     """
+    return terminal.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.do(arguments)
-        # While BrokenPipeError can still be caught: Python itself flushes after main.
-        sys.stdout.flush()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return CANNOT_WORK
+    except OutputError:
+        raise
     except AgentError as error:
         print(error, file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
-        return FAILURE
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does. Nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     return status
 
@@ -51,24 +53,30 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="be the daemon")
+    run = commands.add_parser("run", help="run the daemon")
     _config_option(run)
     _fake_option(run)
     run.set_defaults(do=_run)
 
     demo = commands.add_parser(
-        "demo", help="a daemon and an IoT Central of its own, on this machine"
+        "demo", help="run the daemon and a local IoT Central, to try them out"
     )
-    demo.add_argument("--minutes", type=_minutes, help="stop by itself after so long")
+    demo.add_argument("--minutes", type=_minutes, help="stop after this time")
     demo.set_defaults(do=_demo)
 
-    central = commands.add_parser("central", help="an IoT Central on this machine")
-    central.add_argument("--data", type=Path, metavar="DIR", help="where it keeps what it knows")
+    central = commands.add_parser("central", help="run a local IoT Central")
+    central.add_argument("--data", type=Path, metavar="DIR", help="directory for its data")
     central.add_argument(
-        "--listen", default="127.0.0.1", metavar="ADDRESS", help="for MQTT (default: %(default)s)"
+        "--listen",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address for MQTT (default: %(default)s)",
     )
     central.add_argument(
-        "--http-port", type=_port, metavar="PORT", help="of the console (default: 8080 or the next)"
+        "--http-port",
+        type=_port,
+        metavar="PORT",
+        help="port of the console (default: 8080 or the next)",
     )
     central.add_argument(
         "--room-socket", type=Path, metavar="PATH", help="control socket of a daemon with --fake-hw"
@@ -76,7 +84,9 @@ def parser() -> argparse.ArgumentParser:
     central.set_defaults(do=_central)
 
     read = commands.add_parser("read", help="read the sensor")
-    read.add_argument("--count", type=_count, default=1, metavar="N", help="how many readings")
+    read.add_argument(
+        "--count", type=_count, default=1, metavar="N", help="number of readings (default: 1)"
+    )
     read.set_defaults(do=_read)
     led = commands.add_parser("led", help="drive the LED")
     led.add_argument("what", choices=["on", "off", "blink", "brightness"])
@@ -84,14 +94,16 @@ def parser() -> argparse.ArgumentParser:
         "number", type=int, nargs="?", help="seconds for blink; 1, 2 or 3 for brightness"
     )
     led.set_defaults(do=_led)
-    status = commands.add_parser("status", help="how the running daemon is")
+    status = commands.add_parser("status", help="show the status of the running daemon")
     status.set_defaults(do=_status)
-    check = commands.add_parser("check", help="look for everything that could be wrong")
-    check.add_argument("--only", action="append", default=[], metavar="ID", help="this check alone")
-    check.add_argument("--skip", action="append", default=[], metavar="ID", help="not this one")
-    check.add_argument("--verbose", action="store_true", help="say more of each")
+    check = commands.add_parser("check", help="check everything that could be wrong")
     check.add_argument(
-        "--report", type=Path, metavar="FILE", help="write all that a bug report needs, no keys"
+        "--only", action="append", default=[], metavar="ID", help="make only this check"
+    )
+    check.add_argument("--skip", action="append", default=[], metavar="ID", help="skip this check")
+    check.add_argument("--verbose", action="store_true", help="show details of each check")
+    check.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a file for a bug report, without keys"
     )
     check.set_defaults(do=_check)
     for command in (read, led, status, check):
@@ -130,13 +142,11 @@ def _config_option(command: argparse.ArgumentParser) -> None:
 
 
 def _fake_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--fake-hw", action="store_true", help="a made-up room and light instead of GPIO"
-    )
+    command.add_argument("--fake-hw", action="store_true", help="simulate the sensor and the LED")
 
 
 def _json_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _number(text: str, kind: type[float], *, low: float, high: float, allowed: str) -> float:
@@ -177,6 +187,7 @@ def _socket(path: Path | None) -> Path:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    installation.need(installation.SDK, what="sensor-agent run")
     try:
         config, path = _load_to_run(arguments)
     except ConfigError as error:
@@ -204,13 +215,20 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    installation.need(
+        installation.SDK | installation.CENTRAL, what="sensor-agent demo", extra="central"
+    )
     from agent.demo import demo  # noqa: PLC0415 - not for every command.
 
     return demo(minutes=arguments.minutes)
 
 
 def _central(arguments: argparse.Namespace) -> int:
-    from agent.run import run_central  # noqa: PLC0415 - brings in aiohttp.
+    # agent.run brings in the SDK too.
+    installation.need(
+        installation.SDK | installation.CENTRAL, what="sensor-agent central", extra="central"
+    )
+    from agent.run import run_central  # noqa: PLC0415 - see above.
 
     state = configuration.state_directory(os.environ, None)
     return run_central(
@@ -225,7 +243,8 @@ def _read(arguments: argparse.Namespace) -> int:
     from agent.at_hand import read  # noqa: PLC0415 - brings in a driver.
 
     config, path = _load(arguments)
-    return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
+    with interruptible():
+        return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
 
 
 def _led(arguments: argparse.Namespace) -> int:
@@ -236,13 +255,14 @@ def _led(arguments: argparse.Namespace) -> int:
         print(f"sensor-agent led: {arguments.what} {wants}", file=sys.stderr)
         return USAGE
     config, path = _load(arguments)
-    return led(
-        config,
-        _socket(path),
-        what=arguments.what,
-        number=arguments.number,
-        as_json=arguments.json,
-    )
+    with interruptible():
+        return led(
+            config,
+            _socket(path),
+            what=arguments.what,
+            number=arguments.number,
+            as_json=arguments.json,
+        )
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -271,17 +291,18 @@ def _check(arguments: argparse.Namespace) -> int:
         config, path = _load(arguments)
     except ConfigError as error:
         mistakes = error.mistakes
-    return check_command.check(
-        config,
-        path,
-        mistakes,
-        socket_path=_socket(path),
-        state=configuration.state_directory(os.environ, path),
-        ids=ids,
-        as_json=arguments.json,
-        verbose=arguments.verbose,
-        report=arguments.report,
-    )
+    with interruptible():
+        return check_command.check(
+            config,
+            path,
+            mistakes,
+            socket_path=_socket(path),
+            state=configuration.state_directory(os.environ, path),
+            ids=ids,
+            as_json=arguments.json,
+            verbose=arguments.verbose,
+            report=arguments.report,
+        )
 
 
 def _names(values: Sequence[str]) -> list[str]:

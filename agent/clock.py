@@ -17,6 +17,7 @@ from pathlib import Path
 TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's clock is not synchronised.
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 CAP_MAXIMUM_ERROR = 16_000_000  # Microseconds; from here on timedated calls it unsynchronised.
 
 
@@ -77,6 +78,15 @@ class Clock:
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC and was not set from the network "
             "yet: until it is right, keys and certificates may be refused."
         )
+
+
+def utc(unix_time: float) -> str:
+    """Return a time as ISO 8601 in UTC with milliseconds: IoT Central takes no offset but Z.
+
+    A time outside the calendar, as a damaged card may hold, becomes the nearest one within.
+    """
+    moment = datetime.fromtimestamp(min(max(unix_time, 0.0), LATEST), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def machine_uptime() -> float:

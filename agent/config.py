@@ -4,6 +4,7 @@ The keys are in `agent.config_keys`; nothing here knows one by heart that is not
 """
 
 import difflib
+import os
 import re
 import socket
 import tomllib
@@ -122,6 +123,11 @@ def _base(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     return given if given.is_absolute() else Path(environ.get("HOME") or Path.home()) / fallback
 
 
+def _path(name: str) -> Path:
+    """Return the file of this name in UTF-8, whatever the locale's encoding is."""
+    return Path(os.fsdecode(name.encode()))
+
+
 def _exists(path: Path) -> bool:
     try:
         path.stat()
@@ -198,7 +204,7 @@ class _Reader:
             low = FASTEST_FAKE if name == "interval" and found.get("driver") == "fake" else None
             wrong = _wrong(key, value, low=low)
             if wrong is None:
-                values[name] = key.kind(value)
+                values[name] = _path(value) if key.kind is Path else key.kind(value)
             else:
                 self._mistake(f"[{section}] {name} = {wrong}", (section, name))
         return values

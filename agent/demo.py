@@ -1,18 +1,24 @@
-"""`sensor-agent demo`: a daemon with a made-up room, and an IoT Central of its own."""
+"""`sensor-agent demo`: the daemon with a simulated room, and a local IoT Central."""
 
 import asyncio
+import fcntl
 import json
 import os
-import signal
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from agent import signals
 from agent.config import state_directory
 from agent.control import SOCKET_NAME
 from agent.errors import AgentError
+from agent.terminal import leave
 
 DONE, FAILURE = 0, 1
 
@@ -21,7 +27,7 @@ CENTRAL_DEADLINE = 30.0  # Seconds until central must listen; its keys are made 
 STOP_DEADLINE = 8.0  # Seconds for each of the two to stop; they promise 5.
 
 CONFIG = """\
-# Written by `sensor-agent demo`, anew each time.
+# Written by `sensor-agent demo` at each start.
 [device]
 id = {device_id}
 
@@ -47,46 +53,93 @@ WELCOME = """
     - Set its room to 30 degrees, or make its sensor fail, and watch.
     - Stop this with Ctrl-C, start it again: the readings go on where they were.
 
-  Configuration in use:  {config}
+  Everything it keeps is in:  {home}
 """
 
 
 def demo(*, minutes: float | None) -> int:
-    """Run both until Ctrl-C, or for so many minutes. 1 if one of them ended by itself."""
-    if find_missing():
-        raise AgentError("The demo needs aiohttp and trustme: pip install 'sensor-agent[central]'.")
-    return asyncio.run(_demo(minutes))
+    """Run both until Ctrl-C, or for so many minutes. 1 if one of them ended by itself.
 
-
-def find_missing() -> bool:
-    """Tell whether central's packages are missing."""
-    from importlib.util import find_spec  # noqa: PLC0415 - here alone.
-
-    return any(find_spec(name) is None for name in ("aiohttp", "trustme"))
-
-
-async def _demo(minutes: float | None) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    Raises AgentError if a demo is running already.
+    """
     home = state_directory({**os.environ, "STATE_DIRECTORY": ""}, None) / "demo"
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(home) as processes:
+            return asyncio.run(_demo(home, minutes, processes))
+    except OSError as error:
+        raise AgentError(f"The demo cannot work in {home}: {error}.") from error
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[TextIO]:
+    """Keep other demos out of `home`. Yields the file that lists the ids of our processes."""
+    with (home / "demo.lock").open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AgentError(_already_running(home, _listed(lock)[:1])) from None
+        if left := [process for process in _listed(lock)[1:] if _uses(process, home)]:
+            raise AgentError(
+                "A demo that was killed has left processes behind; end them, then try again: "
+                f"kill {' '.join(map(str, left))}"
+            )
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        yield lock
+
+
+def _already_running(home: Path, processes: Sequence[int]) -> str:
+    try:
+        info = json.loads((home / "central" / "central.json").read_text(encoding="utf-8"))
+        where = f"at {info['http']}"
+    except (OSError, ValueError):
+        where = "(it is starting at this moment)"
+    ids = "".join(f" or with: kill {process}" for process in processes)
+    return (
+        f"The demo is already running {where}: use that one, or stop it with Ctrl-C in its "
+        f"terminal{ids}"
+    )
+
+
+def _listed(lock: TextIO) -> list[int]:
+    lock.seek(0)
+    return [int(line) for line in lock.read().split() if line.isdecimal()]
+
+
+def _uses(process: int, home: Path) -> bool:
+    """Return whether this process runs with `home`: its id may be another one's by now."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            return False  # It has ended.
+    else:  # macOS
+        ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(process)]
+        command = subprocess.run(ps, capture_output=True, check=False).stdout
+    return os.fsencode(home) in command
+
+
+async def _demo(home: Path, minutes: float | None, processes: TextIO) -> int:
+    stop = asyncio.Event()
     running: list[asyncio.subprocess.Process] = []
+    signals.catch(asyncio.get_running_loop(), stop.set, partial(_kill, running))
     try:
         running.append(await _start_central(home))
+        print(running[0].pid, file=processes, flush=True)
         info = await _central_info(home, running[0], stop)
         if info is None:
             return DONE if stop.is_set() else FAILURE
         config = _write_config(home, info)
-        print(WELCOME.format(config=config, device_id=DEVICE_ID, **info), flush=True)
+        print(WELCOME.format(home=home, device_id=DEVICE_ID, **info), flush=True)
         running.append(await _start_daemon(home, config))
+        print(running[1].pid, file=processes, flush=True)
         ended = await _wait(running, stop, minutes)
         if ended is None and minutes is not None and not stop.is_set():
             await asyncio.to_thread(_tell_result, info["http"])
         return DONE if ended is None else FAILURE
     finally:
-        # The daemon first, so that it can say good-bye.
+        # The daemon first, so that it can report that it stops.
         for process in reversed(running):
             await _end(process)
 
@@ -140,8 +193,12 @@ async def _central_info(
 
 def _write_config(home: Path, info: Mapping[str, str]) -> Path:
     path = home / "config.toml"
-    # A JSON string is a TOML string too.
-    quoted = {name: json.dumps(str(value)) for name, value in info.items()}
+    # A JSON string is a TOML string too. Files are named as seen from there: TOML cannot write the
+    # name of every directory.
+    quoted = {
+        name: json.dumps(str(value).removeprefix(f"{home.absolute()}/"))
+        for name, value in info.items()
+    }
     path.write_text(CONFIG.format(device_id=json.dumps(DEVICE_ID), **quoted), encoding="utf-8")
     return path
 
@@ -176,6 +233,14 @@ def _tell_result(http: str) -> None:
         print(f"Central could not be asked what arrived: {error}", file=sys.stderr)
         return
     print(f"\nThe last reading that arrived: {last['value']} °C, taken {last['timestamp']}.")
+
+
+def _kill(running: Sequence[asyncio.subprocess.Process]) -> None:
+    """End everything at once, after a second signal."""
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+    leave(FAILURE)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -20,7 +20,6 @@ from agent.config import CloudConfig, Config, load, with_fake_hardware
 from agent.credentials import Credentials, read_credentials, secret_files
 from agent.device_information import software_version
 from agent.errors import ConfigError, SecretError
-from agent.telemetry import utc
 
 DAY = 86400.0  # Seconds.
 STORED = "credentials"  # The directory beside the configuration where the installer puts keys.
@@ -260,7 +259,7 @@ def _outbox(outbox: Mapping[str, Any] | None) -> list[str]:
         return ["outbox: none, readings are shown and not sent"]
     waiting = f"backlog: {outbox['waiting']} reading{'' if outbox['waiting'] == 1 else 's'} waiting"
     if outbox["oldest"] is not None:
-        waiting += f", since {utc(outbox['oldest'])}"
+        waiting += f", since {outbox['oldest']}"
     lines = [waiting, f"outbox: room for {_span(outbox['room_seconds'])} without the hub"]
     if outbox["error"] is not None:
         lines.append(f"outbox: {outbox['error']}")

@@ -23,6 +23,10 @@ class SecretError(ConfigError):
     """A key, certificate or password file cannot be used; `str()` says which and what to do."""
 
 
+class MissingPackagesError(AgentError):
+    """A command needs packages that are not installed; `str()` says how to install them."""
+
+
 class StoreError(AgentError):
     """The daemon's file could not be read or written; what was asked for did not happen."""
 
@@ -136,6 +140,14 @@ class TakenOverError(HubClosedError):
 
 class SdkStuckError(CloudError):
     """The SDK itself no longer moves: a client cannot be made or put away in this process."""
+
+
+class OutputError(AgentError):
+    """Standard output could not be written. `reader_is_gone` if it is a pipe that nobody reads."""
+
+    def __init__(self, reason: str, *, reader_is_gone: bool = False) -> None:
+        super().__init__(f"Cannot write to standard output: {reason}.")
+        self.reader_is_gone = reader_is_gone
 
 
 class ControlError(AgentError):

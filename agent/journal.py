@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any, TextIO
 
 from agent.events import LogEvent
+from agent.local_time import follow_system_zone, local_time
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def configure(
     That is the journal where stderr leads there and systemd-python is installed, with what
     `Event.about` was told as fields, and DEVICE_ID; else it is stderr.
     """
+    follow_system_zone()
     stderr = stderr or sys.stderr
     in_journal = _leads_to_journal(stderr, environ)
     if in_journal and _has_systemd():
@@ -131,6 +133,8 @@ def _indented(text: str) -> str:
 
 class _Lines(_Text):
     """For stderr: with the time and in colour, or, where the journal reads it, its priority."""
+
+    converter = staticmethod(local_time)
 
     def __init__(self, *, in_journal: bool, colour: bool) -> None:
         super().__init__(

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import outbox_tables as tables
-from agent.clock import Clock, Stamp
+from agent.clock import Clock, Stamp, utc
 from agent.errors import StoreError
 from agent.events import LogEvent
 from agent.outbox_tables import START, Entry, Gap, Position
@@ -292,7 +292,7 @@ class Outbox:
         return {
             "waiting": self.waiting,
             "in_memory": len(self._memory),
-            "oldest": None if oldest is None else self._clock.true_time(oldest)[0],
+            "oldest": None if oldest is None else utc(self._clock.true_time(oldest)[0]),
             "room_seconds": min(room * interval, self._max_age),
             "dropped": [asdict(gap) for gap in [*gaps, *self._gaps]],
             "set_aside": await self._store.get(SET_ASIDE, []),

@@ -17,11 +17,14 @@ def control_requests(
     *,
     status: Callable[[], Awaitable[dict[str, Any]]],
     check: Callable[[Sequence[str]], Awaitable[dict[str, Any]]],
-    read: Callable[[], Awaitable[Reading]],
+    read: Callable[[], Awaitable[tuple[Reading, str]]],
     lamp: Lamp,
     sensor: ClimateSensor,
 ) -> Mapping[str, Handler]:
-    """Return the handlers of the control socket, by command."""
+    """Return the handlers of the control socket, by command.
+
+    `read` returns a reading and the time it was taken, in UTC as ISO 8601.
+    """
 
     async def tell_status(_request: Request) -> dict[str, Any]:
         return {"status": await status()}
@@ -31,10 +34,16 @@ def control_requests(
 
     async def read_now(_request: Request) -> dict[str, Any]:
         try:
-            reading = await read()
+            reading, taken = await read()
         except SensorError as error:
             raise ControlError(str(error)) from error
-        return {"reading": {"temperature": reading.temperature, "humidity": reading.humidity}}
+        return {
+            "reading": {
+                "temperature": reading.temperature,
+                "humidity": reading.humidity,
+                "taken": taken,
+            }
+        }
 
     async def led(request: Request) -> dict[str, Any]:
         try:

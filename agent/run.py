@@ -5,17 +5,17 @@ import faulthandler
 import gc
 import logging
 import os
-import signal
-import sys
 from pathlib import Path
 from typing import NoReturn
 
-from agent import journal, model
+from agent import journal, model, signals
 from agent.config import Config, runtime_directory, state_directory
 from agent.credentials import read_credentials
-from agent.errors import AgentError, ConfigError, SdkStuckError
+from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
 from agent.events import LogEvent
+from agent.installation import with_advice
 from agent.service import Places, Service
+from agent.terminal import leave, report
 from hw.errors import DriverError, HardwareError
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,15 @@ DONE, FAILURE, CANNOT_WORK = 0, 1, 78
 
 
 def run(config: Config, path: Path | None) -> NoReturn:
-    """Be the daemon until SIGINT or SIGTERM; a second signal ends it at once, with status 1."""
+    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, with 1."""
     journal.configure(config.log.level, device_id=config.device.id)
     # Where something hangs, systemd's watchdog aborts this process; that tells where it hung.
     faulthandler.enable()
-    leave(_run(config, path))
+    try:
+        status = _run(config, path)
+    except OutputError as error:
+        status = report(error)
+    leave(status)
 
 
 def _run(config: Config, path: Path | None) -> int:
@@ -60,8 +64,11 @@ def _run(config: Config, path: Path | None) -> int:
         gc.freeze()
         _until_signalled(service)
     except (ConfigError, DriverError) as error:
-        journal.refuse(str(error).splitlines(), status=CANNOT_WORK)
+        why = error.mistakes if isinstance(error, ConfigError) else [with_advice(error)]
+        journal.refuse(why, status=CANNOT_WORK)
         return CANNOT_WORK
+    except OutputError:
+        raise
     except SdkStuckError as error:
         return _ends(error, LogEvent.SDK_STUCK, FAILURE)
     except (AgentError, HardwareError) as error:
@@ -82,19 +89,16 @@ def _ends(error: Exception, event: LogEvent, status: int) -> int:
 
 def _until_signalled(service: Service) -> None:
     loop = asyncio.new_event_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, service.stop)
+    signals.catch(loop, service.stop.set, _leave_at_once)
     try:
         loop.run_until_complete(service.run())
     except* (AgentError, HardwareError) as group:
         raise _plain(group) from group
 
 
-def _stop(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        log.warning("Asked twice: leaving at once.", extra=LogEvent.ENDED_AT_ONCE.about())
-        leave(FAILURE)
-    stop.set()
+def _leave_at_once() -> None:
+    log.warning("Second signal: leaving at once.", extra=LogEvent.ENDED_AT_ONCE.about())
+    leave(FAILURE)
 
 
 def _plain(error: BaseException) -> BaseException:
@@ -103,16 +107,8 @@ def _plain(error: BaseException) -> BaseException:
     return error
 
 
-def leave(status: int) -> NoReturn:
-    """End the process now. Python would wait for threads of the SDK that may never end."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
-    """Be central until SIGINT or SIGTERM, with this agent's models in it."""
+    """Run central until SIGINT, SIGTERM or SIGHUP, with this agent's models in it."""
     from central.server import Settings, run  # noqa: PLC0415 - an extra: aiohttp, trustme.
 
     journal.configure("info")
@@ -127,4 +123,4 @@ def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: 
         templates=templates,
         room_socket=room_socket,
     )
-    return run(settings)
+    return run(settings, catch=signals.catch)

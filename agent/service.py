@@ -16,7 +16,7 @@ from agent.azure_registration import register
 from agent.azure_session import open_session
 from agent.board import board_id
 from agent.checks import IDS
-from agent.clock import Clock, Stamp
+from agent.clock import Clock, Stamp, utc
 from agent.config import CloudConfig, Config
 from agent.control import SOCKET_NAME, control_socket
 from agent.credentials import Credentials
@@ -29,7 +29,6 @@ from agent.registration_memory import RegistrationMemory
 from agent.requests import control_requests
 from agent.sampler import Sampler
 from agent.store import STORE_NAME, Store
-from agent.telemetry import utc
 from agent.troubles import Troubles
 from agent.uplink import Handlers, Uplink
 from agent.watchdog import Watch, in_words, tell_systemd
@@ -350,9 +349,9 @@ class Service:
             deadline=doctor.BUDGET + DOCTOR_MARGIN,
         )
 
-    async def _read_now(self) -> Reading:
-        reading, _ = await self._sampler.one()
-        return reading
+    async def _read_now(self) -> tuple[Reading, str]:
+        reading, taken = await self._sampler.one()
+        return reading, self._utc(taken)
 
     async def _set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)
@@ -369,6 +368,7 @@ class Service:
                 "error": self._uplink.last_error,
             }
         return {
+            "time": self._utc(self._clock.stamp()),
             "version": software_version(),
             "device_id": self._config.device.id,
             "sensor": {
@@ -380,6 +380,7 @@ class Service:
                 and {
                     "temperature": last[0].temperature,
                     "humidity": last[0].humidity,
+                    "unit": "celsius",
                     "taken": self._utc(last[1]),
                 },
                 "counters": dict(policy.counters),

@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from agent.clock import Clock
+from agent.clock import Clock, utc
 from agent.outbox import Entry
 
 
@@ -33,15 +32,3 @@ def message(entry: Entry, *, unit: str, clock: Clock) -> Message:
     if not believable:
         properties["clock"] = "unsynchronised"
     return Message(entry.message_id, json.dumps(body), properties)
-
-
-LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-
-
-def utc(unix_time: float) -> str:
-    """Write a time as ISO 8601 in UTC with milliseconds: IoT Central takes no offset but Z.
-
-    One that no calendar has, as a card that rots may hold, becomes the nearest that it has.
-    """
-    moment = datetime.fromtimestamp(min(max(unix_time, 0.0), LATEST), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

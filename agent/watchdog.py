@@ -13,6 +13,7 @@ from typing import Never
 
 from agent import journal
 from agent.events import LogEvent
+from agent.local_time import local_time
 from hw import Reading
 from hw.policy import SensorStatus
 
@@ -86,7 +87,7 @@ def in_words(
     if sensor not in {SensorStatus.OK, SensorStatus.STARTING}:
         parts.append(f"the sensor gives no readings ({sensor})")
     if last is not None and taken is not None:
-        at = time.strftime("%H:%M", time.localtime(taken))
+        at = time.strftime("%H:%M", local_time(taken))
         value = f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"
         parts.append(f"the last was {value}" if parts else value)
     elif not parts:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import ssl
 import sys
@@ -169,11 +168,17 @@ async def _open_console(central: Central, stack: AsyncExitStack) -> None:
     central.http = console.url
 
 
-def run(settings: Settings) -> int:
-    """Run central until SIGINT or SIGTERM, printing where it is; return the exit status."""
+Catch = Callable[[asyncio.AbstractEventLoop, Callable[[], object]], None]
+
+
+def run(settings: Settings, *, catch: Catch) -> int:
+    """Run central until a signal stops it, printing its addresses; return the exit status.
+
+    `catch(loop, stop)` makes the signals call `stop` in the loop.
+    """
     _allow_many_files()
     try:
-        asyncio.run(_run_until_signal(settings))
+        asyncio.run(_run_until_signal(settings, catch))
     except CentralError as error:
         print(error, file=sys.stderr)
         return 1
@@ -191,10 +196,9 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run_until_signal(settings: Settings) -> None:
+async def _run_until_signal(settings: Settings, catch: Catch) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    catch(asyncio.get_running_loop(), stop.set)
     async with open_central(settings) as central:
         print(f"Central's page:      {central.http}")
         print(f"Devices connect to:  {central.mqtt_host} port {central.mqtt_port}")

@@ -66,10 +66,7 @@ def must_work_here(pin: int, *, root: Path = Path("/")) -> None:
         )
     missing = [package for module, package in PACKAGES.items() if not _is_installed(module)]
     if missing:
-        raise DriverError(
-            f"Not installed: {', '.join(missing)}. Install what a Raspberry Pi needs: "
-            "pip install '.[pi]', where sensor-agent's source is."
-        )
+        raise DriverError(f"Not installed: {', '.join(missing)}.", packages=missing)
 
 
 def _is_installed(module: str) -> bool:

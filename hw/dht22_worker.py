@@ -42,9 +42,9 @@ Answer = dict[str, Any]
 def main() -> None:
     """Serve until the input ends."""
     model, pin = sys.argv[1], int(sys.argv[2])
-    # A service manager's SIGTERM goes to every process; ours end when the daemon has let them.
+    # A service manager's signal goes to every process; ours end when the daemon has let them.
     # A handler rather than SIG_IGN, which the helper would inherit, and then outlive its terminate.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Prints are not answers.

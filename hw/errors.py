@@ -1,5 +1,6 @@
 """What can go wrong with the board, each in one sentence a person can act on."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -60,4 +61,12 @@ class LineError(HardwareError):
 
 
 class DriverError(HardwareError):
-    """A driver cannot be used here at all: unknown, not installed, not on this machine."""
+    """A driver cannot be used here at all: unknown, not installed, not on this machine.
+
+    `packages` are those that are missing or do not work. How to install them depends on how the
+    program was installed, which `agent.installation` knows.
+    """
+
+    def __init__(self, sentence: str, *, packages: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.packages = tuple(packages)

@@ -19,12 +19,6 @@ LINES = range(28)
 PWM_HERTZ = 100
 """lgpio's PWM is a thread; this is gpiozero's default, and fast enough for the eye."""
 
-INSTALL = (
-    "On Raspberry Pi OS: sudo apt install python3-gpiozero python3-lgpio, with a virtual "
-    "environment made with --system-site-packages; elsewhere: pip install '.[pi]', where "
-    "sensor-agent's source is."
-)
-
 
 class Output:
     """A line that is driven, at first low if `active_high`, else high: off.
@@ -133,8 +127,9 @@ def _lgpio_factory() -> Any:
     lgpio = _lgpio()
     if not hasattr(lgpio, "gpiochip_open"):
         raise DriverError(
-            f"The package lgpio that is installed is an empty placeholder. {INSTALL} "
-            "(In a virtual environment, first: pip uninstall lgpio.)"
+            "The installed package lgpio is an empty placeholder. Uninstall it first: "
+            f"{sys.executable} -m pip uninstall lgpio.",
+            packages=("lgpio",),
         )
     try:
         factory = importlib.import_module("gpiozero.pins.lgpio").LGPIOFactory()
@@ -149,8 +144,8 @@ def _lgpio_factory() -> Any:
 
 def _not_imported(package: str, error: ImportError) -> DriverError:
     if (error.name or "").split(".")[0] == package:
-        return DriverError(f"The package {package} is not installed. {INSTALL}")
-    return DriverError(f"The package {package} does not work here: {error}. {INSTALL}")
+        return DriverError(f"The package {package} is not installed.", packages=(package,))
+    return DriverError(f"The package {package} does not work here: {error}.", packages=(package,))
 
 
 def _lgpio() -> Any:

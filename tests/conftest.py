@@ -1,15 +1,20 @@
-"""What all tests share."""
+"""What all tests share, and how a run ends: what was skipped, and what would enable it."""
 
+import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A slow machine is no fault of the code: how long an example takes is nobody's business.
+# Whether an example is quick says something about the machine, not about the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
+"""Whether a skipped test fails: where every optional tool is installed, as in `.ci/run`."""
 
 
 @pytest.fixture
@@ -19,3 +24,34 @@ def ordinary_place():
     place.chmod(0o777)
     yield place
     shutil.rmtree(place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    return _without_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    return _without_skip(report)
+
+
+def _without_skip(report):
+    if NO_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"With NO_SKIPS=1 nothing may be skipped, but: {report.longrepr[2]}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Sum up what was skipped, a line for each reason."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+    )
+    if skipped:
+        terminalreporter.section("skipped, and what would enable it")
+        for reason, count in skipped.most_common():
+            terminalreporter.line(f"{count:4} {reason}")

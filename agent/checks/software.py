@@ -1,13 +1,14 @@
 """What was installed and written down: the configuration, the secrets, the packages, the daemon."""
 
-import importlib.util
 import platform
 import stat
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from agent import installation
 from agent.checks.finding import Finding, failed, ok, skipped, warning
 from agent.config import Config
 from agent.errors import SecretError
@@ -17,10 +18,6 @@ LED_PACKAGES = {"gpiozero": "gpiozero", "lgpio": "lgpio"}
 OTHER_NAMES = {"lgpio": ("adafruit-lgpio",)}  # Packages that bring the same module.
 SDK_SERIES = "2.14."
 PLACEHOLDER = "0.0."  # The first version of lgpio on the package index is empty.
-INSTALL = (
-    "On Raspberry Pi OS run the installer again; elsewhere: pip install "
-    "'.[pi,service]', where its source is."
-)
 
 
 def configuration(
@@ -81,7 +78,7 @@ def _described(file: Path) -> str:
 def packages(
     config: Config,
     *,
-    find: Callable[[str], bool] = lambda module: importlib.util.find_spec(module) is not None,
+    find: Callable[[str], bool] = installation.is_installed,
     version: Callable[[str], str] = metadata.version,
 ) -> Finding:
     """`find` tells whether a module could be imported, `version` that of a package."""
@@ -98,18 +95,25 @@ def packages(
     ]
     missing = [package for module, package in wanted.items() if not find(module)]
     if missing:
-        return failed(f"Not installed: {', '.join(missing)}.", INSTALL, *details)
+        extra = "" if missing == ["azure-iot-device"] else "pi"
+        return failed(
+            f"Not installed: {', '.join(missing)}.",
+            f"{installation.sentence(missing, extra=extra)}.",
+            *details,
+        )
     if versions.get("lgpio", "").startswith(PLACEHOLDER):
         return failed(
-            "The package lgpio that is installed is an empty placeholder.",
-            f"In the virtual environment: pip uninstall lgpio. Then: {INSTALL}",
+            "The installed package lgpio is an empty placeholder.",
+            f"Uninstall it: {sys.executable} -m pip uninstall lgpio. Then "
+            f"{installation.advice(['lgpio'], extra='pi')}.",
             *details,
         )
     sdk = versions.get("azure-iot-device", SDK_SERIES)
     if not sdk.startswith(SDK_SERIES):
         return warning(
             f"azure-iot-device {sdk} has not been tested with this program.",
-            "Install the series that was: pip install 'azure-iot-device>=2.14,<2.15'.",
+            "Install a version that has been tested: "
+            f"{sys.executable} -m pip install 'azure-iot-device>=2.14,<2.15'.",
             *details,
         )
     return ok("Every package that is needed is installed.", *details)

@@ -4,10 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from stand_in import project, sh, surroundings, wheels
+from places import ROOT
+from stand_in_project import project, sh, surroundings, wheels
 
 HOSTILE = """\
 [global]
@@ -288,7 +288,7 @@ TIMEOUT = "ReadTimeoutError(\"HTTPSConnectionPool(host='pypi.org'): Read timed o
 )
 def test_only_failures_of_the_network_are_explained(tmp_path, log, reason):
     (tmp_path / "log").write_text(log)
-    lines = f'. {Path(__file__).parents[3]}/deploy/packages.sh; explain_download "$1"'
+    lines = f'. {ROOT}/deploy/packages.sh; explain_download "$1"'
     done = subprocess.run(
         ["sh", "-euc", lines, "sh", tmp_path / "log"],
         capture_output=True, text=True, check=False, timeout=60,

@@ -1,0 +1,155 @@
+"""Standard output and error that take any text, and report in one sentence what they cannot write.
+
+Both entry points, `sensor-agent` and `python -m central`, run through `run`.
+"""
+
+import codecs
+import contextlib
+import errno
+import io
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from agent.errors import OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+FAILURE = 1
+STDIN, STDOUT, STDERR = 0, 1, 2
+PLAIN = {"°": "deg ", "Ω": "Ohm"}  # "21.5 °C" where the encoding has no degree sign.
+ESCAPED_BYTES = range(0xDC80, 0xDD00)  # Bytes of file names that are not in their encoding.
+ERRORS = "sensor-agent-plain"
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run `command` and return its exit status; 1 if its output could not be written.
+
+    A reader that goes away, as `head` does, ends the command quietly. Anything else that keeps
+    output from being written is reported in one sentence.
+    """
+    prepare()
+    try:
+        try:
+            status = command()
+        except SystemExit:  # argparse, after --help too.
+            flush()
+            raise
+        flush()
+    except OutputError as error:
+        return report(error)
+    return status
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now. Python would wait for threads of the SDK that may never end."""
+    logging.shutdown()
+    try:
+        flush()
+    except OutputError as error:
+        status = report(error)
+    os._exit(status)
+
+
+def flush() -> None:
+    """Write what standard output holds back. Raises OutputError."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def report(error: OutputError) -> int:
+    """Report that output was lost, unless its reader went away, and return the exit status."""
+    # What is still held back must not fail once more when Python ends.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+    if not error.reader_is_gone:
+        print(error, file=sys.stderr)
+    return FAILURE
+
+
+def prepare() -> None:
+    """Replace standard output and error by streams that take any text, closed ones included."""
+    # A closed descriptor would be given to the next file that is opened, a database perhaps.
+    # Standard output becomes one that cannot be written, so that lost output is an error.
+    for descriptor, flags in ((STDIN, os.O_RDONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_WRONLY)):
+        _open_if_closed(descriptor, flags)
+    codecs.register_error(ERRORS, _in_plain_letters)
+    # A test has put its own in place.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _stream(sys.__stdout__, _Output(STDOUT, "wb", closefd=False))
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _stream(sys.__stderr__, _ErrorOutput(STDERR, "wb", closefd=False))
+
+
+def _open_if_closed(descriptor: int, flags: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        opened = os.open(os.devnull, flags)
+        if opened != descriptor:
+            os.dup2(opened, descriptor)
+            os.close(opened)
+        os.set_inheritable(descriptor, True)
+
+
+def _stream(like: TextIO | None, raw: io.FileIO) -> TextIO:
+    """Return a text stream over `raw`, in encoding and buffering the one that Python made."""
+    encoding, unbuffered, by_line = "utf-8", False, False
+    if isinstance(like, io.TextIOWrapper):
+        encoding, unbuffered, by_line = like.encoding, like.write_through, like.line_buffering
+    return io.TextIOWrapper(
+        raw if unbuffered else io.BufferedWriter(raw),  # As with python -u.
+        encoding=encoding,
+        errors=ERRORS,
+        line_buffering=by_line,
+        write_through=unbuffered,
+    )
+
+
+class _Output(io.FileIO):
+    """Standard output. Raises OutputError, which no `except OSError` for files catches."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        view = memoryview(data).cast("B")
+        written = 0
+        while written < len(view):
+            try:
+                count: int | None = super().write(view[written:])
+            except OSError as error:
+                raise OutputError(
+                    "it is closed" if error.errno == errno.EBADF else error.strerror or str(error),
+                    reader_is_gone=error.errno == errno.EPIPE,
+                ) from error
+            if count is None:  # Another program has made the pipe non-blocking, and it is full.
+                select.select([], [self], [])
+            else:
+                written += count
+        return written
+
+
+class _ErrorOutput(io.FileIO):
+    """Standard error. What cannot be written there cannot be reported anywhere."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return len(memoryview(data).cast("B"))
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding does not have (an error handler, see codecs.register_error)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character) or _escape(character) for character in text), error.end
+
+
+def _escape(character: str) -> str:
+    if ord(character) in ESCAPED_BYTES:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("ascii", "backslashreplace").decode("ascii")

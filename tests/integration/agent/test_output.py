@@ -1,0 +1,196 @@
+"""Commands whose output goes to a closed pipe, a full disk, nowhere, or a terminal of any kind."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from daemons import PATIENCE
+
+from agent.cli import main
+
+AGENT = [sys.executable, "-m", "agent"]
+PRINTING = {
+    "help": ["--help"],
+    "help of a command": ["central", "--help"],
+    "version": ["--version"],
+    "model": ["model"],
+    "example": ["config", "example"],
+    "check": ["check", "--fake-hw", "--only", "sensor,led,packages"],
+    "check --json": ["check", "--fake-hw", "--json", "--only", "sensor,led,packages"],
+    "read": ["read", "--fake-hw"],
+    "read --json": ["read", "--fake-hw", "--json"],
+    "read --count": ["read", "--fake-hw", "--json", "--count", "5"],
+    "led --json": ["led", "off", "--fake-hw", "--json"],
+}
+EVERY = pytest.mark.parametrize("arguments", PRINTING.values(), ids=PRINTING)
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return os.environ | {
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+
+
+def run(environ, *arguments, **keywords):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **keywords}
+    return subprocess.run(
+        [*AGENT, *arguments],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=PATIENCE,
+        **options,
+    )
+
+
+@EVERY
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_nobody_reads_ends_a_command_quietly(environ, arguments, unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    done = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=write)
+    os.close(write)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+    assert b"standard output" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["read", "--count", "100000", "--json"], ["run"]])
+def test_a_reader_that_goes_away_midway_ends_a_command_quietly(environ, tmp_path, arguments):
+    config = tmp_path / "config.toml"
+    config.write_text('[sensor]\ndriver = "fake"\ninterval = 0.05\n')
+    with subprocess.Popen(
+        [*AGENT, *arguments, "--fake-hw", "--config", config],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(PATIENCE) == 1
+    assert b"Traceback" not in said
+    assert b"Exception" not in said
+    assert b"failed" not in said
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+@EVERY
+def test_a_full_disk_is_reported_in_one_sentence(environ, arguments):
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = run(environ, *arguments, stdout=full)
+    os.close(full)
+    assert done.returncode == 1
+    assert done.stderr == b"Cannot write to standard output: No space left on device.\n"
+
+
+@EVERY
+def test_a_closed_output_is_reported_in_one_sentence(environ, arguments):
+    closed = 'exec "$0" "$@" >&-'
+    done = subprocess.run(
+        ["sh", "-c", closed, *AGENT, *arguments],
+        env=environ, stderr=subprocess.PIPE, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == b"Cannot write to standard output: it is closed.\n"
+
+
+@EVERY
+def test_standard_error_may_be_closed_or_full(environ, arguments):
+    for where in ("2>&-", "2>/dev/full", "<&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" "$@" {where}', *AGENT, *arguments],
+            env=environ, stdout=subprocess.PIPE, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        assert done.returncode == 0, where
+        assert done.stdout
+
+
+TERMINALS = {
+    "ascii": {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
+    "strict ascii": {"PYTHONIOENCODING": "ascii:strict"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "cp437": {"PYTHONIOENCODING": "cp437"},
+    "utf-8": {"PYTHONIOENCODING": "utf-8"},
+    "posix": {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A configuration whose name is in no encoding, with a name in it that ASCII does not have."""
+    directory = os.fsencode(tmp_path) + b"/caf\xe9-\xf0\x9f\x8c\xa1"
+    os.mkdir(directory)  # noqa: PTH102 - of bytes.
+    path = directory + b"/config.toml"
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - the same.
+        file.write(
+            '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "schlüssel°"\n'
+            '[sensor]\ndriver = "fake"\n[led]\ndriver = "fake"\n'
+        )
+    return path
+
+
+@pytest.mark.parametrize("terminal", TERMINALS.values(), ids=TERMINALS)
+def test_every_terminal_can_show_every_command(environ, strange, terminal):
+    environ = environ | terminal | {"XDG_STATE_HOME": os.fsdecode(os.path.dirname(strange))}  # noqa: PTH120
+    config = ["--config", strange]
+    for arguments, status in [
+        (["read", "--fake-hw", *config], 0),
+        (["read", "--fake-hw", "--json", *config], 0),
+        (["check", "--only", "secrets,sensor,configuration", "--verbose", *config], 1),
+        (["check", "--only", "secrets,sensor,configuration", "--json", *config], 1),
+        (["config", "check", *config], 0),
+        (["run", *config], 78),  # The key is not there.
+        (["status", *config], 1),
+        (["led", "off", *config], 0),
+    ]:
+        done = run(environ, *arguments)
+        assert done.returncode == status, (arguments, done)
+        assert b"Traceback" not in done.stderr, arguments
+        if "--json" in arguments:
+            json.loads(done.stdout)
+
+
+def test_the_degree_sign_is_written_as_the_terminal_can(environ):
+    def shown(encoding):
+        done = run(environ | {"PYTHONIOENCODING": encoding}, "read", "--fake-hw")
+        return done.stdout.splitlines()[0]
+
+    assert shown("ascii").decode("ascii").split()[1:3] == ["deg", "C"]
+    assert "°C" in shown("latin-1").decode("latin-1")
+    assert "°C" in shown("cp437").decode("cp437")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("module", ["agent central", "central"])
+def test_central_runs_in_a_directory_of_any_name(environ, strange, module):
+    data = os.path.dirname(strange) + b"/\xff"  # noqa: PTH120 - of bytes.
+    with subprocess.Popen(
+        [sys.executable, "-m", *module.split(), "--data", data, "--http-port", str(free_port())],
+        env=environ | {"PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as central:
+        lines = [central.stdout.readline() for _ in range(7)]
+        central.terminate()
+        _, log = central.communicate(timeout=PATIENCE)
+    assert lines[-1] == b"Ctrl-C stops it.\n", log
+    assert rb"caf\xe9-\U0001f321/\xff/group-key" in b"".join(lines)
+    assert central.returncode == 0
+    assert b"Traceback" not in log
+
+
+def test_a_command_that_is_called_in_a_process_leaves_its_streams_alone(capsys):
+    assert main(["config", "example"]) == 0
+    assert "[sensor]" in capsys.readouterr().out

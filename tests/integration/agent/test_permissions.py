@@ -1,0 +1,64 @@
+"""What people and programs may not read or ask: modes count, whoever runs the tests."""
+
+import socket
+import subprocess
+import sys
+
+from ordinary import AS_ORDINARY_USER, OBEYING_MODES
+from places import ROOT
+
+from agent.store import STORE_NAME, Store
+
+
+def test_an_outbox_that_is_not_ours_to_read_is_skipped(ordinary_place):
+    Store.open(ordinary_place / STORE_NAME).close()
+    (ordinary_place / STORE_NAME).chmod(0)
+    script = (
+        "import sys; from pathlib import Path; from agent.checks import storage;"
+        "print(storage.outbox_here(Path(sys.argv[1])).outcome)"
+    )
+    done = subprocess.run(
+        [*OBEYING_MODES, sys.executable, "-c", script, str(ordinary_place / STORE_NAME)],
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=ordinary_place, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == "skipped"
+
+
+def test_somebody_who_may_not_ask_is_told_what_to_do(ordinary_place):
+    path = ordinary_place / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0)
+        listener.listen()
+        asked = subprocess.run(
+            [*AS_ORDINARY_USER, "status"],
+            env={"PYTHONPATH": str(ROOT), "RUNTIME_DIRECTORY": str(ordinary_place)},
+            cwd=ordinary_place,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert asked.returncode == 1
+    assert asked.stderr.startswith("The running daemon may not be asked by you: ")
+
+
+def test_a_key_of_somebody_else_cannot_be_read_and_the_status_is_78(ordinary_place):
+    (ordinary_place / "key").write_text("a2V5\n")
+    (ordinary_place / "key").chmod(0)
+    config = ordinary_place / "config.toml"
+    config.write_text(
+        '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "key"\n'
+    )
+    ended = subprocess.run(
+        [*AS_ORDINARY_USER, "run", "--fake-hw", "--config", config],
+        env={"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(ordinary_place)},
+        cwd=ordinary_place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 78
+    assert f"{ordinary_place}/key cannot be read: Permission denied." in ended.stderr

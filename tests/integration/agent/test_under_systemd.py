@@ -1,0 +1,131 @@
+"""The daemon as a process, told by a stand-in for systemd what systemd tells it."""
+
+import signal
+import socket
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+from addresses import own_address
+from optional import environment_with_packages, python_with_systemd
+from places import ROOT
+
+PATIENCE = 60.0
+
+
+class Manager:
+    """What the daemon tells systemd, one datagram after the other."""
+
+    def __init__(self, home):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(home / "notify"))
+        self.socket.settimeout(PATIENCE)
+        self.home = home
+        self.process = None
+
+    def hear(self):
+        """Return the next thing said, as a dictionary."""
+        lines = self.socket.recv(10_000).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def hear_until(self, wanted):
+        said = [self.hear()]
+        while wanted not in said[-1]:
+            said.append(self.hear())
+        return said
+
+    def start(self, text, **environ):
+        config = self.home / "config.toml"
+        config.write_text(text)
+        self.process = subprocess.Popen(
+            [python_with_systemd(), "-m", "agent", "run", "--config", str(config)],
+            env=environment_with_packages(
+                NOTIFY_SOCKET=str(self.home / "notify"),
+                STATE_DIRECTORY=str(self.home / "state"),
+                RUNTIME_DIRECTORY=str(self.home / "run"),
+            )
+            | environ,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self):
+        """Return exit status and log once it has ended."""
+        _, log = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, log
+
+
+@contextmanager
+def manager(home):
+    systemd = Manager(home)
+    try:
+        yield systemd
+    finally:
+        systemd.socket.close()
+        if systemd.process is not None and systemd.process.poll() is None:
+            systemd.process.kill()
+            systemd.process.communicate()
+
+
+FAKE = '[sensor]\ndriver = "fake"\ninterval = 0.05\n[led]\ndriver = "fake"\n'
+# Nothing is listening there: a Pi that has no network yet.
+NO_NETWORK = (
+    f'[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nprovisioning_host = "{own_address()}"\n'
+    'key_file = "key"\n' + FAKE
+)
+
+
+def test_ready_is_said_without_a_network_and_then_how_it_is(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("c2VjcmV0")
+    key.chmod(0o600)
+    with manager(tmp_path) as systemd:
+        systemd.start(NO_NETWORK, WATCHDOG_USEC="600000")
+        ready = systemd.hear()
+        assert ready["READY"] == "1"
+        for _ in range(3):
+            said = systemd.hear_until("WATCHDOG")[-1]
+        assert "°C" in said["STATUS"]
+        assert "; not connected; " in said["STATUS"]
+        systemd.process.send_signal(signal.SIGTERM)
+        assert systemd.hear_until("STOPPING")[-1]["STATUS"] == "Stopping"
+        assert systemd.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[sensor]\npin = 99\nintervall = 5\n", "pin = 99"),
+        ('[sensor]\ndriver = "dht22"\n', "no [cloud] section"),
+        (NO_NETWORK, "key cannot be read"),
+    ],
+)
+def test_what_cannot_work_is_told_to_systemd_with_the_reason(tmp_path, text, reason):
+    with manager(tmp_path) as systemd:
+        systemd.start(text)
+        assert reason in systemd.hear()["STATUS"]
+        status, log = systemd.end()
+    assert status == 78
+    assert reason in log
+
+
+def test_of_many_mistakes_systemd_is_told_as_much_as_it_takes(tmp_path):
+    with manager(tmp_path) as systemd:
+        systemd.start("".join(f"mistake_{number} = 1\n" for number in range(100)))
+        status = systemd.hear()["STATUS"]
+        systemd.end()
+    assert "mistake_0 = ...: stands before" in status
+    assert status.endswith("The journal has all 100 reasons.")
+
+
+def test_a_daemon_that_is_aborted_says_where_it_was(tmp_path):
+    with manager(tmp_path) as systemd:
+        systemd.start(FAKE)
+        systemd.hear_until("READY")
+        systemd.process.send_signal(signal.SIGABRT)  # As systemd's watchdog does.
+        status, log = systemd.end()
+    assert status == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in log
+    assert "run_until_complete" in log

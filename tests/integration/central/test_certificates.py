@@ -1,0 +1,30 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+
+def make_certificate(directory, device_id):
+    return subprocess.run(
+        [sys.executable, "-m", "central", "--data", directory, "--certificate", device_id],
+        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_a_person_can_make_a_devices_certificate(tmp_path):
+    made = make_certificate(tmp_path, "pi-1")
+    assert made.returncode == 0, made.stderr
+    keys = tomllib.loads(made.stdout)
+    assert "BEGIN CERTIFICATE" in Path(keys["x509_cert_file"]).read_text()
+    assert Path(keys["x509_key_file"]).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("device_id", ["", "../x", "x" * 65, "a b"])
+def test_a_name_that_cannot_stand_in_a_certificate_is_refused(tmp_path, device_id):
+    refused = make_certificate(tmp_path, device_id)
+    assert refused.returncode == 1
+    assert "cannot stand in a certificate" in refused.stderr
+    assert not (tmp_path / "devices").exists()

@@ -1,0 +1,102 @@
+"""axe-core looks at every page of the console, in both themes, for what shuts somebody out."""
+
+import json
+
+import pytest
+import pytest_asyncio
+from addresses import own_address
+from browsers import PHONE, watched_page
+from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
+from optional import NODE, need_from_npm
+from playwright.async_api import expect
+
+from central.server import Settings, open_central
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PLACES = ["/", "/#/templates"] + [
+    f"/#/devices/pi-1/{tab}"
+    for tab in ("overview", "commands", "properties", "about", "raw", "connections")
+]
+
+
+@pytest.fixture(scope="module")
+def axe():
+    need_from_npm("axe-core")
+    return (NODE / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def central(tmp_path_factory):
+    """A central with a bit of everything to be seen."""
+    directory = tmp_path_factory.mktemp("axe")
+    settings = Settings(
+        directory, listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
+    )
+    async with open_central(settings) as central:
+        registry = central.registry
+        registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
+        for number in range(10):
+            registry.add_device(f"more-{number}")
+        async with climate_device(central, "pi-1") as device:
+            for number in (1, 2, 5):
+                await registry.record_message(
+                    "pi-1",
+                    created=1.0 if number == 1 else None,
+                    body=json.dumps({"temp": 20 + number, "humid": 40, "extra": 1}).encode(),
+                    properties={},
+                    system={"message_id": f"box:{number}"},
+                )
+            await device.report({"state": True, "ledState": "blinking"})
+            await central.hub.call("pi-1", "blink", 2)
+            await central.hub.call("pi-1", "rundiagnostics", None)
+            await central.hub.call("pi-1", "blink", "x")
+            await central.hub.set_desired("pi-1", {"brightness": 9, "name": "Ann"})
+            await registry.record_connection("pi-1", "refused", "the key is wrong")
+            central.faults.latency = 0.001  # So that the page says so.
+            yield central
+
+
+async def violations(page, axe):
+    await page.evaluate(axe)
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (each["id"], each["help"], [node["html"][:200] for node in each["nodes"]])
+        for each in found["violations"]
+        if each["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_page_shuts_nobody_out(browser, central, axe, place, theme):
+    async with watched_page(browser, central, color_scheme=theme) as page:
+        await page.goto(place)
+        await expect(page.locator(".live")).to_have_text("Live")
+        await expect(page.locator("main .card:visible").first).to_be_visible()
+        for details in await page.locator("main details").all():
+            await details.evaluate("each => each.open = true")
+        assert await violations(page, axe) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_the_dialogs_shut_nobody_out(browser, central, axe, theme):
+    async with watched_page(browser, central, color_scheme=theme, viewport=PHONE) as page:
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("button", name="Connect…").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await violations(page, axe) == []
+        await page.goto("/")
+        await page.get_by_role("button", name="Add device").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await violations(page, axe) == []
+
+
+async def test_axe_sees_what_is_wrong(browser, central, axe):
+    async with watched_page(browser, central) as page:
+        await page.goto("/#/devices/pi-1/about")
+        await expect(page.locator("main .card:visible").first).to_be_visible()
+        await page.evaluate(
+            "document.querySelector('main').append(document.createElement('input'))"
+        )
+        assert [name for name, *_ in await violations(page, axe)] == ["label"]

@@ -1,0 +1,206 @@
+"""The tutorial as its operator goes through it: in the browser, with the real daemon.
+
+With SCREENSHOTS=DIRECTORY in the environment, what is seen on the way is kept there.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from addresses import own_address
+from browsers import watched_page
+from optional import several_loopbacks
+from places import ROOT
+from playwright.async_api import expect
+
+from agent import model
+from agent.control import SOCKET_NAME
+from central.server import Settings, open_central
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+
+MODELS = tuple(
+    model.interface(dtmi) for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
+)
+DEVICE = "greenhouse-1"
+# A board that is made up, and readings as often as a test can use them.
+BOARD = '\n[sensor]\ndriver = "fake"\ninterval = 0.5\n\n[led]\ndriver = "fake"\n'
+NEXT_TRY = 200_000  # Milliseconds: the daemon's pauses grow, and some are long by chance.
+LONG_AGO = 6  # Seconds of outage, after which a reading counts as late.
+
+
+class Operator:
+    """Who sits before the page."""
+
+    def __init__(self, page):
+        self.page = page
+
+    async def look(self, name):
+        """Keep what is seen, if somebody wants it."""
+        if directory := os.environ.get("SCREENSHOTS"):
+            await self.page.screenshot(path=Path(directory) / f"console-{name}.png")
+
+    async def go(self, tab):
+        await self.page.get_by_role("link", name=tab, exact=True).click()
+
+    async def add_device(self):
+        """Add a device, and return the configuration and the key that are shown for it."""
+        page = self.page
+        await expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill(DEVICE)
+        await page.get_by_label("Model").select_option("Environmental sensor")
+        await page.get_by_role("button", name="Add", exact=True).click()
+        dialog = page.get_by_role("dialog", name=f"Connect {DEVICE}")
+        key = await dialog.get_by_label("Primary key", exact=True).input_value()
+        config, commands = await dialog.locator("pre").all_text_contents()
+        assert f"sensor-agent run --config {DEVICE}.toml" in commands
+        await self.look("connect")
+        await page.keyboard.press("Escape")
+        return config, key
+
+    async def set_properties(self, **values):
+        for label, value in values.items():
+            await self.page.get_by_label(label.replace("_", " ")).fill(value)
+        await self.page.get_by_role("button", name="Save").click()
+
+    def state_of(self, label):
+        row = self.page.locator(".row", has=self.page.get_by_label(label, exact=True))
+        return row.locator(".badge")
+
+    async def run(self, command, *, says, button="Run"):
+        form = self.page.locator(".command", has=self.page.get_by_role("heading", name=command))
+        await form.get_by_role("button", name=f"{button} {command}").click()
+        await expect(form.locator("output")).to_contain_text(says)
+
+
+@asynccontextmanager
+async def daemon(home, config, key):
+    """Run the daemon with a configuration, as the page says that it is to be run."""
+    home.mkdir()
+    (home / f"{DEVICE}.toml").write_text(config + BOARD)
+    (home / f"{DEVICE}.key").write_text(key)
+    (home / f"{DEVICE}.key").chmod(0o600)
+    places = {"STATE_DIRECTORY": str(home / "state"), "RUNTIME_DIRECTORY": str(home / "run")}
+    with (home / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent", "run", "--config", home / f"{DEVICE}.toml",
+            cwd=ROOT, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            status = await process.wait()
+        assert status == 0, (home / "log").read_text()[-3000:]
+
+
+@several_loopbacks
+async def test_the_whole_tutorial(browser, tmp_path):
+    home = tmp_path / "home"
+    settings = Settings(
+        tmp_path / "central",
+        listen=own_address(),
+        http_port=0,
+        templates=MODELS,
+        room_socket=home / "run" / SOCKET_NAME,
+    )
+    size = {"width": 1280, "height": 900}
+    async with (
+        open_central(settings) as central,
+        watched_page(browser, central, viewport=size) as page,
+    ):
+        operator = Operator(page)
+        await page.goto("/")
+        config, key = await operator.add_device()
+        await expect(page.locator(".status")).to_contain_text("Never seen")
+        async with daemon(home, config, key):
+            await watch_readings(operator)
+            await set_properties(operator)
+            await run_commands(operator)
+            await lose_and_regain_the_network(operator)
+            await look_at_the_data(operator)
+        await expect(page.locator(".status")).to_contain_text("Disconnected since")
+
+
+async def watch_readings(operator):
+    page = operator.page
+    await expect(page.locator(".status")).to_contain_text("Connected since")
+    await expect(page.locator(".tile").nth(0)).to_contain_text(re.compile(r"-?\d+\.\d°C"))
+    await expect(page.locator(".tile").nth(1)).to_contain_text(re.compile(r"\d+\.\d%"))
+    await expect(page.locator(".overview-side")).to_contain_text("Online")
+    await expect(page.locator(".overview-side")).to_contain_text("OK")
+    await page.get_by_label("Temperature", exact=True).fill("30")
+    await expect(page.locator(".tile").nth(0)).to_contain_text(re.compile(r"(29|30|31)\.\d°C"))
+    await operator.go("About")
+    await expect(page.locator(".panel")).to_contain_text("Device information")
+    await expect(page.locator(".panel")).to_contain_text("Processor architecture")
+    await operator.look("about")
+
+
+async def set_properties(operator):
+    await operator.go("Properties")
+    await operator.set_properties(Brightness_level="2", Customer_name="Ada")
+    for label in ("Brightness level", "Customer name"):
+        await expect(operator.state_of(label)).to_have_text("Synced")
+    await operator.set_properties(Brightness_level="9")
+    await expect(operator.state_of("Brightness level")).to_contain_text("Refused: ")
+    await expect(operator.page.locator(".rows")).to_contain_text("Device: 2")
+    await operator.look("properties")
+    await operator.set_properties(Brightness_level="1")
+    await expect(operator.state_of("Brightness level")).to_have_text("Synced")
+
+
+async def run_commands(operator):
+    page = operator.page
+    await operator.go("Commands")
+    await page.get_by_label("Interval").fill("2")
+    await operator.run("Blink", says="Blinking LED every 2 seconds")
+    await operator.run("Turn on", says="Done")
+    await operator.run("Run diagnostics", says="Started")
+    history = page.locator("tbody tr")
+    await expect(history.first).to_contain_text("Completed")
+    await operator.run("Turn off", says="Done")
+    await page.get_by_label("Interval").fill("0")
+    await operator.run("Blink", says="Refused (400)")
+    await expect(history).to_have_count(5)
+    await operator.look("commands")
+
+
+async def lose_and_regain_the_network(operator):
+    page = operator.page
+    await operator.go("Overview")
+    await page.get_by_role("radio", name="Until ended").check()
+    fault = page.get_by_role("button", name="No network")
+    await fault.click()
+    await expect(page.locator(".status")).to_contain_text("Disconnected since")
+    await operator.run("Turn on", button="Queue", says="Queued")
+    await asyncio.sleep(LONG_AGO)  # The outage itself: readings are taken and wait.
+    await operator.look("outage")
+    await fault.click()
+    await expect(page.locator(".status")).to_contain_text("Connected since", timeout=NEXT_TRY)
+    await expect(page.locator(".led")).to_contain_text("On")
+    count = page.locator(".count")
+    await expect(count).to_contain_text("none missing", timeout=NEXT_TRY)
+    await expect(count).to_contain_text("came late")
+    await expect(page.locator(".faults-banner")).to_be_hidden()
+    await operator.look("recovered")
+    await operator.go("Connections")
+    await expect(page.locator("tbody")).to_contain_text("cut on request")
+
+
+async def look_at_the_data(operator):
+    page = operator.page
+    await operator.go("Raw data")
+    await expect(page.locator("tbody .badge").first).to_be_visible()
+    await operator.look("raw-data")
+    await operator.go("Commands")
+    await expect(page.locator("tbody tr").first).to_contain_text("Delivered")
+    await operator.go("Overview")

@@ -1,0 +1,359 @@
+"""The page, in a real browser, as an operator uses it."""
+
+import json
+import re
+import time
+from dataclasses import replace
+from urllib.parse import quote, unquote
+
+import pytest
+import pytest_asyncio
+from addresses import own_address
+from browsers import watched_page
+from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
+from playwright.async_api import expect
+
+from central.records import Command
+from central.server import Settings, open_central
+
+HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
+
+# One loop and one browser for the whole file: starting a browser takes a while.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(
+        tmp_path / "central", listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def central(settings):
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
+        yield central
+
+
+def status_of(page, label):
+    return page.locator(".row", has=page.get_by_label(label, exact=True)).locator(".badge")
+
+
+class TestOverview:
+    async def test_a_reading_appears_by_itself(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await expect(page.get_by_role("heading", name="Kitchen")).to_be_visible()
+        await expect(page.locator(".tile")).to_have_count(2)
+        await expect(page.locator(".live")).to_have_text("Live")
+        async with climate_device(central, "pi-1") as device:
+            await expect(page.locator(".status")).to_contain_text("Connected since")
+            await device.send({"temp": 21.54, "humid": 40})
+            await expect(page.locator(".tile").nth(0)).to_contain_text("21.5°C")
+            await expect(page.locator(".tile").nth(1)).to_contain_text("40.0%")
+            await expect(page.locator(".chart canvas")).to_have_count(2)
+            chart = page.get_by_role("img", name=re.compile("Temperature from 21.5"))
+            await expect(chart).to_be_visible()
+        await expect(page.locator(".status")).to_contain_text("Disconnected")
+
+    async def test_a_late_reading_is_not_shown_as_the_present(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await expect(page.locator(".live")).to_have_text("Live")
+        async with climate_device(central, "pi-1") as device:
+            await device.send({"temp": 30.0})
+            await expect(page.locator(".tile").nth(0)).to_contain_text("30.0")
+            await device.send(
+                {"temp": 10.0}, **{"iothub-creation-time-utc": "2020-01-01T00:00:00Z"}
+            )
+            await device.send({"humid": 50})
+            await expect(page.locator(".tile").nth(1)).to_contain_text("50.0")
+            await expect(page.locator(".tile").nth(0)).to_contain_text("30.0")
+
+    async def test_the_numbers_of_a_device_without_a_model_are_shown(self, page, central):
+        central.registry.add_device("raw")
+        await page.goto("/#/devices/raw")
+        await expect(page.get_by_text("No reading has arrived yet.")).to_be_visible()
+        await central.registry.record_message(
+            "raw", created=None, body=b'{"co2": 612, "ok": true}', properties={}, system={}
+        )
+        await expect(page.locator(".tile")).to_have_count(1)
+        await expect(page.locator(".tile")).to_contain_text("co2")
+        await expect(page.locator(".tile")).to_contain_text("612")
+
+    async def test_the_light_is_shown_as_it_is(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        bulb = page.locator(".led-bulb")
+        await expect(bulb).to_have_attribute("data-state", "unknown")
+        async with climate_device(central, "pi-1"):
+            await expect(page.locator(".status")).to_contain_text("Connected since")
+            blink = page.locator(".command", has_text="Blink")
+            await blink.get_by_label("Interval").fill("2")
+            await blink.get_by_label("Interval").press("Enter")
+            await expect(blink.locator("output")).to_contain_text("Blinking every 2 s")
+            await expect(bulb).to_have_attribute("data-state", "blinking")
+            await expect(page.locator(".led")).to_contain_text("Blinking every 2 s")
+
+
+class TestCommands:
+    async def test_commands_are_run_refused_and_completed_later(self, page, central):
+        await page.goto("/#/devices/pi-1/commands")
+        blink = page.locator(".command", has_text="Blink")
+        rows = page.locator("tbody tr")
+        async with climate_device(central, "pi-1") as device:
+            await blink.get_by_role("button", name="Run Blink").click()
+            await expect(blink.locator("output")).to_have_text("Interval is needed.")
+            assert device.calls == []
+            await blink.get_by_label("Interval").fill("3")
+            await blink.get_by_role("button").click()
+            await expect(blink.locator("output")).to_contain_text("Done in")
+            await expect(rows.first).to_contain_text("Blinking every 3 s")
+            await page.get_by_role("button", name="Run Run diagnostics").click()
+            await expect(rows.first).to_contain_text("All is well.")
+            await expect(rows.first).to_contain_text("Completed")
+            assert device.calls == [("blink", 3), ("rundiagnostics", None)]
+
+    async def test_a_command_for_a_device_that_is_away_is_queued(self, page, central):
+        await page.goto("/#/devices/pi-1/commands")
+        await page.get_by_role("button", name="Queue Turn off").click()
+        await expect(page.locator("tbody tr").first).to_contain_text("Queued")
+        [command] = central.registry.commands("pi-1")
+        assert (command.name, command.queued) == ("turnoff", True)
+
+    async def test_a_command_that_no_device_came_for_is_shown_as_expired(self, page, central):
+        asked = time.time() - 25 * 3600
+        old = Command("1", "pi-1", "turnoff", None, asked, None, None, None, True, None, None)
+        await central.registry.record_command(old)
+        await page.goto("/#/devices/pi-1/commands")
+        await expect(page.locator("tbody tr").first).to_contain_text("Expired")
+
+
+class TestProperties:
+    async def test_a_value_is_pending_then_synced_or_refused(self, page, central):
+        await page.goto("/#/devices/pi-1/properties")
+        await page.get_by_label("Brightness level").fill("2")
+        await page.get_by_role("button", name="Save").click()
+        await expect(status_of(page, "Brightness level")).to_contain_text("Pending")
+        async with climate_device(central, "pi-1"):
+            await page.get_by_label("Brightness level").fill("3")
+            await page.get_by_role("button", name="Save").click()
+            await expect(status_of(page, "Brightness level")).to_have_text("Synced")
+            await page.get_by_label("Brightness level").fill("9")
+            await page.get_by_label("Customer name").fill("Ann")
+            await page.keyboard.press("Enter")
+            await expect(status_of(page, "Customer name")).to_have_text("Synced")
+            await expect(status_of(page, "Brightness level")).to_have_text(
+                "Refused: Brightness is 1, 2 or 3, not 9."
+            )
+
+    async def test_a_change_under_way_is_not_overwritten(self, page, central):
+        await page.goto("/#/devices/pi-1/properties")
+        await page.get_by_label("Customer name").fill("half writ")
+        await central.registry.patch_reported("pi-1", {"name": {"value": "Bo"}})
+        await expect(page.locator(".row", has_text="Customer name")).to_contain_text("Device: Bo")
+        await expect(page.get_by_label("Customer name")).to_have_value("half writ")
+        await page.get_by_role("button", name="Discard changes").click()
+        await expect(page.get_by_label("Customer name")).to_have_value("Bo")
+
+
+class TestDevices:
+    async def test_a_device_is_added_and_its_configuration_shown(self, page, central):
+        asked = []
+        page.on("request", lambda request: asked.append(unquote(request.url)))
+        await page.goto("/")
+        await expect(page.get_by_role("heading", name="Devices (1)")).to_be_visible()
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill("pi-2")
+        await page.get_by_role("button", name="Add", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Connect pi-2")
+        await expect(dialog.get_by_label("ID scope", exact=True)).to_have_value(central.id_scope)
+        primary, _ = central.registry.keys("pi-2")
+        await expect(dialog.get_by_label("Primary key", exact=True)).to_have_value(primary)
+        config = await dialog.locator("pre").first.text_content()
+        assert config.splitlines() == [
+            "[device]",
+            'id = "pi-2"',
+            "",
+            "[cloud]",
+            f'id_scope = "{central.id_scope}"',
+            f'provisioning_host = "{central.mqtt_host}"',
+            'key_file = "pi-2.key"',
+            f"ca_file = {json.dumps(str(central.ca_file))}",
+        ]
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_have_count(0)
+        await expect(page.get_by_role("heading", name="pi-2")).to_be_visible()
+        assert asked
+        assert not [url for url in asked if primary in url]
+
+    async def test_an_id_that_cannot_be_is_refused_with_a_sentence(self, page):
+        await page.goto("/")
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill("pi 2")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("cannot be a device id")
+
+    async def test_the_list_shows_the_last_values(self, page, central):
+        await page.goto("/")
+        await expect(page.locator(".device-card")).to_contain_text("Never seen")
+        async with climate_device(central, "pi-1") as device:
+            await device.send({"temp": 21.5, "humid": 40})
+            await expect(page.locator(".device-card")).to_contain_text("21.5 °C")
+        await page.get_by_role("link", name="Kitchen").click()
+        await expect(page.get_by_role("link", name="Overview")).to_be_visible()
+
+    async def test_a_device_is_deleted_after_asking(self, page, central):
+        await page.goto("/#/devices/pi-1/about")
+        await page.get_by_role("button", name="Delete device").click()
+        await page.get_by_role("button", name="Delete", exact=True).click()
+        await expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
+        assert central.registry.devices() == []
+
+    async def test_a_device_that_is_not_there_is_said(self, page):
+        await page.goto("/#/devices/nobody")
+        await expect(page.get_by_text("There is no device nobody here.")).to_be_visible()
+
+
+class TestRawData:
+    async def test_what_the_model_does_not_know_is_shown(self, page, central):
+        await page.goto("/#/devices/pi-1/raw")
+        await expect(page.get_by_text("No message has arrived yet.")).to_be_visible()
+        for body in (b'{"temp": 20.5, "extra": [1, 2]}', b"no json at all"):
+            await central.registry.record_message(
+                "pi-1", created=1.0, body=body, properties={"clock": "off"}, system={}
+            )
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(2)
+        await expect(rows.nth(0)).to_contain_text("no json at all")
+        await expect(rows.nth(1)).to_contain_text('{"extra":[1,2]}')
+        await expect(rows.nth(1)).to_contain_text("20.5")
+        await expect(rows.nth(1)).to_contain_text("clock off")
+        await expect(rows.nth(1).locator(".badge")).to_have_text(re.compile(r"\d+ d"))
+
+
+class TestSafety:
+    @pytest.mark.parametrize(
+        "tab", ["overview", "commands", "properties", "about", "raw", "connections"]
+    )
+    async def test_script_from_a_device_is_text(self, page, central, tab):
+        registry = central.registry
+        registry.update_device("pi-1", display_name=HOSTILE)
+        registry.put_template(MODEL_ID, hostile_model())
+        body = json.dumps({"temp": HOSTILE, HOSTILE: 1, "humid": 5}).encode()
+        await registry.record_message(
+            "pi-1",
+            created=None,
+            body=body,
+            properties={HOSTILE: HOSTILE},
+            system={"message_id": HOSTILE},
+        )
+        await registry.record_connection("pi-1", "refused", HOSTILE)
+        name = HOSTILE.replace(".", "").replace(" ", "")
+        await registry.patch_reported(
+            "pi-1", {"name": HOSTILE, "ledState": HOSTILE, "maker": HOSTILE, name: HOSTILE}
+        )
+        await central.hub.queue_command("pi-1", "blink", HOSTILE)
+        await page.goto(f"/#/devices/pi-1/{tab}")
+        await expect(page.get_by_role("heading", name="window.hacked")).not_to_have_count(0)
+        await expect(page.locator(".panel")).to_contain_text(
+            "onerror" if tab != "properties" else "Customer name"
+        )
+        assert await page.locator("img[src=x]").count() == 0
+        await page.goto("/")
+        await expect(page.locator(".device-card")).to_contain_text("onerror")
+
+    async def test_script_as_a_device_id_is_text(self, page):
+        await page.goto(f"/#/devices/{quote(HOSTILE, safe='')}")
+        await expect(page.get_by_text("There is no device <img src=x")).to_be_visible()
+        await page.goto("/")
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("cannot be a device id")
+        assert await page.locator("img[src=x]").count() == 0
+
+    async def test_inline_script_would_not_run(self, browser, central):
+        page = await browser.new_page(base_url=central.http)
+        await page.goto("/")
+        await expect(page.locator(".device-card")).to_have_count(1)
+        refused = await page.evaluate(
+            """() => new Promise((resolve) => {
+                const tell = (event) => resolve(event.violatedDirective);
+                document.addEventListener("securitypolicyviolation", tell);
+                const script = document.createElement("script");
+                script.textContent = "window.hacked = 'yes'";
+                document.body.append(script);
+            })"""
+        )
+        assert await page.evaluate("window.hacked") is None
+        await page.close()
+        assert refused.startswith("script-src")
+
+
+def hostile_model():
+    contents = [
+        {**element, "description": HOSTILE, "unit": HOSTILE} for element in MODEL["contents"]
+    ]
+    return {**MODEL, "displayName": HOSTILE, "contents": contents}
+
+
+class TestConnectionToCentral:
+    async def test_the_page_says_when_central_is_gone_and_when_it_is_back(
+        self, browser, settings, tmp_path
+    ):
+        async with open_central(settings) as central:
+            central.registry.add_device("pi-1", template=MODEL_ID)
+            port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+            context = await browser.new_context(base_url=central.http)
+            page = await context.new_page()
+            await page.goto("/#/devices/pi-1")
+            await expect(page.locator(".live")).to_have_text("Live")
+        await expect(page.get_by_role("alert")).to_contain_text("Central does not answer")
+        again = replace(settings, http_port=port)
+        async with open_central(again) as central:
+            await expect(page.get_by_role("alert")).to_be_hidden()
+            await central.registry.record_message(
+                "pi-1", created=None, body=b'{"temp": 17.5}', properties={}, system={}
+            )
+            await expect(page.locator(".tile").nth(0)).to_contain_text("17.5")
+            await context.close()
+
+
+class TestForm:
+    @pytest.mark.parametrize("tab", ["", "commands", "properties", "about", "raw", "connections"])
+    async def test_nothing_is_wider_than_the_narrowest_phone(self, browser, central, tab):
+        body = b'{"temp": 1, "x": "%s"}' % (b"y" * 300)
+        await central.registry.record_message(
+            "pi-1", created=None, body=body, properties={}, system={}
+        )
+        narrow = {"width": 320, "height": 700}
+        async with watched_page(browser, central, viewport=narrow) as page:
+            await page.goto(f"/#/devices/pi-1/{tab}")
+            await expect(page.locator(".panel .card").first).to_be_visible()
+            for menu in await page.locator(".menu summary").all():
+                await menu.click()
+            live = page.locator(".live")
+            for words in ("Connecting", "Live", "Not live"):
+                await live.evaluate("(live, words) => (live.textContent = words)", words)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+
+    async def test_every_field_and_button_has_a_name(self, page):
+        for tab in ("overview", "commands", "properties"):
+            await page.goto(f"/#/devices/pi-1/{tab}")
+            await expect(page.locator(".panel .card").first).to_be_visible()
+            for role in ("button", "textbox", "spinbutton", "combobox", "slider", "radio"):
+                for element in await page.get_by_role(role).all():
+                    assert await element.evaluate(
+                        "e => e.labels?.length || e.ariaLabel || e.textContent.trim()"
+                    ), await element.evaluate("e => e.outerHTML")
+
+    async def test_it_can_be_used_by_keyboard_alone(self, page, central):
+        await page.goto("/")
+        await expect(page.locator(".device-card")).to_have_count(1)
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("button", name="Add device")).to_be_focused()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Kitchen")).to_be_visible()

@@ -1,0 +1,206 @@
+"""The page where data is looked at: the raw table, files, the count, and the fault bench."""
+
+import json
+import time
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import pytest_asyncio
+from addresses import own_address
+from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, eventually
+from playwright.async_api import expect
+
+from central.history import add_message
+from central.records import Message
+from central.server import Settings, open_central
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def central(tmp_path):
+    settings = Settings(
+        tmp_path / "central", listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
+    )
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
+        yield central
+
+
+async def record(central, body, *, created=None, **system):
+    await central.registry.record_message(
+        "pi-1", created=created, body=json.dumps(body).encode(), properties={}, system=system
+    )
+
+
+class TestRawData:
+    async def test_columns_are_chosen_and_stay_so(self, page, central):
+        await record(central, {"temp": 20.5, "humid": 41})
+        await page.goto("/#/devices/pi-1/raw")
+        head = page.locator("thead")
+        await expect(head).to_contain_text("Humidity")
+        await page.get_by_text("Columns").click()
+        await page.get_by_label("Humidity").uncheck()
+        await expect(head).not_to_contain_text("Humidity")
+        await expect(page.locator("tbody")).not_to_contain_text("41.0")
+        await page.reload()
+        await expect(head).to_contain_text("Temperature")
+        await expect(head).not_to_contain_text("Humidity")
+
+    async def test_a_time_is_chosen(self, page, central):
+        await record(central, {"temp": 20.5})
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await page.get_by_label("Received in").select_option("Last hour")
+        await expect(rows).to_have_count(1)
+        await page.get_by_label("Received in").select_option("From … to …")
+        await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
+        await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
+        await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+        await record(central, {"temp": 21.5})
+        await page.get_by_label("Received in").select_option("All time")
+        await expect(rows).to_have_count(2)
+
+    async def test_older_messages_are_fetched(self, page, central):
+        for number in range(60):
+            await record(central, {"temp": number})
+        await page.goto("/#/devices/pi-1/raw")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(50)
+        await page.get_by_role("button", name="Older messages").click()
+        await expect(rows).to_have_count(60)
+        await expect(page.get_by_role("button", name="Older messages")).to_be_hidden()
+
+    @pytest.mark.parametrize(("words", "ending"), [("CSV", "csv"), ("JSON lines", "jsonl")])
+    async def test_messages_are_saved_as_a_file(self, page, central, tmp_path, words, ending):
+        await record(central, {"temp": 20.5, "extra": 1})
+        await page.goto("/#/devices/pi-1/raw")
+        await page.get_by_text("Export").click()
+        async with page.expect_download() as started:
+            await page.get_by_role("link", name=words).click()
+        download = await started.value
+        assert download.suggested_filename == f"pi-1.{ending}"
+        await download.save_as(tmp_path / "saved")
+        assert "20.5" in (tmp_path / "saved").read_text()
+        assert "extra" in (tmp_path / "saved").read_text()
+
+    async def test_a_file_of_the_last_hour_is_of_the_hour_before_it_is_asked_for(self, page):
+        asked_for = []
+        page.on("request", lambda request: asked_for.append(request.url))
+        await page.clock.install()
+        await page.goto("/#/devices/pi-1/raw")
+        await page.get_by_label("Received in").select_option("Last hour")
+        # At once, by the choice, and after the first word of central: by the page, and by the tab.
+        await eventually(lambda: len([url for url in asked_for if "/messages?" in url]) == 5)
+        await page.clock.fast_forward("02:00:00")
+        await page.get_by_text("Export").click()
+        link = page.get_by_role("link", name="CSV")
+        await expect(link).to_be_visible()
+        asked = parse_qs(urlsplit(await link.get_attribute("href")).query)
+        assert float(asked["since"][0]) > time.time() + 3000
+
+
+# How many points of the line's colour are painted in the right part of a canvas.
+PAINTED = """(canvas, share) => {
+    const left = Math.ceil(canvas.width * share);
+    const { data } = canvas.getContext("2d")
+        .getImageData(left, 0, canvas.width - left, canvas.height);
+    const style = getComputedStyle(canvas.closest(".chart"));
+    const wanted = document.createElement("canvas").getContext("2d");
+    wanted.fillStyle = style.getPropertyValue("--series-1").trim();
+    wanted.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = wanted.getImageData(0, 0, 1, 1).data;
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4)
+        if (data[at] === red && data[at + 1] === green && data[at + 2] === blue) count += 1;
+    return count;
+}"""
+
+
+class TestChart:
+    async def test_readings_that_came_to_be_rare_are_drawn(self, page, central):
+        """After a longer telemetryInterval each of them lies between two gaps."""
+        now = time.time()
+        ages = [*range(3500, 1800, -5), *range(1500, 0, -300)]
+        for age in ages:
+            in_time = Message(0, "pi-1", now - age, now - age, b'{"temp": 20.5}', {}, {})
+            await central.hub.store.run(partial(add_message, new=in_time))
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("radio", name="Hour").check()
+        canvas = page.locator(".chart canvas").first
+        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await eventually(lambda: canvas.evaluate(PAINTED, 0))
+        assert await canvas.evaluate(PAINTED, 0.6) > 0
+
+    async def test_only_where_there_was_no_reading_is_a_gap(self, page, central):
+        """In a day with a reading every 5 s, thinned, and an hour without any."""
+        first = time.time() - 86400
+        there = [each for each in range(17280) if not 9000 < each < 9720]
+        noise = {each: each * each * 31 % 1009 % 8 / 10 for each in there}
+        rows = [("pi-1", "", "temp", first + 5 * n, 0, f"{20 + noise[n]:.1f}") for n in there]
+        insert = "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)"
+        await central.hub.store.run(lambda db: db.executemany(insert, rows))
+        await page.goto("/")
+        gaps = """async (since) => {
+            const { withGaps } = await import("/chart.js");
+            const path = "/console/api/devices/pi-1/series?name=temp&since=";
+            const { temp } = await (await fetch(path + since)).json();
+            const [x, y] = withGaps(temp.times, temp.values, temp.values, 86400);
+            return x.filter((_, at) => y[at] === null);
+        }"""
+        [middle] = await page.evaluate(gaps, first)
+        assert abs(middle - (first + 5 * 9360)) < 200
+
+
+class TestCount:
+    async def test_missing_messages_are_counted_until_they_have_come(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await record(central, {"temp": 20}, message_id="box:1")
+        await record(central, {"temp": 20}, message_id="box:4")
+        count = page.locator(".count")
+        await expect(count).to_contain_text("2 missing so far")
+        for number in (2, 3):
+            created = time.time() - 60
+            await record(central, {"temp": 20}, created=created, message_id=f"box:{number}")
+        await expect(count).to_contain_text("none missing")
+        await expect(count).to_contain_text("2 came late")
+
+
+class TestFaults:
+    async def test_a_fault_is_said_on_every_page_and_ended(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_text("Make something go wrong").click()
+        slow = page.get_by_role("button", name="Slow")
+        await page.get_by_role("radio", name="Until ended").check()
+        await slow.click()
+        await expect(slow).to_have_attribute("aria-pressed", "true")
+        await expect(slow).to_contain_text("On, until ended")
+        assert central.faults.latency > 0
+        await page.get_by_role("link", name="Templates").click()
+        banner = page.get_by_role("status").filter(has_text="Made to go wrong")
+        await expect(banner).to_contain_text("Slow")
+        await banner.get_by_role("button", name="End it").click()
+        await expect(banner).to_be_hidden()
+        assert central.faults.latency == 0
+
+    async def test_a_cut_device_is_told_and_comes_back(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        async with climate_device(central, "pi-1"):
+            await expect(page.locator(".status")).to_contain_text("Connected since")
+            await page.get_by_text("Make something go wrong").click()
+            await page.get_by_role("button", name="Cut").click()
+            await eventually(lambda: not central.hub.connected("pi-1"))
+            await expect(page.locator(".status")).to_contain_text("Disconnected since")
+
+    async def test_a_fault_for_a_time_ends_by_itself(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_text("Make something go wrong").click()
+        refuse = page.get_by_role("button", name="No network")
+        await page.get_by_role("radio", name="10 s").check()
+        await refuse.click()
+        await expect(refuse).to_contain_text("s left")
+        await refuse.click()  # Nobody waits for it.
+        await expect(refuse).to_have_attribute("aria-pressed", "false")
+        assert central.faults.network is None

@@ -1,0 +1,207 @@
+"""Hostile clients: they cost neither memory nor the other devices' service."""
+
+import contextlib
+import errno
+import os
+import re
+import resource
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from addresses import own_address
+from centrals import CentralProcess
+from mqtt_client import MqttClient, Registering, packet, string
+
+from central import sas
+
+MEGABYTE = 1024 * 1024
+CLIENTS = 1500
+FILES_OF_OURS = 256  # What this process has open besides those clients.
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's"
+)
+
+
+class Process:
+    """A central of its own, with a device that has to be served all the time."""
+
+    def __init__(self, data_dir):
+        self._central = CentralProcess(data_dir)
+        self.info = self._central.start()
+        self.pid = self._central.pid
+        self.ca = Path(self.info["ca_file"]).read_text()
+
+    def key(self, device_id):
+        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
+
+    def memory(self):
+        """Bytes that the process has in memory."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
+
+    def address(self):
+        return self.info["mqtt_host"], self.info["mqtt_port"]
+
+    def stop(self):
+        return self._central.stop()
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    # A real process: what is measured is its memory, not this one's.
+    process = Process(tmp_path_factory.mktemp("hostile"))
+    register(process, "honest")
+    yield process
+    assert process.stop() == 0
+
+
+def register(central, device):
+    """Register a device, so that the hub knows it."""
+    with Registering(central, device) as client:
+        assert client.register()["status"] == "assigned"
+
+
+@pytest.fixture
+def honest(central):
+    """A device that sends and is acknowledged for as long as the test lasts."""
+    client = MqttClient(central)
+    assert client.connect_as(central, "honest")[1] == 0
+    acknowledged = []
+    stop = threading.Event()
+
+    def send():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            client.publish("devices/honest/messages/events/", b"{}", packet_id=number)
+            client.receive(4)
+            acknowledged.append(number)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    yield acknowledged
+    before = len(acknowledged)
+    deadline = time.monotonic() + 30
+    while len(acknowledged) < before + 3:
+        assert time.monotonic() < deadline, "the honest device is served no more"
+        time.sleep(0.02)
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    client.close()
+
+
+@pytest.fixture
+def hostile():
+    """An address that nobody else comes from; Linux has many on the loopback interface."""
+    return own_address()
+
+
+@pytest.fixture
+def opened():
+    """A list of what the test opened; closed at its end, whether it passes or fails."""
+    opened = []
+    yield opened
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def most_clients():
+    """How many clients this process may be at once, with the limit of open files raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CLIENTS + FILES_OF_OURS
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, raised), hard))
+    yield min(CLIENTS, max(soft, raised) - FILES_OF_OURS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def open_plain(central, source):
+    return socket.create_connection(central.address(), timeout=5, source_address=(source, 0))
+
+
+def test_a_thousand_connections_from_one_address(central, honest, hostile, opened, most_clients):
+    before = central.memory()
+    for _ in range(most_clients):
+        try:
+            opened.append(open_plain(central, hostile))
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:  # Ours, not central's.
+                raise
+    grown = central.memory() - before
+    files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
+    # Each that is let in takes 0.3 MB; all of them would take 450.
+    assert grown < 200 * MEGABYTE
+    assert files < most_clients / 2  # Those that are being closed are still among them.
+
+
+def test_those_who_announce_much_and_send_little(central, honest, hostile, opened):
+    before = central.memory()
+    for announced in [b"\x10\xff\xff\xff\x7f", b"\x10\x80\x80\x01" + b"x" * 10_000] * 40:
+        client = MqttClient(central, source=hostile)
+        opened.append(client)
+        client.send(announced)
+    assert central.memory() - before < 50 * MEGABYTE
+    # 256 MB are refused at once; what is possible is waited for, though not for ever.
+    assert opened[0].is_closed_by_server()
+
+
+def test_half_a_packet_is_no_service_withheld_from_others(central, honest, hostile, opened):
+    for _ in range(40):
+        opened.append(MqttClient(central, source=hostile))
+    for client in opened:
+        client.send(packet(0x10, string("MQTT") + b"\x04\xc0\x00\x3c" + string("honest"))[:-3])
+    sent = len(honest)
+    deadline = time.monotonic() + 30
+    while len(honest) < sent + 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_garbage_ends_its_own_connection_only(central, honest, hostile):
+    for number in range(40):
+        client = MqttClient(central, source=hostile)
+        client.send(os.urandom(64) if number % 2 else b"GET / HTTP/1.1\r\n\r\n")
+        client.close()
+    plain = open_plain(central, hostile)
+    plain.sendall(os.urandom(512))
+    plain.close()
+
+
+def test_a_stolen_device_id_without_the_key_changes_nothing(central, honest, hostile):
+    for key in (sas.new_key(), central.key("another")):
+        with MqttClient(central, source=hostile) as thief:
+            assert thief.connect_as(central, "honest", key=key)[1] == 5
+
+
+def test_a_device_that_sends_all_it_can_leaves_room_for_the_others(central, honest, hostile):
+    register(central, "greedy")
+    before = central.memory()
+    greedy = MqttClient(central, source=hostile)
+    assert greedy.connect_as(central, "greedy")[1] == 0
+    stop = threading.Event()
+
+    def flood():
+        body = b"x" * 200_000
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                greedy.publish("devices/greedy/messages/events/", body, flags=0)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    sent = len(honest)
+    deadline = time.monotonic() + 30
+    while len(honest) < sent + 100:
+        assert time.monotonic() < deadline, "the honest device is held up"
+        time.sleep(0.02)
+    grown = central.memory() - before
+    stop.set()
+    greedy.close()
+    thread.join(30)
+    assert grown < 60 * MEGABYTE

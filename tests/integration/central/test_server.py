@@ -1,0 +1,368 @@
+"""Central's life: where it listens, what it leaves, and that it comes back."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from addresses import own_address
+from centrals import CentralProcess, running_central
+from mqtt_client import MqttClient
+from optional import several_loopbacks
+from ordinary import AS_ORDINARY_USER
+from places import ROOT
+
+from central import server
+from central.errors import DataDirectoryInUse, PortTaken, StartError
+from central.listener import LOOPBACK, listen, listen_for_mqtt, local_names
+
+
+def open_central(data_dir, **settings):
+    """Open a central on free ports."""
+    return server.open_central(server.Settings(data_dir, mqtt_port=0, http_port=0, **settings))
+
+
+def free_port(address=LOOPBACK):
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+async def test_its_places_are_written_while_it_listens(tmp_path):
+    data = tmp_path / "new" / "central"
+    async with open_central(data) as central:
+        info = json.loads((data / "central.json").read_text())
+        assert info == central.info()
+        assert info.keys() == {
+            "http",
+            "mqtt_host",
+            "mqtt_port",
+            "id_scope",
+            "ca_file",
+            "group_key_file",
+            "proxy",
+        }
+        assert info["mqtt_host"] == "127.0.0.1"
+        assert (data / "ca.pem").read_text() == central.ca_file.read_text()
+        assert central.group_key_file.read_text().strip() == central.registry.group_key
+    assert not (data / "central.json").exists()
+
+
+async def test_secrets_are_their_owners_alone(tmp_path):
+    data = tmp_path / "central"
+    async with open_central(data):
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        for name in ("group-key", "ca-key.pem", "central.db"):
+            assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
+
+
+async def test_it_is_the_same_after_a_restart(tmp_path):
+    async with open_central(tmp_path) as central:
+        before = (central.id_scope, central.registry.group_key, central.ca_file.read_bytes())
+    async with open_central(tmp_path) as central:
+        assert before == (
+            central.id_scope,
+            central.registry.group_key,
+            central.ca_file.read_bytes(),
+        )
+
+
+async def test_a_second_one_on_the_same_data_is_refused(tmp_path):
+    async with open_central(tmp_path):
+        with pytest.raises(DataDirectoryInUse, match="stop that one first"):
+            async with open_central(tmp_path):
+                pass
+        assert (tmp_path / "central.json").exists()
+
+
+async def test_its_templates_are_put_in(tmp_path):
+    template = {"@id": "dtmi:test:Model;1"}
+    async with open_central(tmp_path, templates=(template,)) as central:
+        assert central.registry.template("dtmi:test:Model;1") == template
+
+
+async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
+    first, second = {"@id": "dtmi:test:A;1"}, {"@id": "dtmi:test:B;1"}
+    async with open_central(tmp_path, templates=(first, second)) as central:
+        central.registry.put_template(first["@id"], {**first, "displayName": "Mine"})
+        central.registry.delete_template(second["@id"])
+    async with open_central(tmp_path, templates=(first, second)) as central:
+        assert central.registry.templates() == {first["@id"]: {**first, "displayName": "Mine"}}
+    newer = {**first, "description": "With more in it"}
+    async with open_central(tmp_path, templates=(newer, second)) as central:
+        assert central.registry.templates() == {first["@id"]: newer}
+
+
+async def test_a_damaged_group_key_is_named(tmp_path):
+    (tmp_path / "group-key").write_text("nonsense")
+    with pytest.raises(StartError, match="group-key holds no key"):
+        async with open_central(tmp_path):
+            pass
+
+
+async def test_a_directory_that_is_none_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="cannot be used as data directory"):
+        async with open_central(tmp_path / "file"):
+            pass
+
+
+@several_loopbacks
+def test_a_file_of_another_users_is_a_sentence(tmp_path):
+    (tmp_path / "group-key").write_text("mine\n")
+    (tmp_path / "group-key").chmod(0)
+    options = ["--data", tmp_path, "--listen", own_address(), "--http-port", str(free_port())]
+    central = [*AS_ORDINARY_USER, "central", *options]
+    done = subprocess.run(
+        central, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "Permission denied" in sentence
+    assert str(tmp_path / "group-key") in sentence
+
+
+@pytest.fixture
+def loopbacks(monkeypatch):
+    """Two addresses in place of 127.0.0.1 and the next one, and a port that is free on both."""
+    addresses = [own_address(), own_address()]
+    monkeypatch.setattr("central.listener.LOOPBACK", addresses[0])
+    monkeypatch.setattr("central.listener.LOOPBACKS", addresses)
+    return *addresses, free_port(addresses[0])
+
+
+@several_loopbacks
+def test_a_taken_port_is_sought_on_the_next_loopback_address(caplog, loopbacks):
+    address, following, port = loopbacks
+    with listen_for_mqtt(address, port) as first, listen_for_mqtt(address, port) as second:
+        assert first.getsockname() == (address, port)
+        assert second.getsockname() == (following, port)
+    assert f"Port {port} of {address} is taken." in caplog.messages
+    assert f"Listening on {following} instead." in caplog.messages
+
+
+@several_loopbacks
+def test_a_taken_port_of_another_address_is_an_error():
+    address = own_address()
+    port = free_port(address)
+    with listen(address, port), pytest.raises(PortTaken, match="lsof"):
+        listen_for_mqtt(address, port)
+
+
+def test_where_there_is_one_loopback_address_a_taken_port_is_an_error(monkeypatch, loopbacks):
+    # As on macOS.
+    address, _, port = loopbacks
+    monkeypatch.setattr("central.listener.LOOPBACKS", [address, "192.0.2.1"])
+    with listen(address, port), pytest.raises(PortTaken, match="stop it, or choose"):
+        listen_for_mqtt(address, port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_an_address_that_is_not_here_is_an_error(host):
+    with pytest.raises(StartError):
+        listen_for_mqtt(host, free_port())
+
+
+def test_everywhere_has_the_addresses_of_this_machine():
+    assert local_names("127.0.0.5") == ["127.0.0.5"]
+    names = local_names("0.0.0.0")  # noqa: S104 - looked up, not bound
+    assert names
+    for name in names:
+        socket.inet_pton(socket.AF_INET6 if ":" in name else socket.AF_INET, name)
+
+
+@several_loopbacks
+def test_it_may_listen_everywhere(tmp_path):
+    with running_central(tmp_path, listen="0.0.0.0", mqtt_port=0) as central:  # noqa: S104 - on purpose
+        for host in ("127.0.0.1", "127.0.0.3", central.info["mqtt_host"]):
+            central.info["mqtt_host"] = host
+            with MqttClient(central) as client:
+                client.send(b"\x10\x0d\0\4MQTT\5\2\0\0\0\1x")
+                assert client.receive(2)
+
+
+@several_loopbacks
+def test_several_run_side_by_side(tmp_path):
+    with (
+        running_central(tmp_path / "a", listen=LOOPBACK) as one,
+        running_central(tmp_path / "b", listen=LOOPBACK) as two,
+        running_central(tmp_path / "c", listen=LOOPBACK) as three,
+    ):
+        addresses = {(c.info["mqtt_host"], c.info["mqtt_port"]) for c in (one, two, three)}
+        assert len(addresses) == 3
+        assert len({c.info["id_scope"] for c in (one, two, three)}) == 3
+        assert len({c.info["http"] for c in (one, two, three)}) == 3
+        for central in (one, two, three):
+            central.call(lambda c: c.registry.add_device("pi-1"))
+            with MqttClient(central) as client:
+                assert client.connect_as(central, "pi-1")[1] == 0
+
+
+def test_it_stops_with_devices_connected(tmp_path):
+    with running_central(tmp_path, mqtt_port=0) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        connected, silent = MqttClient(central), MqttClient(central)
+        connected.connect_as(central, "pi-1")
+    assert connected.is_closed_by_server()
+    assert silent.is_closed_by_server()
+    connected.close()
+    silent.close()
+    with running_central(tmp_path, mqtt_port=0) as central:
+        log = central.call(lambda c: c.registry.connections("pi-1"))
+        assert (log[0].event, log[0].detail) == ("disconnected", "central stopped")
+
+
+def open_files():
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a count, no paths
+
+
+async def test_it_leaves_no_task_thread_or_socket(tmp_path):
+    before = open_files()
+    async with open_central(tmp_path):
+        pass
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert open_files() <= before
+
+
+def test_a_client_that_never_says_who_it_is_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("central.listener.PATIENCE", 0.3)
+    with running_central(tmp_path, mqtt_port=0) as central:
+        with MqttClient(central) as silent:
+            assert silent.is_closed_by_server()
+        with MqttClient(central) as half:
+            half.send(b"\x10\x7f\0\4MQTT")
+            assert half.is_closed_by_server()
+        address = (central.info["mqtt_host"], central.info["mqtt_port"])
+        with socket.create_connection(address, timeout=20) as no_tls:
+            assert no_tls.recv(1) == b""
+
+
+def test_a_client_without_tls_is_let_go(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with running_central(tmp_path, mqtt_port=0) as central:
+        address = (central.info["mqtt_host"], central.info["mqtt_port"])
+        with socket.create_connection(address, timeout=20) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while plain.recv(1000):
+                pass
+    assert any("did not get through TLS" in message for message in caplog.messages)
+
+
+def telemetry(client, numbers):
+    for number in numbers:
+        client.publish("devices/pi-1/messages/events/", b"%d" % number, packet_id=number)
+        assert client.receive(4).packet_id == number
+
+
+class Known:
+    """What a client needs of a central process."""
+
+    def __init__(self, info, key):
+        self.info, self._key = info, key
+        self.ca = Path(info["ca_file"]).read_text()
+
+    def key(self, _):
+        return self._key
+
+
+def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
+    with running_central(tmp_path, mqtt_port=0) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        key = central.key("pi-1")
+    process = CentralProcess(tmp_path)
+    with process:
+        known = Known(process.start(), key)
+        client = MqttClient(known)
+        client.connect_as(known, "pi-1")
+        client.subscribe("devices/pi-1/messages/devicebound/#", "$iothub/methods/POST/#")
+        telemetry(client, range(1, 21))
+        process.kill()
+        assert client.is_closed_by_server()
+        known = Known(process.start(), key)
+        with MqttClient(known) as client:
+            # The session is kept, too: the SDK never subscribes again by itself.
+            assert client.connect_as(known, "pi-1") == (True, 0)
+            telemetry(client, range(21, 31))
+        assert process.stop() == 0
+    assert not (tmp_path / "central.json").exists()
+    with running_central(tmp_path, mqtt_port=0) as central:
+        kept = central.call(lambda c: c.registry.messages("pi-1"))
+        assert sorted(int(m.body) for m in kept) == list(range(1, 31))
+
+
+def test_what_was_open_when_it_was_killed_is_ended(tmp_path):
+    with running_central(tmp_path, mqtt_port=0) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        key = central.key("pi-1")
+    with CentralProcess(tmp_path) as process, ThreadPoolExecutor(1) as pool:
+        known = Known(process.start(), key)
+        client = MqttClient(known)
+        client.connect_as(known, "pi-1")
+        client.subscribe("$iothub/methods/POST/#")
+        telemetry(client, [1])
+        path = f"{known.info['http']}api/devices/pi-1/commands/blink"
+        asked = pool.submit(urllib.request.urlopen, urllib.request.Request(path, b"{}"))
+        client.receive(3)
+        process.kill()
+        assert asked.exception(30) is not None
+        client.close()
+    with running_central(tmp_path, mqtt_port=0) as central:
+        newest, before = central.call(lambda c: c.registry.connections("pi-1"))
+        [message] = central.call(lambda c: c.registry.messages("pi-1"))
+        assert (newest.event, before.event) == ("disconnected", "connected")
+        assert newest.at == message.received
+        [command] = central.call(lambda c: c.registry.commands("pi-1"))
+        assert (command.status, command.answered) == (504, None)
+    with running_central(tmp_path, mqtt_port=0) as central:
+        assert len(central.call(lambda c: c.registry.connections("pi-1"))) == 2
+
+
+def test_queued_commands_survive_a_restart(tmp_path):
+    with running_central(tmp_path, mqtt_port=0) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        with MqttClient(central) as client:
+            client.connect_as(central, "pi-1")
+            client.subscribe("devices/pi-1/messages/devicebound/#")
+            central.call(lambda c: c.hub.queue_command("pi-1", "turnon", None))
+            sent = client.receive(3)
+        central.call(lambda c: c.hub.queue_command("pi-1", "turnoff", None))
+    with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
+        client.connect_as(central, "pi-1")
+        again, fresh = client.receive(3), client.receive(3)
+    assert (again.duplicate, again.topic, again.packet_id) == (True, sent.topic, sent.packet_id)
+    assert "method-name=turnoff" in fresh.topic
+
+
+def test_a_command_that_expired_is_not_delivered(tmp_path):
+    now = time.time()
+    with running_central(tmp_path, mqtt_port=0, clock=lambda: now) as central:
+        central.call(lambda c: c.registry.add_device("pi-1"))
+        central.call(lambda c: c.hub.queue_command("pi-1", "turnon", None))
+    with (
+        running_central(tmp_path, mqtt_port=0, clock=lambda: now + 24 * 3600) as central,
+        MqttClient(central) as client,
+    ):
+        token_lives = 3 * 24 * 3600
+        assert client.connect_as(central, "pi-1", ttl=token_lives)[1] == 0
+        client.subscribe("devices/pi-1/messages/devicebound/#")
+        assert client.is_silent()
+
+
+def test_a_port_that_was_given_and_is_taken_is_a_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "central", "--data", str(tmp_path), "--http-port", port]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,117 @@
+"""The tutorial, step by step: its program, unchanged, and what its operator does."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from centrals import running_central
+from places import SUPPORT
+
+PROGRAM = SUPPORT / "tutorial_device.py"
+DESIRED = "$iothub/twin/PATCH/properties/desired/#"
+DEVICE = "environmental-sensor-1"
+
+
+@pytest.fixture
+def central(tmp_path):
+    with running_central(tmp_path) as central:
+        yield central
+
+
+@contextmanager
+def tutorial(central, **variables):
+    """Run the program with the values that the operator reads in the Connect dialog."""
+    environment = {
+        **os.environ,
+        "ID_SCOPE": central.info["id_scope"],
+        "DEVICE_ID": DEVICE,
+        "PRIMARY_KEY": central.call(lambda c: c.registry.keys(DEVICE)[0]),
+        "SSL_CERT_FILE": central.info["ca_file"],
+        "DELAY": "0.2",
+        **variables,
+    }
+    program = subprocess.Popen(
+        [sys.executable, "-u", str(PROGRAM)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("way", ["direct", "through the proxy"])
+def test_the_tutorial_step_by_step(central, way):
+    central.call(lambda c: c.registry.add_device(DEVICE, display_name="Environmental sensor"))
+    # Directly, or with Azure's own names as they stand in the tutorial.
+    variables = (
+        {"PROVISIONING_HOST": central.info["mqtt_host"]}
+        if way == "direct"
+        else {"mqtt_proxy": central.info["proxy"], "no_proxy": ""}
+    )
+    with tutorial(central, **variables) as program:
+        # It registers, connects, and reports that it is there.
+        central.wait_for(lambda c: c.registry.device(DEVICE).provisioned)
+        central.wait_for(lambda c: c.registry.twin(DEVICE).reported.get("state") == "true")
+
+        # Its readings arrive.
+        central.wait_for(lambda c: len(c.registry.messages(DEVICE)) >= 3)
+        _, temperature = central.call(lambda c: c.registry.last_telemetry(DEVICE, "temp"))
+        _, humidity = central.call(lambda c: c.registry.last_telemetry(DEVICE, "humid"))
+        assert 1 <= temperature < 75
+        assert 30 <= humidity < 99
+
+        # Its commands are answered; diagnostics at once, and completed later.
+        def call(name, request=None):
+            return central.call(lambda c: c.hub.call(DEVICE, name, request, connect_timeout=20))
+
+        blink = call("blink", 5)
+        assert blink.status == 200
+        assert blink.response == {"description": "Blinking LED every 5 seconds"}
+        assert [call(name).status for name in ("turnon", "turnoff")] == [200, 200]
+        assert call("rundiagnostics").status == 202
+        (diagnostics,) = central.wait_for(
+            lambda c: [
+                command
+                for command in c.registry.commands(DEVICE, "rundiagnostics")
+                if command.completed
+            ]
+        )
+        assert diagnostics.completion["value"].startswith("Diagnostics run complete at ")
+
+        # It has to listen first: it never asks for what it missed.
+        central.wait_for(lambda c: DESIRED in c.hub._sessions[DEVICE]._filters)
+
+        # Its properties are set and acknowledged, in the form of those days.
+        for name, value in (("name", "Contoso"), ("brightness", 2)):
+            version = central.call(
+                lambda c, name=name, value=value: c.hub.set_desired(DEVICE, {name: value})
+            ).desired_version
+            acknowledged = central.wait_for(
+                lambda c, name=name: c.registry.twin(DEVICE).reported.get(name)
+            )
+            expected = {"value": value, "status": "completed", "desiredVersion": version}
+            assert acknowledged == expected
+
+        # It quits when asked to.
+        output, _ = program.communicate("q\n", timeout=30)
+        assert program.returncode == 0
+        assert "Registration result: assigned" in output
+        assert "Quitting" in output
+    assert central.end_of_connection(DEVICE) == "it said goodbye"
+
+
+def test_with_a_wrong_key_it_says_that_it_could_not_register(central):
+    central.call(lambda c: c.registry.add_device(DEVICE))
+    wrong = central.key("another")
+    with tutorial(central, PRIMARY_KEY=wrong, PROVISIONING_HOST=central.info["mqtt_host"]):
+        log = central.wait_for(lambda c: c.registry.connections(DEVICE))
+    assert log[0].event == "registration refused"
+    assert not central.call(lambda c: c.registry.device(DEVICE)).provisioned

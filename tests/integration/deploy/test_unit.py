@@ -1,0 +1,50 @@
+"""The unit, as far as it can be judged without being run."""
+
+import shutil
+import subprocess
+
+import pytest
+from optional import need_program
+from places import ROOT
+
+DEPLOY = ROOT / "deploy"
+
+
+@pytest.mark.parametrize(
+    ("addition", "tenths"), [(None, 15), ("adafruit.conf", 18), ("clock.conf", 19)]
+)
+def test_its_exposure_is_small(tmp_path, addition, tenths):
+    need_program("systemd-analyze", package="systemd")
+    shutil.copy2(DEPLOY / "sensor-agent.service", tmp_path)
+    if addition is not None:
+        place = tmp_path / "sensor-agent.service.d"
+        place.mkdir()
+        shutil.copy2(DEPLOY / addition, place)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={tenths}",
+         "./sensor-agent.service"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-300:]
+    assert done.stderr == ""
+    tighter = [*done.args[:-2], f"--threshold={tenths - 5}", done.args[-1]]
+    again = subprocess.run(tighter, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert again.returncode == 1, "the threshold stops nothing"
+
+
+def test_it_is_started_after_nothing_that_a_pi_without_a_network_never_reaches():
+    unit = (DEPLOY / "sensor-agent.service").read_text().splitlines()
+    [after] = [line.partition("=")[2].split() for line in unit if line.startswith("After=")]
+    # The second waits for a server where systemd-time-wait-sync is enabled.
+    assert not {"network-online.target", "time-sync.target", "nss-lookup.target"} & set(after)
+    assert not [line for line in unit if line.startswith(("Requires=", "Wants="))]
+
+
+@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh"])
+def test_the_scripts_are_clean(script):
+    need_program("shellcheck", package="shellcheck")
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", "--check-sourced", f"deploy/{script}"],
+        cwd=DEPLOY.parent, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,391 @@
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from blinka import CHILD, PYTHONPATH, needs_blinka
+from places import ROOT
+
+from hw import Reading, dht22
+from hw.child import Child
+from hw.dht22 import AdafruitSensor, sweep_queues
+from hw.dht22_worker import QUEUE_MODE
+from hw.errors import Fault, SensorError
+
+
+def eventually(condition):
+    """Wait for what another process does, for as long as a slow machine may need."""
+    until = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def is_gone(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"  # Nobody reaps orphans in some containers.
+
+
+def children_of(pid):
+    lists = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for child in " ".join(lists).split()]
+
+
+def queues():
+    """Those marked as ours in the whole system, with the processes that used them last."""
+    rows = [row.split() for row in Path("/proc/sysvipc/msg").read_text().splitlines()[1:]]
+    return {row[1]: {int(row[5]), int(row[6])} for row in rows if int(row[2], 8) == QUEUE_MODE}
+
+
+def queues_of(*pids):
+    """Those that one of these processes used last. (A waiting receiver is told as a thread.)"""
+    return [queue for queue, users in queues().items() if users & set(pids)]
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def processes_marked(mark):
+    """Those alive with this in the environment that they were started with."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (directory / "environ").read_bytes():
+                found.append(int(directory.name))
+    return [pid for pid in found if not is_gone(pid)]
+
+
+@pytest.fixture
+def nothing_left(monkeypatch, tmp_path):
+    """Processes, threads, open files, files and queues are counted before and after."""
+    mark = f"STARTED_BY={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before, queues_before = (threading.active_count(), open_files()), queues().keys()
+    yield
+    assert (threading.active_count(), open_files()) == before
+    assert list(tmp_path.iterdir()) == []
+    eventually(lambda: not processes_marked(mark))
+    # Another run of these tests may have some at this moment; what is left behind stays.
+    eventually(lambda: not queues().keys() - queues_before)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def sensor(nothing_left, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.delenv("HELPER", raising=False)
+    with AdafruitSensor(model="dht22", pin=4, command=CHILD, clock=Clock()) as sensor:
+        yield sensor
+
+
+def fault_of(sensor):
+    with pytest.raises(SensorError) as caught:
+        sensor.read()
+    return caught.value.fault, str(caught.value)
+
+
+@needs_blinka
+def test_it_reads_through_the_real_pulse_in(sensor):
+    long = sensor.deadline
+    assert [sensor.read() for _ in range(3)] == [Reading(21.5, 45.0)] * 3
+    assert sensor.deadline < long  # Only the first read waits for Blinka to be imported.
+    assert len(queues_of(*children_of(sensor._child.pid))) == 1
+
+
+@needs_blinka
+def test_closing_ends_the_child_and_its_helper(sensor):
+    sensor.read()
+    child = sensor._child.pid
+    (helper,) = children_of(child)
+    sensor.close()
+    sensor.close()
+    assert is_gone(child)
+    eventually(lambda: is_gone(helper))
+    assert fault_of(sensor) == (Fault.FAILED, "The sensor is closed.")
+
+
+@needs_blinka
+def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
+    monkeypatch.setenv("HELPER", "silent")
+    fault, sentence = fault_of(sensor)
+    assert fault is Fault.NO_ANSWER
+    assert "wired" in sentence
+    assert "DHT11" in sentence
+    child = sensor._child.pid
+    assert fault_of(sensor)[0] is Fault.NO_ANSWER
+    assert sensor._child.pid == child  # Silence is the sensor's, so the child stays.
+
+
+@needs_blinka
+@pytest.mark.parametrize(
+    ("helper", "fault", "part"),
+    [
+        ("busy", Fault.BUSY, "Another program holds GPIO 4"),
+        ("no chip", Fault.NO_PERMISSION, "usermod -aG gpio"),
+        ("no start", Fault.FAILED, "not there within a quarter of a second"),
+        ("exits", Fault.FAILED, "no thanks"),
+    ],
+)
+def test_a_helper_that_cannot_work_is_named_and_the_reader_recovers(
+    sensor, monkeypatch, helper, fault, part
+):
+    monkeypatch.setenv("HELPER", helper)
+    monkeypatch.setattr(dht22, "READ_DEADLINE", 2.0)
+    for _ in range(2):
+        told, sentence = fault_of(sensor)
+        assert told is fault
+        assert part in sentence
+    monkeypatch.setenv("HELPER", "good")
+    told, sentence = fault_of(sensor)  # Too early for a third child.
+    assert told is fault
+    assert "started again in 2 s" in sentence
+    sensor._clock.now += 2.0
+    assert sensor.read() == Reading(21.5, 45.0)
+
+
+@needs_blinka
+@pytest.mark.parametrize("helper", ["dies", "hangs"])
+def test_a_helper_that_dies_or_hangs_in_the_middle_is_ended_at_the_deadline(
+    sensor, monkeypatch, helper
+):
+    monkeypatch.setenv("HELPER", helper)
+    monkeypatch.setattr(dht22, "READ_DEADLINE", 1.0)
+    fault, sentence = fault_of(sensor)
+    assert fault is Fault.FAILED
+    assert "hung" in sentence
+    assert sensor._child is None
+    monkeypatch.setattr(dht22, "READ_DEADLINE", 10.0)
+    monkeypatch.setenv("HELPER", "good")
+    assert sensor.read() == Reading(21.5, 45.0)
+
+
+@needs_blinka
+@pytest.mark.parametrize("victim", ["child", "helper", "both"])
+def test_the_reader_recovers_from_kill_9(sensor, victim):
+    sensor.read()
+    child = sensor._child.pid
+    (helper,) = children_of(child)
+    if victim in {"child", "both"}:
+        os.kill(child, signal.SIGKILL)
+        eventually(lambda: is_gone(child))
+    if victim in {"helper", "both"}:
+        os.kill(helper, signal.SIGKILL)
+        eventually(lambda: is_gone(helper))
+    assert fault_of(sensor)[0] is Fault.FAILED
+    assert sensor.read() == Reading(21.5, 45.0)
+    assert sensor._child.pid != child
+    assert queues_of(child, helper) == []
+    assert len(queues_of(*children_of(sensor._child.pid))) == 1
+    eventually(lambda: is_gone(helper))
+
+
+@needs_blinka
+def test_kill_9_again_and_again_leaves_nothing_behind(sensor):
+    sensor.read()
+    counts = set()
+    for victim in ["child", "helper"] * 4:
+        child = sensor._child.pid
+        (helper,) = children_of(child)
+        os.kill(child if victim == "child" else helper, signal.SIGKILL)
+        eventually(lambda gone=child if victim == "child" else helper: is_gone(gone))
+        assert fault_of(sensor)[0] is Fault.FAILED
+        assert sensor.read() == Reading(21.5, 45.0)
+        eventually(lambda child=child, helper=helper: is_gone(child) and is_gone(helper))
+        marked = processes_marked(f"STARTED_BY={os.environ['STARTED_BY']}")
+        counts.add((len(marked), threading.active_count(), open_files()))
+        assert queues_of(child, helper) == []
+    assert len(counts) == 1, counts
+    assert counts.pop()[0] == 2  # The child and its helper.
+
+
+@needs_blinka
+def test_closing_wakes_who_waits_for_a_hanging_helper(sensor, monkeypatch):
+    monkeypatch.setenv("HELPER", "hangs")
+    outcome = []
+    reader = threading.Thread(target=lambda: outcome.append(fault_of(sensor)))
+    reader.start()
+    eventually(lambda: sensor._child is not None and children_of(sensor._child.pid))
+    sensor.close()
+    reader.join(20.0)
+    assert outcome == [(Fault.FAILED, "The sensor is closed.")]
+
+
+@needs_blinka
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_service_managers_signal_leaves_the_child_to_the_daemon(sensor, number):
+    sensor.read()
+    os.kill(sensor._child.pid, number)
+    assert sensor.read() == Reading(21.5, 45.0)
+
+
+@needs_blinka
+def test_what_lies_where_a_person_works_is_not_imported(
+    nothing_left, monkeypatch, tmp_path_factory
+):
+    here = tmp_path_factory.mktemp("here")
+    for name in ("board", "adafruit_dht", "queue"):
+        (here / f"{name}.py").write_text(f"raise ImportError('a {name} of their own')")
+    monkeypatch.chdir(here)
+    with AdafruitSensor(model="dht22", pin=4) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.FAILED
+    assert sentence.startswith("The sensor's driver failed: ")  # As it must: here is no Pi.
+    assert "of their own" not in sentence
+
+
+DAEMON = """
+import sys
+from hw.dht22 import AdafruitSensor
+sensor = AdafruitSensor(model="dht22", pin=4, command=sys.argv[1:])
+sensor.read()
+print(sensor._child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def daemon(nothing_left, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    with subprocess.Popen(
+        [sys.executable, "-c", DAEMON, *CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as daemon:
+        yield daemon
+        daemon.kill()
+
+
+@needs_blinka
+def test_the_child_and_its_helper_end_when_the_daemon_is_killed(daemon):
+    child = int(daemon.stdout.readline())
+    (helper,) = children_of(child)
+    assert len(queues_of(child, helper)) == 1
+    daemon.kill()
+    eventually(lambda: is_gone(child) and is_gone(helper))
+    assert queues_of(child, helper) == []
+
+
+@needs_blinka
+def test_what_is_left_when_all_three_are_killed_is_swept_by_the_next(daemon):
+    child = int(daemon.stdout.readline())
+    (helper,) = children_of(child)
+    os.kill(child, signal.SIGSTOP)  # So that it cannot clean up after the daemon.
+    for pid in (daemon.pid, helper, child):
+        os.kill(pid, signal.SIGKILL)
+    daemon.wait(20.0)
+    eventually(lambda: is_gone(child) and is_gone(helper))
+    assert len(queues_of(child, helper)) == 1
+    sweep_queues()
+    assert queues_of(child, helper) == []
+
+
+@needs_blinka
+def test_queues_of_others_and_those_in_use_are_not_swept(nothing_left):
+    sysv_ipc = importlib.import_module("sysv_ipc")
+    other = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=0o600)
+    young = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=QUEUE_MODE)
+    used = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=QUEUE_MODE)
+    try:
+        used.send(b"by this process, which lives")
+        killed = Child([sys.executable, "-c", ""], environment=os.environ)  # Another sensor's.
+        killed.end()
+        sweep_queues(killed)
+        for queue in (other, young, used):
+            assert queue.current_messages in {0, 1}  # It raises if the queue is gone.
+    finally:
+        for queue in (other, young, used):
+            with suppress(sysv_ipc.ExistentialError):
+                queue.remove()
+
+
+MAKE = """
+import sysv_ipc
+from hw.dht22_worker import queue_of_ours
+queue_of_ours(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
+"""
+
+
+@needs_blinka
+def test_a_queue_whose_maker_died_before_its_helper_came_is_swept_at_once(nothing_left):
+    with subprocess.Popen([sys.executable, "-c", MAKE], cwd=ROOT) as maker:
+        assert maker.wait(20.0) == 0
+    (left,) = queues_of(maker.pid)
+    sweep_queues()
+    assert left not in queues()
+
+
+def test_a_system_without_message_queues_is_swept_in_no_time(tmp_path):
+    sweep_queues(table=tmp_path / "none")
+    (tmp_path / "empty").write_text("")
+    sweep_queues(table=tmp_path / "empty")
+
+
+def test_a_child_that_cannot_be_started_is_a_failure():
+    with AdafruitSensor(model="dht22", pin=4, command=["/nonexistent/python"]) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.FAILED
+    assert "could not be started" in sentence
+
+
+READY = '{"ready": true}\n'
+
+
+@pytest.mark.parametrize(("model", "is_told"), [("dht22", True), ("dht11", False)])
+def test_more_than_100_percent_may_be_a_dht11_taken_for_a_dht22(model, is_told):
+    said = READY + '{"fault": "implausible", "error": "Received unplausible data"}'
+    command = [sys.executable, "-c", f"print({said!r}); input()"]
+    with AdafruitSensor(model=model, pin=4, command=command) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.IMPLAUSIBLE
+    assert ("A DHT11 needs the driver 'dht11'" in sentence) is is_told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "nonsense",
+        "[1, 2]",
+        "{",
+        "7" * 100_000,
+        "{}",
+        '{"fault": "toothache"}',
+        READY + "{}",
+        READY + '{"temperature": 21.5}',
+        READY + '{"temperature": null, "humidity": 45.0}',
+        READY + '{"fault": "toothache"}',
+    ],
+)
+def test_a_child_that_talks_nonsense_is_replaced(said):
+    command = [sys.executable, "-c", f"print({said!r}); input()"]
+    with AdafruitSensor(model="dht22", pin=4, command=command) as sensor:
+        assert fault_of(sensor)[0] is Fault.FAILED
+        assert sensor._child is None
+
+
+def test_the_time_to_the_next_child_grows_to_a_minute():
+    clock = Clock()
+    waits = []
+    with AdafruitSensor(model="dht22", pin=4, command=["/nonexistent"], clock=clock) as sensor:
+        for _ in range(8):
+            clock.now = sensor._not_before
+            fault_of(sensor)
+            waits.append(sensor._not_before - clock.now)
+    assert waits == [0.0, 2.0, 6.0, 14.0, 30.0, 60.0, 60.0, 60.0]

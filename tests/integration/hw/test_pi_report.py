@@ -1,0 +1,34 @@
+import importlib.util
+import sys
+
+import pytest
+from blinka import CHILD, PYTHONPATH, needs_blinka
+from places import TESTS
+
+from hw.dht22 import AdafruitSensor
+
+
+@pytest.fixture(scope="module")
+def pi():
+    path = TESTS / "system" / "pi" / "report.py"
+    specification = importlib.util.spec_from_file_location("pi_report", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["pi_report"] = module  # dataclasses look there.
+    specification.loader.exec_module(module)
+    return module
+
+
+@needs_blinka
+def test_the_real_adafruit_driver_is_tried_over_a_made_up_helper(pi, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.delenv("HELPER", raising=False)
+
+    def open_it():
+        sensor = AdafruitSensor(model="dht22", pin=4, command=CHILD)
+        sensor.spacing = 0.01  # The helper needs none.
+        return sensor
+
+    trial = pi.try_sensor("dht22", open_it, 3)
+    section = "\n".join(pi.sensor_section(trial))
+    assert "3 readings; 4 of 4 attempts answered (100%)" in section  # One was the warm-up.
+    assert "values: 21.5 to 21.5 °C, 45.0 to 45.0 %" in section

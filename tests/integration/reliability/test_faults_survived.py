@@ -1,0 +1,137 @@
+"""Each fault between the daemon and its hub: nothing is lost, and recovery takes few attempts.
+
+The daemon is a process of its own with the real SDK, its keep-alive 2 s. All faults are tried at
+the same time, each with a central of its own; a test looks at how one went.
+"""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+from centrals import running_central
+from daemons import Daemon, until
+from faults import FAULTS, at_once
+from optional import several_loopbacks
+
+from central.errors import UnknownDevice
+
+pytestmark = several_loopbacks
+
+KEEP_ALIVE = 2
+AT_ONCE = 6
+BACKOFF = 120.0  # Seconds until the next attempt, after the handful that a fault may last.
+ENOUGH = 15  # Readings that must come while a fault lasts, at one in 0.1 s.
+
+
+@dataclass
+class Outcome:
+    """What was seen of one fault."""
+
+    attempts: int = 0
+    log: str = ""
+    arrived: list = field(default_factory=list)
+
+
+def suffer(fault, place):
+    with running_central(place / "central") as central:
+        daemon = Daemon(place / "pi", central.info, keep_alive=KEEP_ALIVE)
+        if fault.from_start:
+            central.call(fault.begin)
+        with daemon:
+            if not fault.from_start:
+                daemon.until_connected()
+                until(lambda: len(arrived(central)) >= 3, what=daemon.tail)
+                attempts = daemon.status()["cloud"]["attempts"]
+                central.call(fault.begin)
+            else:
+                until(daemon.status_if_any)
+                attempts = 0
+            before = readings(daemon)
+            until(lambda: readings(daemon) >= before + ENOUGH, what=daemon.tail)
+            if not fault.stays:
+                if fault.says:
+                    until(lambda: fault.says in daemon.log, what=daemon.tail)
+                attempts = daemon.status()["cloud"]["attempts"]
+                central.call(lambda c: c.faults.clear())
+            at_least = readings(daemon)
+            until(lambda: is_whole(daemon, central, at_least), what=daemon.tail, patience=BACKOFF)
+            used = daemon.status()["cloud"]["attempts"] - attempts
+            central.call(lambda c: c.faults.clear())
+            assert daemon.stop() == 0
+        return Outcome(used, daemon.log, arrived(central))
+
+
+def readings(daemon):
+    return daemon.status()["sensor"]["counters"]["accepted"]
+
+
+def arrived(central):
+    try:
+        return central.call(lambda c: c.registry.messages("pi-1", limit=100_000))[::-1]
+    except UnknownDevice:
+        return []  # It has not registered yet.
+
+
+def sequence(message):
+    return int(message.system["message_id"].rpartition(":")[2])
+
+
+def is_whole(daemon, central, at_least):
+    status = daemon.status()
+    return status["cloud"]["hub"] is not None and are_whole(arrived(central), at_least)
+
+
+def are_whole(messages, at_least=1):
+    """Tell whether at least so many readings arrived, and none is missing among them."""
+    sequences = {sequence(message) for message in messages}
+    return len(sequences) >= at_least and sequences == set(range(1, max(sequences) + 1))
+
+
+def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
+    with running_central(tmp_path / "first") as first:
+        (tmp_path / "second").mkdir()
+        for name in ("ca.pem", "ca-key.pem", "group-key"):
+            shutil.copy(tmp_path / "first" / name, tmp_path / "second" / name)
+        with (
+            running_central(tmp_path / "second") as second,
+            Daemon(tmp_path / "pi", first.info, keep_alive=KEEP_ALIVE) as daemon,
+        ):
+            daemon.until_connected()
+            until(lambda: len(arrived(first)) >= 3, what=daemon.tail)
+            attempts = daemon.status()["cloud"]["attempts"]
+            second.call(lambda c: c.registry.add_device("pi-1"))
+            first.call(at_once(moved_to=second.info["mqtt_host"]))
+            until(lambda: len(arrived(second)) >= ENOUGH, what=daemon.tail)
+            # Two refusals, then it asks the provisioning service.
+            assert daemon.status()["cloud"]["attempts"] - attempts <= 3
+            assert daemon.status()["cloud"]["hub"] == second.info["mqtt_host"]
+            until(lambda: are_whole(arrived(first) + arrived(second)), what=daemon.tail)
+            assert daemon.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            name: pool.submit(suffer, fault, tmp_path_factory.mktemp("fault"))
+            for name, fault in FAULTS.items()
+        }
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", FAULTS)
+def test_nothing_is_lost_and_recovery_takes_few_attempts(outcomes, name):
+    fault, outcome = FAULTS[name], outcomes[name].result()
+    assert outcome.attempts <= fault.attempts, outcome.log
+    if fault.says:
+        assert fault.says in outcome.log, outcome.log
+    assert "Traceback" not in outcome.log, outcome.log
+    # What came twice is the same reading, with its time.
+    seen = {}
+    for message in outcome.arrived:
+        content = json.loads(message.body), message.created, message.properties
+        assert seen.setdefault(message.system["message_id"], content) == content
+    # Each fault is told as a warning or two, not as a flood.
+    assert outcome.log.count(" WARNING ") <= 6, outcome.log

@@ -1,0 +1,91 @@
+"""What the daemon holds does not grow: memory, threads and open files, over many connections.
+
+Short here; `make soak` takes 500 connections and 20,000 readings.
+"""
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from centrals import running_central
+from daemons import Daemon, until
+from places import SUPPORT
+
+CONNECTIONS = int(os.environ.get("FLAT_CONNECTIONS", "40"))
+READINGS = int(os.environ.get("FLAT_READINGS", "2000"))
+WARM_UP = 15  # Connections until every cache and pool is as large as it gets.
+GROWTH = 2000, 2  # kB, and kB for each connection: the heap's holes. One client takes 500.
+POOL = 4  # Threads that the SDK's loop may still add to its pool, which is bounded.
+PROGRAM = SUPPORT / "hurried_daemon.py"
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="only Linux tells it in /proc"
+)
+
+
+class HurriedDaemon(Daemon):
+    def program(self):
+        return [sys.executable, PROGRAM]
+
+
+@dataclass(frozen=True)
+class Held:
+    """By one process: resident memory in kB, threads, open files."""
+
+    memory: int
+    threads: int
+    files: int
+
+
+def held(process):
+    proc = Path("/proc", str(process.pid))
+    status = (proc / "status").read_text()
+    memory, threads = (
+        int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1])
+        for name in ("VmRSS", "Threads")
+    )
+    return Held(memory, threads, len(list((proc / "fd").iterdir())))
+
+
+@pytest.mark.timeout(120 + CONNECTIONS + READINGS / 20)
+def test_nothing_grows_over_many_connections_and_readings(tmp_path):
+    with (
+        running_central(tmp_path / "central") as central,
+        HurriedDaemon(
+            tmp_path / "pi", central.info, interval=0.05, keep_alive=10, max_rate=1000
+        ) as daemon,
+    ):
+
+        def arrived():
+            return central.call(lambda c: c.registry.messages("pi-1", limit=1))[0].number
+
+        def connections():
+            return daemon.status()["cloud"]["connections"]
+
+        def cut_until(count, readings):
+            while (number := connections()) < count or arrived() < readings:
+                central.call(lambda c: c.faults.drop_connections())
+                until(lambda number=number: connections() > number, what=daemon.tail)
+
+        def look():
+            # Twice the same: what ends a moment after a connection has ended.
+            until(daemon._connected)
+            time.sleep(1)
+            return held(daemon.process)
+
+        daemon.until_connected()
+        until(lambda: central.call(lambda c: c.registry.messages("pi-1", limit=1)))
+        cut_until(WARM_UP, 100)
+        before = look()
+        cut_until(WARM_UP + CONNECTIONS, 100 + READINGS)
+        after = look()
+        made = connections()
+        print(f"{made} connections, {arrived()} messages: {before}, then {after}")
+        assert daemon.stop() == 0
+    assert after.threads <= before.threads + POOL
+    assert after.files <= before.files
+    assert after.memory <= before.memory + GROWTH[0] + GROWTH[1] * made

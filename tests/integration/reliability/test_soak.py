@@ -1,0 +1,149 @@
+"""Readings through random faults and kill -9 at random moments: each that was committed arrives.
+
+Short here; `make soak` takes 10,000 readings and 50 kills. The faults follow from a seed, which
+is printed: `make soak SEED=...` chooses the same ones, as far as a clock allows.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+from centrals import running_central
+from daemons import Daemon, until
+from faults import FAULTS
+from optional import several_loopbacks
+from places import SUPPORT
+
+from agent.telemetry import utc
+from central.device_session import DeviceSession
+from central.topics import decode_bag, split_properties
+
+READINGS = int(os.environ.get("SOAK_READINGS", "500"))
+KILLS = int(os.environ.get("SOAK_KILLS", "5"))
+SEED = int(os.environ.get("SOAK_SEED") or time.time_ns() % 1_000_000)
+LONGEST_ROUND = 3.0  # Seconds.
+PATIENCE = 300.0  # Seconds for what is left at the end.
+INTERVAL = 0.05  # Seconds between two readings.
+PROGRAM = SUPPORT / "witnessed_daemon.py"
+
+
+class WitnessedDaemon(Daemon):
+    def program(self):
+        return [sys.executable, PROGRAM, self.home / "witness"]
+
+    def witnessed(self):
+        """Return what was taken, by message id: temperature, humidity, time."""
+        lines = (self.home / "witness").read_text().splitlines()
+        return {line[0]: line[1:] for line in map(json.loads, lines)}
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """The sequences in the order in which they came, by connection."""
+    by_connection = defaultdict(list)
+    telemetry = DeviceSession._telemetry
+
+    async def noted(session, packet, added):
+        bag = decode_bag(packet.topic.removeprefix(session._events))
+        message_id = split_properties(bag)[1]["message_id"]
+        # The session itself is kept, so that no other one gets its place in memory.
+        by_connection[session].append(int(message_id.rpartition(":")[2]))
+        await telemetry(session, packet, added)
+
+    monkeypatch.setattr(DeviceSession, "_telemetry", noted)
+    return by_connection
+
+
+def suffer(central, daemon, choice):
+    """Let faults and kills happen until there were enough of everything; return what happened."""
+    happened = []
+    while len(daemon.witnessed()) < READINGS or happened.count("kill -9") < KILLS:
+        name = choice.choice([*FAULTS, "nothing"])
+        happened.append(name)
+        if name != "nothing":
+            central.call(FAULTS[name].begin)
+        time.sleep(choice.uniform(0, LONGEST_ROUND))
+        if choice.random() < max(0.3, KILLS / (READINGS * INTERVAL / LONGEST_ROUND)):
+            happened.append("kill -9")
+            daemon.kill()
+            daemon.start()
+        central.call(lambda c: c.faults.clear())
+        time.sleep(choice.uniform(0, LONGEST_ROUND))
+        assert daemon.process.poll() is None, daemon.tail()
+    return happened
+
+
+def is_all_there(daemon, central):
+    status = daemon.status_if_any()
+    return status and status["cloud"]["hub"] and status["outbox"]["waiting"] <= 1
+
+
+def two_lanes_in_order(sequences):
+    """Tell whether these are two runs in order, everything in one older than all in the other."""
+    return any(
+        in_order([number for number in sequences if number <= boundary])
+        and in_order([number for number in sequences if number > boundary])
+        for boundary in [0, *sequences]
+    )
+
+
+def in_order(numbers):
+    return all(a < b for a, b in pairwise(numbers))
+
+
+def test_two_lanes_are_told_from_a_jumble():
+    assert two_lanes_in_order([])
+    assert two_lanes_in_order([1, 2, 7, 3, 8, 4, 9])
+    assert not two_lanes_in_order([1, 3, 2, 7, 6])
+    assert not two_lanes_in_order([1, 2, 2, 3, 3])
+
+
+@several_loopbacks
+@pytest.mark.timeout(PATIENCE + READINGS + 30 * KILLS)
+def test_every_reading_arrives_whatever_happens(tmp_path, heard):
+    print(f"SEED={SEED}")
+    choice = random.Random(SEED)  # noqa: S311 - faults, not secrets.
+    with (
+        running_central(tmp_path / "central") as central,
+        WitnessedDaemon(
+            tmp_path / "pi", central.info, interval=INTERVAL, keep_alive=2, max_rate=1000
+        ) as daemon,
+    ):
+        daemon.until_connected()
+        happened = suffer(central, daemon, choice)
+        until(lambda: is_all_there(daemon, central), what=daemon.tail, patience=PATIENCE)
+        assert daemon.stop() == 0
+        messages = central.call(lambda c: c.registry.messages("pi-1", limit=1_000_000))
+    witnessed = daemon.witnessed()
+    arrived = defaultdict(list)
+    for message in messages:
+        content = json.loads(message.body), message.properties
+        arrived[message.system["message_id"]].append(content)
+
+    # The last one may be in the outbox still: what was taken while the daemon stopped.
+    missing = sorted(set(witnessed) - set(arrived), key=sequence)
+    assert [sequence(name) for name in missing] in ([], [len(witnessed)])
+    assert sorted(map(sequence, witnessed)) == list(range(1, len(witnessed) + 1))
+    for name, copies in arrived.items():
+        temperature, humidity, wall = witnessed[name]
+        body = {"temp": temperature, "humid": humidity}
+        for content, properties in copies:
+            assert content == body, name
+            assert properties["iothub-creation-time-utc"] == utc(wall), name
+    for connection in heard.values():
+        assert two_lanes_in_order(connection), connection
+    assert "Traceback" not in daemon.log
+    duplicates = len(messages) - len(arrived)
+    print(
+        f"{len(arrived)} readings arrived, {duplicates} further copies of them, over {len(heard)} "
+        f"connections, through {len(happened)} faults, {happened.count('kill -9')} of them kill -9."
+    )
+
+
+def sequence(message_id):
+    return int(message_id.rpartition(":")[2])

@@ -1,0 +1,168 @@
+"""Centrals for tests: in a thread of their own, or as a process that can be killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from addresses import own_address
+from places import ROOT
+
+from central import sas
+from central.server import Central, Settings, open_central
+
+T = TypeVar("T")
+
+DEADLINE = 30.0  # Seconds for whatever a test waits for.
+
+
+class RunningCentral:
+    """A central in a thread of its own, so that a test may block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._central: Central
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="central-of-a-test")
+        self.info: dict[str, Any] = {}
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with open_central(self._settings) as self._central:
+            self.info = self._central.info()
+            self._ready.set_result(None)
+            await self._stop.wait()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.result(DEADLINE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "central did not stop"
+
+    def call(self, function: Callable[[Central], T | Awaitable[T]]) -> T:
+        """Call a function of the central in its loop, and return what it returns or awaits."""
+
+        async def in_loop() -> T:
+            result = function(self._central)
+            if isinstance(result, Awaitable):
+                return await result
+            return result
+
+        return asyncio.run_coroutine_threadsafe(in_loop(), self._loop).result(DEADLINE)
+
+    def wait_for(self, function: Callable[[Central], T]) -> T:
+        """Ask the central until the answer is true, and return it."""
+        return wait_for(lambda: self.call(function))
+
+    def end_of_connection(self, device_id: str) -> str:
+        """Wait for the end of a device's connection, and return what the log says of it."""
+
+        def ended(central: Central) -> str | None:
+            newest = central.registry.connections(device_id, limit=1)
+            return newest[0].detail if newest and newest[0].event == "disconnected" else None
+
+        return str(self.wait_for(ended))
+
+    def key(self, device_id: str) -> str:
+        """Return the key that a device of the group has."""
+        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
+
+    @property
+    def ca(self) -> str:
+        return Path(self.info["ca_file"]).read_text()
+
+
+@contextmanager
+def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]:
+    """Run a central in a thread of its own for as long as the `with` block lasts.
+
+    It listens on a loopback address and ports of its own, because tests run beside each other.
+    """
+    ours = {"listen": own_address(), "http_port": 0}
+    with RunningCentral(Settings(data_dir, **ours | settings)) as central:
+        yield central
+
+
+class CentralProcess:
+    """A central as a process of its own: started, killed and started again."""
+
+    def __init__(self, data_dir: Path, *arguments: str) -> None:
+        self._data_dir = data_dir
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start it, and return what stands in central.json once it listens."""
+        announced = self._data_dir / "central.json"
+        announced.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "central", "--data", str(self._data_dir)]
+        command += ["--listen", own_address(), "--http-port", "0"]
+        root = ROOT
+        self._process = subprocess.Popen([*command, *self._arguments], cwd=root)
+        wait_for(lambda: announced.exists() or self._process.poll() is not None)
+        assert announced.exists(), "central did not start"
+        info: dict[str, Any] = json.loads(announced.read_text())
+        return info
+
+    @property
+    def pid(self) -> int:
+        """The process while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        os.kill(process.pid, number)
+        try:
+            return process.wait(DEADLINE)
+        finally:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def wait_for(condition: Callable[[], T]) -> T:
+    """Ask until the answer is true, and return it; fail after a while."""
+    deadline = time.monotonic() + DEADLINE
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return answer

@@ -1,0 +1,144 @@
+"""`make test` as a newcomer runs it: on a fresh Debian, as root or as somebody, with few files.
+
+    python tests/system/everywhere.py [--quick] [CELL ...]
+
+A cell is SUITE-USER-TOOLS, as in trixie-user-bare; without any, all eight are run. Each is a
+container of its own without a network, with a copy of this project without its history. `--quick`
+runs `make check` and one file of integration tests in place of everything.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+SUPPORT = Path(__file__).parents[1] / "support"
+sys.path.insert(0, str(SUPPORT))
+
+from containers import CACHE, debian  # noqa: E402 - found in the directory above
+from places import ROOT  # noqa: E402 - the same
+from wheels import wheels  # noqa: E402 - the same
+
+PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
+USERS = ("root", "user")
+BARE = "make,python3,python3-venv,passwd"
+TOOLS = f"{BARE},chromium,nodejs,python3-systemd,systemd,procps,shellcheck"
+NODE_MODULES = "tests/support/node/node_modules"
+SOMEBODY = "somebody"
+# A newcomer's folder may have any name.
+HOME = {"root": "/root/sensor-agent", "user": f"/home/{SOMEBODY}/Meine Übungen/sensor agent"}
+QUICK = ("make check", "make test ARGS=tests/integration/agent/test_service.py")
+WHOLE = ("make test",)
+LIMIT = 3600  # Seconds for a cell.
+COUNTS = re.compile(r"^=+ (.* in [\d.]+s.*?) =+$", re.MULTILINE)  # pytest's last line.
+
+
+@dataclass(frozen=True)
+class Cell:
+    suite: str
+    user: str
+    tools: str
+
+    def __str__(self):
+        return f"{self.suite}-{self.user}-{self.tools}"
+
+
+CELLS = {str(cell): cell for cell in (Cell(*c) for c in product(PYTHON, USERS, ("bare", "tools")))}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run the tests on fresh systems.")
+    parser.add_argument("--quick", action="store_true", help="a part of the tests")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(CELLS)}")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.cells if name not in CELLS]
+    if unknown:
+        parser.error(f"no such cell: {', '.join(unknown)}")
+    results = [run(CELLS[name], quick=chosen.quick) for name in chosen.cells or CELLS]
+    print("\n== everywhere")
+    for result in results:
+        print(result)
+    return int(any(" FAILED " in result for result in results))
+
+
+def run(cell, *, quick):
+    """Run the tests in a container, and return a line that says how it went."""
+    print(f"\n== {cell}", flush=True)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=CACHE.parent, prefix="everywhere-") as place:
+        root = furnish(Path(place) / "root", cell)
+        log = Path(place) / "log"
+        status = enter(root, cell, QUICK if quick else WHOLE, log)
+        counts = COUNTS.findall(log.read_text(errors="replace"))
+    seconds = time.monotonic() - start
+    outcome = "passed" if status == 0 else f"FAILED ({status})"
+    return f"{cell!s:22} {outcome} in {seconds:.0f} s: {'; '.join(counts) or 'no test ran'}"
+
+
+def furnish(root, cell):
+    """Unpack a Debian with a copy of the project and the wheels that it needs."""
+    include = TOOLS if cell.tools == "tools" else BARE
+    root.mkdir()
+    subprocess.run(
+        ["tar", "-xf", debian(cell.suite, f"--include={include}"), "-C", root], check=True
+    )
+    inside(root, "useradd", "--create-home", SOMEBODY)
+    home = root / HOME[cell.user].lstrip("/")
+    for name in project_files():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, home / name)
+    if cell.tools == "tools":
+        shutil.copytree(ROOT / NODE_MODULES, home / NODE_MODULES, symlinks=True)
+    shutil.copytree(wheels(PYTHON[cell.suite], "test"), root / "wheels")
+    if cell.user == "user":
+        inside(root, "chown", "-R", f"{SOMEBODY}:", f"/home/{SOMEBODY}")
+    return root
+
+
+def project_files():
+    """Return the files of this checkout: those that git tracks or would, as they are now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    return [name for name in names if (ROOT / name).exists()]
+
+
+def inside(root, *command):
+    subprocess.run(["chroot", root, *command], check=True)
+
+
+def enter(root, cell, commands, log):
+    """Run commands in the container, and return the exit status of the first that fails, or 0."""
+    script = "\n".join([f"cd '{HOME[cell.user]}'", "ulimit -Sn 1024", *commands])
+    as_user = ["--user", SOMEBODY] if cell.user == "user" else []
+    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "LANG": "C.UTF-8"}
+    process = subprocess.Popen(
+        [
+            *("timeout", str(LIMIT), "systemd-nspawn", "--quiet", "--register=no", "--keep-unit"),
+            *("--directory", root, "--private-network", "--as-pid2", "--console=pipe", *as_user),
+            *(f"--setenv={name}={value}" for name, value in environment.items()),
+            *("sh", "-e", "-c", script),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    with log.open("wb") as kept:
+        for line in process.stdout:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            kept.write(line)
+    return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""One machine for each of Debian's releases, with central on it, and our service to install."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from containers import MORE
+from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, SERIAL, STATE, WHEELS, Pi, until
+from wheels import own_wheel, sources, wheels
+
+
+@pytest.fixture(scope="session", params=list(MORE))
+def pi(request, tmp_path_factory):
+    """A booted machine; central runs, the service is not there yet."""
+    home = tmp_path_factory.mktemp(request.param)
+    with Pi(request.param, home) as pi:
+        _furnish(pi, home)
+        yield pi
+
+
+@pytest.fixture
+def installed(pi):
+    """The machine with the service running and connected."""
+    if pi.show("ActiveState")["ActiveState"] != "active" or not pi.path(CONFIG).exists():
+        pi.install()
+    hurry(pi)
+    pi.until_connected()
+    return pi
+
+
+@pytest.fixture
+def bare(pi):
+    """The machine without a trace of the service."""
+    pi.uninstall("--purge")
+    assert not pi.path(STATE).exists()
+    return pi
+
+
+def hurry(pi):
+    """Have it read its made-up sensor twice a second, so that there is something to see."""
+    config = pi.path(CONFIG)
+    text = config.read_text()
+    if "interval" not in text:
+        config.write_text(text.replace("[sensor]\n", "[sensor]\ninterval = 0.5\n"))
+        pi.restart()
+
+
+def _furnish(pi, home):
+    """Put there what a person would have: sources, wheels, a board's number, an IoT Central."""
+    pi.run("useradd", "--create-home", "--shell", "/bin/sh", "anna")
+    pi.path("/etc/sudoers.d/anna").write_text("anna ALL=(ALL) NOPASSWD: ALL\n")
+    version = pi.out("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    sources(pi.path("/home/anna/sensor-agent"))
+    sources(home / "source")
+    shutil.copytree(wheels(version, "central", "pi"), pi.path(WHEELS))
+    # lgpio is the system's, as on Raspberry Pi OS.
+    for wheel in pi.path(WHEELS).glob("lgpio-*"):
+        wheel.unlink()
+    own_wheel(home / "source", pi.path(WHEELS))
+    pi.run("chown", "-R", "anna:anna", "/home/anna")
+    board = pi.path("/root/cpuinfo")
+    board.write_text(f"processor\t: 0\nSerial\t\t: {SERIAL}\nModel\t\t: Raspberry Pi 4\n")
+    pi.run("mount", "--bind", "/root/cpuinfo", "/proc/cpuinfo")
+    _start_central(pi, version)
+
+
+def _start_central(pi, version):
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"),
+            *("--no-index", "--find-links", pi.path(WHEELS), "--target", pi.path("/opt/central")),
+            *("--python-version", version, "--only-binary=:all:", "sensor-agent[central]"),
+        ],
+        check=True,
+        timeout=300,
+    )
+    pi.path("/etc/systemd/system/central.service").write_text(CENTRAL_UNIT)
+    pi.run("systemctl", "start", "central")
+    announced = pi.path("/var/lib/central/central.json")
+    until(announced.exists, what=lambda: pi.out("journalctl", "--unit", "central"))
+    pi.central = json.loads(announced.read_text())
+    shutil.copy2(pi.path(pi.central["group_key_file"]), pi.path(GROUP_KEY))
+    pi.run("chown", "anna:anna", GROUP_KEY)

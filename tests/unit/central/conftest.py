@@ -1,0 +1,26 @@
+"""A store and a clock that is set by hand."""
+
+import pytest
+
+from central.store import Store
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "central.db")
+    yield store
+    store.close()

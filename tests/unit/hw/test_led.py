@@ -1,0 +1,265 @@
+import os
+import sys
+import threading
+from pathlib import Path
+
+import lgpio_fake
+import pytest
+from places import ROOT
+
+from hw import LightState, open_light
+from hw.errors import DriverError, LightError
+from hw.led import Led
+
+gpiozero = pytest.importorskip("gpiozero", reason="gpiozero: no wheel for this Python and machine")
+mock = pytest.importorskip("gpiozero.pins.mock")
+
+PI_3B = 0xA02082
+REPOSITORY = str(ROOT)
+
+
+# gpiozero's own mock
+
+
+@pytest.fixture
+def factory():
+    factory = mock.MockFactory(pin_class=mock.MockPWMPin)
+    yield factory
+    factory.reset()
+
+
+def states(pin):
+    return [state.state for state in pin.states]
+
+
+def test_on_off_and_brightness_are_exact_on_the_mock_pin(factory):
+    pin = factory.pin("GPIO17")
+    with Led(17, factory=factory) as led:
+        led.on()
+        led.off()
+        led.set_brightness(2)
+        led.on()
+        led.set_brightness(3)
+        assert states(pin) == [0.0, 1.0, 0.0, 0.3, 0.1]
+        assert pin.frequency == 100
+        led.set_brightness(1)
+        assert pin.frequency is None  # Full is steady: no PWM.
+        assert pin.state == 1.0
+
+
+def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_input(factory):
+    pin = factory.pin("GPIO17")
+    now, seen, done = [0.0], [], threading.Event()
+
+    def wait(event, seconds):
+        seen.append((now[0], pin.state))
+        if len(seen) == 6:
+            done.set()
+            return event.wait(10.0)
+        now[0] += seconds
+        return event.is_set()
+
+    with Led(17, factory=factory, clock=lambda: now[0], wait=wait) as led:
+        led.set_brightness(2)
+        led.blink(3.0)
+        assert done.wait(10.0)
+        led.off()
+        assert pin.state == 0.0
+    assert seen == [(0.0, 0.3), (1.5, 0.0), (3.0, 0.3), (4.5, 0.0), (6.0, 0.3), (7.5, 0.0)]
+    assert pin.function == "input"
+
+
+def test_a_pin_that_another_device_of_this_process_has_is_busy(factory):
+    with gpiozero.LED(17, pin_factory=factory), pytest.raises(LightError, match="Another program"):
+        Led(17, factory=factory)
+
+
+# The real LGPIOFactory over a fake lgpio
+
+
+@pytest.fixture
+def lgpio(monkeypatch):
+    lgpio_fake.reset()
+    monkeypatch.setitem(sys.modules, "lgpio", lgpio_fake)
+    monkeypatch.delitem(sys.modules, "gpiozero.pins.lgpio", raising=False)
+    monkeypatch.setattr("gpiozero.pins.local.get_pi_revision", lambda: PI_3B)
+    yield lgpio_fake
+    sys.modules.pop("gpiozero.pins.lgpio", None)
+
+
+def driven(lgpio):
+    return [call for call in lgpio.calls if call[0] in {"output", "write", "pwm"}]
+
+
+def test_an_led_is_claimed_dark_and_driven(lgpio):
+    with Led(17) as led:
+        assert lgpio.levels == {17: 0}
+        led.on()
+        assert lgpio.levels == {17: 1}
+        led.off()
+        assert lgpio.levels == {17: 0}
+    assert lgpio.levels == {}
+    assert lgpio.handles == {}
+
+
+def test_an_active_low_led_is_never_low_before_it_is_switched_on(lgpio):
+    with Led(17, active_high=False) as led:
+        # The first claim as output has the level of dark; lgpio ignores gpiozero's later one.
+        assert driven(lgpio)[0] == ("output", 17, 1)
+        assert ("write", 17, 0) not in lgpio.calls
+        assert lgpio.levels == {17: 1}
+        led.on()
+        assert lgpio.levels == {17: 0}
+        led.off()
+        assert lgpio.levels == {17: 1}
+
+
+@pytest.mark.parametrize(("active_high", "duties"), [(True, (30, 10)), (False, (70, 90))])
+def test_lower_brightness_is_pwm_and_full_and_dark_are_steady(lgpio, active_high, duties):
+    with Led(17, active_high=active_high) as led:
+        led.on()
+        assert lgpio.pwm == {}
+        led.set_brightness(2)
+        assert lgpio.pwm == {17: (100, duties[0])}
+        led.set_brightness(3)
+        assert lgpio.pwm == {17: (100, duties[1])}
+        led.off()
+        assert lgpio.pwm == {}
+        assert lgpio.levels == {17: int(not active_high)}
+        led.on()
+        assert lgpio.pwm == {17: (100, duties[1])}
+        led.set_brightness(1)
+        assert lgpio.pwm == {}
+        assert lgpio.levels == {17: int(active_high)}
+
+
+def test_a_closed_led_is_dark_before_its_line_is_given_back(lgpio):
+    led = Led(17)
+    led.set_brightness(2)
+    led.on()
+    led.close()
+    led.close()
+    assert led.state is LightState.OFF
+    assert lgpio.calls[-5:] == [
+        ("pwm", 17, 0, 0),
+        ("write", 17, 0),
+        ("input", 17),
+        ("input", 17),
+        ("close",),
+    ]
+
+
+def test_two_leds_do_not_take_each_other_down(lgpio):
+    with Led(17) as one:
+        two = Led(27)
+        one.on()
+        two.close()
+        assert lgpio.levels == {17: 1}
+        one.off()
+        assert lgpio.levels == {17: 0}
+
+
+def test_a_line_that_another_program_holds_is_named_busy(lgpio):
+    with Led(17) as first:
+        with pytest.raises(LightError, match="Another program holds GPIO 17"):
+            Led(17)
+        assert len(lgpio.handles) == 1
+        first.on()
+        assert lgpio.levels == {17: 1}
+
+
+def test_an_error_while_driving_is_named_and_leaves_the_state(lgpio):
+    with Led(17) as led:
+        led.on()
+        lgpio.fails["write"] = "bad gpio"
+        with pytest.raises(LightError, match="GPIO 17 could not be driven: bad gpio"):
+            led.off()
+        assert led.state is LightState.ON
+        lgpio.fails.clear()
+
+
+def test_a_close_that_fails_to_go_dark_still_gives_the_line_back(lgpio):
+    led = Led(17)
+    led.on()
+    lgpio.fails["write"] = "bad gpio"
+    with pytest.raises(LightError, match="bad gpio"):
+        led.close()
+    assert lgpio.handles == {}
+
+
+def test_a_chip_that_cannot_be_opened_says_why(lgpio, monkeypatch):
+    lgpio.fails["open"] = "can not open gpiochip"
+    chips = []
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(chips))
+    with pytest.raises(DriverError, match="no GPIO lines"):
+        Led(17)
+    chips.append(Path("/dev/gpiochip0"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(LightError, match="usermod -aG gpio"):
+        Led(17)
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    with pytest.raises(LightError, match="can not open gpiochip"):
+        Led(17)
+
+
+def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
+    def no_pi():
+        raise gpiozero.PinUnknownPi("unable to locate Pi revision")
+
+    monkeypatch.setattr("gpiozero.pins.local.get_pi_revision", no_pi)
+    with pytest.raises(DriverError, match="no Raspberry Pi"):
+        Led(17)
+
+
+@pytest.mark.parametrize("pin", [28, -1, True, 17.5, "17", None])
+def test_what_is_no_gpio_number_is_refused(lgpio, pin):
+    with pytest.raises(DriverError, match="0 to 27"):
+        Led(pin)
+    assert lgpio.calls == []
+
+
+def test_the_empty_placeholder_of_lgpio_is_recognised(lgpio, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lgpio", type(sys)("lgpio"))
+    with pytest.raises(DriverError, match="empty placeholder"):
+        Led(17)
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("lgpio", "lgpio"), ("gpiozero", "gpiozero.pins.lgpio")]
+)
+def test_a_missing_package_is_named(lgpio, monkeypatch, package, module):
+    monkeypatch.setitem(sys.modules, module, None)  # Importing it raises ImportError.
+    with pytest.raises(DriverError, match=rf"{package} is not installed") as caught:
+        open_light("gpiozero")
+    assert caught.value.packages == (package,)
+
+
+@pytest.mark.parametrize("package", ["lgpio", "gpiozero"])
+def test_a_package_that_is_there_and_broken_is_told_with_its_reason(
+    lgpio, monkeypatch, tmp_path, package
+):
+    # As with a module for another Python, or gpiozero 1.6 without the pkg_resources that it needs.
+    (tmp_path / f"{package}.py").write_text("import what_it_needs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(DriverError, match=f"{package} does not work here: No module .*what_it_"):
+        Led(17)
+
+
+def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
+    def fail(_):
+        raise FileNotFoundError(2, "No such file or directory", "/run/sensor-agent")
+
+    monkeypatch.setattr(lgpio, "gpiochip_open", fail)
+    with pytest.raises(LightError, match="No such file or directory: '/run/sensor-agent'"):
+        Led(17)
+
+
+def test_the_driver_is_opened_by_name(lgpio):
+    with open_light("gpiozero", pin=27, active_high=False) as light:
+        assert isinstance(light, Led)
+        assert lgpio.levels == {27: 1}
+
+
+# The real lgpio

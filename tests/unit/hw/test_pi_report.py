@@ -1,0 +1,94 @@
+"""The report of `make test-pi`, as far as it can be tried without a Raspberry Pi."""
+
+import importlib.util
+import sys
+
+import pytest
+from places import TESTS
+
+from hw.errors import DriverError, LightError
+from hw.fake import FakeLight, FakeSensor, Room
+
+
+@pytest.fixture(scope="module")
+def pi():
+    path = TESTS / "system" / "pi" / "report.py"
+    specification = importlib.util.spec_from_file_location("pi_report", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["pi_report"] = module  # dataclasses look there.
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_a_made_up_board_is_tried_and_is_said_to_be_made_up(pi, capsys):
+    assert pi.main(["--fake-hw", "--count", "4"], wait=lambda _: None) == 0
+    report = capsys.readouterr().out
+    assert report.startswith("THIS IS NO REPORT")
+    assert "4 readings; 4 of 4 attempts answered (100%); faults: none" in report
+    assert "blinking, once a second: state blinking, fault none" in report
+    assert "nobody was asked" in report
+
+
+def test_faults_are_counted_with_their_sentences(pi):
+    room = Room(seed=1)
+    room.play({"fault": "checksum", "probability": 0.5})
+    trial = pi.try_sensor("fake", lambda: FakeSensor(room), 40)
+    section = "\n".join(pi.sensor_section(trial))
+    assert len(trial.readings) > 10
+    assert f"{trial.counters['checksum']} times: The fake sensor's frame was damaged" in section
+    rate = 1 - trial.counters["checksum"] / trial.counters["attempts"]
+    assert f"({rate:.0%})" in section
+
+
+def test_a_sensor_that_never_answers_is_given_up_and_told(pi):
+    room = Room(seed=1)
+    room.play({"fault": "no_answer"})
+    trial = pi.try_sensor("fake", lambda: FakeSensor(room), 40)
+    assert trial.counters["attempts"] == 5
+    assert "0 readings; 0 of 5 attempts answered (0%); faults: 5 no_answer" in "\n".join(
+        pi.sensor_section(trial)
+    )
+
+
+def test_a_driver_that_cannot_work_is_told_with_its_reason(pi):
+    def refuse():
+        raise DriverError("Not installed: gpiod.")
+
+    assert "not possible: Not installed: gpiod." in pi.sensor_section(
+        pi.try_sensor("dht22", refuse, 3)
+    )
+
+
+def test_an_led_that_cannot_be_driven_is_told_with_its_reason(pi):
+    def refuse():
+        raise LightError("Another program holds GPIO 17.")
+
+    assert pi.try_light(refuse, lambda _: None) == ["failed: Another program holds GPIO 17."]
+    light = FakeLight()
+    light.broken = "The line is gone."
+    *_, last = pi.try_light(lambda: light, lambda _: None)
+    assert last.startswith("failed: The line is gone.")
+    light.broken = None
+
+
+def test_the_board_is_described_as_it_says_itself(pi, tmp_path):
+    files = {
+        "proc/device-tree/model": "Raspberry Pi Zero 2 W Rev 1.0\0",
+        "etc/os-release": 'NAME=x\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
+        "boot/firmware/config.txt": "#dtoverlay=dht11,gpiopin=5\n dtoverlay=dht11,gpiopin=4\n",
+        "dev/gpiochip0": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    facts = pi.machine(tmp_path)
+    assert facts["board"] == "Raspberry Pi Zero 2 W Rev 1.0"
+    assert facts["system"] == "Debian GNU/Linux 13 (trixie)"
+    assert facts["overlay"] == "dtoverlay=dht11,gpiopin=4"
+    assert facts["chips"] == "gpiochip0"
+
+
+def test_no_reading_at_all_is_no_trial(pi, capsys):
+    with pytest.raises(SystemExit):
+        pi.main(["--fake-hw", "--count", "0"])
+    assert "--count must be 1 or more" in capsys.readouterr().err
