@@ -288,10 +288,10 @@ TIMEOUT = "ReadTimeoutError(\"HTTPSConnectionPool(host='pypi.org'): Read timed o
 )
 def test_only_failures_of_the_network_are_explained(tmp_path, log, reason):
     (tmp_path / "log").write_text(log)
-    lines = f'. {ROOT}/deploy/packages.sh; explain_download "$1"'
+    lines = '. deploy/packages.sh; explain_download "$1"'
     done = subprocess.run(
         ["sh", "-euc", lines, "sh", tmp_path / "log"],
-        capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode == 0) is (reason is not None)
     assert (reason or "") in done.stdout
