@@ -1,4 +1,4 @@
-# Everything sets itself up: Python 3.11 to 3.13 and make are all that must be there.
+# The targets set up what they need. Python 3.11 to 3.14 and make must be installed.
 # Written for GNU make 3.81, which is what macOS has.
 
 VENV ?= .venv
@@ -14,7 +14,7 @@ help: ## say what there is (the default)
 
 demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
 	@sh deploy/venv.sh central
-	@$(VENV)/bin/sensor-agent demo $(if $(MINUTES),--minutes $(MINUTES))
+	@"$(VENV)/bin/sensor-agent" demo $(if $(MINUTES),--minutes $(MINUTES))
 
 check: ## style, types and unit tests: under a minute
 	@sh deploy/venv.sh test

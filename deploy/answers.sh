@@ -98,6 +98,7 @@ settle() {
     else
         configuration=$work/config.toml
         [ ! -t 0 ] || asked=yes
+        after_failure=show_answers
         find_missing
         compose >"$configuration"
     fi
@@ -122,6 +123,28 @@ machine is busy; dht22 or dht11: Adafruit's)" "$(proposed_driver)")
         [ -n "$pin" ] || pin=$(ask "Sensor's data wire on GPIO" 4)
         [ -n "$led_pin" ] || led_pin=$(ask "LED on GPIO" 17)
     fi
+}
+
+# Prints the command line that gives the same answers again. A key that was typed is not part of it.
+show_answers() {
+    [ -n "$asked" ] || return 0
+    answers=
+    for option in id-scope key-file group-key-file device-id driver model pin led-pin \
+        provisioning-host ca-file wheels; do
+        eval "value=\$$(echo "$option" | tr - _)"
+        [ -z "$value" ] || [ "$value" = "$work/typed" ] || answers="$answers --$option $(quoted "$value")"
+    done
+    [ -z "$fake" ] || answers="$answers --fake-hw"
+    [ -z "$answers" ] || printf '%s\n' "To give the same answers again (a typed key is asked again):" \
+        "    sudo sh $(quoted "$PWD/deploy/install.sh")$answers"
+}
+
+# Quotes what the shell would not take as it stands.
+quoted() {
+    case $1 in
+    *[!A-Za-z0-9_./:-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+    esac
 }
 
 # ask QUESTION [PROPOSAL]: prints the answer; where nobody can be asked, the proposal.

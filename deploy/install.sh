@@ -11,10 +11,12 @@ cd "$(dirname "$0")/.."
 umask 022
 
 . deploy/steps.sh
+. deploy/packages.sh
 . deploy/board.sh
 . deploy/answers.sh
 
 main() {
+    drop_python_variables
     parse "$@"
     must_be_root
     must_be_debian
@@ -30,6 +32,19 @@ main() {
     let_caller_in
     sweep
     tell
+}
+
+explain_failure=explain_no_download
+
+# pip with --no-index uses no network: its own text says which wheel is missing.
+explain_no_download() {
+    case " $* " in
+    *" --no-index "*) return 1 ;;
+    esac
+    explain_download "$work/log" "$work/log.before" || return 1
+    case " $* " in
+    *run_pip.py*) echo "To install without a network, use --wheels DIR: see README.md." ;;
+    esac
 }
 
 must_be_debian() {
@@ -153,10 +168,11 @@ make_program() {
     say "Making $program with $(/usr/bin/python3 -V)"
     undo_with remove_tree "$program"
     run rm -rf "$program"
-    run /usr/bin/python3 -m venv --system-site-packages "$program"
+    run /usr/bin/python3 -I -m venv --system-site-packages "$program"
     say "Installing the program (some minutes on a small board)"
     install_program
-    # What a power cut left half-written would pass for installed ever after.
+    run "$program/bin/$service" --version
+    # A power cut must not leave files half-written that look like an installed program.
     run sync -f "$program"
     put_link "$program" $programs/current
 }
@@ -176,7 +192,7 @@ fingerprint() {
 }
 
 install_program() {
-    set -- "$program/bin/python" -m pip --disable-pip-version-check --no-cache-dir install
+    set -- "$program/bin/python" -I deploy/run_pip.py --no-cache-dir install
     ! is_taken_for_64_bit /usr/bin/python3 || set -- setarch linux32 "$@"
     if [ -n "$wheels" ]; then
         run "$@" --no-index --find-links "$wheels" "sensor-agent$extra"
@@ -278,7 +294,7 @@ sweep() {
 
 tell() {
     [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
-    say "sensor-agent runs as $device_id. How it is: sensor-agent status; what it says: journalctl -u $service"
+    say "sensor-agent runs as $device_id. Status: sensor-agent status. Log: sudo journalctl -u $service"
     [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
         say "It needs only its own key: take $group_key_file off this machine."
 }

@@ -13,6 +13,8 @@ gpio_rule=/etc/udev/rules.d/60-sensor-agent.rules
 socket=/run/sensor-agent/control.sock
 
 dry_run=
+explain_failure=false # Prints why a command failed, instead of its output; returns 1 if it cannot.
+after_failure=:       # Called last if a step failed.
 changed= # Whether the running service differs from what is installed now.
 
 # What this run needs to remember, secrets among it: mktemp makes it for root alone.
@@ -33,7 +35,10 @@ run() {
         say "    $*"
         return
     fi
+    # What apt-get update printed may be the reason why apt-get install fails.
+    [ ! -e "$work/log" ] || mv "$work/log" "$work/log.before"
     if ! "$@" >"$work/log" 2>&1 </dev/null; then
+        ! "$explain_failure" "$@" >&2 || exit 1
         cat "$work/log" >&2
         fail "This failed: $*"
     fi
@@ -58,6 +63,7 @@ finish() {
             say "Undone."
         } >&2
     fi
+    [ "$status" = 0 ] || "$after_failure" >&2
     rm -rf "$work"
     exit "$status"
 }

@@ -1,17 +1,19 @@
 #!/bin/sh
-# Makes the project's virtual environment and keeps it in step with setup.cfg and constraints.txt.
+# Creates the project's virtual environment and keeps it in step with setup.cfg and constraints.txt.
 #
-#   sh deploy/venv.sh central | test | pi  what `make demo`, `make test`, `make test-pi` need
-#   sh deploy/venv.sh constraints          writes constraints.txt anew
+#   sh deploy/venv.sh central | test | pi  install what `make demo`, `make test`, `make test-pi` need
+#   sh deploy/venv.sh constraints          rewrite constraints.txt with today's versions
 #
-# PYTHON names the Python to use, VENV the directory. Nothing but Python and a network is needed;
-# on Debian the missing python3-venv is installed. One line is said for each step, and what pip
-# says only where it failed.
+# PYTHON names the Python to use, VENV the directory. The script needs only Python and a network; on
+# Debian it installs python3-venv if that is missing. It prints one line for each step. It prints
+# pip's output only if pip fails.
 set -eu
 cd "$(dirname "$0")/.."
 
+. deploy/packages.sh
+
 venv=${VENV:-.venv}
-wanted='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
 
 say() {
     printf '%s\n' "$*" >&2
@@ -26,6 +28,9 @@ quietly() {
     log=$(mktemp)
     if "$@" >"$log" 2>&1; then
         rm -f "$log"
+    elif explain_download "$log" >&2; then
+        rm -f "$log"
+        exit 1
     else
         cat "$log" >&2
         rm -f "$log"
@@ -38,15 +43,15 @@ find_python() {
         set -- "$PYTHON"
     fi
     for python in "$@"; do
-        # A name may be there and not work: pyenv's are, where the version is not chosen.
-        if "$python" -c "$wanted" >/dev/null 2>&1; then
+        # A command can exist and not work: pyenv's do if that version is not selected.
+        if "$python" -c "$supported" >/dev/null 2>&1; then
             return
         fi
     done
-    found=$("$1" -V 2>&1) || found="not there"
-    say "Python 3.11, 3.12 or 3.13 is needed; $1 is $found. To get one:"
+    found=$("$1" -V 2>&1) || found="not installed"
+    say "sensor-agent needs Python 3.11 to 3.14, and $1 is $found. To install one:"
     say "    $(python_command)"
-    fail "and try again. Where it has a name of its own: make PYTHON=/path/to/python3.13 ..."
+    fail "Then try again. If make does not find it, name it: make PYTHON=/path/to/python3.13 ..."
 }
 
 python_command() {
@@ -57,7 +62,7 @@ python_command() {
             echo 'open https://www.python.org/downloads/macos/   # the newest 3.13'
         fi
     elif command -v apt-get >/dev/null 2>&1; then
-        for version in 3.13 3.12 3.11; do
+        for version in 3.13 3.12 3.11 3.14; do
             if apt-cache show "python$version-venv" >/dev/null 2>&1; then
                 as_root "apt-get install python$version python$version-venv"
                 return
@@ -67,7 +72,7 @@ python_command() {
     elif command -v dnf >/dev/null 2>&1; then
         as_root 'dnf install python3.13'
     else
-        echo "install it the way your system installs programs"
+        echo "use your system's package manager, or https://www.python.org/downloads/"
     fi
 }
 
@@ -81,14 +86,14 @@ as_root() {
     fi
 }
 
-# Debian splits what makes virtual environments off into a package of its own.
+# Debian has ensurepip in a package of its own.
 need_venv() {
-    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    if "$python" -I -c 'import ensurepip, venv' 2>/dev/null; then
         return
     fi
     debian='import sys; sys.exit(sys.base_prefix != "/usr")'
     if ! command -v apt-get >/dev/null 2>&1 || ! "$python" -c "$debian"; then
-        fail "$python cannot make virtual environments: it was built without ensurepip." \
+        fail "$python cannot create virtual environments: it was built without ensurepip." \
             "Use another Python: make PYTHON=/path/to/python3.13 ..."
     fi
     package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
@@ -98,71 +103,98 @@ need_venv() {
         say "Installing $package"
         quietly sh -c "$install"
     elif command -v sudo >/dev/null 2>&1 && [ -t 0 ]; then
-        printf 'Install it now, through sudo? [Y/n] ' >&2
+        printf 'Install it now with sudo? [Y/n] ' >&2
         read -r answer
         case $answer in
-        [Nn]*) fail "Then do it by hand: $(as_root "apt-get update && apt-get install $package")" ;;
+        [Nn]*) fail "To install it yourself: $(as_root "apt-get update && apt-get install $package")" ;;
         esac
-        quietly sudo sh -c "$install" # sudo asks on the terminal itself.
+        quietly sudo sh -c "$install" # sudo asks for the password on the terminal, not in the log.
     else
-        say 'Install it with:'
+        say 'Install it, then try again:'
         fail "    $(as_root "apt-get update && apt-get install $package")"
     fi
-    "$python" -c 'import ensurepip, venv' ||
-        fail "$python still cannot make virtual environments; is it Debian's own?"
+    "$python" -I -c 'import ensurepip, venv' ||
+        fail "$python still cannot create virtual environments. Use Debian's own /usr/bin/python3:" \
+            "make PYTHON=/usr/bin/python3 ..."
 }
 
 make_venv() {
-    if [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "$wanted" 2>/dev/null &&
-        "$venv/bin/python" -m pip --version >/dev/null 2>&1 && same_python; then
+    if [ -x "$venv/bin/python" ] && "$venv/bin/python" -I -c "$supported" 2>/dev/null &&
+        "$venv/bin/python" -I -m pip --version >/dev/null 2>&1 && is_wanted_python; then
         return
     fi
-    find_python python3 python3.13 python3.12 python3.11
+    # In the order of how often they are tested, after the system's own.
+    find_python python3 python3.13 python3.12 python3.11 python3.14
     need_venv
     if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
-        fail "$venv is there and is no virtual environment; move it away, or say VENV=another."
+        fail "$venv exists and is not a virtual environment. Move it away, or choose VENV=another."
     fi
-    say "Making $venv with $("$python" -V)"
-    quietly "$python" -m venv --clear "$venv"
+    must_be_writable
+    say "Creating $venv with $("$python" -V)"
+    quietly "$python" -I -m venv --clear "$venv"
 }
 
-# Only a PYTHON that was asked for can contradict what is there.
-same_python() {
+# Only a PYTHON that was asked for can contradict the Python of the environment.
+is_wanted_python() {
     [ -z "${PYTHON:-}" ] || [ "$("$PYTHON" -V 2>&1)" = "$("$venv/bin/python" -V)" ]
+}
+
+# After one `sudo make demo`, what pip has to replace belongs to root.
+must_be_writable() {
+    [ "$(id -u)" != 0 ] || return 0
+    [ -w . ] || fail "Cannot write to $PWD: it belongs to $(owner .)." \
+        "Copy the project to a directory of your own, and try again there."
+    for place in "$venv" *.egg-info; do
+        [ -e "$place" ] || continue
+        foreign=$(find "$place" -type d ! -user "$(id -u)" | head -n 1)
+        foreign=${foreign:-$place}
+        [ -w "$foreign" ] ||
+            fail "Cannot write to $foreign in $PWD: it belongs to $(owner "$foreign")." \
+                "Remove it ($(as_root "rm -rf \"$place\"")), then try again."
+    done
+}
+
+owner() {
+    # shellcheck disable=SC2012 # macOS and Linux have different options for stat.
+    ls -ld "$1" | awk '{ print $3 }'
 }
 
 install() {
     make_venv
-    # By content, not by time: a checkout touches files that it does not change. The directory
-    # counts because an editable install has it written down.
+    # By content, not by time: a checkout also touches files that it does not change. The directory
+    # counts because an editable installation refers to it.
     state=$({ pwd && cat setup.cfg pyproject.toml constraints.txt; } | cksum)
-    # The tests' has everything, but for what only a Raspberry Pi's wheels and compilers give.
+    # The extra "test" includes the others, except for "pi", which needs a Raspberry Pi's wheels.
     for extra in "$1" $([ "$1" = pi ] || echo test); do
-        if [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$state" ]; then
+        if [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$state" ] &&
+            [ -x "$venv/bin/sensor-agent" ]; then
             return
         fi
     done
+    must_be_writable
     say "Installing the $1 packages into $venv (the first time takes a minute or two)"
-    quietly "$venv/bin/python" -m pip --disable-pip-version-check install \
+    rm -f "$venv/.installed-$1"
+    quietly "$venv/bin/python" -I deploy/run_pip.py install \
         --constraint constraints.txt --editable ".[$1]"
+    quietly "$venv/bin/sensor-agent" --version
     echo "$state" >"$venv/.installed-$1"
 }
 
 write_constraints() {
-    # What works with the oldest Python works with the newer ones.
+    # Versions that work with the oldest Python work with the newer ones.
     find_python python3.11
     need_venv
     directory=$(mktemp -d)
     trap 'rm -rf "$directory"' EXIT
-    say "Asking what is current, with $("$python" -V)"
-    quietly "$python" -m venv "$directory/venv"
-    quietly "$directory/venv/bin/python" -m pip --disable-pip-version-check install --dry-run \
+    say "Asking for the current versions, with $("$python" -V)"
+    quietly "$python" -I -m venv "$directory/venv"
+    quietly "$directory/venv/bin/python" -I deploy/run_pip.py install --dry-run \
         --report "$directory/report.json" '.[central,pi,test]'
     "$python" - "$directory/report.json" >"$directory/constraints.txt" <<'END'
 import json
 import sys
 
-print("# The versions that were tested together, for Python 3.11 to 3.13: `make constraints`.")
+print("# The versions that were tested together, for Python 3.11 to 3.14: `make constraints`.")
 print("# Those that only a Raspberry Pi or systemd-python needs are not all among them.")
 with open(sys.argv[1], encoding="utf-8") as report:
     packages = [package["metadata"] for package in json.load(report)["install"]]
@@ -174,6 +206,7 @@ END
     say "Wrote constraints.txt"
 }
 
+drop_python_variables
 case ${1:-} in
 central | test | pi) install "$1" ;;
 constraints) write_constraints ;;

@@ -96,7 +96,9 @@ def test_pip_takes_a_32_bit_system_for_what_it_is(steps, tmp_path, architecture,
     assert (done.returncode == 0) is narrowed
     override = f"is_taken_for_64_bit() {{ {str(narrowed).lower()}; }}"
     done, _ = steps(f"{override}; dry_run=yes program=/opt/p extra= wheels=/w; install_program")
-    assert ("    setarch linux32 /opt/p/bin/python -m pip " in done.stdout) is narrowed
+    assert (
+        "    setarch linux32 /opt/p/bin/python -I deploy/run_pip.py " in done.stdout
+    ) is narrowed
 
 
 def test_apt_waits_for_who_else_is_at_it(steps):

@@ -6,6 +6,7 @@ import hmac
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -130,6 +131,36 @@ def test_a_key_that_was_typed_wrong_is_called_that():
     assert "What was typed does not hold a key" in done.stderr
 
 
+@pytest.mark.parametrize("answers", [["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "99", "27"]])
+def test_a_failed_installation_prints_the_typed_answers_as_options_but_no_key(answers):
+    ours, theirs = pty.openpty()
+    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+    done = install("--ca-file", __file__, stdin=theirs)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    _sudo, _sh, script, *options = shlex.split(line)
+    assert Path(script) == ROOT / "deploy" / "install.sh"
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert given == {
+        "--id-scope": "0ne1",
+        "--device-id": "pi-1",
+        "--driver": "dht22",
+        "--pin": "99",
+        "--led-pin": "27",
+        "--ca-file": __file__,
+    }
+    assert GROUP_KEY not in done.stdout + done.stderr
+
+
+def test_answers_are_quoted_for_the_shell():
+    text = "it's $HOME"
+    done = subprocess.run(
+        ["sh", "-c", '. deploy/answers.sh; quoted "$1"', "sh", text],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert shlex.split(done.stdout) == [text]
+
+
 def test_who_answers_no_more_is_asked_no_more():
     ours, theirs = pty.openpty()
     os.write(ours, b"0ne1\n\x04")
@@ -137,7 +168,7 @@ def test_who_answers_no_more_is_asked_no_more():
     assert done.returncode == 1
     assert "Which key do you have" in done.stderr
     assert "The key (it is not shown)" not in done.stderr
-    assert done.stderr.endswith("Nothing was changed.\n")
+    assert "Nothing was changed.\n" in done.stderr
 
 
 def test_the_key_of_a_device_is_made_from_the_groups(group_key):
@@ -164,7 +195,7 @@ def test_nothing_takes_its_place_before_it_is_on_disk(group_key):
     assert len(moves) >= 3  # Configuration, key, unit.
     for number in moves:
         assert said[number - 1] == ["sync", said[number][1]]
-    [installed] = [number for number, line in enumerate(said) if line[1:3] == ["-m", "venv"]]
+    [installed] = [number for number, line in enumerate(said) if line[2:4] == ["-m", "venv"]]
     program = said[installed][-1]
     linked = next(number for number, line in enumerate(said) if line[:3] == ["ln", "-s", program])
     assert ["sync", "-f", program] in said[:linked]
