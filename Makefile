@@ -29,7 +29,9 @@ test: ## run unit and integration tests; ARGS="-k outbox" goes to pytest
 
 soak: ## 10,000 readings through faults and kill -9, 500 connections: 20 minutes; SEED=... repeats
 	@sh deploy/venv.sh test
-	@SOAK_READINGS=10000 SOAK_KILLS=50 SOAK_SEED=$(SEED) FLAT_CONNECTIONS=500 FLAT_READINGS=20000 \
+	@SOAK_READINGS=$${SOAK_READINGS:-10000} SOAK_KILLS=$${SOAK_KILLS:-50} \
+		SOAK_SEED=$${SOAK_SEED:-$(SEED)} FLAT_CONNECTIONS=$${FLAT_CONNECTIONS:-500} \
+		FLAT_READINGS=$${FLAT_READINGS:-20000} \
 		$(VENV)/bin/python -m pytest -s \
 		tests/integration/reliability/test_soak.py tests/integration/reliability/test_flat.py
 
@@ -74,7 +76,7 @@ install: ## make it a service of this machine (sudo make install); ARGS=--help l
 
 fuzz: ## what comes from outside, 100,000 times each; takes half an hour
 	@sh deploy/venv.sh test
-	@FUZZ_INPUTS=100000 $(VENV)/bin/python -m pytest -m fuzz $(ARGS)
+	@FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(PYTEST) -m fuzz $(ARGS)
 
 lint: ## check style and types
 	@sh deploy/venv.sh test

@@ -76,10 +76,15 @@ def parser() -> argparse.ArgumentParser:
         "--http-port",
         type=_port,
         metavar="PORT",
-        help="port of the console (default: 8080 or the next)",
+        help="port of the console, 0 for any free one (default: 8080 or the next)",
     )
     central.add_argument(
         "--room-socket", type=Path, metavar="PATH", help="control socket of a daemon with --fake-hw"
+    )
+    central.add_argument(
+        "--certificate",
+        metavar="DEVICE",
+        help="make a certificate that this device can sign in with instead of a key, and exit",
     )
     central.set_defaults(do=_central)
 
@@ -168,7 +173,7 @@ def _count(text: str) -> int:
 
 
 def _port(text: str) -> int:
-    return int(_number(text, int, low=1, high=65535, allowed="a whole number from 1 to 65535"))
+    return int(_number(text, int, low=0, high=65535, allowed="a whole number from 0 to 65535"))
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
@@ -224,15 +229,14 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _central(arguments: argparse.Namespace) -> int:
-    # agent.run brings in the SDK too.
-    installation.need(
-        installation.SDK | installation.CENTRAL, what="sensor-agent central", extra="central"
-    )
-    from agent.run import run_central  # noqa: PLC0415 - see above.
+    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
+    from agent.central_command import make_certificate, run_central  # noqa: PLC0415 - needs these.
 
-    state = configuration.state_directory(os.environ, None)
+    data = arguments.data or configuration.state_directory(os.environ, None) / "central"
+    if arguments.certificate is not None:
+        return make_certificate(data, arguments.certificate)
     return run_central(
-        data=arguments.data or state / "central",
+        data=data,
         listen=arguments.listen,
         http_port=arguments.http_port,
         room_socket=arguments.room_socket,

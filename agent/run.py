@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from agent import journal, model, signals
+from agent import journal, signals
 from agent.config import Config, runtime_directory, state_directory
 from agent.credentials import read_credentials
 from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
@@ -105,22 +105,3 @@ def _plain(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
-    """Run central until SIGINT, SIGTERM or SIGHUP, with this agent's models in it."""
-    from central.server import Settings, run  # noqa: PLC0415 - an extra: aiohttp, trustme.
-
-    journal.configure("info")
-    templates = tuple(
-        model.interface(dtmi)
-        for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
-    )
-    settings = Settings(
-        data_dir=data,
-        listen=listen,
-        http_port=http_port,
-        templates=templates,
-        room_socket=room_socket,
-    )
-    return run(settings, catch=signals.catch)

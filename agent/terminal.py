@@ -1,6 +1,6 @@
 """Standard output and error that take any text, and report in one sentence what they cannot write.
 
-Both entry points, `sensor-agent` and `python -m central`, run through `run`.
+Every command runs through `run`.
 """
 
 import codecs

@@ -5,6 +5,7 @@ import platform
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 from statistics import median
 
@@ -65,7 +66,7 @@ def command_rows(idle, at_default_rate, lifted):
         ("catch-up as it comes", at_default_rate.ours),
         ("catch-up, max_rate lifted", lifted.ours),
     ):
-        ratio = percentile(busy, 99) / percentile(idle.theirs, 99)
+        ratio = _quotient(percentile(busy, 99), percentile(idle.theirs, 99))
         rows += [
             Row(f"Command during {what}, p50", _ms(busy, 50), f"{_ms(idle.theirs, 50)} idle"),
             Row(
@@ -94,7 +95,7 @@ def cost_rows(ours, theirs, sizes):
     rss, their_rss = ours[1][0].rss, theirs[1][0].rss
     growth, their_growth = (b[0].rss - a[0].rss for a, b in (ours, theirs))
     cpu, their_cpu = ((b[0].cpu - a[0].cpu) / (b[1] - a[1]) * 1000 for a, b in (ours, theirs))
-    ratio = rss / their_rss
+    ratio = _quotient(rss, their_rss)
     return [
         Row(
             whats[0],
@@ -106,7 +107,7 @@ def cost_rows(ours, theirs, sizes):
         ),
         Row(whats[1], f"{growth / 1000:.0f} kB", f"{their_growth / 1000:.0f} kB"),
         Row(whats[2], str(ours[1][0].threads), str(theirs[1][0].threads)),
-        Row(whats[3], f"{cpu:.2f} s", f"{their_cpu:.2f} s", f"{cpu / their_cpu:.2f}"),
+        Row(whats[3], f"{cpu:.2f} s", f"{their_cpu:.2f} s", f"{_quotient(cpu, their_cpu):.2f}"),
     ]
 
 
@@ -182,7 +183,12 @@ def _cpu():
 
 def _ratio(these, those):
     # Pair by pair: both of a pair met the machine in the same mood.
-    return median(this / that for this, that in zip(these, those, strict=True))
+    return median(_quotient(this, that) for this, that in zip(these, those, strict=True))
+
+
+def _quotient(this, that):
+    """Return this / that; NaN, which meets no goal, if `that` is too small to be measured."""
+    return this / that if that else nan
 
 
 def _times(what, samples, *, at_most=None, places=2):

@@ -118,7 +118,7 @@ class CentralProcess:
         """Start it, and return what stands in central.json once it listens."""
         announced = self._data_dir / "central.json"
         announced.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "central", "--data", str(self._data_dir)]
+        command = [sys.executable, "-m", "agent", "central", "--data", str(self._data_dir)]
         command += ["--listen", own_address(), "--http-port", "0"]
         root = ROOT
         self._process = subprocess.Popen([*command, *self._arguments], cwd=root)

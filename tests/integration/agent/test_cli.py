@@ -57,7 +57,7 @@ def test_the_version_is_the_installed_one(capsys):
         (["demo", "--minutes", "soon"], "must be a number of minutes, not 'soon'"),
         (["demo", "--minutes", "nan"], "must be a number of minutes, not 'nan'"),
         (["read", "--count", "1.5"], "must be a whole number from 1, not '1.5'"),
-        (["central", "--http-port", "http"], "must be a whole number from 1 to 65535, not 'http'"),
+        (["central", "--http-port", "http"], "must be a whole number from 0 to 65535, not 'http'"),
     ],
 )
 def test_a_number_that_is_none_is_told_what_it_must_be(capsys, arguments, sentence):

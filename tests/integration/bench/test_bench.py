@@ -27,6 +27,12 @@ def answer_at_once(registration, rid, status, body):
     answer(registration, rid, status, body)
 
 
+def test_a_ratio_to_zero_is_nan_and_meets_no_goal():
+    pair = report.Row("CPU", "0.01 s", "0.00 s", f"{report._quotient(0.01, 0.0):.2f}")
+    assert pair.cells()[3] == "nan"
+    assert not report._quotient(0.01, 0.0) <= 1.10
+
+
 def test_the_bench_prints_a_whole_table_and_keeps_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Registration, "_answer", answer_at_once)
     readme = tmp_path / "README.md"

@@ -9,7 +9,10 @@ from places import ROOT
 
 def make_certificate(directory, device_id):
     return subprocess.run(
-        [sys.executable, "-m", "central", "--data", directory, "--certificate", device_id],
+        [
+            *(sys.executable, "-m", "agent", "central", "--data", directory),
+            *("--certificate", device_id),
+        ],
         capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
     )  # fmt: skip
 

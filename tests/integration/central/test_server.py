@@ -361,7 +361,16 @@ def test_a_command_that_expired_is_not_delivered(tmp_path):
 def test_a_port_that_was_given_and_is_taken_is_a_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "central", "--data", str(tmp_path), "--http-port", port]
+        command = [
+            sys.executable,
+            "-m",
+            "agent",
+            "central",
+            "--data",
+            str(tmp_path),
+            "--http-port",
+            port,
+        ]
         ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert f"Port {port} of 127.0.0.1 is taken" in ended.stderr
