@@ -7,27 +7,23 @@ WORKERS ?= 4
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 export VENV PYTHON
 
-help: ## say what there is (the default)
+help: ## list the targets (the default)
 	@echo 'usage: make TARGET'
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/  \1  \2/p' Makefile | \
 		while read -r target what; do printf '  %-15s %s\n' "$$target" "$$what"; done
 
-demo: ## a simulated board, the daemon and a local IoT Central; MINUTES=2 ends it by itself
+demo: ## start a simulated board, the daemon and a local IoT Central; MINUTES=2 stops by itself
 	@sh deploy/venv.sh central
 	@"$(VENV)/bin/sensor-agent" demo $(if $(MINUTES),--minutes $(MINUTES))
 
-check: ## style, types and unit tests: under a minute
-	@sh deploy/venv.sh test
-	@$(VENV)/bin/python -m ruff check
-	@$(VENV)/bin/python -m ruff format --check
-	@$(VENV)/bin/python -m mypy
+check: lint ## check style and types, and run the unit tests: under a minute
 	@$(PYTEST) tests/unit $(ARGS)
 
-test: ## run unit and integration tests; ARGS="-k outbox" goes to pytest
+test: ## run unit and integration tests; ARGS="-k outbox" is passed to pytest
 	@sh deploy/venv.sh test
 	@$(PYTEST) $(ARGS)
 
-soak: ## 10,000 readings through faults and kill -9, 500 connections: 20 minutes; SEED=... repeats
+soak: ## send 10,000 readings through faults and kill -9: 20 minutes; SEED=... repeats a run
 	@sh deploy/venv.sh test
 	@SOAK_READINGS=$${SOAK_READINGS:-10000} SOAK_KILLS=$${SOAK_KILLS:-50} \
 		SOAK_SEED=$${SOAK_SEED:-$(SEED)} FLAT_CONNECTIONS=$${FLAT_CONNECTIONS:-500} \
@@ -40,41 +36,41 @@ bench: ## measure beside a plain program; writes the table in tests/bench/README
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench.central_fleet
 
-test-azure: ## test with Azure's own IoT Central; asks the environment for its credentials
+test-azure: ## test against an IoT Central application; credentials come from the environment
 	@sh tests/system/preconditions.sh azure
 	@sh deploy/venv.sh test
 	@TEST_AZURE=1 $(VENV)/bin/python -m pytest tests/integration/azure $(ARGS)
 
-test-kernel: ## the drivers under a real Linux kernel in a virtual machine; as root on Debian
+test-kernel: ## test the drivers under a real kernel in a virtual machine; as root on Debian
 	@sh tests/system/preconditions.sh kernel
 	@sh deploy/venv.sh test
 	@sh tests/system/kernel/run.sh $(ARGS)
 
-test-pi3: ## the LED on an emulated Raspberry Pi 3B; as root on Debian, and slow
+test-pi3: ## test the LED on an emulated Raspberry Pi 3B; as root on Debian, and slow
 	@sh tests/system/preconditions.sh pi3
 	@sh deploy/venv.sh test
 	@sh tests/system/pi3/run.sh $(ARGS)
 
-test-pi: ## on a Raspberry Pi: read the sensor, blink the LED, print a report; ARGS="--pin 4 --led 17"
+test-pi: ## on a Raspberry Pi: try sensor and LED, print a report; ARGS="--pin 4 --led 17"
 	@sh tests/system/preconditions.sh pi $(ARGS)
 	@sh deploy/venv.sh pi
 	@$(VENV)/bin/python tests/system/pi/report.py $(ARGS)
 
-test-service: ## the service under a real systemd, in containers; needs root and Debian
+test-service: ## test the service under a real systemd, in containers; as root on Debian
 	@sh tests/system/preconditions.sh service
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --timeout 600 \
 		tests/system/service $(ARGS)
 
-test-everywhere: ## `make test` on Debian 12 and 13, as root and as somebody; as root on Debian
+test-everywhere: ## run make test on fresh systems, for root and for others; as root on Debian
 	@sh tests/system/preconditions.sh everywhere
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python tests/system/everywhere.py $(ARGS)
 
-install: ## make it a service of this machine (sudo make install); ARGS=--help lists options
+install: ## install the service (sudo make install); ARGS=--help lists options
 	@sh deploy/install.sh $(ARGS)
 
-fuzz: ## what comes from outside, 100,000 times each; takes half an hour
+fuzz: ## give each fuzz test 100,000 inputs: half an hour
 	@sh deploy/venv.sh test
 	@FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(PYTEST) -m fuzz $(ARGS)
 
@@ -84,15 +80,15 @@ lint: ## check style and types
 	@$(VENV)/bin/python -m ruff format --check
 	@$(VENV)/bin/python -m mypy
 
-format: ## bring the code into form
+format: ## format the code
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check --fix --exit-zero
 	@$(VENV)/bin/python -m ruff format
 
-constraints: ## write constraints.txt anew, with today's versions
+constraints: ## rewrite constraints.txt with today's versions
 	@sh deploy/venv.sh constraints
 
-clean: ## remove what was made here
+clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
