@@ -92,8 +92,12 @@ def _until_signalled(service: Service) -> None:
     signals.catch(loop, service.stop.set, _leave_at_once)
     try:
         loop.run_until_complete(service.run())
-    except* (AgentError, HardwareError) as group:
-        raise _plain(group) from group
+    # Not except*: before Python 3.11.4 an exception that its block raises is wrapped in a group.
+    except BaseExceptionGroup as group:
+        expected, others = group.split((AgentError, HardwareError))
+        if expected is None or others is not None:
+            raise
+        raise _first(expected) from group
 
 
 def _leave_at_once() -> None:
@@ -101,7 +105,8 @@ def _leave_at_once() -> None:
     leave(FAILURE)
 
 
-def _plain(error: BaseException) -> BaseException:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

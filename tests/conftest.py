@@ -13,6 +13,15 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
+# What systemd or make say to the process that runs the tests is not meant for what they start.
+MEANT_FOR_THIS_PROCESS = """
+    NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID JOURNAL_STREAM INVOCATION_ID
+    CREDENTIALS_DIRECTORY STATE_DIRECTORY RUNTIME_DIRECTORY
+    MAKEFLAGS MAKELEVEL MFLAGS
+"""
+for name in MEANT_FOR_THIS_PROCESS.split():
+    os.environ.pop(name, None)
+
 NO_SKIPS = os.environ.get("NO_SKIPS") == "1"
 """Whether a skipped test fails: where every optional tool is installed, as in `.ci/run`."""
 

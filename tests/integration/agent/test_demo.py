@@ -114,7 +114,7 @@ def test_a_daemon_that_dies_ends_the_demo_with_status_1(home):
 
 def test_a_demo_after_a_killed_one_names_the_processes_to_end(home):
     with demo(home) as (process, said):
-        page(said)
+        until(lambda: "Connected to" in said(), what=said)  # Both are running.
         process.kill()
         process.wait(PATIENCE)
     left = left_behind(home)
