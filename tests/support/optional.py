@@ -14,9 +14,13 @@ from importlib.util import find_spec
 
 import pytest
 from places import ROOT, SUPPORT
+from playwright._impl._driver import compute_driver_executable
 
 NODE = SUPPORT / "node"
 INSTALL_FROM_NPM = "npm install --prefix tests/support/node --no-package-lock --ignore-scripts"
+
+
+CHROMIUM = "chromium libatomic1"
 
 
 def from_debian(package):
@@ -32,9 +36,17 @@ def find_chromium():
     """Return the path of the installed Chromium, or skip the test."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
-        if path:
+        if path and playwright_starts():
             return path
-    return pytest.skip(f"Chromium is missing: {from_debian('chromium')}")
+    return pytest.skip(f"Chromium or its libraries are missing: {from_debian(CHROMIUM)}")
+
+
+@functools.cache
+def playwright_starts():
+    """Return whether the Node.js that Playwright brings finds its libraries."""
+    node, _ = compute_driver_executable()
+    done = subprocess.run([node, "--version"], capture_output=True, check=False, timeout=30)
+    return done.returncode == 0
 
 
 def need_from_npm(*packages):

@@ -62,7 +62,7 @@ def command_lines():
         return
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # It ended meanwhile.
-            yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode()
+            yield int(path.parent.name), os.fsdecode(path.read_bytes()).replace("\0", " ")
 
 
 def test_it_shows_readings_takes_commands_and_ends_with_ctrl_c(home):

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from addresses import own_address
 from centrals import running_central
 from daemons import PATIENCE, Daemon, until
 
@@ -27,11 +28,11 @@ def reported(central, device_id):
 
 
 @contextmanager
-def started(arguments, tmp_path, *, ignoring=False, module="agent"):
+def started(arguments, tmp_path, *, ignoring=False):
     log = tmp_path / "process.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*AGENT, *arguments],
             env=os.environ
             | {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -151,17 +152,15 @@ def is_alive(process):
     return True
 
 
-@pytest.mark.parametrize("module", ["agent", "central"])
-def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path, module):
-    arguments = ["--data", str(tmp_path / "data")]
-    if module == "agent":
-        arguments = ["central", *arguments]
-    with started(arguments, tmp_path, module=module) as (process, said):
+def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path):
+    arguments = ["central", "--data", str(tmp_path / "data"), "--listen", own_address()]
+    arguments += ["--http-port", "0"]
+    with started(arguments, tmp_path) as (process, said):
         until(lambda: "Ctrl-C stops it." in said(), what=said)
         process.send_signal(signal.SIGHUP)
         assert process.wait(PATIENCE) == 0, said()
         assert "Central stops." in said()
-    with started(arguments, tmp_path, module=module, ignoring=True) as (process, said):
+    with started(arguments, tmp_path, ignoring=True) as (process, said):
         until(lambda: "Ctrl-C stops it." in said(), what=said)
         process.send_signal(signal.SIGHUP)
         time.sleep(0.5)

@@ -2,11 +2,11 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
+from addresses import own_address
 from daemons import PATIENCE
 
 from agent.cli import main
@@ -168,16 +168,10 @@ def test_the_degree_sign_is_written_as_the_terminal_can(environ):
     assert "°C" in shown("cp437").decode("cp437")
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.mark.parametrize("module", ["agent central", "central"])
-def test_central_runs_in_a_directory_of_any_name(environ, strange, module):
+def test_central_runs_in_a_directory_of_any_name(environ, strange):
     data = os.path.dirname(strange) + b"/\xff"  # noqa: PTH120 - of bytes.
     with subprocess.Popen(
-        [sys.executable, "-m", *module.split(), "--data", data, "--http-port", str(free_port())],
+        [*AGENT, "central", "--data", data, "--listen", own_address(), "--http-port", "0"],
         env=environ | {"PYTHONIOENCODING": "ascii"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
