@@ -143,11 +143,18 @@ class SdkStuckError(CloudError):
 
 
 class OutputError(AgentError):
-    """Standard output could not be written. `reader_is_gone` if it is a pipe that nobody reads."""
+    """Standard output could not be written.
 
-    def __init__(self, reason: str, *, reader_is_gone: bool = False) -> None:
+    `reader_is_gone` if it is a pipe that nobody reads, `terminal_is_gone` if it is a terminal that
+    was closed.
+    """
+
+    def __init__(
+        self, reason: str, *, reader_is_gone: bool = False, terminal_is_gone: bool = False
+    ) -> None:
         super().__init__(f"Cannot write to standard output: {reason}.")
         self.reader_is_gone = reader_is_gone
+        self.terminal_is_gone = terminal_is_gone
 
 
 class ControlError(AgentError):

@@ -15,7 +15,7 @@ from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
 from agent.events import LogEvent
 from agent.installation import with_advice
 from agent.service import Places, Service
-from agent.terminal import leave, report
+from agent.terminal import discard_output, leave, report
 from hw.errors import DriverError, HardwareError
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def _run(config: Config, path: Path | None) -> int:
                 config=path,
             ),
             credentials=credentials,
-            show=lambda line: print(line, flush=True),
+            show=lambda line: _show(line, service.stop),
         )
         # What is there by now stays: no collection needs to look at it again.
         gc.freeze()
@@ -98,6 +98,17 @@ def _until_signalled(service: Service) -> None:
         if expected is None or others is not None:
             raise
         raise _first(expected) from group
+
+
+def _show(line: str, stop: asyncio.Event) -> None:
+    """Print a reading. A closed terminal stops the daemon as the SIGHUP does that comes with it."""
+    try:
+        print(line, flush=True)
+    except OutputError as error:
+        if not error.terminal_is_gone:
+            raise
+        discard_output()
+        stop.set()
 
 
 def _leave_at_once() -> None:

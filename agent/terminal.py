@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import select
+import stat
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -63,13 +64,17 @@ def flush() -> None:
 
 def report(error: OutputError) -> int:
     """Report that output was lost, unless its reader went away, and return the exit status."""
-    # What is still held back must not fail once more when Python ends.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDOUT)
-    os.close(nowhere)
+    discard_output()
     if not error.reader_is_gone:
         print(error, file=sys.stderr)
     return FAILURE
+
+
+def discard_output() -> None:
+    """Discard standard output from now on, and what it still holds back: it cannot be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
 
 
 def prepare() -> None:
@@ -124,12 +129,18 @@ class _Output(io.FileIO):
                 raise OutputError(
                     "it is closed" if error.errno == errno.EBADF else error.strerror or str(error),
                     reader_is_gone=error.errno == errno.EPIPE,
+                    terminal_is_gone=error.errno == errno.EIO and _is_device(self.fileno()),
                 ) from error
             if count is None:  # Another program has made the pipe non-blocking, and it is full.
                 select.select([], [self], [])
             else:
                 written += count
         return written
+
+
+def _is_device(descriptor: int) -> bool:
+    # A terminal that was closed is no longer one for isatty().
+    return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
 class _ErrorOutput(io.FileIO):

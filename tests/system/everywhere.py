@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a part of the tests")
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(CELLS)}")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that containers and folders go.
     unknown = [name for name in chosen.cells if name not in CELLS]
     if unknown:
         parser.error(f"no such cell: {', '.join(unknown)}")
@@ -132,12 +134,17 @@ def enter(root, cell, commands, log):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    with log.open("wb") as kept:
-        for line in process.stdout:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-            kept.write(line)
-    return process.wait()
+    try:
+        with log.open("wb") as kept:
+            for line in process.stdout:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+                kept.write(line)
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -112,10 +112,11 @@ def test_a_terminal_that_closes_stops_the_daemon_cleanly(tmp_path):
     until(lambda: b"%" in os.read(terminal, 1000))
     os.close(terminal)
     end = time.monotonic() + PATIENCE
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.02)
     assert "Stopped." in log.read_text()
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
     assert "Traceback" not in log.read_text()
 
 

@@ -1,12 +1,10 @@
 """Each fault between the daemon and its hub: nothing is lost, and recovery takes few attempts.
 
-The daemon is a process of its own with the real SDK, its keep-alive 2 s. All faults are tried at
-the same time, each with a central of its own; a test looks at how one went.
+The daemon is a process of its own with the real SDK, its keep-alive 2 s.
 """
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,7 +18,6 @@ from central.errors import UnknownDevice
 pytestmark = several_loopbacks
 
 KEEP_ALIVE = 2
-AT_ONCE = 6
 BACKOFF = 120.0  # Seconds until the next attempt, after the handful that a fault may last.
 ENOUGH = 15  # Readings that must come while a fault lasts, at one in 0.1 s.
 
@@ -111,19 +108,11 @@ def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
             assert daemon.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {
-            name: pool.submit(suffer, fault, tmp_path_factory.mktemp("fault"))
-            for name, fault in FAULTS.items()
-        }
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FAULTS)
-def test_nothing_is_lost_and_recovery_takes_few_attempts(outcomes, name):
-    fault, outcome = FAULTS[name], outcomes[name].result()
+def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, name):
+    fault = FAULTS[name]
+    outcome = suffer(fault, tmp_path)
     assert outcome.attempts <= fault.attempts, outcome.log
     if fault.says:
         assert fault.says in outcome.log, outcome.log
