@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,18 @@ def ordinary_place():
     place.chmod(0o777)
     yield place
     shutil.rmtree(place)
+
+
+@pytest.fixture
+def default_signals():
+    """Signals as in a terminal: nohup ignores SIGHUP, and a script's background jobs SIGINT."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,6 +16,8 @@ from daemons import PATIENCE, Daemon, until
 
 AGENT = [sys.executable, "-m", "agent"]
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @pytest.fixture(scope="module")
 def central(tmp_path_factory):

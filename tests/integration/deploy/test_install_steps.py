@@ -155,6 +155,7 @@ def test_a_service_that_has_failed_is_listed_no_more(steps, tmp_path, has_failed
     assert ("systemctl reset-failed sensor-agent" in done.stdout) is has_failed
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_undoing_is_not_left_half_done_by_who_is_impatient(tmp_path, number):
     os.mkfifo(tmp_path / "wait")

@@ -6,6 +6,8 @@ import pytest
 from agent import signals
 from agent.signals import Stop, interruptible, stop_signals
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @pytest.fixture
 def stop():
