@@ -16,7 +16,7 @@ demo: ## start a simulated board, the daemon and a local IoT Central; MINUTES=2 
 	@sh deploy/venv.sh central
 	@"$(VENV)/bin/sensor-agent" demo $(if $(MINUTES),--minutes $(MINUTES))
 
-check: lint ## check style and types, and run the unit tests: under a minute
+check: lint ## check style, types and imports, and run the unit tests: under a minute
 	@$(PYTEST) tests/unit $(ARGS)
 
 test: ## run unit and integration tests; ARGS="-k outbox" is passed to pytest
@@ -74,11 +74,12 @@ fuzz: ## give each fuzz test 100,000 inputs: half an hour
 	@sh deploy/venv.sh test
 	@FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(PYTEST) -m fuzz $(ARGS)
 
-lint: ## check style and types
+lint: ## check style, types and imports
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check
 	@$(VENV)/bin/python -m ruff format --check
 	@$(VENV)/bin/python -m mypy
+	@$(VENV)/bin/lint-imports setup.cfg
 
 format: ## format the code
 	@sh deploy/venv.sh test

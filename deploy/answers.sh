@@ -204,7 +204,7 @@ is_the_images() {
 }
 
 id_of_board() {
-    python -c 'from agent.board import board_id; print((b := board_id() or "") and "pi-" + b[-8:].lower())'
+    python -c 'from agent.storage.machine_id import board_id; print((b := board_id() or "") and "pi-" + b[-8:].lower())'
 }
 
 compose() {
@@ -276,7 +276,7 @@ make_key() {
     # shellcheck disable=SC2094 # The name is for the message; nothing writes to it.
     python -c '
 import base64, sys
-from agent.credentials import derive_device_key
+from agent.config.credentials import derive_device_key
 
 file, device_id = sys.argv[1:]
 sys.stdin.reconfigure(errors="replace")

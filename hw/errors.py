@@ -64,7 +64,7 @@ class DriverError(HardwareError):
     """A driver cannot be used here at all: unknown, not installed, not on this machine.
 
     `packages` are those that are missing or do not work. How to install them depends on how the
-    program was installed, which `agent.installation` knows.
+    program was installed, which `agent.diagnostics.installation` knows.
     """
 
     def __init__(self, sentence: str, *, packages: Sequence[str] = ()) -> None:

@@ -24,7 +24,7 @@ from browsers import running_browser
 from centrals import CentralProcess
 from mqtt_client import packet, sas_token, string
 
-from agent import model
+from agent.device import model
 from bench import report
 from central import sas
 

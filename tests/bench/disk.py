@@ -10,10 +10,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.clock import Clock
-from agent.outbox import START, Outbox
-from agent.service import STORE_NAME
-from agent.store import Store
+from agent.daemon.service import STORE_NAME
+from agent.readings.clock import Clock
+from agent.readings.outbox import START, Outbox
+from agent.storage.store import Store
 from hw import Reading
 
 SECTOR = 512  # Bytes, of which /sys/block/*/stat counts, whatever the disk has.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from centrals import RunningCentral, running_central
 
-from agent import model
+from agent.device import model
 from central.connection import Connection
 from central.mqtt import PubAck
 

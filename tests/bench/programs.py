@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import outbox_tables
-from agent.board import board_id
-from agent.clock import Clock, Stamp
-from agent.control import SOCKET_NAME, ask
-from agent.service import STORE_NAME
-from agent.store import Store
+from agent.daemon.control_socket import SOCKET_NAME, ask
+from agent.daemon.service import STORE_NAME
+from agent.readings import outbox_tables
+from agent.readings.clock import Clock, Stamp
+from agent.storage.machine_id import board_id
+from agent.storage.store import Store
 from hw import Reading
 
 PLAIN = Path(__file__).with_name("plain.py")

@@ -6,7 +6,7 @@ from places import ROOT
 
 def test_help_imports_neither_the_sdk_nor_the_console():
     program = (
-        "import sys; from agent.cli import main\n"
+        "import sys; from agent.cli.parser import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as done: assert not done.code\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"

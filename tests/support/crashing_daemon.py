@@ -15,13 +15,13 @@ from typing import Any
 
 import paho.mqtt.client
 
-import agent.outbox
-import agent.outbox_tables
-import agent.registration_memory
-import agent.service
-import agent.store
-import agent.store_file
-from agent import cli
+import agent.cloud.registration_memory
+import agent.daemon.service
+import agent.readings.outbox
+import agent.readings.outbox_tables
+import agent.storage.store
+import agent.storage.store_file
+from agent.cli import parser
 
 SOME = 4  # The how-manieth call it is: not the first reading, so that there are some before it.
 
@@ -66,7 +66,7 @@ def at(
 
 def full_disk(first: int, last: int) -> None:
     """Let the disk be full for some readings."""
-    insert = agent.outbox_tables.insert
+    insert = agent.readings.outbox_tables.insert
     calls = iter(range(1, sys.maxsize))
 
     def failing(*arguments: Any) -> Any:
@@ -74,7 +74,7 @@ def full_disk(first: int, last: int) -> None:
             raise sqlite3.OperationalError("database or disk is full")
         return insert(*arguments)
 
-    agent.outbox_tables.insert = failing
+    agent.readings.outbox_tables.insert = failing
 
 
 def in_the_rescue(when: Callable[[], None]) -> None:
@@ -83,24 +83,28 @@ def in_the_rescue(when: Callable[[], None]) -> None:
 
 
 def in_the_middle_of_making_the_file() -> None:
-    upgrade = agent.store_file._upgrade
+    upgrade = agent.storage.store_file._upgrade
 
     def half(path: Path, database: sqlite3.Connection) -> None:
         database.set_progress_handler(die, 60)
         upgrade(path, database)
 
-    agent.store_file._upgrade = half
+    agent.storage.store_file._upgrade = half
 
 
-tables, outbox, paho_client = agent.outbox_tables, agent.outbox.Outbox, paho.mqtt.client.Client
-memory, store = agent.registration_memory.RegistrationMemory, agent.store.Store
+tables, outbox, paho_client = (
+    agent.readings.outbox_tables,
+    agent.readings.outbox.Outbox,
+    paho.mqtt.client.Client,
+)
+memory, store = agent.cloud.registration_memory.RegistrationMemory, agent.storage.store.Store
 
 POINTS: dict[str, Callable[[], None]] = {
     "before a reading is kept": partial(at, outbox, "_add", before=True),
     "before its commit": partial(at, tables, "insert", after=True),
     "after its commit": partial(at, outbox, "_make_room", before=True),
-    "before it is sent": partial(at, agent.service.telemetry, "message", before=True),
-    "when it is composed": partial(at, agent.service.telemetry, "message", after=True),
+    "before it is sent": partial(at, agent.daemon.service.message, "message", before=True),
+    "when it is composed": partial(at, agent.daemon.service.message, "message", after=True),
     "before it is published": partial(at, paho_client, "_send_publish", before=True, call=6),
     "after it is published": partial(at, paho_client, "_send_publish", after=True, call=6),
     "before its acknowledgement is seen": partial(
@@ -112,12 +116,14 @@ POINTS: dict[str, Callable[[], None]] = {
     "before it is removed": partial(at, outbox, "_remove", before=True, call=2),
     "before its removal's commit": partial(at, tables, "delete", after=True, call=2),
     "after it is removed": partial(at, outbox, "_remove", after=True, call=2),
-    "before registration": partial(at, agent.service, "register", before=True, call=1),
-    "after registration": partial(at, agent.service, "register", after=True, call=1),
+    "before registration": partial(at, agent.daemon.service, "register", before=True, call=1),
+    "after registration": partial(at, agent.daemon.service, "register", after=True, call=1),
     "after the hub is remembered": partial(at, memory, "remember", after=True, call=1),
-    "before a setting's commit": partial(at, agent.store, "_write", after=True, call=1),
+    "before a setting's commit": partial(at, agent.storage.store, "_write", after=True, call=1),
     "while the file is made": in_the_middle_of_making_the_file,
-    "after the file is made": partial(at, agent.store_file, "_check_tables", before=True, call=1),
+    "after the file is made": partial(
+        at, agent.storage.store_file, "_check_tables", before=True, call=1
+    ),
     "before readings in memory come to the disk": partial(
         in_the_rescue, partial(at, tables, "insert_rescued", before=True, call=2)
     ),
@@ -128,7 +134,7 @@ POINTS: dict[str, Callable[[], None]] = {
         in_the_rescue, partial(at, outbox, "_take_up", after=True, call=2)
     ),
     "after a damaged file is set aside": partial(
-        at, agent.store_file, "set_aside", after=True, call=1
+        at, agent.storage.store_file, "set_aside", after=True, call=1
     ),
 }
 
@@ -136,4 +142,4 @@ POINTS: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     point, *arguments = sys.argv[1:]
     POINTS[point]()
-    sys.exit(cli.main(arguments))
+    sys.exit(parser.main(arguments))

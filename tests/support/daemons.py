@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from agent.control import SOCKET_NAME, ask
+from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.errors import NoDaemonError
 
 PATIENCE = 30.0  # Seconds that anything may take here before a test fails; never how long it takes.

@@ -3,11 +3,11 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from agent.azure_client import Assignment
-from agent.clock import Clock
+from agent.cloud.sdk import Assignment
 from agent.errors import SessionLostError
-from agent.outbox import Outbox
-from agent.store import Store
+from agent.readings.clock import Clock
+from agent.readings.outbox import Outbox
+from agent.storage.store import Store
 
 
 class HandClock(Clock):

@@ -6,8 +6,9 @@ Everything else is the real program with the real SDK: years of it in minutes.
 import sys
 from typing import Any
 
-from agent import cli, uplink
-from agent.outbox import Outbox
+from agent.cli import parser
+from agent.cloud import uplink
+from agent.readings.outbox import Outbox
 
 TIMES = 10
 
@@ -25,4 +26,4 @@ def hurry() -> None:
 
 if __name__ == "__main__":
     hurry()
-    sys.exit(cli.main(sys.argv[1:]))
+    sys.exit(parser.main(sys.argv[1:]))

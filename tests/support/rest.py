@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.model import CELSIUS, DEVICE_INFORMATION, interface
+from agent.device.model import CELSIUS, DEVICE_INFORMATION, interface
 
 VARIABLES = {
     "AZURE_APP": "the application's address, https://NAME.azureiotcentral.com",

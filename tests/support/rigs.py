@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from fakes import HandClock
 
-from agent.telemetry import message
-from agent.troubles import Troubles
-from agent.uplink import Handlers, Uplink
+from agent.cloud.connection_health import Troubles
+from agent.cloud.message import message
+from agent.cloud.uplink import Handlers, Uplink
 from hw import Reading
 
 

@@ -9,7 +9,8 @@ import os
 import sys
 from typing import Any
 
-from agent import cli, outbox_tables
+from agent.cli import parser
+from agent.readings import outbox_tables
 
 
 def witness(path: str) -> None:
@@ -29,4 +30,4 @@ def witness(path: str) -> None:
 if __name__ == "__main__":
     path, *arguments = sys.argv[1:]
     witness(path)
-    sys.exit(cli.main(arguments))
+    sys.exit(parser.main(arguments))

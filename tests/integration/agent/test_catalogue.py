@@ -6,7 +6,7 @@ import subprocess
 from catalogue import CATALOG, ENTRIES
 from optional import need_program
 
-from agent.events import LogEvent
+from agent.logs.events import LogEvent
 
 
 def test_systemd_takes_the_catalogue(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from addresses import own_address
 from daemons import PATIENCE
 
-from agent.cli import main
+from agent.cli.parser import main
 
 AGENT = [sys.executable, "-m", "agent"]
 PRINTING = {

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 from centrals import running_central
 
-from agent.azure_client import Assignment
-from agent.azure_registration import register
-from agent.azure_session import Command, open_session
-from agent.config import CloudConfig
-from agent.credentials import Credentials, derive_device_key
+from agent.cloud.message import Message
+from agent.cloud.registration import register
+from agent.cloud.sdk import Assignment
+from agent.cloud.session import Command, open_session
+from agent.config.credentials import Credentials, derive_device_key
+from agent.config.loader import CloudConfig
+from agent.device.model import CELSIUS
 from agent.errors import RefusedError, RegistrationError, UnreachableError
-from agent.model import CELSIUS
-from agent.telemetry import Message
 from central.certificates import issue_device_certificate, load_authority
 from central.listener import listen
 

@@ -11,7 +11,7 @@ from centrals import running_central
 from daemons import Daemon
 from rest import Service, from_environment, whole_model
 
-from agent.model import CELSIUS
+from agent.device.model import CELSIUS
 
 
 @pytest.fixture(scope="module")

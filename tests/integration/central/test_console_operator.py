@@ -19,8 +19,8 @@ from optional import several_loopbacks
 from places import ROOT
 from playwright.async_api import expect
 
-from agent import model
-from agent.control import SOCKET_NAME
+from agent.daemon.control_socket import SOCKET_NAME
+from agent.device import model
 from central.server import Settings, open_central
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]

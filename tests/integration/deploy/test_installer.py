@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from agent.board import board_id
+from agent.storage.machine_id import board_id
 
 GROUP_KEY = base64.b64encode(b"the key of a whole group").decode()
 

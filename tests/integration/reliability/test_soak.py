@@ -19,7 +19,7 @@ from faults import FAULTS
 from optional import several_loopbacks
 from places import SUPPORT
 
-from agent.telemetry import utc
+from agent.cloud.message import utc
 from central.device_session import DeviceSession
 from central.topics import decode_bag, split_properties
 

@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from agent.at_hand import read_once, summary
+from agent.cli.hardware import read_once, summary
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import HardwareError, SensorError
 from hw.policy import Policy

@@ -156,7 +156,7 @@ def test_an_upgrade_that_does_not_start_leaves_the_old_one_running(installed):
     before = installed.path(f"{PROGRAMS}/current").readlink()
     broken = b"\nraise RuntimeError('this version is broken')\n"
     wheel, old = remade(
-        installed, lambda name, data: data + broken if name == "agent/run.py" else data
+        installed, lambda name, data: data + broken if name == "agent/cli/run.py" else data
     )
     try:
         done = installed.install(check=False)

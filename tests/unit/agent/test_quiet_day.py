@@ -8,10 +8,10 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig
 
-from agent.device import Actions, Device
-from agent.events import LogEvent
-from agent.lamp import Lamp
-from agent.sampler import Sampler
+from agent.device.led import Lamp
+from agent.device.operator import Actions, Device
+from agent.logs.events import LogEvent
+from agent.readings.sampler import Sampler
 from hw.fake import FakeLight, FakeSensor, Room
 from hw.policy import Policy, SensorStatus
 

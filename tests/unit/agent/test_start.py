@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from fakes import until
 
-from agent import service as service_module
-from agent import store as store_module
-from agent.config import CloudConfig, default, with_fake_hardware
-from agent.control import SOCKET_NAME, ask
-from agent.credentials import Credentials
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig, default, with_fake_hardware
+from agent.daemon import service as service_module
+from agent.daemon.control_socket import SOCKET_NAME, ask
+from agent.daemon.service import Places, Service
 from agent.errors import ControlError, StoreError
-from agent.service import Places, Service
-from agent.store import STORE_NAME, Store
+from agent.storage import store as store_module
+from agent.storage.store import STORE_NAME, Store
 from hw.errors import DriverError, LightError
 
 

@@ -1,0 +1,1 @@
+"""The commands that a person types. Everything heavy is imported by the command that needs it."""

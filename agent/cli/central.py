@@ -1,0 +1,44 @@
+"""`sensor-agent central`: the local IoT Central, with the models of this program."""
+
+import json
+import sys
+from pathlib import Path
+
+from agent.cli import signals
+from agent.device import model
+from agent.logs import journal
+from central.certificates import issue_device_certificate
+from central.errors import CentralError
+from central.server import Settings, run
+
+DONE, FAILURE = 0, 1
+
+
+def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
+    """Run central until SIGINT, SIGTERM or SIGHUP."""
+    journal.configure("info")
+    templates = tuple(
+        model.interface(dtmi)
+        for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
+    )
+    settings = Settings(
+        data_dir=data,
+        listen=listen,
+        http_port=http_port,
+        templates=templates,
+        room_socket=room_socket,
+    )
+    return run(settings, catch=signals.catch)
+
+
+def make_certificate(data: Path, device_id: str) -> int:
+    """Make a certificate for a device, and print the lines of its configuration that name it."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificate, key = issue_device_certificate(data, device_id)
+    except (CentralError, OSError) as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    print(f"x509_cert_file = {json.dumps(str(certificate.absolute()))}")
+    print(f"x509_key_file = {json.dumps(str(key.absolute()))}")
+    return DONE

@@ -1,0 +1,151 @@
+"""`sensor-agent check`: asks the running daemon to make the checks, or makes them here."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from agent.config.loader import Config
+from agent.daemon.control_socket import ask
+from agent.device.information import software_version
+from agent.device.model import model_id
+from agent.diagnostics import bug_report
+from agent.diagnostics.checks import software
+from agent.diagnostics.checks.finding import Finding, Outcome
+from agent.diagnostics.examination import Examination
+from agent.diagnostics.runner import Findings, chosen, counted, examination, examine
+from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.readings.clock import utc
+from agent.storage.store import STORE_NAME
+
+__all__ = ["check", "chosen"]
+
+DONE, FAILURE = 0, 1
+REGISTRATION_PATIENCE = 30.0  # Seconds; whoever waits is a person.
+
+
+def check(
+    config: Config,
+    path: Path | None,
+    mistakes: Sequence[str],
+    *,
+    socket_path: Path,
+    state: Path,
+    ids: Sequence[str],
+    as_json: bool,
+    verbose: bool,
+    report: Path | None,
+) -> int:
+    """Make the checks `ids` and print what they found; 1 if one of them failed."""
+    asked, refusal = _ask_daemon(socket_path, ids)
+    examined = examination(
+        config,
+        path,
+        mistakes,
+        store=state / STORE_NAME,
+        refusal=refusal,
+    )
+    examined.register = lambda: _register(examined)
+    found: Findings = []
+    with nullcontext() if asked is not None else examined:
+        for name, finding in _findings(asked, examined, ids):
+            found.append((name, finding))
+            if not as_json:
+                print(_line(name, finding, verbose=verbose), flush=True)
+    status = None if asked is None else asked["status"]
+    if as_json:
+        print(json.dumps(_for_programs(found, status), indent=2))
+    else:
+        whom = "" if asked is None else "; the running daemon made them"
+        print(f"{counted(found)}{whom}.")
+    if report is not None and not _write_report(report, examined, found, status):
+        return FAILURE
+    return FAILURE if any(one.outcome is Outcome.FAILED for _, one in found) else DONE
+
+
+def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the running daemon's answer, or why it gave none; neither where none runs."""
+    try:
+        return ask(socket_path, {"command": "check", "only": list(ids)}), None
+    except NoDaemonError:
+        return None, None
+    except ControlError as error:
+        return None, str(error)
+
+
+def _findings(
+    asked: dict[str, Any] | None, examined: Examination, ids: Sequence[str]
+) -> Iterator[tuple[str, Finding]]:
+    if asked is None:
+        yield from examine(examined.checks(), ids)
+        return
+    for name, told in asked["findings"]:
+        finding = Finding.from_json(told)
+        if name == "daemon":  # It does not know what has been installed since it started.
+            finding = software.daemon(asked["status"], None, installed=software_version())
+        yield name, finding
+
+
+def _register(examined: Examination) -> str:
+    config = examined.config
+    assert config.cloud is not None  # noqa: S101 - the check has seen to it.
+    try:
+        from agent.cloud.registration import register  # noqa: PLC0415 - the SDK may be missing.
+    except ImportError as error:
+        raise ConfigError(f"Microsoft's SDK cannot be imported: {error}.") from error
+    assignment = asyncio.run(
+        register(
+            cloud=config.cloud,
+            credentials=examined.secrets(config),
+            device_id=config.device.id,
+            model_id=model_id(config.sensor.unit),
+            deadline=REGISTRATION_PATIENCE,
+        )
+    )
+    return assignment.hub
+
+
+def _line(name: str, finding: Finding, *, verbose: bool) -> str:
+    lines = [f"{finding.outcome:<8} {name:<17} {finding.line}"]
+    if finding.advice is not None:
+        lines.append(f"{'':<26} -> {finding.advice}")
+    if verbose:
+        lines += [f"{'':<26} {detail}" for detail in finding.details]
+    return "\n".join(lines)
+
+
+def _for_programs(found: Findings, status: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "time": utc(time.time()),
+        "version": software_version(),
+        "asked_daemon": status is not None,
+        "ok": not any(one.outcome is Outcome.FAILED for _, one in found),
+        "checks": [{"id": name, **one.as_json()} for name, one in found],
+    }
+
+
+def _write_report(
+    file: Path, examined: Examination, found: Findings, status: dict[str, Any] | None
+) -> bool:
+    try:
+        bug_report.write(
+            file,
+            config=examined.config,
+            mistakes=examined.mistakes,
+            findings=found,
+            status=status,
+            secrets=bug_report.secrets_in(examined.secret_files),
+            journal=bug_report.journal_lines(),
+        )
+    except OSError as error:
+        print(f"{file} could not be written: {error.strerror}.", file=sys.stderr)
+        return False
+    print(f"{file} has everything for a bug report, and no keys.", file=sys.stderr)
+    if os.geteuid() != 0:
+        print("As root (sudo) it has the service's journal too.", file=sys.stderr)
+    return True

@@ -1,0 +1,240 @@
+"""The commands `sensor-agent read` and `sensor-agent led`, which do not need the cloud.
+
+If the daemon is running, it is asked, because it holds the GPIO lines. Otherwise the driver is
+opened here.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.config.loader import Config
+from agent.daemon.control_socket import PATIENCE, ask
+from agent.diagnostics.installation import with_advice
+from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.readings.clock import utc
+from agent.readings.sampler import INCREDIBLE
+from hw import ClimateSensor, Light, Reading, open_light, open_sensor
+from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
+from hw.policy import ATTEMPTS_PER_SLOT, Policy
+
+DONE, FAILURE = 0, 1
+MARGIN = 5.0  # Seconds beyond the daemon's own patience, so that its reason is heard.
+
+
+def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int:
+    """Print `count` readings and how often the sensor answered; return 1 if one is missing.
+
+    With `as_json` standard output has one object a line, always with the keys of `Line`. The
+    summary of more than one reading goes to standard error.
+    """
+    try:
+        before = _counters(socket_path)
+    except NoDaemonError:
+        return _read_here(config, count=count, as_json=as_json)
+    missing = 0
+    for _ in range(count):
+        try:
+            answer = ask(socket_path, {"command": "read"}, timeout=PATIENCE + MARGIN)
+        except NoDaemonError:
+            raise
+        except ControlError as error:
+            missing += 1
+            _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
+        else:
+            _show(_line(answer["reading"]), as_json=as_json)
+    if count > 1 or not as_json:
+        after = _counters(socket_path)
+        _summarize({name: after[name] - before[name] for name in after}, as_json=as_json)
+    return FAILURE if missing else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What `read --json` prints for each reading, and for each one that is missing."""
+
+    time: str  # When it was taken, or when reading failed: UTC, ISO 8601.
+    temperature: float | None = None
+    humidity: float | None = None  # % relative humidity
+    unit: str = "celsius"
+    error: str | None = None
+
+
+def _line(reading: Mapping[str, Any]) -> Line:
+    """Return the line of the running daemon's `reading`."""
+    # A daemon that was started before an upgrade does not send the time.
+    taken = reading.get("taken") or utc(time.time())
+    return Line(taken, reading["temperature"], reading["humidity"])
+
+
+def _counters(socket_path: Path) -> dict[str, int]:
+    counters: dict[str, int] = ask(socket_path, {"command": "status"})["status"]["sensor"][
+        "counters"
+    ]
+    return counters
+
+
+def _read_here(config: Config, *, count: int, as_json: bool) -> int:
+    with _open_sensor(config) as sensor:
+        policy = Policy(
+            model=sensor.model,
+            spacing=sensor.spacing,
+            # One slot is one reading, with room for all the attempts it may take.
+            interval=max(sensor.spacing, 0.01) * (ATTEMPTS_PER_SLOT + 1),
+            temperature_offset=config.sensor.temperature_offset,
+            humidity_offset=config.sensor.humidity_offset,
+            now=time.monotonic(),
+        )
+        missing = 0
+        for _ in range(count):
+            try:
+                reading = read_once(sensor, policy)
+            except SensorError as error:
+                missing += 1
+                _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
+            else:
+                line = Line(utc(time.time()), reading.temperature, reading.humidity)
+                _show(line, as_json=as_json)
+    if count > 1 or not as_json:
+        _summarize(policy.counters, as_json=as_json)
+    return FAILURE if missing else DONE
+
+
+def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
+    """Return a reading that is believed, after as many attempts as the daemon makes in an interval.
+
+    The schedule is the daemon's; a person waits no longer than the sensor needs. Raise
+    `SensorError` with the last reason if there is none.
+    """
+    failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
+    for _ in range(ATTEMPTS_PER_SLOT):
+        time.sleep(max(0.0, policy.earliest - time.monotonic()))
+        policy.began(time.monotonic())
+        try:
+            reading = sensor.read()
+        except SensorError as error:
+            policy.failed(error.fault, time.monotonic())
+            failure = error
+            continue
+        if accepted := policy.succeeded(reading, time.monotonic()):
+            return accepted[-1].reading
+    raise failure
+
+
+def _show(line: Line, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(line)), flush=True)
+    elif line.error is not None:
+        print(f"No reading: {line.error}", file=sys.stderr)
+    else:
+        print(f"{line.temperature:6.1f} °C  {line.humidity:5.1f} %", flush=True)
+
+
+def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
+    result = summary(counters)
+    faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
+    print(
+        f"{result['readings']} readings; {result['answered']} of {result['attempts']} attempts "
+        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}",
+        file=sys.stderr if as_json else sys.stdout,
+    )
+
+
+def summary(counters: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a policy's counters say of the sensor: how often it answered, and what failed.
+
+    A warm-up, and a step that was held back, were answers too; they are just not `readings`.
+    """
+    faults = {fault.value: counters[fault.value] for fault in Fault if counters[fault.value]}
+    attempts = counters["attempts"]
+    # A step that was not confirmed counts as implausible, beside the attempt that was believed.
+    answered = max(attempts - sum(faults.values()), counters["accepted"])
+    return {
+        "readings": counters["accepted"],
+        "attempts": attempts,
+        "answered": answered,
+        "success_rate": answered / attempts if attempts else 0.0,
+        "faults": faults,
+    }
+
+
+def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_json: bool) -> int:
+    """Drive the LED through the daemon, or here until a signal ends the command.
+
+    With `as_json` standard output has one object: {"time", "state", "brightness"}.
+    """
+    request: dict[str, Any] = {"command": "led", "do": what}
+    if what == "blink":
+        request["seconds"] = number
+    elif what == "brightness":
+        request["level"] = number
+    try:
+        state = ask(socket_path, request)["led"]
+    except NoDaemonError:
+        _led_here(config, what=what, number=number, as_json=as_json)
+    else:
+        _show_led(state["state"], state["brightness"], as_json=as_json)
+    return DONE
+
+
+def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") -> None:
+    if as_json:
+        told = {"time": utc(time.time()), "state": state, "brightness": brightness}
+        print(json.dumps(told), flush=True)
+    else:
+        print(f"The LED is {state}{until}.", flush=True)
+
+
+def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
+    try:
+        light = open_light(
+            config.led.driver, pin=config.led.pin, active_high=config.led.active_high
+        )
+    except DriverError as error:
+        raise ConfigError(with_advice(error)) from error
+    except LightError as error:
+        raise ControlError(str(error)) from error
+    with light:
+        if what == "off":
+            _drive(light, what, number)
+            _show_led(light.state, light.brightness, as_json=as_json)
+            return
+        with suppress(KeyboardInterrupt):  # The way to end it, whenever it comes.
+            _drive(light, what, number)
+            until = " until Ctrl-C: no daemon is running that would keep it so"
+            _show_led(light.state, light.brightness, as_json=as_json, until=until)
+            threading.Event().wait()
+
+
+def _drive(light: Light, what: str, number: int | None) -> None:
+    try:
+        match what, number:
+            case "on", _:
+                light.on()
+            case "blink", int(seconds):
+                light.blink(seconds)
+            case "brightness", int(level):
+                light.set_brightness(level)
+                light.on()
+            case _:
+                light.off()
+    except (HardwareError, ValueError) as error:
+        raise ControlError(str(error)) from error
+
+
+def _open_sensor(config: Config) -> ClimateSensor:
+    try:
+        return open_sensor(
+            config.sensor.driver,
+            model=config.sensor.model,
+            pin=config.sensor.pin,
+            power_pin=config.sensor.power_pin,
+        )
+    except DriverError as error:
+        raise ConfigError(with_advice(error)) from error

@@ -1,0 +1,337 @@
+"""The commands a person types. Everything heavy is imported by the command that needs it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from math import nan
+from pathlib import Path
+from typing import NoReturn
+
+from agent.cli import terminal
+from agent.cli.signals import interruptible
+from agent.config import loader as configuration
+from agent.config.loader import Config
+from agent.diagnostics import installation
+from agent.errors import AgentError, ConfigError, OutputError
+
+DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0 done, 2 usage, 78 the configuration cannot work, 1 anything else that failed.
+    """
+    return terminal.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.do(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_WORK
+    except OutputError:
+        raise
+    except AgentError as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        return FAILURE
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line as argparse knows it."""
+    top = argparse.ArgumentParser(
+        prog="sensor-agent",
+        description="Reads a DHT22, drives an LED, and reports to Azure IoT Central.",
+        epilog="To see it work without a Raspberry Pi and without an account: sensor-agent demo",
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run the daemon")
+    _config_option(run)
+    _fake_option(run)
+    run.set_defaults(do=_run)
+
+    demo = commands.add_parser(
+        "demo", help="run the daemon and a local IoT Central, to try them out"
+    )
+    demo.add_argument("--minutes", type=_minutes, help="stop after this time")
+    demo.set_defaults(do=_demo)
+
+    central = commands.add_parser("central", help="run a local IoT Central")
+    central.add_argument("--data", type=Path, metavar="DIR", help="directory for its data")
+    central.add_argument(
+        "--listen",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address for MQTT (default: %(default)s)",
+    )
+    central.add_argument(
+        "--http-port",
+        type=_port,
+        metavar="PORT",
+        help="port of the console, 0 for any free one (default: 8080 or the next)",
+    )
+    central.add_argument(
+        "--room-socket", type=Path, metavar="PATH", help="control socket of a daemon with --fake-hw"
+    )
+    central.add_argument(
+        "--certificate",
+        metavar="DEVICE",
+        help="make a certificate that this device can sign in with instead of a key, and exit",
+    )
+    central.set_defaults(do=_central)
+
+    read = commands.add_parser("read", help="read the sensor")
+    read.add_argument(
+        "--count", type=_count, default=1, metavar="N", help="number of readings (default: 1)"
+    )
+    read.set_defaults(do=_read)
+    led = commands.add_parser("led", help="drive the LED")
+    led.add_argument("what", choices=["on", "off", "blink", "brightness"])
+    led.add_argument(
+        "number", type=int, nargs="?", help="seconds for blink; 1, 2 or 3 for brightness"
+    )
+    led.set_defaults(do=_led)
+    status = commands.add_parser("status", help="show the status of the running daemon")
+    status.set_defaults(do=_status)
+    check = commands.add_parser("check", help="check everything that could be wrong")
+    check.add_argument(
+        "--only", action="append", default=[], metavar="ID", help="make only this check"
+    )
+    check.add_argument("--skip", action="append", default=[], metavar="ID", help="skip this check")
+    check.add_argument("--verbose", action="store_true", help="show details of each check")
+    check.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a file for a bug report, without keys"
+    )
+    check.set_defaults(do=_check)
+    for command in (read, led, status, check):
+        _config_option(command)
+        _json_option(command)
+    for command in (read, led, check):
+        _fake_option(command)
+
+    model = commands.add_parser("model", help="print the device model, to import in IoT Central")
+    model.add_argument("--unit", choices=["celsius", "fahrenheit"], help="default: as configured")
+    _config_option(model)
+    model.set_defaults(do=_model)
+
+    config = commands.add_parser("config", help="check a configuration, or print an example")
+    verbs = config.add_subparsers(metavar="COMMAND", required=True)
+    config_check = verbs.add_parser("check", help="find every mistake in the file")
+    _config_option(config_check)
+    config_check.set_defaults(do=_config_check)
+    example = verbs.add_parser("example", help="print a commented example")
+    example.set_defaults(do=_config_example)
+    return top
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then: that takes longer than all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from agent.device.information import software_version  # noqa: PLC0415 - see above.
+
+        print(f"sensor-agent {software_version()}")
+        parser.exit()
+
+
+def _config_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="the configuration to use")
+
+
+def _fake_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--fake-hw", action="store_true", help="simulate the sensor and the LED")
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _number(text: str, kind: type[float], *, low: float, high: float, allowed: str) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = nan  # Within no bounds.
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
+    return number
+
+
+def _minutes(text: str) -> float:
+    return _number(text, float, low=1e-6, high=1e9, allowed="a number of minutes")
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, low=1, high=1_000_000_000, allowed="a whole number from 1"))
+
+
+def _port(text: str) -> int:
+    return int(_number(text, int, low=0, high=65535, allowed="a whole number from 0 to 65535"))
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
+    """Return the configuration in use and the file it is from; without a file, the defaults."""
+    path = configuration.find(arguments.config, os.environ)
+    config = configuration.default() if path is None else configuration.load(path)
+    if getattr(arguments, "fake_hw", False):
+        config = configuration.with_fake_hardware(config)
+    return config, path
+
+
+def _socket(path: Path | None) -> Path:
+    from agent.daemon.control_socket import SOCKET_NAME  # noqa: PLC0415 - brings in asyncio.
+
+    return configuration.runtime_directory(os.environ, path) / SOCKET_NAME
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    installation.need(installation.SDK, what="sensor-agent run")
+    try:
+        config, path = _load_to_run(arguments)
+    except ConfigError as error:
+        from agent.logs.journal import configure, refuse  # noqa: PLC0415 - for this command only.
+
+        configure("info")
+        refuse(error.mistakes, status=CANNOT_WORK)
+        return CANNOT_WORK
+    from agent.cli.run import run  # noqa: PLC0415 - brings in the SDK.
+
+    return run(config, path)
+
+
+def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
+    config, path = _load(arguments)
+    if config.cloud is None and config.sensor.driver != "fake":
+        raise ConfigError(
+            "There is no configuration file, and so nowhere to report to."
+            if path is None
+            else f"{path} has no [cloud] section, and so there is nowhere to report to.",
+            "To read the sensor: sensor-agent read. To see the whole at work: sensor-agent demo.",
+            "For a file to start from: sensor-agent config example.",
+        )
+    return config, path
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    installation.need(
+        installation.SDK | installation.CENTRAL, what="sensor-agent demo", extra="central"
+    )
+    from agent.cli.demo import demo  # noqa: PLC0415 - not for every command.
+
+    return demo(minutes=arguments.minutes)
+
+
+def _central(arguments: argparse.Namespace) -> int:
+    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
+    from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - needs these.
+
+    data = arguments.data or configuration.state_directory(os.environ, None) / "central"
+    if arguments.certificate is not None:
+        return make_certificate(data, arguments.certificate)
+    return run_central(
+        data=data,
+        listen=arguments.listen,
+        http_port=arguments.http_port,
+        room_socket=arguments.room_socket,
+    )
+
+
+def _read(arguments: argparse.Namespace) -> int:
+    from agent.cli.hardware import read  # noqa: PLC0415 - brings in a driver.
+
+    config, path = _load(arguments)
+    with interruptible():
+        return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
+
+
+def _led(arguments: argparse.Namespace) -> int:
+    from agent.cli.hardware import led  # noqa: PLC0415 - brings in a driver.
+
+    if (arguments.number is None) == (arguments.what in {"blink", "brightness"}):
+        wants = "needs a number" if arguments.number is None else "takes no number"
+        print(f"sensor-agent led: {arguments.what} {wants}", file=sys.stderr)
+        return USAGE
+    config, path = _load(arguments)
+    with interruptible():
+        return led(
+            config,
+            _socket(path),
+            what=arguments.what,
+            number=arguments.number,
+            as_json=arguments.json,
+        )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from agent.daemon.control_socket import ask  # noqa: PLC0415 - the same.
+    from agent.diagnostics import runner  # noqa: PLC0415 - not for every command.
+
+    path = configuration.find(arguments.config, os.environ)
+    status = ask(_socket(path), {"command": "status"})["status"]
+    print(json.dumps(status, indent=2) if arguments.json else runner.summary(status))
+    return DONE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from agent.cli import check as check_command  # noqa: PLC0415 - brings in every check.
+
+    try:
+        ids = check_command.chosen(_names(arguments.only), _names(arguments.skip))
+    except ValueError as error:
+        print(f"sensor-agent check: {error}", file=sys.stderr)
+        return USAGE
+    # What is wrong with the configuration is a finding among others.
+    path = configuration.find(arguments.config, os.environ)
+    config = configuration.default()
+    mistakes: Sequence[str] = ()
+    try:
+        config, path = _load(arguments)
+    except ConfigError as error:
+        mistakes = error.mistakes
+    with interruptible():
+        return check_command.check(
+            config,
+            path,
+            mistakes,
+            socket_path=_socket(path),
+            state=configuration.state_directory(os.environ, path),
+            ids=ids,
+            as_json=arguments.json,
+            verbose=arguments.verbose,
+            report=arguments.report,
+        )
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    """Return the ids in `--only a,b --only c`."""
+    return [name for value in values for name in value.split(",")]
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    from agent.device.model import document  # noqa: PLC0415 - not for every command.
+
+    unit = arguments.unit or _load(arguments)[0].sensor.unit
+    print(json.dumps(document(unit), indent=2))
+    return DONE
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    path = configuration.find(arguments.config, os.environ)
+    if path is None:
+        raise ConfigError("There is no configuration file; name one with --config FILE.")
+    configuration.load(path)
+    print(f"{path}: no mistake found. Keys, devices and packages were not looked at.")
+    return DONE
+
+
+def _config_example(_arguments: argparse.Namespace) -> int:
+    print(configuration.example(), end="")
+    return DONE

@@ -1,0 +1,124 @@
+"""Runs the daemon, or central, as this process: signals, log, exit status."""
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from agent.cli import signals
+from agent.cli.terminal import discard_output, leave, report
+from agent.config.credentials import read_credentials
+from agent.config.loader import Config, runtime_directory, state_directory
+from agent.daemon.service import Places, Service
+from agent.diagnostics.installation import with_advice
+from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
+from agent.logs import journal
+from agent.logs.events import LogEvent
+from hw.errors import DriverError, HardwareError
+
+log = logging.getLogger(__name__)
+
+DONE, FAILURE, CANNOT_WORK = 0, 1, 78
+
+
+def run(config: Config, path: Path | None) -> NoReturn:
+    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, with 1."""
+    journal.configure(config.log.level, device_id=config.device.id)
+    # Where something hangs, systemd's watchdog aborts this process; that tells where it hung.
+    faulthandler.enable()
+    try:
+        status = _run(config, path)
+    except OutputError as error:
+        status = report(error)
+    leave(status)
+
+
+def _run(config: Config, path: Path | None) -> int:
+    try:
+        credentials = None
+        if config.cloud is None:
+            print(
+                f"A reading every {config.sensor.interval:g} s; nothing is sent anywhere. "
+                "To see the whole at work: sensor-agent demo"
+            )
+        else:
+            credentials = read_credentials(
+                config.cloud,
+                device_id=config.device.id,
+                base=Path.cwd() if path is None else path.parent,
+                environ=os.environ,
+            )
+        service = Service(
+            config,
+            places=Places(
+                state=state_directory(os.environ, path),
+                runtime=runtime_directory(os.environ, path),
+                config=path,
+            ),
+            credentials=credentials,
+            show=lambda line: _show(line, service.stop),
+        )
+        # What is there by now stays: no collection needs to look at it again.
+        gc.freeze()
+        _until_signalled(service)
+    except (ConfigError, DriverError) as error:
+        why = error.mistakes if isinstance(error, ConfigError) else [with_advice(error)]
+        journal.refuse(why, status=CANNOT_WORK)
+        return CANNOT_WORK
+    except OutputError:
+        raise
+    except SdkStuckError as error:
+        return _ends(error, LogEvent.SDK_STUCK, FAILURE)
+    except (AgentError, HardwareError) as error:
+        return _ends(error, LogEvent.START_FAILED, FAILURE)
+    except Exception:
+        log.exception("The daemon failed.", extra=LogEvent.CRASHED.about())
+        journal.notify(STATUS="Failed; its journal has the traceback")
+        return FAILURE
+    return DONE
+
+
+def _ends(error: Exception, event: LogEvent, status: int) -> int:
+    """Say why the daemon ends, to the journal and to `systemctl status`."""
+    log.error("%s", error, extra=event.about(STATUS=status))
+    journal.notify(STATUS=str(error))
+    return status
+
+
+def _until_signalled(service: Service) -> None:
+    loop = asyncio.new_event_loop()
+    signals.catch(loop, service.stop.set, _leave_at_once)
+    try:
+        loop.run_until_complete(service.run())
+    # Not except*: before Python 3.11.4 an exception that its block raises is wrapped in a group.
+    except BaseExceptionGroup as group:
+        expected, others = group.split((AgentError, HardwareError))
+        if expected is None or others is not None:
+            raise
+        raise _first(expected) from group
+
+
+def _show(line: str, stop: asyncio.Event) -> None:
+    """Print a reading. A closed terminal stops the daemon as the SIGHUP does that comes with it."""
+    try:
+        print(line, flush=True)
+    except OutputError as error:
+        if not error.terminal_is_gone:
+            raise
+        discard_output()
+        stop.set()
+
+
+def _leave_at_once() -> None:
+    log.warning("Second signal: leaving at once.", extra=LogEvent.ENDED_AT_ONCE.about())
+    leave(FAILURE)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,1 @@
+"""The way to IoT Hub: registration, connection, and what is sent and received over it."""

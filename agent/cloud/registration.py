@@ -1,0 +1,138 @@
+"""Registration: the provisioning service says which hub this device belongs to."""
+
+import ast
+import asyncio
+import json
+import logging
+import re
+from contextlib import suppress
+from functools import partial
+from typing import Any, Self
+
+from azure.iot.device import exceptions as azure_exceptions
+
+from agent.cloud.sdk import (
+    CLOSE_MARGIN,
+    Assignment,
+    build,
+    in_a_hurry,
+    provisioning_client,
+    reason,
+    shut_down,
+    within,
+)
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig
+from agent.errors import NoAnswerError, RegistrationError, UnreachableError
+
+REGISTRATION_DEADLINE = 60.0  # Seconds; the service is polled every 2 s and may take its time.
+
+
+async def register(
+    *,
+    cloud: CloudConfig,
+    credentials: Credentials,
+    device_id: str,
+    model_id: str,
+    deadline: float = REGISTRATION_DEADLINE,
+) -> Assignment:
+    """Ask the provisioning service which hub this device belongs to.
+
+    Raises UnreachableError, NoAnswerError, or RegistrationError with what the service said.
+    Leaves nothing running, however it ends.
+    """
+    what = f"the registration at {cloud.provisioning_host}"
+    client = await build(lambda: provisioning_client(cloud, credentials, device_id))
+    client.provisioning_payload = {"modelId": model_id}
+    # A client that failed would go on connecting for ever, and fight with the next one. There is
+    # no public way to end it.
+    end = partial(shut_down, client._pipeline, cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
+    with _OverheardAnswer() as answer:
+        try:
+            result = await within(deadline, what, client.register())
+        except asyncio.CancelledError:
+            await in_a_hurry(end())
+            raise
+        except Exception as error:
+            await end()
+            raise _registration_error(error, answer, cloud, device_id) from error
+    await end()
+    state = result.registration_state
+    return Assignment(state.assigned_hub, state.device_id)
+
+
+class _OverheardAnswer(logging.Handler):
+    """What the provisioning service answers goes into the SDK's debug log and nowhere else."""
+
+    LOGGER = logging.getLogger(
+        "azure.iot.device.provisioning.pipeline.pipeline_stages_provisioning_mqtt"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.status: int | None = None
+        self.body: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.LOGGER.setLevel(logging.DEBUG)
+        self.LOGGER.addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.LOGGER.removeHandler(self)
+        self.LOGGER.setLevel(logging.NOTSET)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.fullmatch(
+            r"Received payload:(b['\"].*) on topic:\$dps/registrations/res/(\d+)/.*",
+            record.getMessage(),
+            re.DOTALL,
+        )
+        if found is None:
+            return
+        self.status = int(found[2])
+        with suppress(ValueError, SyntaxError):  # Not JSON: then the status alone has to do.
+            body = json.loads(ast.literal_eval(found[1]))
+            self.body = body if isinstance(body, dict) else {}
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the service has said how it ends; at first it only says that it is at work."""
+        return self.status is not None and self.body.get("status") != "assigning"
+
+    def said(self) -> str:
+        """Return the service's own words, as short as they are useful."""
+        state = self.body.get("registrationState") or self.body
+        parts = [
+            str(state[name]) for name in ("errorCode", "errorMessage", "message") if name in state
+        ]
+        status = self.body.get("status")
+        if isinstance(status, str) and status not in {"assigning", "assigned"}:
+            parts.insert(0, f"the device is {status}")
+        return " ".join(parts) or f"status {self.status}"
+
+
+def _registration_error(
+    error: Exception, answer: _OverheardAnswer, cloud: CloudConfig, device_id: str
+) -> Exception:
+    host = cloud.provisioning_host
+    if answer.status is not None and answer.is_final:
+        # It answered: what it said is worth more than how the SDK took it.
+        hint = HINTS.get(answer.status, "Look at the device and its enrolment in the application.")
+        return RegistrationError(device_id, said=answer.said(), hint=hint)
+    match error:
+        case NoAnswerError():
+            return error
+        case azure_exceptions.CredentialError():
+            return RegistrationError(device_id, said="the sign-in was refused", hint=HINTS[401])
+        case azure_exceptions.OperationTimeout():
+            return UnreachableError(host, "it accepted the connection and then said nothing")
+    return UnreachableError(host, reason(error))
+
+
+HINTS = {
+    401: "Check that the key is this device's, that the device is not blocked, and that id_scope "
+    "is the application's.",
+    404: "Check id_scope, and that the device or its enrolment group exists.",
+    429: "It is asked too often; it will be asked again later.",
+}

@@ -1,0 +1,89 @@
+"""The configuration in words: the commented example, and the reference for the README."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+from agent.config.schema import KEYS, SECTIONS, Key
+
+OPTIONAL = "cloud"  # the one section whose mere presence says something
+LONGEST = 60  # characters of a value that are shown
+
+BEGIN = "<!-- configuration: begin (written by agent.config.loader.reference) -->"
+END = "<!-- configuration: end -->"
+
+
+def example() -> str:
+    """Return a file with every key, its help, range and default, to be edited.
+
+    A line that starts with `#` and no blank is a setting that is not in force.
+    """
+    return "\n".join(_example_lines()) + "\n"
+
+
+def _example_lines() -> Iterator[str]:
+    yield "# The configuration of sensor-agent. Lines that start with # are not in force."
+    for section, keys in KEYS.items():
+        off = "#" if section == OPTIONAL else ""
+        yield ""
+        yield f"# {_about(section)}"
+        yield f"{off}[{section}]"
+        for key in keys.values():
+            yield ""
+            yield f"# {key.rule.help}"
+            yield from _wrapped(f"Allowed: {key.allowed}.{_default(key)}")
+            if key.rule.example is not None:
+                yield f"#{key.name} = {show(key.rule.example)}"
+            else:
+                yield f"{off}{key.name} = {show(key.default)}"
+
+
+def _default(key: Key) -> str:
+    return "" if key.default in (None, MISSING) else f" Default: {show(key.default)}."
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, 98, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False
+    )
+
+
+def reference() -> str:
+    """Return every key as a table in Markdown, between two marks by which it can be found."""
+    lines = [BEGIN, "", "| key | values | default | meaning |", "|---|---|---|---|"]
+    for section, keys in KEYS.items():
+        lines.append(f"| **[{section}]** | | | {_about(section)} |")
+        lines.extend(_row(key) for key in keys.values())
+    return "\n".join([*lines, "", END]) + "\n"
+
+
+def _row(key: Key) -> str:
+    standard = "" if key.default in (None, MISSING) else f"`{show(key.default)}`"
+    cells = (f"`{key.name}`", key.allowed, standard, key.rule.help)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _about(section: str) -> str:
+    return SECTIONS[section].__doc__ or section
+
+
+def show(value: Any) -> str:
+    """Write a value as in TOML, on one line and shortened; of a table or a list only that."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | Path():
+            quoted = json.dumps(str(value), ensure_ascii=False)
+            text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
+        case dict():
+            return "a section"
+        case list():
+            return "a list"
+        case int() if abs(value) >= 10**LONGEST:
+            return "a very large number"  # Python refuses to write out the largest.
+        case _:
+            text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -1,0 +1,315 @@
+"""The table of configuration keys.
+
+The fields below are the table: type, default, range, unit and help of every key stand in one
+place. `agent.config.loader` reads a file by it, `agent.config.reference` writes the example and
+the reference.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no rest between readings
+
+LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST = rf"(?=[A-Za-z0-9.-]{{1,253}}(?![A-Za-z0-9.-])){LABEL}(?:\.{LABEL})*"
+PROXY = re.compile(rf"(?:http|socks5)://(?:{HOST}|\[[0-9A-Fa-f:.]+\]):([0-9]{{1,5}})/?")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key means and which values it may have."""
+
+    help: str
+    allowed: str = ""
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    form: Callable[[str], bool] = bool
+    example: str | int | None = None  # the example file's, not in force there
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the table."""
+
+    section: str
+    name: str
+    kind: type
+    default: Any  # MISSING where the key is required; None where it may be left out
+    rule: Rule
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is written in quotes."""
+        return self.kind in (str, Path)
+
+    @property
+    def allowed(self) -> str:
+        """The values it may have, in words."""
+        rule = self.rule
+        if self.kind is bool:
+            return "true or false"
+        if rule.choices:
+            *most, last = (f'"{choice}"' for choice in rule.choices)
+            return f"{', '.join(most)} or {last}"
+        if rule.low is not None:
+            number = "a whole number" if self.kind is int else "a number"
+            return f"{number} from {rule.low:g} to {rule.high:g}" + (
+                f" ({rule.unit})" if rule.unit else ""
+            )
+        return rule.allowed
+
+
+def _rule(text: str, **more: Any) -> dict[str, Rule]:
+    return {"rule": Rule(text, **more)}
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
+def _is_proxy(text: str) -> bool:
+    match = PROXY.fullmatch(text)
+    return match is not None and 1 <= int(match[1]) <= 65535  # noqa: PLR2004 - TCP's ports
+
+
+def _is_path(text: str) -> bool:
+    return bool(text) and text.isprintable()
+
+
+def _file(text: str, example: str | None = None) -> dict[str, Rule]:
+    return _rule(text, allowed="the name of a file", form=_is_path, example=example)
+
+
+def _pin(text: str, example: int | None = None) -> dict[str, Rule]:
+    return _rule(text, low=0, high=27, unit="GPIO number", example=example)
+
+
+def _choice(text: str, *choices: str, example: str | None = None) -> dict[str, Rule]:
+    return _rule(text, choices=choices, example=example)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """Who this device is."""
+
+    id: str = field(
+        metadata=_rule(
+            "The device id. Without it: the host name, reduced to letters, digits and hyphens.",
+            allowed="1 to 128 letters, digits and hyphens",
+            form=_matches(r"[A-Za-z0-9-]{1,128}"),
+            example="greenhouse-1",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConfig:
+    """Where readings go. Exactly one credential: a key, a group's key, or a certificate."""
+
+    id_scope: str = field(
+        metadata=_rule(
+            "The id scope, as the service's page shows it. Required.",
+            allowed="letters, digits, - and _",
+            form=_matches(r"[A-Za-z0-9_-]{1,128}"),
+            example="0ne00000000",
+        )
+    )
+    provisioning_host: str = field(
+        default="global.azure-devices-provisioning.net",
+        metadata=_rule(
+            "The host of the provisioning service.",
+            allowed="a host name or an IPv4 address, without scheme and port",
+            form=_matches(HOST),
+        ),
+    )
+    key_file: Path | None = field(
+        default=None, metadata=_file("File with this device's own key, in base64.", "device.key")
+    )
+    group_key_file: Path | None = field(
+        default=None,
+        metadata=_file("File with the key of an enrolment group, in base64.", "group.key"),
+    )
+    x509_cert_file: Path | None = field(
+        default=None,
+        metadata=_file("File with this device's certificate, in PEM.", "device-cert.pem"),
+    )
+    x509_key_file: Path | None = field(
+        default=None,
+        metadata=_file("File with that certificate's private key, in PEM.", "device-key.pem"),
+    )
+    ca_file: Path | None = field(
+        default=None,
+        metadata=_file(
+            "File with the only authorities to trust, in PEM. Without it: the usual.", "ca.pem"
+        ),
+    )
+    transport: str = field(
+        default="mqtt",
+        metadata=_choice("MQTT on port 8883, or in websockets on 443.", "mqtt", "websockets"),
+    )
+    proxy: str | None = field(
+        default=None,
+        metadata=_rule(
+            "The proxy to go through.",
+            allowed='"http://host:port" or "socks5://host:port", '
+            "user and password given by proxy_user and proxy_password_file",
+            form=_is_proxy,
+            example="http://proxy.example.org:3128",
+        ),
+    )
+    proxy_user: str | None = field(
+        default=None,
+        metadata=_rule("The user name for the proxy.", allowed="a name", example="anna"),
+    )
+    proxy_password_file: Path | None = field(
+        default=None, metadata=_file("File with the password for the proxy.", "proxy.password")
+    )
+    keep_alive: int = field(
+        default=60,
+        metadata=_rule("The longest silence on the connection.", low=2, high=1177, unit="seconds"),
+    )
+    max_rate: float = field(
+        default=10.0,
+        metadata=_rule(
+            "The most that is sent while catching up.", low=0.1, high=1000, unit="messages/s"
+        ),
+    )
+    property_format: str = field(
+        default="plug-and-play",
+        metadata=_choice(
+            'How properties are reported. "preview" is for applications from before July 2020.',
+            "plug-and-play",
+            "preview",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorConfig:
+    """The sensor of temperature and humidity."""
+
+    driver: str = field(
+        default="dht22",
+        metadata=_choice(
+            "How it is read: by this program, by the kernel's own driver, or made up.",
+            "dht22",
+            "dht11",
+            "kernel",
+            "fake",
+        ),
+    )
+    model: str = field(
+        default="dht22",
+        metadata=_choice(
+            'What it is, where driver is "kernel" or "fake"; else the driver says it.',
+            "dht22",
+            "dht11",
+            example="dht22",
+        ),
+    )
+    pin: int = field(default=4, metadata=_pin("The line its data wire is on."))
+    interval: float = field(
+        default=60.0,
+        metadata=_rule(
+            "The time between two readings.",
+            low=5,
+            high=86400,
+            unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
+        ),
+    )
+    unit: str = field(
+        default="celsius",
+        metadata=_choice("The unit that temperatures are sent in.", "celsius", "fahrenheit"),
+    )
+    temperature_offset: float = field(
+        default=0.0,
+        metadata=_rule("Added to every temperature.", low=-50, high=50, unit="degrees Celsius"),
+    )
+    humidity_offset: float = field(
+        default=0.0,
+        metadata=_rule("Added to every humidity.", low=-100, high=100, unit="percentage points"),
+    )
+    power_pin: int | None = field(
+        default=None,
+        metadata=_pin("The line that feeds it, to switch a stuck sensor off and on.", 22),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedConfig:
+    """The LED."""
+
+    driver: str = field(
+        default="gpiozero",
+        metadata=_choice(
+            "How it is driven: through gpiozero, or only in memory.", "gpiozero", "fake"
+        ),
+    )
+    pin: int = field(default=17, metadata=_pin("The line it is on."))
+    active_high: bool = field(
+        default=True,
+        metadata=_rule(
+            "Whether it lights while the pin is high; false where it is wired to the supply."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxConfig:
+    """Readings that wait to be sent. Beyond either limit the oldest are dropped, and counted."""
+
+    max_age_days: int = field(
+        default=30, metadata=_rule("How long one is kept.", low=1, high=3650, unit="days")
+    )
+    max_megabytes: int = field(
+        default=64, metadata=_rule("How much they may take.", low=1, high=100_000, unit="MB")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What the journal is told."""
+
+    level: str = field(
+        default="info",
+        metadata=_choice("The least important kind.", "debug", "info", "warning", "error"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set. `cloud` is None where readings are sent nowhere."""
+
+    device: DeviceConfig
+    cloud: CloudConfig | None = None
+    sensor: SensorConfig = SensorConfig()
+    led: LedConfig = LedConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    log: LogConfig = LogConfig()
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "device": DeviceConfig,
+    "cloud": CloudConfig,
+    "sensor": SensorConfig,
+    "led": LedConfig,
+    "outbox": OutboxConfig,
+    "log": LogConfig,
+}
+
+
+def _key(section: str, entry: Field[Any]) -> Key:
+    [kind] = [kind for kind in get_args(entry.type) or (entry.type,) if kind is not NoneType]
+    return Key(section, entry.name, kind, entry.default, entry.metadata["rule"])
+
+
+KEYS: dict[str, dict[str, Key]] = {
+    section: {entry.name: _key(section, entry) for entry in fields(kind)}
+    for section, kind in SECTIONS.items()
+}

@@ -1,0 +1,1 @@
+"""The running daemon: its parts wired together, its control socket, and systemd."""

@@ -1,0 +1,401 @@
+"""Wires everything: start, run, stop."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from agent.cloud import message
+from agent.cloud.connection_health import Troubles
+from agent.cloud.registration import register
+from agent.cloud.registration_memory import RegistrationMemory
+from agent.cloud.session import open_session
+from agent.cloud.uplink import Handlers, Uplink
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig, Config
+from agent.daemon.control_requests import control_requests
+from agent.daemon.control_socket import SOCKET_NAME, control_socket
+from agent.daemon.systemd import Watch, in_words, tell_systemd
+from agent.deadline_thread import Worker
+from agent.device import model
+from agent.device.information import device_information, software_version
+from agent.device.led import Lamp
+from agent.device.operator import Actions, Device, recalled
+from agent.diagnostics import runner
+from agent.diagnostics.examination import IDS
+from agent.logs import journal
+from agent.logs.events import LogEvent
+from agent.readings.clock import Clock, Stamp, utc
+from agent.readings.outbox import Outbox
+from agent.readings.sampler import Sampler
+from agent.storage.machine_id import board_id
+from agent.storage.store import STORE_NAME, Store
+from hw import Reading, open_light, open_sensor
+from hw.errors import LightError
+from hw.policy import Policy, SensorStatus
+
+log = logging.getLogger(__name__)
+
+FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
+SESSION_DEADLINE = 2.5  # Seconds for the session to end; it hurries when it is cancelled.
+DOCTOR_MARGIN = 4.0  # Seconds beyond its budget.
+JUST_BOOTED = 300.0  # Seconds of uptime within which a whole site may be coming back.
+FIRST_DELAY = 20.0  # Seconds at most before the first connection then.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """The directories of the daemon's file and of its socket; the file it is configured by."""
+
+    state: Path
+    runtime: Path
+    config: Path | None = None
+
+
+class Service:
+    """The daemon. `run` it once; setting `stop` ends it.
+
+    With `credentials` None there is no cloud: readings go to `show`, and nothing is kept.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        places: Places,
+        credentials: Credentials | None,
+        show: Callable[[str], None] = print,
+        clock: Clock | None = None,
+    ) -> None:
+        self.stop = asyncio.Event()
+        self._config = config
+        self._places = places
+        self._credentials = credentials
+        self._show = show
+        self._clock = clock or Clock()
+        self._outbox: Outbox | None = None
+        self._uplink: Uplink | None = None
+        self._device: Device | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = Watch()
+        self._doctor = Worker("doctor")
+        self._memory: RegistrationMemory | None = None
+
+    async def run(self) -> None:
+        """Start, run until `stop` is set, and stop.
+
+        Raises DriverError, StoreInUse, StoreTooNew or ControlError if it cannot start, and
+        SdkStuckError (in a group) when only a fresh process can go on.
+        """
+        async with AsyncExitStack() as held:
+            if await self._started(held):
+                await self._work()
+        log.info("Stopped.", extra=LogEvent.STOPPED.about())
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            sampling = self._task(self._sampler.run(), "sampler")
+            self._task(self._lamp.watch(), "light")
+            linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
+            ready, watch, words = self._sampler.attempted, self._watch, self._in_words
+            self._task(tell_systemd(ready=ready, watch=watch, words=words), "systemd")
+            await self.stop.wait()
+            await self._stop(sampling, linking)
+
+    async def _started(self, held: AsyncExitStack) -> bool:
+        """Start; return whether that came to its end before somebody wanted to stop."""
+        starting = asyncio.create_task(self._start(held), name="start")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            return starting.done()
+        finally:
+            starting.cancel()  # An LED may take 20 s to open, and a stop has 5.
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    async def _start(self, held: AsyncExitStack) -> None:
+        """Take hold of file, light, sensor and socket; what is held is let go in reverse."""
+        config = self._config
+        store = None
+        if self._credentials is not None:
+            store = Store(self._places.state / STORE_NAME, board=board_id())
+            held.callback(store.close)
+            await store.begin()
+            self._outbox = await Outbox.open(
+                store,
+                clock=self._clock,
+                max_age_days=config.outbox.max_age_days,
+                max_megabytes=config.outbox.max_megabytes,
+            )
+            held.push_async_callback(self._outbox.close)
+        values = await recalled(store.get) if store else {}
+        self._lamp = Lamp(
+            partial(
+                open_light,
+                config.led.driver,
+                pin=config.led.pin,
+                active_high=config.led.active_high,
+            ),
+            brightness=values.get("brightness") or 1,
+            on_change=self._on_light,
+        )
+        held.push_async_callback(self._lamp.close)
+        await self._lamp.open()
+        self._sensor = open_sensor(
+            config.sensor.driver,
+            model=config.sensor.model,
+            pin=config.sensor.pin,
+            power_pin=config.sensor.power_pin,
+            # A made-up room keeps its weather over a restart.
+            seed=crc32(config.device.id.encode()),
+        )
+        held.callback(self._sensor.close)
+        self._sampler = self._make_sampler(values.get("telemetryInterval"))
+        if store is not None and config.cloud is not None and self._credentials is not None:
+            self._connect_parts(store, config.cloud, self._credentials, values)
+        await held.enter_async_context(
+            control_socket(
+                self._places.runtime / SOCKET_NAME,
+                control_requests(
+                    status=self._describe,
+                    check=self._check,
+                    read=self._read_now,
+                    lamp=self._lamp,
+                    sensor=self._sensor,
+                ),
+            )
+        )
+        log.info(
+            "sensor-agent %s started as %s: sensor %s, LED %s.",
+            software_version(),
+            config.device.id,
+            config.sensor.driver,
+            config.led.driver,
+            extra=LogEvent.STARTED.about(
+                VERSION=software_version(), SENSOR=config.sensor.driver, LED=config.led.driver
+            ),
+        )
+
+    async def _stop(
+        self, sampling: "asyncio.Task[None]", linking: "asyncio.Task[None] | None"
+    ) -> None:
+        """Stop sampling, LED off, say good-bye, end the session: under 5 s, whatever hangs."""
+        log.info("Stopping.", extra=LogEvent.STOPPING.about())
+        journal.notify(STOPPING="1", STATUS="Stopping")
+        sampling.cancel()
+        with suppress(LightError):  # Closing the light tries once more, and tells.
+            await self._lamp.retire()
+        if self._uplink is not None and linking is not None:
+            try:
+                async with asyncio.timeout(FAREWELL_DEADLINE):
+                    await self._uplink.farewell({"state": False, "ledState": self._lamp.state})
+            except TimeoutError:
+                log.info(
+                    "The hub could not be told that this device stops.",
+                    extra=LogEvent.FAREWELL_MISSED.about(),
+                )
+            linking.cancel()
+            await asyncio.wait({linking}, timeout=SESSION_DEADLINE)
+        for task in self._tasks:
+            task.cancel()
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = self._group.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Readings and changes of state, on their way out.
+
+    async def _on_reading(self, reading: Reading, taken: Stamp) -> None:
+        if self._outbox is None or self._uplink is None:
+            self._show(
+                f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
+            )
+            return
+        await self._outbox.add(reading, taken)
+        self._uplink.reading_added()
+
+    def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
+        self._report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
+
+    def _on_light(self, state: str) -> None:
+        self._report({"ledState": state})
+
+    def _report(self, patch: Mapping[str, Any]) -> None:
+        if self._uplink is not None:
+            self._uplink.report(patch)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            "state": True,
+            "sensorStatus": self._sampler.policy.status.value,
+            "sensorStatusSince": self._utc(self._sampler.status_since),
+            "ledState": self._lamp.state,
+            "deviceInformation": device_information(),
+        }
+
+    def _utc(self, stamp: Stamp) -> str:
+        return utc(self._clock.true_time(stamp)[0])
+
+    def _in_words(self) -> str:
+        last = self._sampler.last
+        return in_words(
+            sensor=self._sampler.policy.status,
+            last=last and last[0],
+            taken=last and self._clock.true_time(last[1])[0],
+            has_cloud=self._uplink is not None,
+            hub=None if self._uplink is None else self._uplink.hub,
+            waiting=self._outbox.waiting if self._outbox else 0,
+        )
+
+    # The parts.
+
+    def _make_sampler(self, interval: float | None) -> Sampler:
+        config = self._config.sensor
+        policy = Policy(
+            model=self._sensor.model,
+            spacing=self._sensor.spacing,
+            interval=interval or config.interval,
+            temperature_offset=config.temperature_offset,
+            humidity_offset=config.humidity_offset,
+            now=self._clock.uptime(),
+        )
+        return Sampler(
+            sensor=self._sensor,
+            policy=policy,
+            clock=self._clock,
+            on_reading=self._on_reading,
+            on_status=self._on_sensor_status,
+            expect=self._watch.expect,
+        )
+
+    def _connect_parts(
+        self, store: Store, cloud: CloudConfig, credentials: Credentials, stored: dict[str, Any]
+    ) -> None:
+        assert self._outbox is not None  # noqa: S101 - opened with the store.
+        device_id, unit = self._config.device.id, self._config.sensor.unit
+        model_id = model.model_id(unit)
+        # Where nobody asked for another interval, a whole number is reported, as the model has it.
+        interval = max(5, math.ceil(self._config.sensor.interval))
+        defaults = {"name": "", "brightness": 1, "telemetryInterval": interval}
+        self._device = Device(
+            actions=Actions(
+                turn_on=self._lamp.on,
+                turn_off=self._lamp.off,
+                blink=self._lamp.blink,
+                set_brightness=self._lamp.set_brightness,
+                set_interval=self._set_interval,
+                diagnose=self._diagnose,
+                remember=lambda name, value: store.put(f"property.{name}", value),
+                report=self._report,
+                in_background=self._task,
+            ),
+            defaults=defaults,
+            stored={name: value for name, value in stored.items() if value is not None},
+            property_format=cloud.property_format,
+        )
+        just_booted = self._clock.uptime() < JUST_BOOTED and self._config.sensor.driver != "fake"
+        self._memory = RegistrationMemory(store, cloud, device_id)
+        self._uplink = Uplink(
+            outbox=self._outbox,
+            handlers=Handlers(
+                command=self._device.command,
+                queued=self._device.queued_command,
+                twin=self._device.twin,
+                desired=self._device.desired,
+                snapshot=self._snapshot,
+                in_background=self._task,
+            ),
+            compose=lambda entry: message.message(entry, unit=unit, clock=self._clock),
+            connect=partial(open_session, cloud=cloud, credentials=credentials, model_id=model_id),
+            register=lambda: register(
+                cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
+            ),
+            memory=self._memory,
+            troubles=Troubles(now=self._clock.uptime, doubt=self._clock.doubt),
+            max_rate=cloud.max_rate,
+            now=self._clock.uptime,
+            first_delay=FIRST_DELAY if just_booted else 0.0,
+        )
+
+    async def _diagnose(self) -> str:
+        status = await self._describe()
+        return runner.diagnosis(await self._examine(status, IDS), status)
+
+    async def _check(self, ids: Sequence[str]) -> dict[str, Any]:
+        status = await self._describe()
+        findings = await self._examine(status, ids)
+        return {"status": status, "findings": [[name, one.as_json()] for name, one in findings]}
+
+    async def _examine(self, status: dict[str, Any], ids: Sequence[str]) -> runner.Findings:
+        """Make checks in a thread of their own; nothing else waits for them."""
+        assignment = None if self._memory is None else await self._memory.recall()
+        return await self._doctor.run(
+            lambda: runner.inside(
+                self._config,
+                self._places.config,
+                store=self._places.state / STORE_NAME,
+                status=status,
+                hub=None if assignment is None else assignment.hub,
+                ids=ids,
+            ),
+            deadline=runner.BUDGET + DOCTOR_MARGIN,
+        )
+
+    async def _read_now(self) -> tuple[Reading, str]:
+        reading, taken = await self._sampler.one()
+        return reading, self._utc(taken)
+
+    async def _set_interval(self, seconds: float) -> None:
+        self._sampler.set_interval(seconds)
+
+    async def _describe(self) -> dict[str, Any]:
+        """Return what `sensor-agent status` shows: anything JSON can say, no secrets."""
+        policy, last = self._sampler.policy, self._sampler.last
+        cloud = None
+        if self._uplink is not None:
+            cloud = {
+                "hub": self._uplink.hub,
+                "attempts": self._uplink.attempts,
+                "connections": self._uplink.connections,
+                "error": self._uplink.last_error,
+            }
+        return {
+            "time": self._utc(self._clock.stamp()),
+            "version": software_version(),
+            "device_id": self._config.device.id,
+            "sensor": {
+                "driver": self._config.sensor.driver,
+                "interval": policy.interval,
+                "status": policy.status.value,
+                "status_since": self._utc(self._sampler.status_since),
+                "last": last
+                and {
+                    "temperature": last[0].temperature,
+                    "humidity": last[0].humidity,
+                    "unit": "celsius",
+                    "taken": self._utc(last[1]),
+                },
+                "counters": dict(policy.counters),
+                "error": self._sampler.last_error,
+            },
+            "led": {
+                "driver": self._config.led.driver,
+                "state": self._lamp.state,
+                "brightness": self._lamp.brightness,
+                "fault": self._lamp.fault,
+            },
+            "cloud": cloud,
+            "properties": None if self._device is None else self._device.values,
+            "outbox": self._outbox and await self._outbox.describe(policy.interval),
+        }

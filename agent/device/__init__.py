@@ -1,0 +1,1 @@
+"""The device as the operator sees it: commands, properties, LED and model."""

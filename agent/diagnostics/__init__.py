@@ -1,0 +1,1 @@
+"""What could be wrong with this device, and what to do about it."""

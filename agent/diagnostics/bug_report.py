@@ -1,0 +1,97 @@
+"""Everything that a bug report needs, in one text; what is secret is not in it."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from agent.config.loader import Config
+from agent.device.information import device_information
+from agent.diagnostics.checks.finding import Finding
+
+REDACTED = "[redacted]"
+SHORTEST = 4  # Characters; less is no secret, and would blot out half the text.
+JOURNAL_LINES = 200
+
+# What a secret looks like, wherever it may have come from.
+LOOKS_SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)(?!=)"
+    r"|(?<=sig=)[^&\s\"']+"
+    r"|(?<=SharedAccessKey=)[^;\s\"']+"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    re.DOTALL,
+)
+
+
+def secrets_in(files: Iterable[Path]) -> set[str]:
+    """Return what must not be told of these files; those that cannot be read have nothing."""
+    found = set()
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if "-----BEGIN CERTIFICATE" in text:  # Public, and known by its looks what is not.
+            continue
+        found |= {line.strip() for line in text.splitlines() if not line.startswith("-----")}
+    return {secret for secret in found if len(secret) >= SHORTEST}
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without these secrets, and without whatever looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+            text = text.replace(form, REDACTED)
+    return LOOKS_SECRET.sub(REDACTED, text)
+
+
+def journal_lines() -> str:
+    """Return the daemon's last lines in the journal, or why there are none."""
+    try:
+        done = subprocess.run(
+            ["journalctl", "-u", "sensor-agent", "-n", str(JOURNAL_LINES), "--no-pager"],  # noqa: S607 - from the PATH.
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"There is no journal here: {error}"
+    return done.stdout or done.stderr
+
+
+def write(
+    file: Path,
+    *,
+    config: Config,
+    mistakes: Iterable[str],
+    findings: Iterable[tuple[str, Finding]],
+    status: Mapping[str, Any] | None,
+    secrets: Iterable[str],
+    journal: str,
+) -> None:
+    """Write the report, which only its owner can read. Raises OSError."""
+    parts = {
+        "Checks": "\n".join(_line(name, finding) for name, finding in findings),
+        "Machine": json.dumps(device_information(), indent=2),
+        "Configuration": "\n".join([json.dumps(asdict(config), indent=2, default=str), *mistakes]),
+        "Status of the running daemon": json.dumps(status, indent=2, ensure_ascii=False),
+        "Journal": journal,
+    }
+    text = "".join(f"== {title}\n\n{part.rstrip()}\n\n" for title, part in parts.items())
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    # Half a character, as JSON can hold in a name, must not cost the report.
+    file.write_text(redacted(text, secrets), encoding="utf-8", errors="backslashreplace")
+
+
+def _line(name: str, finding: Finding) -> str:
+    more = [finding.advice, *finding.details]
+    return "\n".join(
+        [f"{finding.outcome}: {name}: {finding.line}", *(f"    {one}" for one in more if one)]
+    )

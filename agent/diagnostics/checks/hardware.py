@@ -1,0 +1,130 @@
+"""The sensor and the LED: tried out here, or as the running daemon has them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.config.loader import SensorConfig
+from agent.diagnostics.checks.finding import Finding, failed, ok, warning
+from hw import ClimateSensor, Light
+from hw.errors import DriverError, Fault, HardwareError, SensorError
+from hw.policy import Policy
+
+READS = 5
+ENOUGH = 3  # Of five: a DHT22 read by Linux fails one time in five or so.
+LIT = 0.2  # Seconds that the LED shows itself.
+
+ADVICE = {
+    Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin.",
+    Fault.CHECKSUM: "Shorten the cable, and check the pull-up resistor (4.7 to 10 kOhm).",
+    Fault.IMPLAUSIBLE: "Is it the model that is configured? Else replace it.",
+    Fault.NO_PERMISSION: "See the check gpio-access.",
+    Fault.BUSY: "See the check gpio-lines.",
+    Fault.FAILED: "See the checks packages and gpio-overlay.",
+}
+
+
+def sensor_here(
+    open_sensor: Callable[[], ClimateSensor],
+    config: SensorConfig,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> Finding:
+    """Read the sensor five times, as far apart as it needs."""
+    details, worst = [], Fault.FAILED
+    try:
+        with open_sensor() as sensor:
+            policy = Policy(
+                model=sensor.model,
+                spacing=sensor.spacing,
+                interval=3600.0,
+                temperature_offset=config.temperature_offset,
+                humidity_offset=config.humidity_offset,
+                now=now(),
+            )
+            for number in range(READS):
+                sleep(sensor.spacing if number else 0.0)
+                fault, line = _one(sensor, policy, now)
+                worst = fault or worst
+                details.append(line)
+            spacing = sensor.spacing
+    except DriverError as error:
+        return failed(str(error), "See the check packages.")
+    faults = sum(policy.counters[fault] for fault in Fault)
+    good = READS - faults
+    line = f"{good} of {READS} attempts, {spacing:g} s apart, gave a reading."
+    if not good:
+        return failed(details[-1], ADVICE[worst], *details)
+    if good < ENOUGH:
+        return warning(line, ADVICE[worst], *details)
+    return ok(f"{line} The last: {details[-1]}" if not faults else line, *details)
+
+
+def _one(
+    sensor: ClimateSensor, policy: Policy, now: Callable[[], float]
+) -> tuple[Fault | None, str]:
+    policy.began(now())
+    before = policy.counters[Fault.IMPLAUSIBLE]
+    try:
+        reading = sensor.read()
+    except SensorError as error:
+        policy.failed(error.fault, now())
+        return error.fault, str(error)
+    policy.succeeded(reading, now())
+    line = f"{reading.temperature:.1f} °C, {reading.humidity:.1f} %."
+    if policy.counters[Fault.IMPLAUSIBLE] > before:
+        return Fault.IMPLAUSIBLE, f"These values cannot be true: {line}"
+    return None, line
+
+
+def sensor_of_daemon(sensor: Mapping[str, Any]) -> Finding:
+    """`sensor` is the part of the daemon's status; it has the sensor, so it is asked."""
+    counters = sensor["counters"]
+    attempts = counters["attempts"]
+    faults = {fault: counters[fault] for fault in Fault if counters.get(fault)}
+    told = ", ".join(f"{fault} {count}" for fault, count in faults.items())
+    details = [f"{attempts} attempts, faults: {told or 'none'}"]
+    last = sensor["last"]
+    if last is not None:
+        details.append(
+            f"The last: {last['temperature']:.1f} °C, {last['humidity']:.1f} %, {last['taken']}"
+        )
+    status = sensor["status"]
+    if status == "starting":
+        return warning("The daemon has no reading yet.", "Ask again in a minute.", *details)
+    if status != "ok":
+        return failed(
+            f"No readings ({status}) since {sensor['status_since']}: "
+            f"{sensor['error'] or 'its values cannot be true.'}",
+            ADVICE[Fault(status)],
+            *details,
+        )
+    rate = 1 - sum(faults.values()) / max(1, attempts)
+    line = f"The daemon has readings; {rate:.0%} of {attempts} attempts gave one."
+    if rate < ENOUGH / READS:
+        return warning(line, ADVICE[max(faults, key=lambda fault: faults[fault])], *details)
+    return ok(line, *details)
+
+
+def led_here(
+    open_light: Callable[[], Light], *, sleep: Callable[[float], None] = time.sleep
+) -> Finding:
+    """Light it up for a moment."""
+    try:
+        with open_light() as light:
+            light.on()
+            sleep(LIT)
+            light.off()
+    except DriverError as error:
+        return failed(str(error), "See the check packages.")
+    except HardwareError as error:
+        return failed(str(error), "See the checks gpio-access and gpio-lines.")
+    return ok("The LED was lit for a moment; if it was not seen, check its wires and its polarity.")
+
+
+def led_of_daemon(led: Mapping[str, Any]) -> Finding:
+    """`led` is the part of the daemon's status."""
+    if led["fault"] is not None:
+        return failed(led["fault"], "See the checks gpio-access and gpio-lines.")
+    return ok(f"The daemon has the LED: {led['state']}, brightness {led['brightness']}.")

@@ -1,0 +1,271 @@
+"""Every check that there is, and what each of them looks at."""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+from agent.config.credentials import Credentials
+from agent.config.loader import Config
+from agent.diagnostics.checks import gpio, hardware, machine, network, software, storage
+from agent.diagnostics.checks.finding import Finding, Outcome, skipped
+from agent.errors import SecretError
+from agent.readings.clock import Clock
+from hw import ClimateSensor, Light, open_light, open_sensor
+
+Check = Callable[[], Finding]
+
+IDS = (
+    "daemon",
+    "configuration",
+    "secrets",
+    "packages",
+    "gpio-access",
+    "gpio-lines",
+    "gpio-overlay",
+    "sensor",
+    "led",
+    "clock",
+    "power",
+    "temperature",
+    "disk-space",
+    "disk-write",
+    "outbox",
+    "provisioning-dns",
+    "provisioning-tcp",
+    "provisioning-tls",
+    "registration",
+    "hub-dns",
+    "hub-tcp",
+    "hub-tls",
+)
+"""In the order in which they are made: each may lean on those before it."""
+
+# Without knowing what is configured these would look at something else.
+OF_CONFIGURATION = (
+    "secrets",
+    "packages",
+    "gpio",
+    "sensor",
+    "led",
+    "provisioning",
+    "registration",
+    "hub",
+)
+
+DEADLINES = {"sensor": 90.0, "registration": 60.0}
+DEADLINE = 8.0  # Seconds for every other one.
+
+UNASKED = "a daemon runs that could not be asked (daemon)"
+
+
+def vcgencmd() -> str | None:
+    """Return what `vcgencmd get_throttled` prints; None where there is no such program."""
+    try:
+        done = subprocess.run(
+            ["vcgencmd", "get_throttled"],  # noqa: S607 - from the PATH, as its package has it.
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+@dataclass(kw_only=True)
+class Examination:
+    """What the checks look at. One examination is made once: later checks use earlier ones.
+
+    `status` is what the running daemon says of itself, `refusal` why it could not be asked; with
+    neither, none runs. `inside` is true in the daemon itself: `config` is then what it runs by,
+    `config_in_file` what it would run by after a restart, and `hub` the one that it last knew.
+    `register` asks the provisioning service for the hub. Use it as a context manager: it may
+    hold connections.
+    """
+
+    config: Config
+    path: Path | None
+    mistakes: Sequence[str]
+    store: Path
+    installed: str
+    secrets: Callable[[Config], Credentials]
+    secret_files: Sequence[Path]
+    status: Mapping[str, Any] | None = None
+    refusal: str | None = None
+    inside: bool = False
+    config_in_file: Config | None = None
+    hub: str | None = None
+    register: Callable[[], str] | None = None
+    may_use: Callable[[Path], bool]
+    is_root: bool
+    root: Path = Path("/")
+    clock: Clock = field(default_factory=Clock)
+    vcgencmd: Callable[[], str | None] = vcgencmd
+    open_sensor: Callable[..., ClimateSensor] = open_sensor
+    open_light: Callable[..., Light] = open_light
+    way: Callable[..., network.Way] = network.Way
+    _ways: list[network.Way] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for way in self._ways:
+            way.close()
+
+    def checks(self) -> dict[str, Check]:
+        """Return the checks by id, ready to be made."""
+        state, config = self.store.parent, self.config
+        by_kernel = config.sensor.driver == "kernel"
+        asks_root = not (self.inside or self.is_root)
+        made: tuple[Check, ...] = (
+            lambda: software.daemon(self.status, self.refusal, installed=self.installed),
+            lambda: software.configuration(
+                self.path, self.mistakes, config, in_file=self.config_in_file
+            ),
+            lambda: software.secrets(
+                partial(self.secrets, config), self.secret_files, may_ask_root=asks_root
+            ),
+            lambda: software.packages(config),
+            lambda: gpio.access(
+                self.root / "dev",
+                lines=self._lines(by_kernel=False),
+                may_use=self.may_use,
+                is_root=self.is_root,
+            ),
+            lambda: gpio.holders(
+                lambda: gpio.read_chips(
+                    self.root / "dev", list(self._lines(by_kernel=True).values())
+                ),
+                lines=self._lines(by_kernel=True),
+                by_kernel=by_kernel,
+                daemon_runs=self._daemon_runs,
+            ),
+            lambda: gpio.overlay(self.root, by_kernel=by_kernel, pin=config.sensor.pin),
+            self._sensor,
+            self._led,
+            lambda: machine.clock(self.clock.doubt(), self._now()),
+            lambda: machine.power(self.root, self.vcgencmd),
+            lambda: machine.temperature(self.root),
+            lambda: storage.disk_space(state, max_megabytes=config.outbox.max_megabytes),
+            lambda: storage.disk_write(
+                state, mountinfo=self.root / "proc/self/mountinfo", may_ask_root=asks_root
+            ),
+            self._outbox,
+            lambda: self._to_provisioning.dns,
+            lambda: self._to_provisioning.tcp,
+            lambda: self._to_provisioning.tls,
+            lambda: self._registration[0],
+            lambda: self._to_hub.dns,
+            lambda: self._to_hub.tcp,
+            lambda: self._to_hub.tls,
+        )
+        checks = dict(zip(IDS, made, strict=True))
+        if self.mistakes and not self.inside:
+            unknown = skipped("the configuration cannot be used (configuration)")
+            checks |= {name: lambda: unknown for name in IDS if name.startswith(OF_CONFIGURATION)}
+        return checks
+
+    @property
+    def _daemon_runs(self) -> bool:
+        return self.status is not None or self.refusal is not None
+
+    def _now(self) -> str:
+        return f"{datetime.fromtimestamp(self.clock.wall(), UTC):%Y-%m-%d %H:%M} UTC"
+
+    def _lines(self, *, by_kernel: bool) -> dict[str, int]:
+        """Return the lines that are in use here, those of the kernel's drivers only if asked."""
+        sensor, led = self.config.sensor, self.config.led
+        lines: dict[str, int | None] = {
+            gpio.SENSOR_PIN: sensor.pin
+            if sensor.driver in {"dht22", "dht11"} or (by_kernel and sensor.driver == "kernel")
+            else None,
+            "[sensor] power_pin": None if sensor.driver == "fake" else sensor.power_pin,
+            "[led] pin": led.pin if led.driver == "gpiozero" else None,
+        }
+        return {name: line for name, line in lines.items() if line is not None}
+
+    def _sensor(self) -> Finding:
+        if self.status is not None:
+            return hardware.sensor_of_daemon(self.status["sensor"])
+        if self.refusal is not None:
+            return skipped(UNASKED)
+        sensor = self.config.sensor
+        return hardware.sensor_here(
+            lambda: self.open_sensor(
+                sensor.driver, model=sensor.model, pin=sensor.pin, power_pin=sensor.power_pin
+            ),
+            sensor,
+        )
+
+    def _led(self) -> Finding:
+        if self.status is not None:
+            return hardware.led_of_daemon(self.status["led"])
+        if self.refusal is not None:
+            return skipped(UNASKED)
+        led = self.config.led
+        return hardware.led_here(
+            lambda: self.open_light(led.driver, pin=led.pin, active_high=led.active_high)
+        )
+
+    def _outbox(self) -> Finding:
+        if self.status is not None:
+            return storage.outbox_of_daemon(self.status["outbox"])
+        if self.refusal is not None:
+            return skipped(UNASKED)
+        return storage.outbox_here(self.store)
+
+    @cached_property
+    def _to_provisioning(self) -> network.Way:
+        cloud = self.config.cloud
+        return self._way("provisioning", None if cloud is None else cloud.provisioning_host, "")
+
+    @cached_property
+    def _registration(self) -> tuple[Finding, str | None]:
+        """Is this device known to the service; and the hub that it was assigned to."""
+        cloud = self.config.cloud
+        if self.status is not None:
+            told = self.status["cloud"]
+            hub = told["hub"] if told is not None else None
+            return network.registration_of_daemon(told), hub or self.hub
+        if cloud is None:
+            return skipped("there is no [cloud] section"), None
+        if self.refusal is not None or self.register is None:
+            return skipped(UNASKED), None
+        if self._to_provisioning.tls.outcome is not Outcome.OK:
+            return skipped("the provisioning service cannot be reached"), None
+        return network.registration_here(
+            self.register, cloud=cloud, device_id=self.config.device.id
+        )
+
+    @cached_property
+    def _to_hub(self) -> network.Way:
+        return self._way("hub", self._registration[1], "the hub is not known (registration)")
+
+    def _way(self, name: str, host: str | None, because: str) -> network.Way:
+        way = self._make_way(name, host, because)
+        self._ways.append(way)
+        return way
+
+    def _make_way(self, name: str, host: str | None, because: str) -> network.Way:
+        cloud = self.config.cloud
+        if cloud is None:
+            # Nothing of it is used: there is no host.
+            return self.way(name, None, None, ca=None, because="there is no [cloud] section")
+        # The key has no part in this, and need not be readable here.
+        public = replace(
+            cloud, key_file=None, group_key_file=None, x509_cert_file=None, x509_key_file=None
+        )
+        try:
+            read = self.secrets(replace(self.config, cloud=public))
+        except SecretError:
+            because = "ca_file or proxy_password_file cannot be used (secrets)"
+            return self.way(name, None, cloud, ca=None, because=because)
+        return self.way(
+            name, host, cloud, ca=read.ca, password=read.proxy_password, because=because
+        )

@@ -1,0 +1,284 @@
+"""What is right and what is wrong: makes the checks, and says in words how the daemon is.
+
+The checks themselves are in `agent.diagnostics.checks`. In the daemon they answer the command
+rundiagnostics and `sensor-agent check`. If no daemon is running, the command runs them itself.
+"""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.config.credentials import Credentials, read_credentials, secret_files
+from agent.config.loader import CloudConfig, Config, load, with_fake_hardware
+from agent.device.information import software_version
+from agent.diagnostics.checks.finding import Finding, Outcome, failed, skipped
+from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS, Check, Examination
+from agent.errors import ConfigError, SecretError
+
+DAY = 86400.0  # Seconds.
+STORED = "credentials"  # The directory beside the configuration where the installer puts keys.
+BUDGET = 24.0  # Seconds for all checks in the daemon: whoever asks waits no longer than 30.
+
+Findings = list[tuple[str, Finding]]
+
+
+def chosen(only: Sequence[str], skip: Sequence[str]) -> list[str]:
+    """Return the ids of the checks to make, in their order.
+
+    A name stands for the check of that id, and for all whose ids begin with it and a hyphen:
+    `hub` for `hub-dns`, `hub-tcp` and `hub-tls`. Raises ValueError for one that means none.
+    """
+
+    def meant(names: Sequence[str]) -> set[str]:
+        found = set()
+        for name in names:
+            these = {one for one in IDS if one == name or one.startswith(f"{name}-")}
+            if not these:
+                raise ValueError(f"There is no check {name!r}; there are {', '.join(IDS)}.")
+            found |= these
+        return found
+
+    wanted = (meant(only) or set(IDS)) - meant(skip)
+    return [one for one in IDS if one in wanted]
+
+
+def examine(
+    checks: Mapping[str, Check],
+    ids: Sequence[str],
+    *,
+    budget: float = float("inf"),
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[tuple[str, Finding]]:
+    """Make these checks, one after the other, each under a deadline, all within `budget` seconds.
+
+    A check that fails itself, or does not end, is told as failed; its thread is abandoned.
+    """
+    end = now() + budget
+    for name in ids:
+        left = end - now()
+        if left <= 0:
+            yield name, skipped("there was no time left")
+        else:
+            yield name, _within(checks[name], min(left, DEADLINES.get(name, DEADLINE)))
+
+
+def _within(check: Check, deadline: float) -> Finding:
+    found: list[Finding] = []
+
+    def work() -> None:
+        try:
+            found.append(check())
+        except Exception as error:  # noqa: BLE001 - one check that breaks must not end the others.
+            found.append(
+                failed(
+                    f"The check itself failed: {error!r}.",
+                    "Please report it, with the output of sensor-agent check --report FILE.",
+                )
+            )
+
+    # A daemon thread: one that never ends must not keep the process from ending.
+    thread = threading.Thread(target=work, name="check", daemon=True)
+    thread.start()
+    thread.join(deadline)
+    if found:
+        return found[0]
+    return failed(
+        f"The check did not come to an end within {deadline:.0f} s.",
+        "Something hangs: a disk (dmesg | grep mmcblk) or the network (the checks before it).",
+    )
+
+
+def examination(
+    config: Config,
+    path: Path | None,
+    mistakes: Sequence[str],
+    *,
+    store: Path,
+    environ: Mapping[str, str] = os.environ,
+    **more: Any,
+) -> Examination:
+    """Return an examination of this machine; `store` is the daemon's file, `more` its options."""
+    base = Path.cwd() if path is None else path.parent
+
+    def secrets(config: Config) -> Credentials:
+        assert config.cloud is not None  # noqa: S101 - whoever asks has seen to it.
+        cloud = _as_service(config.cloud, base, environ)
+        try:
+            return read_credentials(cloud, device_id=config.device.id, base=base, environ=environ)
+        except SecretError as error:
+            stored = base / STORED
+            if isinstance(error.__cause__, FileNotFoundError) and not os.access(stored, os.X_OK):
+                refused = PermissionError(f"{stored} is closed, or not there.")
+                raise SecretError(str(error)) from (refused if stored.exists() else error.__cause__)
+            raise
+
+    named = []
+    if config.cloud is not None:
+        cloud = _as_service(config.cloud, base, environ)
+        named = secret_files(cloud, base=base, environ=environ)
+    return Examination(
+        config=config,
+        path=path,
+        mistakes=mistakes,
+        store=store,
+        installed=software_version(),
+        secrets=secrets,
+        secret_files=named,
+        may_use=lambda file: os.access(file, os.R_OK | os.W_OK),
+        is_root=os.geteuid() == 0,
+        **more,
+    )
+
+
+def _as_service(cloud: CloudConfig, base: Path, environ: Mapping[str, str]) -> CloudConfig:
+    """Name the files that systemd hands to the service where they are kept for it."""
+    if "CREDENTIALS_DIRECTORY" in environ:
+        return cloud
+    kept = {}
+    for key in ("key_file", "group_key_file", "x509_key_file", "proxy_password_file"):
+        name = getattr(cloud, key)
+        # Not Path.exists(), which raises where it may not look.
+        if name is not None and os.path.exists(base / STORED / name):  # noqa: PTH110 - see above
+            kept[key] = base / STORED / name
+    return replace(cloud, **kept)
+
+
+def inside(
+    config: Config,
+    path: Path | None,
+    *,
+    store: Path,
+    status: Mapping[str, Any],
+    hub: str | None,
+    ids: Sequence[str] = IDS,
+) -> Findings:
+    """Make the checks in the daemon, in a thread: nothing here is done that would disturb it.
+
+    `config` is what it runs by, `status` what it says of itself, `hub` the last one it knew.
+    """
+    mistakes: Sequence[str] = ()
+    read = config
+    if path is not None:
+        try:
+            read = load(path)
+        except ConfigError as error:
+            mistakes = error.mistakes
+        if config == with_fake_hardware(config):
+            read = with_fake_hardware(read)
+    with examination(
+        config,
+        path,
+        mistakes,
+        store=store,
+        status=status,
+        inside=True,
+        hub=hub,
+        config_in_file=read,
+    ) as examined:
+        return list(examine(examined.checks(), ids, budget=BUDGET))
+
+
+def counted(findings: Findings) -> str:
+    """Say how many checks came out how."""
+    counts = Counter(finding.outcome for _, finding in findings)
+    parts = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+    return f"{len(findings)} checks: {parts}"
+
+
+def diagnosis(findings: Findings, status: Mapping[str, Any]) -> str:
+    """Say what is wrong, worst first, and then how the daemon is: what the operator gets."""
+    wrong = [
+        f"{finding.outcome}: {name}: {finding.line} {finding.advice}"
+        for outcome in (Outcome.FAILED, Outcome.WARNING)
+        for name, finding in findings
+        if finding.outcome is outcome
+    ]
+    return "\n".join([counted(findings), *wrong, summary(status)])
+
+
+def summary(status: Mapping[str, Any]) -> str:
+    """Say in a few lines how sensor, session and backlog are. `status` is the daemon's own."""
+    return "\n".join(
+        [
+            f"sensor-agent {status['version']} on {status['device_id']}",
+            *_sensor(status["sensor"]),
+            _led(status["led"]),
+            *_cloud(status["cloud"]),
+            *_outbox(status["outbox"]),
+        ]
+    )
+
+
+def _sensor(sensor: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"sensor ({sensor['driver']}): {sensor['status']} since {sensor['status_since']}",
+    ]
+    if sensor["last"] is not None:
+        last = sensor["last"]
+        lines.append(
+            f"last reading: {last['temperature']:.1f} degrees Celsius, {last['humidity']:.1f} %, "
+            f"taken {last['taken']}"
+        )
+    counters = sensor["counters"]
+    faults = ", ".join(
+        f"{name} {count}"
+        for name, count in counters.items()
+        if count and name not in {"attempts", "accepted"}
+    )
+    lines.append(
+        f"attempts: {counters['attempts']}, readings: {counters['accepted']}, "
+        f"without one: {faults or 'none'}"
+    )
+    if sensor["error"] is not None:
+        lines.append(f"last fault: {sensor['error']}")
+    return lines
+
+
+def _led(led: Mapping[str, Any]) -> str:
+    fault = f"; {led['fault']}" if led["fault"] else ""
+    return f"LED ({led['driver']}): {led['state']}, brightness {led['brightness']}{fault}"
+
+
+def _cloud(cloud: Mapping[str, Any] | None) -> list[str]:
+    if cloud is None:
+        return ["cloud: not configured"]
+    if cloud["hub"] is not None:
+        lately = f"; lately: {cloud['error']}" if cloud["error"] else ""
+        return [f"session: connected to {cloud['hub']}, connection {cloud['connections']}{lately}"]
+    return [f"session: not connected; {cloud['error'] or 'connecting'}"]
+
+
+def _outbox(outbox: Mapping[str, Any] | None) -> list[str]:
+    if outbox is None:
+        return ["outbox: none, readings are shown and not sent"]
+    waiting = f"backlog: {outbox['waiting']} reading{'' if outbox['waiting'] == 1 else 's'} waiting"
+    if outbox["oldest"] is not None:
+        waiting += f", since {outbox['oldest']}"
+    lines = [waiting, f"outbox: room for {_span(outbox['room_seconds'])} without the hub"]
+    if outbox["error"] is not None:
+        lines.append(f"outbox: {outbox['error']}")
+    if outbox["error"] is not None or outbox["in_memory"]:
+        lines.append(f"outbox: the disk fails, {outbox['in_memory']} readings are in memory only")
+    lines += [_set_aside(note) for note in outbox["set_aside"]]
+    lines += [
+        f"dropped ({gap['reason']}): {gap['outbox_id']}:{gap['first']} to {gap['last']}"
+        for gap in outbox["dropped"]
+    ]
+    return lines
+
+
+def _set_aside(note: Mapping[str, Any]) -> str:
+    if note["reason"] == "corrupt":
+        return f"set aside: {note['file']}, which is damaged; readings in it were not sent"
+    return f"set aside: {note['file']}, with {note['readings']} readings of another board"
+
+
+def _span(seconds: float) -> str:
+    if seconds >= DAY:
+        return f"{seconds / DAY:.1f} days"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,216 @@
+"""Asks the sensor on schedule and waits between attempts. Nobody else waits for the sensor."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agent.deadline_thread import Worker
+from agent.logs.events import LogEvent
+from agent.readings.clock import Clock, Stamp
+from hw import ClimateSensor, Reading
+from hw.errors import Fault, HardwareError, SensorError
+from hw.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
+
+log = logging.getLogger(__name__)
+
+DEADLINE_MARGIN = 1.0  # Seconds beyond what the driver promises, before it counts as hung.
+KEPT_WITHIN = 60.0  # Seconds that a card may take to write one reading.
+SLACK = 30.0  # Seconds by which a busy machine may be late, before anything counts as stuck.
+
+
+INCREDIBLE = "Its values cannot be true. Is it the model that is configured?"
+
+
+@dataclass(slots=True)
+class _Request:
+    """Somebody who waits for a reading out of turn."""
+
+    answer: "asyncio.Future[tuple[Reading, Stamp]]"
+    attempts_left: int = ATTEMPTS_PER_SLOT
+
+
+class Sampler:
+    """Reads one sensor for ever. Each believed reading goes to `on_reading`, with its stamp.
+
+    `on_status` is told each change of the sensor's status, `expect` before each step within how
+    many seconds the next word comes. A step that takes longer is stuck; so is a sensor that is no
+    longer asked because too many attempts have not come back. `attempted` is set once the sensor
+    has been asked for the first time, whatever came of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        sensor: ClimateSensor,
+        policy: Policy,
+        clock: Clock,
+        on_reading: Callable[[Reading, Stamp], Awaitable[None]],
+        on_status: Callable[[SensorStatus, Stamp], None],
+        expect: Callable[[float], None] = lambda _seconds: None,
+        wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.last: tuple[Reading, Stamp] | None = None
+        self.last_error: str | None = None
+        self.status_since = clock.stamp()
+        self.attempted = asyncio.Event()
+        self._sensor = sensor
+        self._clock = clock
+        self._on_reading = on_reading
+        self._on_status = on_status
+        self._expect = expect
+        self._wait = wait or _wait
+        self._worker = Worker("sensor")
+        self._broken: set[type[Exception]] = set()  # What was told of already.
+        self._told: set[SensorStatus] = set()  # The same.
+        self._rescheduled = asyncio.Event()
+        self._requests: list[_Request] = []
+
+    def set_interval(self, seconds: float) -> None:
+        """Read every `seconds` from now on."""
+        self.policy.interval = seconds
+        self._rescheduled.set()
+
+    async def one(self) -> tuple[Reading, Stamp]:
+        """Read now, out of turn, as soon as the sensor may be asked; `on_reading` is told too.
+
+        Raise SensorError with the last reason if five attempts give no reading to be believed.
+        """
+        request = _Request(asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._rescheduled.set()
+        try:
+            return await request.answer
+        finally:
+            self._requests.remove(request)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            self._rescheduled.clear()
+            is_asked = any(not request.answer.done() for request in self._requests)
+            due = self.policy.earliest if is_asked else self.policy.next_attempt()
+            pause = due - self._clock.uptime()
+            if pause > 0:
+                self._say_next_word_within(pause + SLACK)
+                await self._wait(self._rescheduled, pause)
+                continue
+            self._say_next_word_within(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
+            await self._attempt()
+            self.attempted.set()
+
+    def _say_next_word_within(self, seconds: float) -> None:
+        if not self._worker.begins_nothing:
+            self._expect(seconds)
+
+    async def _attempt(self) -> None:
+        requests = list(self._requests)  # Who asks while it is made wants a newer one.
+        began = self._clock.stamp()
+        status = self.policy.status
+        self.policy.began(began.uptime)
+        failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
+        try:
+            reading = await self._read()
+        except SensorError as error:
+            failure = error
+            self._failed(error)
+            accepted = []
+        else:
+            accepted = self.policy.succeeded(reading, self._clock.uptime())
+        if self.policy.status is not status:
+            self._tell(self.policy.status, status)
+        for one in accepted:
+            # A suspect that was confirmed was read earlier than now, by the same clocks.
+            earlier = began.uptime - one.at
+            taken = Stamp(
+                began.wall - earlier, began.uptime - earlier, began.boot_id, began.synchronised
+            )
+            self.last = (one.reading, taken)
+            log.debug(
+                "%.1f °C, %.1f %%.",
+                one.reading.temperature,
+                one.reading.humidity,
+                extra=LogEvent.READING.about(**_values(one.reading)),
+            )
+            self._expect(KEPT_WITHIN)
+            await self._on_reading(one.reading, taken)
+        for request in requests:
+            request.attempts_left -= 1
+            if request.answer.done():  # Who asked has given up.
+                continue
+            if accepted and self.last is not None:
+                request.answer.set_result(self.last)
+            elif request.attempts_left <= 0:
+                request.answer.set_exception(failure)
+
+    async def _read(self) -> Reading:
+        deadline = self._sensor.deadline + DEADLINE_MARGIN
+        try:
+            return await self._worker.run(self._sensor.read, deadline=deadline)
+        except TimeoutError:
+            raise SensorError(
+                f"The sensor's driver did not return within {deadline:g} s.", fault=Fault.FAILED
+            ) from None
+        except HardwareError:
+            raise
+        except Exception as error:
+            if type(error) not in self._broken:
+                self._broken.add(type(error))
+                log.exception(
+                    "The sensor's driver broke its contract.",
+                    extra=LogEvent.SENSOR_DRIVER_BROKEN.about(FAULT=Fault.FAILED),
+                )
+            raise SensorError(
+                f"The sensor's driver failed: {error!r}", fault=Fault.FAILED
+            ) from error
+
+    def _failed(self, error: SensorError) -> None:
+        self.last_error = str(error)
+        log.debug(
+            "No reading (%s): %s",
+            error.fault,
+            error,
+            extra=LogEvent.NO_READING.about(FAULT=error.fault),
+        )
+        self.policy.failed(error.fault, self._clock.uptime())
+
+    def _tell(self, status: SensorStatus, before: SensorStatus) -> None:
+        self.status_since = self._clock.stamp()
+        if status is SensorStatus.OK:
+            if before is not SensorStatus.STARTING:
+                log.info(
+                    "The sensor gives readings again (it was: %s).",
+                    before,
+                    extra=LogEvent.SENSOR_RECOVERED.about(SENSOR_STATUS=status),
+                )
+            self.last_error = None
+            self._told.clear()
+            self._broken.clear()
+        else:
+            reason = self.last_error if status is not SensorStatus.IMPLAUSIBLE else None
+            log.log(
+                logging.DEBUG if status in self._told else logging.WARNING,
+                "The sensor gives no readings (%s): %s",
+                status,
+                reason or INCREDIBLE,
+                extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
+            )
+            self._told.add(status)
+        self._on_status(status, self.status_since)
+
+
+def _values(reading: Reading) -> dict[str, str]:
+    return {
+        "TEMPERATURE": f"{reading.temperature:.1f}",
+        "HUMIDITY": f"{reading.humidity:.1f}",
+    }
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,1 @@
+"""What the daemon remembers over a restart."""

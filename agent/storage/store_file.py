@@ -1,0 +1,238 @@
+"""The file under the store: made, locked, checked, upgraded; set aside when it cannot be ours."""
+
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.errors import StoreError, StoreInUse, StoreTooNew
+from agent.logs.events import LogEvent
+
+log = logging.getLogger(__name__)
+
+BOARD = "board"  # Setting: the machine that the readings in the file were taken on.
+SET_ASIDE = "set_aside"  # Setting: the files that made way for this one, as status tells them.
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+SCHEMA = (
+    # Version 1. AUTOINCREMENT: a sequence number is never used twice, even when the newest
+    # readings have been removed.
+    """
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE readings (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        temperature REAL NOT NULL,
+        humidity REAL NOT NULL,
+        wall REAL NOT NULL,
+        uptime REAL NOT NULL,
+        boot_id TEXT NOT NULL,
+        synchronised INTEGER NOT NULL
+    ) STRICT;
+    -- Readings that were in memory while the disk failed, in their place among the others.
+    CREATE TABLE rescued (
+        place INTEGER NOT NULL,
+        outbox_id TEXT NOT NULL,
+        own INTEGER NOT NULL,
+        temperature REAL NOT NULL,
+        humidity REAL NOT NULL,
+        wall REAL NOT NULL,
+        uptime REAL NOT NULL,
+        boot_id TEXT NOT NULL,
+        synchronised INTEGER NOT NULL,
+        PRIMARY KEY (place, outbox_id, own)
+    ) STRICT, WITHOUT ROWID;
+    -- Ranges of readings that were given up.
+    CREATE TABLE dropped (
+        outbox_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL
+    ) STRICT;
+    """,
+)
+
+
+class Lock:
+    """Keeps every other daemon out of the file's directory, for as long as this process lives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._directory: int | None = None
+
+    def take(self) -> None:
+        """Make the directory if need be and lock it. Raises StoreInUse or StoreError."""
+        if self._directory is not None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The directory itself: it can be locked on a read-only disk, too.
+            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreError(self._path, str(error.strerror)) from error
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(directory)
+            raise StoreInUse(self._path) from None
+        except OSError as error:
+            os.close(directory)
+            raise StoreError(self._path, str(error.strerror)) from error
+        self._directory = directory
+
+    def release(self) -> None:
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
+
+
+def open_database(path: Path, *, board: str | None) -> sqlite3.Connection:
+    """Open the file as it is, or a fresh one in its place; see Store.open for what it raises.
+
+    `board` tells this machine from every other one; None where nothing does.
+    """
+    try:
+        try:
+            database = _open(path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            return _begin_afresh(path, board, reason="corrupt", said=str(error))
+        stranger = _of_another_board(database, board)
+        if stranger is None:
+            return database
+        database.close()
+        return _begin_afresh(path, board, reason="other-board", said=board or "", readings=stranger)
+    except sqlite3.Error as error:
+        raise StoreError(path, str(error)) from error
+    except OSError as error:
+        raise StoreError(path, str(error.strerror)) from error
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename a database, its -wal and its -shm beside it, with reason and date in the new name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.{reason}-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{reason}-{stamp}-{number}")
+    # The database first: where a power cut leaves its -wal behind, SQLite deletes that as it begins
+    # a fresh one. A database without its -wal would be an older one, and give numbers away again.
+    for ending in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + ending)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _begin_afresh(
+    path: Path, board: str | None, *, reason: str, said: str, readings: int | None = None
+) -> sqlite3.Connection:
+    aside = set_aside(path, reason)
+    if reason == "corrupt":
+        log.warning(
+            "%s is damaged (%s). It is kept as %s; the readings in it are not sent. "
+            "A fresh file is begun.",
+            path,
+            said,
+            aside,
+            extra=LogEvent.STORE_DAMAGED.about(FILE=aside),
+        )
+    else:
+        log.warning(
+            "%s was written on another board than this one (%s), as on a card that was copied. It "
+            "is kept as %s; the %d readings waiting in it are that board's to send. A fresh file "
+            "is begun.",
+            path,
+            said,
+            aside,
+            readings,
+            extra=LogEvent.STORE_OF_ANOTHER_BOARD.about(FILE=aside, READINGS=readings),
+        )
+    database = _open(path)
+    note = {"file": aside.name, "reason": reason, "readings": readings}
+    with database:
+        _put(database, SET_ASIDE, [note])
+        if board is not None:
+            _put(database, BOARD, board)
+    return database
+
+
+def _of_another_board(database: sqlite3.Connection, board: str | None) -> int | None:
+    """Return how many readings of another board wait in the file; None if it is this one's."""
+    if board is None:
+        return None
+    row = database.execute("SELECT value FROM settings WHERE name = ?", (BOARD,)).fetchone()
+    if row is None:
+        with database:
+            _put(database, BOARD, board)
+        return None
+    if json.loads(row[0]) == board:
+        return None
+    waiting = database.execute(
+        "SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM rescued)"
+    )
+    return int(waiting.fetchone()[0])
+
+
+def _put(database: sqlite3.Connection, name: str, value: Any) -> None:
+    database.execute("REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Made by us first, so that nobody else on the machine can read it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    database = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    # A card rots inside texts, too: one that is no UTF-8 must not make all around it unreadable.
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
+    try:
+        # A card wears with each block written, and a reading is small. Exclusive: nobody else
+        # opens this file, so there need be no second one through which to agree with them.
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        _check_pages(database)
+        _upgrade(path, database)
+        _check_tables(database)
+        _check_settings(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check_pages(database: sqlite3.Connection) -> None:
+    problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+
+
+def _check_tables(database: sqlite3.Connection) -> None:
+    found = {name for (name,) in database.execute("SELECT name FROM sqlite_schema")}
+    missing = {"settings", "readings", "rescued", "dropped"} - found
+    if missing:
+        raise sqlite3.DatabaseError(f"it has no table {', '.join(sorted(missing))}")
+
+
+def _check_settings(database: sqlite3.Connection) -> None:
+    # A card rots inside values, too, where SQLite does not look.
+    rotten = database.execute("SELECT name FROM settings WHERE NOT json_valid(value)").fetchone()
+    if rotten is not None:
+        raise sqlite3.DatabaseError(f"its setting {rotten[0]!r} is no JSON")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    # The checks below raise errors of ours, which have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in DAMAGE
+
+
+def _upgrade(path: Path, database: sqlite3.Connection) -> None:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(SCHEMA):
+        raise StoreTooNew(path, version, len(SCHEMA))
+    for number, script in enumerate(SCHEMA[version:], start=version + 1):
+        # One transaction a step: a power cut leaves the old format or the new one.
+        database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

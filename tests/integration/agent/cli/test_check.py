@@ -1,0 +1,200 @@
+"""`sensor-agent check` as a person types it: beside a daemon, without one, on a bad file."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from centrals import running_central
+from daemons import Daemon, until
+from ordinary import AS_ORDINARY_USER
+
+from agent.diagnostics.examination import IDS
+from central.sas import derive_device_key
+
+SENSOR_AGENT = [sys.executable, "-m", "agent"]
+PASSES = ["packages", "sensor", "led", "disk-space", "outbox"]
+NETWORK = [one for one in IDS if one.startswith(("provisioning", "hub"))]
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    with running_central(tmp_path_factory.mktemp("central")) as central:
+        yield central
+
+
+@pytest.fixture
+def home(tmp_path, central):
+    """A place where a daemon is configured and does not run."""
+    Daemon(tmp_path / "pi", central.info, device_id="pi-check")
+    (tmp_path / "pi" / "state").mkdir()
+    return tmp_path / "pi"
+
+
+def check(home, *arguments, config=None, program=SENSOR_AGENT):
+    return subprocess.run(
+        [*program, "check", "--config", config or home / "config.toml", *arguments],
+        env=os.environ
+        | {"STATE_DIRECTORY": str(home / "state"), "RUNTIME_DIRECTORY": str(home / "run")},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def outcomes(done):
+    return {one["id"]: one["outcome"] for one in json.loads(done.stdout)["checks"]}
+
+
+def test_without_a_daemon_everything_is_tried_here(home, central):
+    done = check(home, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = outcomes(done)
+    assert list(told) == list(IDS)
+    for name in [*PASSES, "configuration", "secrets", "registration", *NETWORK]:
+        assert told[name] == "ok", (name, done.stdout)
+    assert told["daemon"] == "warning"
+    # It registered; it did not sign in at the hub.
+    connections = central.call(lambda central: central.registry.connections("pi-check"))
+    assert {one.event for one in connections} == {"registered"}
+
+
+def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
+    with Daemon(tmp_path / "pi", central.info, device_id="pi-both", interval=1) as daemon:
+        daemon.until_connected()
+        until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
+        done = check(daemon.home, "--json")
+        answer = json.loads(done.stdout)
+        assert answer["asked_daemon"] is True
+        assert done.returncode == 0, done.stdout
+        told = outcomes(done)
+        for name in [*PASSES, "daemon", "configuration", "secrets", "registration", *NETWORK]:
+            assert told[name] == "ok", (name, done.stdout)
+        # One connection, and it is the daemon's.
+        connections = central.call(lambda central: central.registry.connections("pi-both"))
+        assert [one.event for one in connections if one.event != "registered"] == ["connected"]
+        (daemon.home / "config.toml").write_text("[sensor]\npin = 99\n")
+        changed = check(daemon.home, "--only", "configuration")
+        assert changed.returncode == 1
+        assert "pin = 99" in changed.stdout
+        assert "the running daemon made them" in changed.stdout
+
+
+def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
+    (home / "config.toml").write_text('[sensor]\ndriver = "fake"\npin = 99\n')
+    done = check(home, "--fake-hw")
+    assert done.returncode == 1
+    assert re.search(r"^failed   configuration .*pin = 99", done.stdout, re.MULTILINE)
+    assert re.search(r"^\w+ +disk-space ", done.stdout, re.MULTILINE)
+    assert re.search(r"^skipped +secrets .*configuration cannot be used", done.stdout, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_a_finding_too(home):
+    done = check(home, "--only", "configuration", config=home / "none.toml")
+    assert done.returncode == 1
+    assert "there is no such file" in done.stdout
+
+
+def test_what_is_chosen_and_nothing_else(home):
+    done = check(home, "--only", "led,disk-space", "--only", "clock", "--skip", "clock")
+    assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == ["led", "disk-space"]
+    assert done.stdout.splitlines()[-1] == "2 checks: 2 ok, 0 warning, 0 failed, 0 skipped."
+    assert check(home, "--only", "lid").returncode == 2
+
+
+def give_key(home, *, mode):
+    """Put a key of its own in the place of the group's."""
+    key = home / "pi.key"
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
+    key.chmod(mode)
+    config = (home / "config.toml").read_text()
+    (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
+
+
+def test_more_is_said_of_each_when_asked(home):
+    brief, verbose = (
+        check(home, "--only", "packages"),
+        check(home, "--only", "packages", "--verbose"),
+    )
+    assert len(verbose.stdout.splitlines()) > len(brief.stdout.splitlines())
+    assert "azure-iot-device 2.14" in verbose.stdout
+
+
+def test_a_key_that_others_can_read_fails_and_is_not_shown(home):
+    give_key(home, mode=0o644)
+    done = check(home, "--only", "secrets", "--verbose")
+    assert done.returncode == 1
+    assert "chmod 600" in done.stdout
+    assert "c2VjcmV0" not in done.stdout
+
+
+def test_a_key_is_found_where_the_installer_keeps_it_for_the_service(home):
+    (home / "credentials").mkdir(mode=0o700)
+    key = home / "credentials" / "device.key"
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
+    key.chmod(0o600)
+    config = (home / "config.toml").read_text()
+    named = re.sub("group_key_file = .*", 'key_file = "device.key"', config)
+    (home / "config.toml").write_text(named)
+    done = check(home, "--only", "secrets", "--verbose")
+    assert done.returncode == 0, done.stdout
+    assert str(key) in done.stdout
+    key.chmod(0o640)
+    assert check(home, "--only", "secrets").returncode == 1
+
+
+def test_a_wrong_key_is_told_by_the_registration(home):
+    give_key(home, mode=0o600)
+    done = check(home, "--json", "--only", "registration,hub")
+    assert done.returncode == 1
+    assert outcomes(done)["registration"] == "failed"
+    assert outcomes(done)["hub-dns"] == "skipped"
+
+
+def test_who_may_not_read_the_key_is_told_of_no_failure(home):
+    give_key(home, mode=0o000)
+    names = ("--only", "secrets,provisioning,registration")
+    done = check(home, "--json", *names, program=AS_ORDINARY_USER)
+    told = outcomes(done)
+    assert told["provisioning-tls"] == "ok"
+    if os.getuid() == 0:  # Its power is gone; who it is, is not: a failure, and told once.
+        assert (told.pop("secrets"), done.returncode) == ("failed", 1)
+    else:
+        assert (told.pop("secrets"), done.returncode) == ("skipped", 0)
+    assert told["registration"] == "skipped"
+
+
+def test_the_report_has_all_of_it_and_no_key(home, central, tmp_path):
+    report = tmp_path / "report.txt"
+    done = check(home, "--report", str(report), "--json")
+    assert done.returncode == 0
+    json.loads(done.stdout)
+    text = report.read_text()
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    assert all(f": {name}: " in text for name in IDS)
+    group_key = Path(central.info["group_key_file"]).read_text().strip()
+    for secret in (group_key, derive_device_key(group_key, "pi-check")):
+        assert secret not in text + done.stdout + done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_said(home, tmp_path):
+    done = check(home, "--only", "led", "--report", str(tmp_path / "none" / "report.txt"))
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+
+
+def test_a_daemon_that_does_not_answer_is_a_finding(home, monkeypatch):
+    # A socket that somebody holds and nobody serves: the daemon's loop hangs.
+    from agent.cli import check as check_command  # noqa: PLC0415 - in this process, to make it impatient.
+    from agent.errors import ControlError  # noqa: PLC0415 - the same.
+
+    def refuse(*_, **__):
+        raise ControlError("The daemon did not answer within 30 s.")
+
+    monkeypatch.setattr(check_command, "ask", refuse)
+    asked, refusal = check_command._ask_daemon(home / "run" / "control.sock", IDS)
+    assert asked is None
+    assert "did not answer" in refusal

@@ -1,0 +1,164 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agent.cli.parser import main
+from agent.device.model import CELSIUS, FAHRENHEIT
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(tmp_path, ordinary_place, monkeypatch):
+    monkeypatch.setenv("HOME", str(ordinary_place))  # Short enough for the name of a socket.
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments, **keywords):
+    return subprocess.run(
+        [sys.executable, "-m", "agent", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **keywords,
+    )
+
+
+def config_file(directory, text):
+    path = directory / "config.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    ended = run(*arguments, env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"})
+    assert ended.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "argparse" in imported
+    heavy = ("azure", "aiohttp", "paho", "gpiozero", "asyncio.events", "central", "sqlite3")
+    assert not [name for name in imported if name.startswith(heavy)]
+
+
+def test_the_version_is_the_installed_one(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("sensor-agent 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["demo", "--minutes", "soon"], "must be a number of minutes, not 'soon'"),
+        (["demo", "--minutes", "nan"], "must be a number of minutes, not 'nan'"),
+        (["read", "--count", "1.5"], "must be a whole number from 1, not '1.5'"),
+        (["central", "--http-port", "http"], "must be a whole number from 0 to 65535, not 'http'"),
+    ],
+)
+def test_a_number_that_is_none_is_told_what_it_must_be(capsys, arguments, sentence):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["run", "--interval", "5"], ["led"], ["led", "blink"], ["led", "on", "3"],
+     ["read", "--count", "0"], ["demo", "--minutes", "-1"], ["central", "--http-port", "70000"]],
+)  # fmt: skip
+def test_a_wrong_command_line_is_status_2(arguments):
+    assert run(*arguments).returncode == 2
+
+
+def test_run_with_nothing_to_report_to_is_status_78_and_says_what_to_try():
+    ended = run("run")
+    assert ended.returncode == 78
+    assert "sensor-agent read" in ended.stderr
+    assert "sensor-agent demo" in ended.stderr
+
+
+def test_run_with_a_mistaken_configuration_is_status_78_with_every_mistake(tmp_path):
+    path = config_file(tmp_path, "[sensor]\nintervall = 60\npin = true\n")
+    ended = run("run", "--fake-hw", "--config", path)
+    assert ended.returncode == 78
+    assert 'did you mean "interval"?' in ended.stderr
+    assert "pin = true" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path, ordinary_place):
+    path = config_file(tmp_path, '[sensor]\ndriver = "fake"\ninterval = 0.05\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "run", "--fake-hw", "--config", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as daemon:
+        lines = [daemon.stdout.readline() for _ in range(4)]
+        asked = run("status", "--json", "--config", path)
+        daemon.send_signal(signal.SIGINT)
+        _, log = daemon.communicate(timeout=30)
+    assert "sensor-agent demo" in lines[0]
+    assert all(line.endswith("%\n") and "°C" in line for line in lines[1:])
+    assert daemon.returncode == 0
+    assert "Stopped." in log
+    status = json.loads(asked.stdout)
+    assert status["cloud"] is None
+    assert status["sensor"]["status"] == "ok"
+    assert not list(ordinary_place.rglob("state.db"))
+
+
+def test_asking_where_no_daemon_runs_is_status_1():
+    ended = run("status")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("No daemon answers at ")
+
+
+def test_reading_without_a_daemon(capsys):
+    assert main(["read", "--fake-hw", "--count", "3"]) == 0
+    *readings, rate = capsys.readouterr().out.splitlines()
+    assert len(readings) == 3
+    assert rate == "3 readings; 3 of 3 attempts answered (100%); faults: none"
+
+
+def test_reading_for_programs(capsys):
+    assert main(["read", "--fake-hw", "--json"]) == 0
+    (reading,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert set(reading) == {"time", "temperature", "humidity", "unit", "error"}
+
+
+def test_the_led_without_a_daemon_can_be_turned_off():
+    assert main(["led", "off", "--fake-hw"]) == 0
+
+
+@pytest.mark.parametrize(("unit", "dtmi"), [("celsius", CELSIUS), ("fahrenheit", FAHRENHEIT)])
+def test_the_model_is_printed_as_configured(tmp_path, capsys, unit, dtmi):
+    path = config_file(tmp_path, f'[sensor]\nunit = "{unit}"\n')
+    assert main(["model", "--config", path]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["@id"] == dtmi
+
+
+def test_the_example_passes_the_check(tmp_path, capsys):
+    assert main(["config", "example"]) == 0
+    path = config_file(tmp_path, capsys.readouterr().out)
+    assert main(["config", "check", "--config", path]) == 0
+    assert "no mistake found" in capsys.readouterr().out
+
+
+def test_checking_a_file_that_is_not_there_is_status_78(tmp_path, capsys):
+    assert main(["config", "check", "--config", str(tmp_path / "none.toml")]) == 78
+    assert "there is no such file" in capsys.readouterr().err
+
+
+def test_output_that_nobody_reads_is_no_crash():
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as printing:
+        printing.stdout.close()
+        error = printing.stderr.read()
+    assert error == b""

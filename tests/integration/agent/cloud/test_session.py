@@ -1,0 +1,399 @@
+"""The session, with the real SDK against central over TLS."""
+
+import asyncio
+import errno
+import json
+import logging
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from addresses import own_address
+from centrals import running_central
+from fakes import until
+
+from agent.cloud import sdk
+from agent.cloud.message import Message
+from agent.cloud.publisher import WINDOW
+from agent.cloud.registration import _OverheardAnswer, _registration_error, register
+from agent.cloud.sdk import Assignment
+from agent.cloud.session import Command, DesiredPatch, QueuedCommand, open_session
+from agent.config.credentials import Credentials, derive_device_key
+from agent.config.loader import CloudConfig
+from agent.device.model import CELSIUS
+from agent.errors import (
+    CloudError,
+    HubClosedError,
+    NoAnswerError,
+    RefusedError,
+    RegistrationError,
+    UnreachableError,
+)
+from central.errors import NoAnswer
+from central.mqtt import PubAck, SubAck
+
+OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
+
+
+class Cloud:
+    """A central, and what this device needs to reach it."""
+
+    def __init__(self, central):
+        self.central = central
+        self.operator = ThreadPoolExecutor(4)
+        self.left_over = []
+        info = central.info
+        self.config = CloudConfig(
+            id_scope=info["id_scope"],
+            provisioning_host=info["mqtt_host"],
+            group_key_file=Path(info["group_key_file"]),
+            ca_file=Path(info["ca_file"]),
+            keep_alive=4,
+        )
+        self.ca = Path(info["ca_file"]).read_text()
+        self.group_key = Path(info["group_key_file"]).read_text().strip()
+        self.credentials = self.sign_in(derive_device_key(self.group_key, "pi-1"))
+
+    def sign_in(self, key):
+        return Credentials(key=key, ca=self.ca)
+
+    async def register(self, **changes):
+        arguments = {
+            "cloud": self.config,
+            "credentials": self.credentials,
+            "device_id": "pi-1",
+            "model_id": CELSIUS,
+        }
+        return await register(**arguments | changes)
+
+    def session(self, assignment, **changes):
+        arguments = {
+            "cloud": self.config,
+            "credentials": self.credentials,
+            "assignment": assignment,
+            "model_id": CELSIUS,
+            "left_over": self.left_over.append,
+        }
+        return open_session(**arguments | changes)
+
+    async def ask(self, work):
+        """Have central do `work(central)` on its own loop, without holding up this one."""
+        # The loop's own executor is the SDK's way in.
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.operator, self.central.call, work)
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        yield Cloud(central)
+
+
+@pytest.fixture
+async def session(cloud):
+    async with cloud.session(await cloud.register()) as session:
+        yield session
+
+
+async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
+    assignment = await cloud.register()
+    assert assignment == Assignment(cloud.config.provisioning_host, "pi-1")
+    device = cloud.central.call(lambda central: central.registry.device("pi-1"))
+    assert device.template == CELSIUS
+    assert device.provisioned
+
+
+async def test_a_wrong_key_is_refused_by_the_provisioning_service_in_its_own_words(cloud):
+    with pytest.raises(RegistrationError) as caught:
+        await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    assert "401" in str(caught.value)
+    assert "Check that the key is this device's" in str(caught.value)
+    assert OTHER_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["failed", "disabled"])
+async def test_a_registration_that_fails_says_so(cloud, fault):
+    await cloud.ask(lambda central: setattr(central.faults, "registration", fault))
+    with pytest.raises(RegistrationError, match=f"the device is {fault}"):
+        await cloud.register()
+
+
+async def test_a_registration_that_is_never_answered_ends(cloud):
+    await cloud.ask(lambda central: setattr(central.faults, "registration", "silent"))
+    with pytest.raises(NoAnswerError):
+        await cloud.register(deadline=2.0)
+
+
+def test_a_registration_that_is_cut_short_is_not_called_refused():
+    answer, cut_short = _OverheardAnswer(), NoAnswerError("the registration at dps.test", 60)
+    said = (
+        'Received payload:b\'{"status":"assigning"}\' on topic:$dps/registrations/res/202/?$rid=1'
+    )
+    answer.emit(logging.makeLogRecord({"msg": said}))
+    assert answer.status == 202
+    cloud = CloudConfig(id_scope="0ne00000000", key_file=Path("key"))
+    assert _registration_error(cut_short, answer, cloud, "pi-1") is cut_short
+
+
+async def test_a_server_with_a_ca_of_its_own_is_not_trusted_without_it(cloud):
+    key = cloud.credentials.key
+    with pytest.raises(UnreachableError, match="name its file as ca_file"):
+        await cloud.register(credentials=Credentials(key=key))
+
+
+def threads():
+    # The SDK's own loop keeps a pool of these for the whole process, and fills it by and by.
+    return [t for t in threading.enumerate() if not t.name.startswith("asyncio_")]
+
+
+async def test_failed_registrations_leave_no_thread_behind(cloud):
+    with pytest.raises(RegistrationError):
+        await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    before = len(threads())
+    for _ in range(5):
+        with pytest.raises(RegistrationError):
+            await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
+    # Some end a moment after the last word.
+    await until(lambda: len(threads()) <= before)
+
+
+async def test_sessions_leave_no_thread_behind(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass
+    before = len(threads())
+    for _ in range(5):
+        async with cloud.session(assignment) as session:
+            await session.twin()
+    # Some end a moment after the last word.
+    await until(lambda: len(threads()) <= before)
+
+
+async def test_a_message_arrives_as_it_was_sent(cloud, session):
+    properties = {"iothub-creation-time-utc": "2026-11-22T10:00:00.123Z", "a b": "å=&/"}
+    await session.send(Message("box:1", '{"temp": 21.5, "humid": 45.0}', properties))
+    (message,) = cloud.central.call(lambda central: central.registry.messages("pi-1"))
+    assert json.loads(message.body) == {"temp": 21.5, "humid": 45.0}
+    assert message.properties == properties
+    assert message.system["message_id"] == "box:1"
+    assert message.system["content_type"] == "application/json"
+    assert message.system["content_encoding"] == "utf-8"
+
+
+async def test_messages_sent_together_keep_their_order(cloud, session):
+    await asyncio.gather(
+        *(session.send(Message(f"box:{n}", "{}", {})) for n in range(200)),
+    )
+    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=200))
+    assert [m.system["message_id"] for m in reversed(messages)] == [f"box:{n}" for n in range(200)]
+
+
+async def test_properties_go_both_ways(cloud, session):
+    await session.report({"state": True, "brightness": {"value": 1, "ac": 203, "av": 0}})
+    twin = cloud.central.call(lambda central: central.registry.twin("pi-1"))
+    assert twin.reported["state"] is True
+    await cloud.ask(lambda central: central.hub.set_desired("pi-1", {"brightness": 2}))
+    event = await session.next_event()
+    assert isinstance(event, DesiredPatch)
+    assert event.patch["brightness"] == 2
+    assert (await session.twin())["desired"]["brightness"] == 2
+
+
+@pytest.mark.parametrize("payload", [None, 3, {"a": [1, None]}, "text"])
+async def test_a_command_is_answered(cloud, session, payload):
+    asked = asyncio.create_task(
+        cloud.ask(lambda central: central.hub.call("pi-1", "blink", payload))
+    )
+    event = await session.next_event()
+    assert isinstance(event, Command)
+    assert (event.name, event.payload) == ("blink", payload)
+    await session.answer(event, 200, {"description": "done"})
+    answer = await asked
+    assert (answer.status, answer.response) == (200, {"description": "done"})
+
+
+async def test_an_answer_does_not_wait_behind_readings_that_nobody_acknowledges(cloud, session):
+    await cloud.ask(lambda central: central.faults.withheld.add(PubAck))
+    readings = [Message(f"box:{number}", "{}", {}) for number in range(WINDOW)]
+    under_way = [asyncio.create_task(session.send(reading)) for reading in readings]
+    asked = asyncio.create_task(cloud.ask(lambda central: central.hub.call("pi-1", "turnon", None)))
+    under_way.append(asyncio.create_task(session.answer(await session.next_event(), 200, None)))
+    assert (await asked).status == 200
+    for task in under_way:
+        task.cancel()
+    await asyncio.wait(under_way)
+
+
+async def test_no_packet_waits_for_the_receipt_of_the_one_before(cloud, monkeypatch):
+    connections = []
+
+    def connect(*arguments, **options):
+        connection = real(*arguments, **options)
+        connections.append(connection.dup())  # TLS takes the first over.
+        return connection
+
+    real = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", connect)
+    async with cloud.session(await cloud.register()):
+        options = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in connections]
+    for connection in connections:
+        connection.close()
+    assert options == [1, 1]
+
+
+async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass  # The hub keeps commands for a device that has subscribed once.
+    for name in ("turnon", "blink"):
+        await cloud.ask(lambda central, name=name: central.hub.queue_command("pi-1", name, None))
+    async with cloud.session(assignment) as session:
+        events = [await session.next_event() for _ in range(2)]
+    assert events == [QueuedCommand("turnon", b"@"), QueuedCommand("blink", b"@")]
+
+
+async def test_a_command_that_came_while_the_connection_failed_to_be_made_is_left_over(cloud):
+    assignment = await cloud.register()
+    async with cloud.session(assignment):
+        pass  # The hub keeps commands for a device that has subscribed once.
+    await cloud.ask(lambda central: central.hub.queue_command("pi-1", "turnon", None))
+    await cloud.ask(lambda central: central.faults.withheld.add(SubAck))
+    with pytest.raises(NoAnswerError, match="a subscription was not answered"):
+        async with cloud.session(assignment):
+            pass  # It is not reached.
+    # The hub counts it as delivered, and sends it no second time.
+    assert cloud.left_over == [QueuedCommand("turnon", b"@")]
+
+
+async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):
+    await cloud.ask(lambda central: central.faults.drop_connections())
+    with pytest.raises(HubClosedError):
+        await session.ended()
+    with pytest.raises(HubClosedError):
+        await session.send(Message("box:1", "{}", {}))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+        ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("way", ["recv", "send"])
+async def test_a_connection_that_is_lost_in_any_words_ends_the_session_at_once(
+    cloud, monkeypatch, way, error
+):
+    # Central's side of the connection is asyncio's, which calls neither.
+    async with cloud.session(await cloud.register()) as session:
+        monkeypatch.setattr(ssl.SSLSocket, way, Mock(side_effect=error))
+        sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
+        with pytest.raises(CloudError):
+            await asyncio.wait_for(session.ended(), 3.0)
+        with pytest.raises(CloudError):
+            await asyncio.wait_for(sending, 3.0)
+
+
+async def test_a_connection_lost_while_it_is_closed_does_not_hold_up_the_close(cloud):
+    # The SDK empties its handlers' inboxes when a connection ends, and with them its own order
+    # to the handlers to end, for which its shutdown() waits. Here that happens each time.
+    async with cloud.session(await cloud.register()) as session:
+        pipeline, handlers = session._client._mqtt_pipeline, session._client._handler_manager
+        order_to_end = handlers.stop
+
+        def stop(**changes):
+            if pipeline.on_disconnected is not None:
+                threading.Timer(0.001, pipeline.on_disconnected).start()
+            order_to_end(**changes)
+
+        handlers.stop = stop
+
+
+async def test_a_hub_that_refuses_the_key_is_named(cloud):
+    assignment = await cloud.register()
+    with pytest.raises(RefusedError, match="refused the credentials of pi-1"):
+        async with cloud.session(assignment, credentials=cloud.sign_in(OTHER_KEY)):
+            pass
+
+
+async def test_a_hub_that_is_not_there_is_named(cloud):
+    with pytest.raises(UnreachableError, match=r"127\.\d+\.\d+\.\d+ cannot be reached"):
+        async with cloud.session(Assignment(own_address(), "pi-1")):
+            pass
+
+
+async def test_a_hub_that_hangs_is_given_up(cloud):
+    assignment = await cloud.register()
+    await cloud.ask(lambda central: setattr(central.faults, "hang", "tls"))
+    with pytest.raises(CloudError):
+        async with cloud.session(assignment):
+            pass
+    await cloud.ask(lambda central: setattr(central.faults, "hang", None))
+    async with cloud.session(assignment) as session:
+        await session.twin()
+
+
+async def test_a_twin_that_is_never_answered_is_given_up(cloud, session):
+    await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
+    with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
+        await session.twin()
+
+
+async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
+    # The SDK renews 120 s before the end: with this lifetime after 2 s, and every 2 s again.
+    monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 122)
+    assignment = await cloud.register()
+    received, answered, sent = [], [], 0
+
+    def queued():
+        return [int(event.body) for event in received if isinstance(event, QueuedCommand)]
+
+    async def call(number):
+        # The hub sends a command once and waits for no acknowledgement. What it sends into a
+        # connection that is just closing does not arrive, and whoever called is told.
+        with suppress(NoAnswer):
+            command = await cloud.ask(
+                lambda c: c.hub.call(
+                    "pi-1", "turnon", number, connect_timeout=10, response_timeout=5
+                )
+            )
+            assert (command.status, command.response) == (200, number)
+            answered.append(number)
+
+    async with cloud.session(assignment) as session:
+
+        async def obey():
+            while True:
+                event = await session.next_event()
+                received.append(event)
+                if isinstance(event, Command):
+                    await session.answer(event, 200, event.payload)
+
+        obeying = asyncio.create_task(obey())
+        while await cloud.ask(connections) < 4:
+            sent += 1
+            await session.send(Message(f"box:{sent}", "{}", {}))
+            await cloud.ask(lambda c, n=sent: c.hub.queue_command("pi-1", "blink", n))
+            await call(sent)
+        # What was acknowledged into a connection that was just closing comes twice, here too.
+        await until(lambda: obeying.done() or len(set(queued())) == sent)
+        assert not obeying.done(), obeying
+        obeying.cancel()
+    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=10_000))
+    # One may come twice: acknowledged into a connection that was just closing, it is sent again.
+    arrived = dict.fromkeys(m.system["message_id"] for m in messages[::-1])
+    assert list(arrived) == [f"box:{n}" for n in range(1, sent + 1)]
+    assert list(dict.fromkeys(queued())) == list(range(1, sent + 1))
+    assert [e.payload for e in received if isinstance(e, Command)] == answered
+    assert len(answered) >= sent - 3
+
+
+def connections(central):
+    return sum(line.event == "connected" for line in central.registry.connections("pi-1"))

@@ -1,0 +1,370 @@
+"""The whole daemon: a process, the real SDK, central over TLS."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from centrals import running_central
+from daemons import PATIENCE, Daemon, until
+
+from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
+from agent.device.operator import CHECKS
+from central.mqtt import PubAck
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory):
+    with running_central(tmp_path_factory.mktemp("central")) as central:
+        yield central
+
+
+@pytest.fixture
+def device_id(request):
+    """A device of its own for each test: they share a central."""
+    return f"pi-{crc32(request.node.nodeid.encode())}"
+
+
+@pytest.fixture
+def daemon(central, tmp_path, device_id):
+    with Daemon(tmp_path / "pi", central.info, device_id=device_id) as daemon:
+        yield daemon.until_connected()
+
+
+@pytest.fixture
+def hub(central, device_id):
+    return Hub(central, device_id)
+
+
+class Hub:
+    """What the operator sees of one device."""
+
+    def __init__(self, central, device_id):
+        self.central = central
+        self.device_id = device_id
+
+    def messages(self):
+        return self.central.call(
+            lambda central: central.registry.messages(self.device_id, limit=100_000)
+        )[::-1]
+
+    def sequences(self):
+        return [int(m.system["message_id"].rpartition(":")[2]) for m in self.messages()]
+
+    def reported(self):
+        return self.central.call(lambda central: central.registry.twin(self.device_id)).reported
+
+    def call(self, name, payload=None):
+        return self.central.call(lambda central: central.hub.call(self.device_id, name, payload))
+
+    def set(self, **desired):
+        self.central.call(lambda central: central.hub.set_desired(self.device_id, desired))
+
+    def fault(self, name, value):
+        self.central.call(lambda central: setattr(central.faults, name, value))
+
+
+def whole(hub, *, least=1):
+    """Tell whether at least so many readings arrived and none is missing among them.
+
+    To be waited for: a live reading overtakes those of the backlog.
+    """
+    sequences = set(hub.sequences())
+    return len(sequences) >= least and sequences == set(range(1, max(sequences) + 1))
+
+
+def test_readings_arrive_with_their_time_and_none_missing(daemon, hub):
+    until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
+    seen = len(hub.messages())
+    until(lambda: len(hub.messages()) >= seen + 10, what=daemon.tail)
+    live = hub.sequences()[seen:]
+    assert live == sorted(live)
+    for message in hub.messages():
+        body = json.loads(message.body)
+        assert -40 <= body["temp"] <= 80
+        assert 0 <= body["humid"] <= 100
+        assert message.created == pytest.approx(message.received, abs=60)
+        assert message.system["content_type"] == "application/json"
+
+
+def test_what_it_is_and_how_it_is_is_reported(daemon, hub):
+    until(lambda: hub.reported().get("sensorStatus") == "ok", what=daemon.tail)
+    reported = hub.reported()
+    assert reported["state"] is True
+    assert reported["ledState"] == "off"
+    assert reported["deviceInformation"]["totalMemory"] > 0
+    until(lambda: "telemetryInterval" in hub.reported())
+    assert hub.reported()["telemetryInterval"]["ac"] == 203
+    assert hub.reported()["telemetryInterval"]["value"] == 5
+
+
+def test_the_operators_commands_are_obeyed(daemon, hub):
+    assert hub.call("turnon").status == 200
+    until(lambda: hub.reported().get("ledState") == "on")
+    answer = hub.call("blink", 1)
+    assert (answer.status, answer.response) == (
+        200,
+        {"description": "Blinking LED every 1 seconds"},
+    )
+    until(lambda: hub.reported().get("ledState") == "blinking")
+    assert hub.call("turnoff", {"ignored": True}).status == 200
+    until(lambda: hub.reported().get("ledState") == "off")
+    assert hub.call("blink", "fast").status == 400
+    assert hub.call("explode").status == 404
+
+
+def test_diagnostics_complete_later(daemon, hub):
+    assert hub.call("rundiagnostics").status == 202
+    said = until(lambda: hub.reported().get("rundiagnostics", {}).get("value"))
+    assert "sensor (fake): ok" in said
+    assert "session: connected to" in said
+
+    def completion():
+        commands = hub.central.call(
+            lambda central: central.registry.commands(hub.device_id, "rundiagnostics")
+        )
+        return commands[0].completion
+
+    assert until(completion) == {"value": said}
+
+
+def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
+    hub.set(brightness=3, name="Ada", telemetryInterval=4)
+    until(lambda: hub.reported().get("telemetryInterval", {}).get("ac") == 400)
+    assert "from 5 to 86400" in hub.reported()["telemetryInterval"]["ad"]
+    until(lambda: hub.reported()["name"].get("value") == "Ada")
+    assert hub.reported()["brightness"]["value"] == 3
+    assert hub.reported()["brightness"]["ac"] == 200
+    hub.set(telemetryInterval=5)
+    until(lambda: hub.reported()["telemetryInterval"].get("ac") == 200)
+    assert daemon.stop() == 0
+    # What the operator set holds before the hub has been asked again.
+    hub.fault("hang", "tcp")
+    daemon.start()
+    until(daemon.status_if_any)
+    try:
+        status = daemon.status()
+        assert status["led"]["brightness"] == 3
+        assert status["led"]["state"] == "off"
+        assert status["sensor"]["interval"] == 5
+    finally:
+        hub.fault("hang", None)
+
+
+def test_what_was_asked_while_away_is_done_on_coming_back(daemon, hub):
+    until(lambda: hub.reported().get("state"))
+    assert daemon.stop() == 0
+    assert hub.reported()["state"] is False
+    hub.set(name="Grace")
+    hub.central.call(lambda central: central.hub.queue_command(hub.device_id, "turnon", None))
+    daemon.start().until_connected()
+    until(lambda: hub.reported()["name"].get("value") == "Grace", what=daemon.tail)
+    until(lambda: hub.reported().get("ledState") == "on", what=daemon.tail)
+    assert hub.reported()["state"] is True
+
+
+def test_a_restart_needs_no_registration(daemon, hub):
+    assert daemon.stop() == 0
+    before = daemon.log.count("Asking the provisioning service")
+    daemon.start().until_connected()
+    assert before == 1
+    assert daemon.log.count("Asking the provisioning service") == 1
+
+
+def test_a_killed_daemon_loses_no_reading(daemon, hub):
+    for _ in range(3):
+        seen = len(hub.messages())
+        until(lambda seen=seen: len(hub.messages()) >= seen + 5, what=daemon.tail)
+        daemon.kill()
+        daemon.start().until_connected()
+    seen = max(hub.sequences())
+    until(lambda: whole(hub, least=seen + 5), what=daemon.tail)
+    bodies = {}
+    for message in hub.messages():
+        content = (message.body, message.properties)
+        assert bodies.setdefault(message.system["message_id"], content) == content
+
+
+def test_a_cut_connection_loses_no_reading(daemon, hub):
+    for _ in range(3):
+        seen = max(hub.sequences(), default=0)
+        until(lambda seen=seen: max(hub.sequences(), default=0) >= seen + 5, what=daemon.tail)
+        hub.central.call(lambda central: central.faults.drop_connections())
+    seen = max(hub.sequences())
+    until(lambda: whole(hub, least=seen + 5), what=daemon.tail)
+
+
+def test_a_sensor_that_fails_is_reported_and_sends_nothing(daemon, hub):
+    until(lambda: hub.reported().get("sensorStatus") == "ok")
+    daemon.ask(command="room", set={"fault": "no_answer"})
+    until(lambda: hub.reported().get("sensorStatus") == "no_answer", what=daemon.tail)
+    until(lambda: daemon.status()["outbox"]["waiting"] == 0)
+    seen = len(hub.messages())
+    failed = daemon.status()["sensor"]["counters"]["no_answer"]
+    until(lambda: daemon.status()["sensor"]["counters"]["no_answer"] >= failed + 5)
+    assert len(hub.messages()) == seen
+    daemon.ask(command="room", set={"fault": None})
+    until(lambda: hub.reported().get("sensorStatus") == "ok")
+    until(lambda: len(hub.messages()) > seen)
+
+
+def test_a_room_that_gets_warm_is_seen_by_the_operator(daemon, hub):
+    daemon.ask(command="room", set={"temperature": 35.0})
+    until(lambda: json.loads(hub.messages()[-1].body)["temp"] > 34 if hub.messages() else False)
+    until(lambda: whole(hub), what=daemon.tail)
+
+
+def schema_allows(schema, value):
+    """Tell whether a DTDL v2 schema allows this value."""
+    match schema:
+        case "double":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "integer" | "long":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "boolean":
+            return isinstance(value, bool)
+        case "string" | "dateTime":
+            return isinstance(value, str)
+        case {"@type": "Enum"}:
+            return value in {one["enumValue"] for one in schema["enumValues"]}
+        case {"@type": "Object"}:
+            fields = {field["name"]: field["schema"] for field in schema["fields"]}
+            return all(schema_allows(fields[name], part) for name, part in value.items())
+    raise AssertionError(f"The model has a schema that is unknown here: {schema}")
+
+
+@pytest.mark.parametrize(("unit", "dtmi"), [("celsius", CELSIUS), ("fahrenheit", FAHRENHEIT)])
+def test_daemon_and_model_agree(central, tmp_path, device_id, unit, dtmi):
+    hub = Hub(central, device_id)
+    daemon = Daemon(tmp_path / "pi", central.info, device_id=device_id)
+    config = tmp_path / "pi" / "config.toml"
+    config.write_text(config.read_text().replace("[sensor]", f'[sensor]\nunit = "{unit}"'))
+    with daemon:
+        daemon.until_connected()
+        until(hub.messages, what=daemon.tail)
+        answers = {
+            "blink": hub.call("blink", 2),
+            "turnon": hub.call("turnon"),
+            "turnoff": hub.call("turnoff"),
+            "rundiagnostics": hub.call("rundiagnostics"),
+        }
+        hub.set(name="Ada")
+        until(lambda: "rundiagnostics" in hub.reported() and "name" in hub.reported())
+        until(lambda: hub.reported()["name"]["value"] == "Ada")
+        reported = hub.reported()
+    contents = {one["name"]: one for one in interface(dtmi)["contents"]}
+
+    def of_kind(kind):
+        return {name for name, one in contents.items() if kind in one["@type"]}
+
+    body = json.loads(hub.messages()[0].body)
+    assert set(body) == of_kind("Telemetry")
+    assert all(schema_allows(contents[name]["schema"], value) for name, value in body.items())
+
+    assert set(answers) == of_kind("Command")
+    for name, answer in answers.items():
+        assert answer.status in {200, 202}
+        response = contents[name].get("response")
+        if response is None:
+            assert answer.response is None
+        else:
+            assert schema_allows(response["schema"], answer.response)
+
+    # The completion of the long-running command is a property that no model has.
+    assert isinstance(reported.pop("rundiagnostics")["value"], str)
+    information = reported.pop("deviceInformation")
+    assert information.pop("__t") == "c"
+    described = {one["name"]: one["schema"] for one in interface(DEVICE_INFORMATION)["contents"]}
+    assert set(information) == set(described)
+    assert all(schema_allows(described[name], value) for name, value in information.items())
+
+    assert set(reported) == of_kind("Property")
+    writable = {name for name in of_kind("Property") if contents[name].get("writable")}
+    assert writable == set(CHECKS)
+    for name, value in reported.items():
+        if name in writable:
+            assert set(value) == {"value", "ac", "av", "ad"}
+        bare = value["value"] if name in writable else value
+        assert schema_allows(contents[name]["schema"], bare), (name, bare)
+    assert central.call(lambda central: central.registry.device(device_id)).template == dtmi
+
+
+STOPS = {
+    "while registering": lambda hub: hub.fault("registration", "silent"),
+    "while central hangs": lambda hub: hub.fault("hang", "tls"),
+    "while nothing is acknowledged": lambda hub: hub.central.call(
+        lambda central: central.faults.withheld.add(PubAck)
+    ),
+    "while the twin is awaited": lambda hub: hub.fault("twin", "silent"),
+}
+SIGNS = {
+    "while registering": "Asking the provisioning service",
+    "while central hangs": "Asking the provisioning service",
+    "while nothing is acknowledged": "Connected to",
+    "while the twin is awaited": "Connected to",
+}
+
+
+@pytest.mark.parametrize("moment", STOPS)
+def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
+    with running_central(tmp_path / "central") as central:
+        hub = Hub(central, "pi-1")
+        STOPS[moment](hub)
+        with Daemon(tmp_path / "pi", central.info) as daemon:
+            until(lambda: SIGNS[moment] in daemon.log, what=daemon.tail)
+            until(daemon.status_if_any, what=daemon.tail)
+            until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
+            assert daemon.stop() == 0, daemon.log
+            assert "Stopped." in daemon.log
+            assert "Traceback" not in daemon.log, daemon.log
+            for name, value in {"registration": None, "hang": None, "twin": None}.items():
+                hub.fault(name, value)
+            central.call(lambda central: central.faults.withheld.clear())
+            daemon.start().until_connected()
+            until(lambda: whole(hub, least=10), what=daemon.tail)
+
+
+def test_it_stops_while_blinking_with_the_led_off_and_says_good_bye(daemon, hub):
+    until(lambda: hub.reported().get("state"))
+    hub.call("blink", 1)
+    assert daemon.stop() == 0
+    assert hub.reported().get("ledState") == "off"
+    assert hub.reported()["state"] is False
+
+
+def test_a_second_signal_ends_it_at_once_with_status_1(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        with Daemon(tmp_path / "pi", central.info) as daemon:
+            daemon.until_connected()
+            central.call(lambda central: setattr(central.faults, "hang", "tls"))
+            daemon.process.send_signal(signal.SIGINT)
+            until(lambda: "Stopping." in daemon.log)
+            daemon.process.send_signal(signal.SIGINT)
+            assert daemon.process.wait(PATIENCE) == 1
+        central.call(lambda central: setattr(central.faults, "hang", None))
+
+
+def test_a_second_daemon_in_the_same_place_is_refused(daemon):
+    ended = subprocess.run(
+        [sys.executable, "-m", "agent", "run", "--config", daemon.home / "config.toml"],
+        env={
+            "STATE_DIRECTORY": str(daemon.home / "state"),
+            "RUNTIME_DIRECTORY": str(daemon.home / "run"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == 1
+    assert "another sensor-agent is using it" in ended.stderr
+
+
+def test_no_secret_is_in_log_or_status(daemon, central):
+    key = Path(central.info["group_key_file"]).read_text().strip()
+    assert key not in daemon.log
+    assert key not in json.dumps(daemon.status())
+    assert "SharedAccessSignature" not in daemon.log

@@ -1,0 +1,11 @@
+from agent.diagnostics import examination
+
+
+def test_vcgencmd_is_asked_where_it_is(tmp_path, monkeypatch):
+    program = tmp_path / "vcgencmd"
+    program.write_text("#!/bin/sh\necho throttled=0x50000 $1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert examination.vcgencmd() == "throttled=0x50000 get_throttled\n"
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert examination.vcgencmd() is None

@@ -1,0 +1,72 @@
+"""The checks as the operator's command, made by a running daemon that has other things to do."""
+
+import json
+import os
+import shutil
+
+import pytest
+from centrals import running_central
+from daemons import Daemon, until
+
+from agent.device.operator import MAX_DIAGNOSTICS
+from agent.diagnostics.examination import IDS
+
+
+@pytest.fixture
+def central(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        yield central
+
+
+@pytest.fixture
+def daemon(central, tmp_path):
+    key = tmp_path / "pi" / "key"
+    key.parent.mkdir()
+    shutil.copy(central.info["group_key_file"], key)
+    named = central.info | {"group_key_file": str(key)}
+    with Daemon(tmp_path / "pi", named, device_id="pi-1") as daemon:
+        yield daemon.until_connected()
+
+
+def call(central, name, payload=None):
+    return central.call(lambda central: central.hub.call("pi-1", name, payload))
+
+
+def result(central):
+    reported = central.call(lambda central: central.registry.twin("pi-1")).reported
+    return reported.get("rundiagnostics", {}).get("value")
+
+
+def test_while_a_check_hangs_everything_else_goes_on(central, daemon):
+    key = daemon.home / "key"
+    key.unlink()
+    os.mkfifo(key, 0o600)  # Whoever reads it waits for somebody to write: a disk that hangs.
+    assert call(central, "rundiagnostics").status == 202
+    assert call(central, "rundiagnostics").status == 409
+    assert call(central, "turnon").status == 200
+    assert daemon.status()["led"]["state"] == "on"
+    newest = central.call(lambda central: central.registry.messages("pi-1", limit=1))[0]
+    until(
+        lambda: (
+            central.call(lambda central: central.registry.messages("pi-1", limit=1))[0] != newest
+        )
+    )
+    assert result(central) is None
+    said = until(lambda: result(central), what=daemon.tail)
+    assert "failed: secrets: The check did not come to an end" in said
+    assert len(said.encode()) <= MAX_DIAGNOSTICS
+
+
+def test_a_healthy_daemon_says_so_in_the_first_line(central, daemon):
+    until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
+    assert call(central, "rundiagnostics").status == 202
+    said = until(lambda: result(central), what=daemon.tail)
+    assert said.startswith(f"{len(IDS)} checks: ")
+    assert " 0 failed, " in said.splitlines()[0]
+
+
+def test_the_socket_answers_with_findings_and_status(daemon):
+    answer = daemon.ask(command="check", only=["led", "hub"])
+    assert [name for name, _ in answer["findings"]] == ["led", "hub-dns", "hub-tcp", "hub-tls"]
+    assert answer["status"]["device_id"] == "pi-1"
+    json.dumps(answer)

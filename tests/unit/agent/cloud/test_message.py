@@ -1,0 +1,82 @@
+import json
+from datetime import datetime
+
+import pytest
+from fakes import HandClock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.cloud.message import message, utc
+from agent.readings.outbox import Entry
+from hw import Reading
+
+
+def entry(temperature=21.5, humidity=45.2, clock=None):
+    taken = (clock or HandClock()).stamp()
+    return Entry("box", 7, Reading(temperature, humidity), taken, (7, "", 0))
+
+
+def test_a_message_says_what_the_tutorial_says_and_when_it_was():
+    made = message(entry(), unit="celsius", clock=HandClock())
+    assert made.id == "box:7"
+    assert json.loads(made.body) == {"temp": 21.5, "humid": 45.2}
+    assert made.properties == {"iothub-creation-time-utc": "2023-11-14T22:13:20.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("celsius", "fahrenheit"), [(25.0, 77.0), (-40.0, -40.0), (0.0, 32.0), (36.6, 97.88)]
+)
+def test_fahrenheit_is_converted(celsius, fahrenheit):
+    made = message(entry(celsius), unit="fahrenheit", clock=HandClock())
+    assert json.loads(made.body)["temp"] == fahrenheit
+
+
+def test_a_reading_from_before_the_clock_was_right_gets_its_true_time():
+    clock = HandClock(wall=1000.0, uptime=50.0, known=False)
+    early = entry(clock=clock)
+    clock.time, clock.up, clock.known = 1_700_000_100.0, 150.0, True
+    made = message(early, unit="celsius", clock=clock)
+    assert made.properties == {"iothub-creation-time-utc": utc(1_700_000_000.0)}
+
+
+def test_while_the_clock_is_wrong_the_message_says_so():
+    clock = HandClock(known=False)
+    assert message(entry(clock=clock), unit="celsius", clock=clock).properties["clock"] == (
+        "unsynchronised"
+    )
+
+
+def test_a_reading_of_an_earlier_boot_keeps_what_the_clock_said_then():
+    old = entry(clock=HandClock(wall=5000.0, known=False, boot_id="boot-before"))
+    made = message(old, unit="celsius", clock=HandClock())
+    assert made.properties == {
+        "iothub-creation-time-utc": "1970-01-01T01:23:20.000Z",
+        "clock": "unsynchronised",
+    }
+
+
+def test_a_jump_of_a_synchronised_clock_changes_nothing_that_was_stamped():
+    clock = HandClock()
+    stamped = entry(clock=clock)
+    clock.time -= 3600
+    assert message(stamped, unit="celsius", clock=clock).properties == {
+        "iothub-creation-time-utc": "2023-11-14T22:13:20.000Z"
+    }
+
+
+@given(st.floats(-40, 80), st.floats(0, 100), st.sampled_from(["celsius", "fahrenheit"]))
+def test_the_body_is_json_with_two_numbers(temperature, humidity, unit):
+    body = json.loads(message(entry(temperature, humidity), unit=unit, clock=HandClock()).body)
+    assert set(body) == {"temp", "humid"}
+    assert all(isinstance(value, float) for value in body.values())
+
+
+@given(st.floats(0, 4_000_000_000))
+def test_a_time_is_written_in_utc_with_z(moment):
+    assert abs(datetime.fromisoformat(utc(moment)).timestamp() - moment) <= 0.001
+    assert utc(moment).endswith("Z")
+
+
+@given(st.floats(allow_nan=False))
+def test_any_time_can_be_written(moment):
+    assert datetime.fromisoformat(utc(moment)).year >= 1970

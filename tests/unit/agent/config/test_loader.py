@@ -1,0 +1,358 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent.config import loader
+from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
+from agent.config.schema import KEYS
+from agent.errors import AgentError, ConfigError
+
+CLOUD = '[cloud]\nid_scope = "0ne00000000"\nkey_file = "device.key"\n'
+DEVICE_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
+def loaded(file):
+    def load(text, host_name="greenhouse"):
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return loader.load(file, host_name=host_name)
+
+    return load
+
+
+@pytest.fixture
+def mistakes(file, loaded):
+    """The mistakes in a text, without the file's name that each of them starts with."""
+
+    def load(text, host_name="greenhouse"):
+        with pytest.raises(ConfigError) as caught:
+            loaded(text, host_name)
+        assert str(caught.value) == "\n".join(caught.value.mistakes)
+        assert all(line.startswith(f"{file}: ") for line in caught.value.mistakes)
+        return [line.removeprefix(f"{file}: ") for line in caught.value.mistakes]
+
+    return load
+
+
+def test_an_empty_file_gives_every_default_and_no_cloud(loaded):
+    assert loaded("") == Config(device=DeviceConfig(id="greenhouse"))
+    assert loaded("") == loader.default(host_name="greenhouse")
+
+
+def test_what_is_set_is_kept_in_its_own_type(loaded):
+    read = loaded(
+        CLOUD
+        + '[device]\nid = "cellar-2"\n'
+        + '[sensor]\ndriver = "kernel"\nmodel = "dht11"\ninterval = 30\npower_pin = 22\n'
+        + "[led]\nactive_high = false\n"
+        + '[log]\nlevel = "debug"\n'
+    )
+    assert read.device.id == "cellar-2"
+    assert read.cloud == CloudConfig(id_scope="0ne00000000", key_file=Path("device.key"))
+    assert read.sensor == SensorConfig(driver="kernel", model="dht11", interval=30.0, power_pin=22)
+    assert isinstance(read.sensor.interval, float)
+    assert read.led == LedConfig(active_high=False)
+    assert read.log.level == "debug"
+
+
+def test_every_mistake_is_named_at_once(mistakes):
+    found = mistakes(
+        "[sensor]\nintervall = 60\npin = true\n"
+        "[led]\npin = 28\n"
+        '[outbox]\nmax_age_days = "30"\n'
+        "[cluod]\n"
+    )
+    assert found == [
+        '[sensor] intervall = 60: no such key; did you mean "interval"?',
+        "[sensor] pin = true: must be a whole number from 0 to 27 (GPIO number)",
+        "[led] pin = 28: must be a whole number from 0 to 27 (GPIO number)",
+        '[outbox] max_age_days = "30": must be a whole number from 1 to 3650 (days)',
+        '[cluod]: no such section; did you mean "cloud"?',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[sensor]\ninterval = true", "interval = true: must be a number from 5 to 86400"),
+        ('[sensor]\ninterval = "60"', 'interval = "60": must be a number'),
+        ("[sensor]\ninterval = nan", "interval = nan: must be a number"),
+        ("[sensor]\ninterval = inf", "interval = inf: must be a number"),
+        ("[sensor]\ninterval = 4.9", "interval = 4.9: must be a number from 5"),
+        ("[sensor]\ninterval = 86401", "interval = 86401: must be a number"),
+        ("[sensor]\ninterval = 2026-11-22", "interval = 2026-11-22: must be a number"),
+        ("[sensor]\ninterval = [60]", "interval = a list: must be a number"),
+        ("[sensor.interval]\nseconds = 60", "interval = a section: must be a number"),
+        ('[sensor]\ndriver="fake"\ninterval = 0.04', 'with driver "fake" from 0.05'),
+        ("[sensor]\npin = 4.0", "pin = 4.0: must be a whole number"),
+        ("[sensor]\npin = -1", "pin = -1: must be a whole number"),
+        ("[sensor]\ntemperature_offset = 51", "temperature_offset = 51: must be"),
+        ('[sensor]\nunit = "Celsius"', 'did you mean "celsius"?'),
+        ('[sensor]\nunit = ""', 'unit = "": must be "celsius" or "fahrenheit"'),
+        ("[led]\nactive_high = 1", "active_high = 1: must be true or false"),
+        ("[device]\nid = 7", "id = 7: must be 1 to 128 letters, digits and hyphens"),
+        ('[device]\nid = ""', 'id = "": must be 1 to 128'),
+        ('[device]\nid = "green house"', "must be 1 to 128"),
+        ('[device]\nid = "växthus"', "must be 1 to 128"),
+        ('[device]\nid = "a\\n"', 'id = "a\\n": must be 1 to 128'),
+        (f'[device]\nid = "{"a" * 129}"', "must be 1 to 128"),
+        ('[log]\nlevel = "loud"', 'must be "debug", "info", "warning" or "error"'),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_what_is(mistakes, text, expected):
+    [sentence] = mistakes(text)
+    assert expected in sentence
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("keep_alive = 1", "from 2 to 1177"),
+        ("keep_alive = 60.0", "keep_alive = 60.0: must be a whole number"),
+        ("max_rate = 0", "max_rate = 0: must be a number"),
+        ('transport = "amqp"', 'must be "mqtt" or "websockets"'),
+        ('property_format = "plug and play"', 'did you mean "plug-and-play"?'),
+        ('provisioning_host = "https://example.org"', "without scheme and port"),
+        ('provisioning_host = "example.org:8883"', "without scheme and port"),
+        ('provisioning_host = "-example.org"', "a host name"),
+        (f'provisioning_host = "{"a." * 130}a"', "a host name"),
+        ('proxy = "proxy.example.org:3128"', '"http://host:port" or'),
+        ('proxy = "https://proxy.example.org:3128"', '"http://host:port" or'),
+        ('proxy = "http://proxy.example.org"', '"http://host:port" or'),
+        ('proxy = "http://proxy.example.org:0"', '"http://host:port" or'),
+        ('proxy = "http://proxy.example.org:65536"', '"http://host:port" or'),
+        ('proxy = "http://proxy.example.org:80/path"', '"http://host:port" or'),
+        ('proxy_user = "anna"', "proxy_user is set and proxy is not"),
+        ('ca_file = ""', 'ca_file = "": must be the name of a file'),
+        ('ca_file = "a\\u0000b"', "must be the name of a file"),
+        ("ca_file = 1", "ca_file = 1: must be the name of a file"),
+    ],
+)
+def test_in_the_cloud_section_too(mistakes, line, expected):
+    [sentence] = mistakes(CLOUD + line)
+    assert sentence.startswith("[cloud] ")
+    assert expected in sentence
+
+
+def test_proxy_and_host_are_taken_in_every_right_form(loaded):
+    for proxy in ("http://10.0.0.1:3128", "socks5://proxy.example.org:1080", "http://[::1]:1/"):
+        read = loaded(f'{CLOUD}proxy = "{proxy}"\nproxy_user = "a"\nproxy_password_file = "p"')
+        assert read.cloud.proxy == proxy
+    for host in ("localhost", "127.0.0.1", "a-b.example.org"):
+        assert loaded(f'{CLOUD}provisioning_host = "{host}"').cloud.provisioning_host == host
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'key_file = "{DEVICE_KEY}"',
+        f'group_key_file = "{"A" * 86}=="',
+        f'primary_key = "{DEVICE_KEY}"',
+        f'primary_key = ["{DEVICE_KEY}"]',
+        f'proxy_password = "{DEVICE_KEY}"',
+        f'proxy = "http://anna:{DEVICE_KEY}@proxy.example.org:3128"',
+        f'[device]\nprimary_key = "{DEVICE_KEY}"',
+        f'[device]\nid = "{DEVICE_KEY}"',
+        f'[cluod]\nkey = "{DEVICE_KEY}"',
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(mistakes, line):
+    said = " ".join(mistakes(f'[cloud]\nid_scope = "0ne00000000"\n{line}'))
+    assert DEVICE_KEY not in said
+    assert "A" * 86 not in said
+
+
+def test_a_secret_above_every_section_is_not_repeated(mistakes):
+    [sentence] = mistakes(f'key = "{DEVICE_KEY}"')
+    assert sentence == "key = ...: stands before the first section; every key belongs below one"
+
+
+def test_a_key_above_or_below_the_wrong_section_is_told_where_it_belongs(mistakes):
+    assert mistakes("interval = 60\n[device]\nid_scope = 1") == [
+        "interval = ...: stands before the first section; it belongs below [sensor]",
+        "[device] id_scope = 1: no such key; it belongs below [cloud]",
+    ]
+
+
+def test_a_section_written_as_a_key_is_told_apart(mistakes):
+    assert mistakes("sensor = 4\n[[led]]\npin = 3") == [
+        "sensor = 4: this is a section; write [sensor] on a line of its own",
+        "led = a list: this is a section; write [led] on a line of its own",
+    ]
+
+
+def test_a_name_far_from_every_key_gets_the_list_of_keys(mistakes):
+    assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
+        '[outbox] "x\\ny" = 1: no such key; there are: max_age_days, max_megabytes',
+        "[zzz]: no such section; there are: device, cloud, sensor, led, outbox, log",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['key_file = "a"', 'group_key_file = "a"', 'x509_cert_file = "a"\nx509_key_file = "b"'],
+)
+def test_each_credential_will_do_alone(loaded, lines):
+    assert loaded(f'[cloud]\nid_scope = "0ne1"\n{lines}').cloud is not None
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("", "[cloud] has no credential"),
+        ('key_file = "a"\ngroup_key_file = "b"', "has key_file and group_key_file; set exactly"),
+        ('x509_cert_file = "a"', "has x509_cert_file; set exactly one of"),
+        ('x509_key_file = "a"', "has x509_key_file; set exactly one of"),
+        ('key_file = "a"\nx509_key_file = "b"', "has key_file and x509_key_file; set exactly"),
+    ],
+)
+def test_none_or_more_than_one_credential_is_a_mistake(mistakes, lines, expected):
+    [sentence] = mistakes(f'[cloud]\nid_scope = "0ne1"\n{lines}')
+    assert expected in sentence
+
+
+def test_a_cloud_section_needs_an_id_scope(mistakes):
+    [sentence] = mistakes('[cloud]\nkey_file = "a"')
+    assert sentence.startswith("[cloud] id_scope is missing")
+
+
+@pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi.local", "localhost", "", "..", "ü"])
+def test_a_host_name_that_tells_nothing_is_no_device_id_in_the_cloud(loaded, mistakes, name):
+    [sentence] = mistakes(CLOUD, name)
+    assert sentence.startswith("[device] id is missing")
+    assert loaded("", name).cloud is None
+    assert loaded(f'{CLOUD}[device]\nid = "raspberrypi"', name).device.id == "raspberrypi"
+
+
+def test_an_id_that_is_refused_is_not_called_missing_too(mistakes):
+    [sentence] = mistakes(f'{CLOUD}[device]\nid = "a b"', "raspberrypi")
+    assert sentence.startswith('[device] id = "a b"')
+
+
+def test_the_host_name_is_reduced_to_a_device_id(loaded):
+    assert loaded(CLOUD, "Annas_Pi-2.example.org").device.id == "AnnasPi-2"
+    assert loaded(CLOUD, "a" * 200).device.id == "a" * 128
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[led]\npin = 4", "[led] pin = 4: [sensor] pin is on that line"),
+        ("[sensor]\npower_pin = 4", "[sensor] power_pin = 4: [sensor] pin is on that line"),
+        ("[sensor]\npower_pin = 17", "[led] pin = 17: [sensor] power_pin is on that line"),
+    ],
+)
+def test_two_things_on_one_line_are_a_mistake(mistakes, text, expected):
+    [sentence] = mistakes(text)
+    assert expected in sentence
+
+
+def test_a_fake_takes_no_line(loaded):
+    assert loaded('[sensor]\ndriver = "fake"\n[led]\npin = 4').led.pin == 4
+
+
+def test_a_driver_that_names_its_model_sets_it(loaded, mistakes):
+    assert loaded('[sensor]\ndriver = "dht11"').sensor.model == "dht11"
+    assert loaded('[sensor]\ndriver = "dht11"\nmodel = "dht11"').sensor.model == "dht11"
+    [sentence] = mistakes('[sensor]\ndriver = "dht11"\nmodel = "dht22"')
+    assert sentence.startswith('[sensor] model = "dht22": driver = "dht11" is for a "dht11"')
+
+
+def test_a_fake_sensor_may_be_fast(loaded):
+    assert loaded('[sensor]\ndriver = "fake"\ninterval = 0.05').sensor.interval == 0.05
+
+
+def test_fake_hardware_changes_the_drivers_and_nothing_else(loaded):
+    read = loaded(CLOUD + '[sensor]\ndriver = "dht11"\n[led]\npin = 5')
+    fake = loader.with_fake_hardware(read)
+    assert (fake.sensor.driver, fake.sensor.model, fake.led.driver) == ("fake", "dht11", "fake")
+    assert (fake.cloud, fake.led.pin) == (read.cloud, 5)
+
+
+def test_a_byte_order_mark_and_windows_lines_are_taken(loaded):
+    assert loaded(b"\xef\xbb\xbf[sensor]\r\npin = 5\r\n").sensor.pin == 5
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"[sensor\npin = 4", "not TOML: Expected ']'"),
+        (b"[led]\npin = 1\npin = 2\n", "not TOML: Cannot overwrite a value (at line 3"),
+        (b"[led]\n\xffpin = 1", "not UTF-8 text (at line 2); save it as UTF-8."),
+        ("[led]\npin = 1".encode("utf-16"), "not UTF-8 text (at line 1)"),
+        (b"a = " + b"[" * 100_000, "not TOML: nested too deep."),
+        (b"a = " + b"1" * 5000, "not TOML: "),
+        (b"#" * 1_000_001, "too large for a configuration"),
+    ],
+)
+def test_what_is_no_toml_is_said_in_one_sentence(mistakes, raw, expected):
+    [sentence] = mistakes(raw)
+    assert expected in sentence
+
+
+def test_a_number_too_large_to_write_out_is_refused_without_it(mistakes):
+    [sentence] = mistakes("[sensor]\ninterval = 0x" + "f" * 5000)
+    assert sentence.startswith("[sensor] interval = a very large number: must be")
+
+
+def test_a_missing_file_a_directory_and_an_impossible_name_are_said(tmp_path, file):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        loader.load(file)
+    with pytest.raises(ConfigError, match="this is a directory"):
+        loader.load(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
+        loader.load(Path("/dev/null/config.toml"))
+    with pytest.raises(ConfigError, match=r"cannot be read: .*null"):
+        loader.load(Path("a\0b"))
+
+
+def test_a_config_error_is_the_agents(mistakes):
+    assert issubclass(ConfigError, AgentError)
+
+
+def test_the_example_can_be_loaded_and_says_the_defaults(loaded):
+    assert loaded(loader.example()) == loader.default(host_name="greenhouse")
+
+
+def test_the_example_has_every_key_and_every_line_in_force_is_a_default():
+    text = loader.example()
+    for section, keys in KEYS.items():
+        assert f"[{section}]\n" in text
+        for key in keys.values():
+            assert re.search(rf"^#?{key.name} = ", text, re.MULTILINE), key.name
+    for section, values in tomllib.loads(text).items():
+        for name, value in values.items():
+            assert value == KEYS[section][name].default
+
+
+def test_the_examples_cloud_works_once_it_is_uncommented(loaded):
+    lines = loader.example().splitlines()
+    wanted = re.compile(r"#(\[cloud\]|id_scope|key_file|transport|proxy|keep_alive|max_rate)")
+    text = "\n".join(line.removeprefix("#") if wanted.match(line) else line for line in lines)
+    cloud = loaded(text).cloud
+    assert cloud is not None
+    assert cloud.key_file == Path("device.key")
+    assert cloud.proxy == "http://proxy.example.org:3128"
+
+
+def test_each_setting_the_example_leaves_out_works_on_a_line_of_its_own(loaded):
+    for keys in KEYS.values():
+        for key in keys.values():
+            if key.section == "cloud" or key.rule.example is None:
+                continue
+            assert f"#{key.name} = " in loader.example()
+            shown = re.search(rf"^#({key.name} = .*)$", loader.example(), re.MULTILINE)
+            loaded(f"[{key.section}]\n{shown[1]}")
+
+
+def test_the_reference_has_a_row_for_every_key():
+    rows = loader.reference().splitlines()
+    for key in (key for keys in KEYS.values() for key in keys.values()):
+        assert any(row.startswith(f"| `{key.name}` |") and key.rule.help in row for row in rows)

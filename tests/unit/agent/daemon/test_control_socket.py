@@ -1,0 +1,163 @@
+import asyncio
+import errno
+import json
+import socket
+import stat
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.daemon import control_socket as control
+from agent.daemon.control_socket import LONGEST_LINE, ask, control_socket
+from agent.errors import ControlError, NoDaemonError
+
+
+async def echo(request):
+    if request.get("fail") == "refuse":
+        raise ControlError("That cannot be done.")
+    if request.get("fail") == "crash":
+        raise KeyError("bug")
+    return {"echo": request.get("say")}
+
+
+@pytest.fixture
+async def path(tmp_path):
+    path = tmp_path / "run" / "control.sock"
+    async with control_socket(path, {"echo": echo}):
+        yield path
+
+
+async def talk(path, line):
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(line)
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return json.loads(answer)
+
+
+async def test_a_question_is_answered(path):
+    answer = await asyncio.to_thread(ask, path, {"command": "echo", "say": "hello"})
+    assert answer == {"ok": True, "echo": "hello"}
+
+
+async def test_one_connection_carries_many_questions(path):
+    reader, writer = await asyncio.open_unix_connection(path)
+    for number in range(3):
+        writer.write(json.dumps({"command": "echo", "say": number}).encode() + b"\n")
+        assert json.loads(await reader.readline())["echo"] == number
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_refusal_is_raised_where_it_was_asked(path):
+    with pytest.raises(ControlError, match="That cannot be done"):
+        await asyncio.to_thread(ask, path, {"command": "echo", "fail": "refuse"})
+
+
+async def test_a_bug_in_a_handler_is_answered_and_logged(path, caplog):
+    answer = await talk(path, b'{"command": "echo", "fail": "crash"}\n')
+    assert not answer["ok"]
+    assert "The request echo failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"nonsense\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"command": []}\n',
+        b"[" * 60_000 + b"\n",
+        b"\xff\n",
+    ],
+)
+async def test_nonsense_is_answered_with_a_sentence(path, line):
+    answer = await talk(path, line)
+    assert answer["ok"] is False
+    assert answer["error"].endswith(".")
+
+
+async def test_a_line_without_end_is_cut_off(path):
+    answer = await talk(path, b"x" * (LONGEST_LINE * 2))
+    assert answer == {"ok": False, "error": f"A request may have at most {LONGEST_LINE} bytes."}
+
+
+async def test_a_client_that_says_nothing_is_let_go(path, monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE", 0.01)
+    reader, writer = await asyncio.open_unix_connection(path)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_too_many_clients_are_turned_away(path):
+    clients = [await asyncio.open_unix_connection(path) for _ in range(control.MOST_CLIENTS)]
+    for reader, writer in clients:
+        writer.write(b'{"command": "echo"}\n')
+        await reader.readline()
+    with pytest.raises(ControlError, match="Too many ask this daemon; try again"):
+        await asyncio.to_thread(ask, path, {"command": "echo"})
+    for reader, other in clients:
+        other.write_eof()  # And they are let go.
+        assert await reader.read() == b""
+        other.close()
+        await other.wait_closed()
+
+
+async def test_a_request_that_takes_too_long_is_answered_so(monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE", 0.0)
+    handlers = {"hang": lambda _request: asyncio.Event().wait()}
+    answer = await control._answer(b'{"command": "hang"}', handlers)
+    assert answer == {"ok": False, "error": "hang took too long."}
+
+
+async def test_only_the_group_may_ask(path):
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+async def test_the_socket_is_gone_afterwards(tmp_path):
+    path = tmp_path / "control.sock"
+    async with control_socket(path, {}):
+        assert path.exists()
+    assert not path.exists()
+    with pytest.raises(NoDaemonError, match="No daemon answers"):
+        ask(path, {"command": "echo"})
+
+
+async def test_a_socket_that_cannot_be_removed_fails_nothing(tmp_path, monkeypatch):
+    refusing = Mock(side_effect=OSError(errno.EROFS, "Read-only file system"))
+    async with control_socket(tmp_path / "control.sock", {}):
+        monkeypatch.setattr(Path, "unlink", refusing)
+    refusing.assert_called_once()
+
+
+async def test_a_socket_left_by_a_crash_is_replaced(tmp_path):
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with control_socket(path, {"echo": echo}):
+        assert (await talk(path, b'{"command": "echo"}\n'))["ok"]
+
+
+async def test_a_socket_in_use_is_left_alone(path):
+    with pytest.raises(ControlError, match="Another sensor-agent answers"):
+        async with control_socket(path, {}):
+            pass
+    assert (await talk(path, b'{"command": "echo"}\n'))["ok"]
+
+
+async def test_a_place_that_cannot_be_used_is_said_and_ends_nothing(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    async with control_socket(tmp_path / "file" / "control.sock", {}):
+        assert "cannot be made: File exists" in caplog.text
+
+
+@given(st.binary(max_size=200))
+def test_any_line_is_answered_with_json(line):
+    answer = asyncio.run(control._answer(line, {"echo": echo}))
+    json.dumps(answer)
+    assert answer["ok"] in {True, False}

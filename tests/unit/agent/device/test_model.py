@@ -1,0 +1,75 @@
+import json
+import re
+from importlib import resources
+
+import pytest
+
+from agent.device.model import (
+    CELSIUS,
+    DEVICE_INFORMATION,
+    FAHRENHEIT,
+    document,
+    interface,
+    model_id,
+)
+from agent.device.operator import CHECKS, OWN
+
+DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
+
+
+@pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT, DEVICE_INFORMATION])
+def test_each_interface_is_found_under_its_own_name(dtmi):
+    found = interface(dtmi)
+    assert found["@id"] == dtmi
+    assert DTMI.fullmatch(dtmi)
+    assert found["@context"] == "dtmi:dtdl:context;2"
+
+
+def test_every_file_is_one_of_them():
+    files = list(resources.files("agent.device").joinpath("dtmi").rglob("*.json"))
+    assert len(files) == 3
+
+
+def test_the_unit_decides_the_model():
+    assert model_id("celsius") == CELSIUS
+    assert model_id("fahrenheit") == FAHRENHEIT
+
+
+def test_the_two_models_differ_in_nothing_but_the_unit():
+    celsius, fahrenheit = interface(CELSIUS), interface(FAHRENHEIT)
+    temp = next(c for c in celsius["contents"] if c["name"] == "temp")
+    assert temp["unit"] == "degreeCelsius"
+    temp["unit"] = "degreeFahrenheit"
+    assert celsius["contents"] == fahrenheit["contents"]
+
+
+def test_names_are_ones_that_dtdl_allows():
+    for dtmi in (CELSIUS, DEVICE_INFORMATION):
+        names = [content["name"] for content in interface(dtmi)["contents"]]
+        assert len(names) == len(set(names))
+        assert all(re.fullmatch(r"[A-Za-z]\w{0,62}", name) for name in names)
+
+
+def test_the_document_holds_what_it_refers_to():
+    held = {one["@id"] for one in document("celsius")}
+    referred = {
+        content["schema"]
+        for content in interface(CELSIUS)["contents"]
+        if content["@type"] == "Component"
+    }
+    assert referred <= held
+    json.dumps(document("fahrenheit"))
+
+
+def kinds(content):
+    kind = content["@type"]
+    return {kind} if isinstance(kind, str) else set(kind)
+
+
+def test_what_is_not_writable_is_what_the_device_reports_by_itself():
+    contents = interface(CELSIUS)["contents"]
+    writable = {c["name"] for c in contents if c.get("writable")}
+    reported = {c["name"] for c in contents if {"Property", "Component"} & kinds(c)}
+    # The completion of a command that takes long is reported under its name.
+    assert reported | {"rundiagnostics"} == writable | OWN
+    assert writable == set(CHECKS)

@@ -1,0 +1,167 @@
+import sys
+import types
+
+import pytest
+
+from agent.diagnostics.checks import gpio
+from agent.diagnostics.checks.finding import Outcome
+
+PINS = {"[sensor] pin": 4, "[led] pin": 17}
+HEADER = gpio.Chip("gpiochip0", "pinctrl-rp1", {})
+
+
+def holders(*chips, by_kernel=False, daemon_runs=False, lines=PINS):
+    return gpio.holders(
+        lambda: list(chips), lines=lines, by_kernel=by_kernel, daemon_runs=daemon_runs
+    )
+
+
+def held(**lines):
+    return gpio.Chip("gpiochip4", "pinctrl-rp1", {int(k[1:]): v for k, v in lines.items()})
+
+
+def test_free_lines_are_all_right():
+    assert holders(HEADER).outcome is Outcome.OK
+
+
+def test_a_line_that_another_program_holds_is_named_with_its_holder():
+    finding = holders(held(g17="pigpiod"))
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line == "GPIO 17 ([led] pin) is held by pigpiod."
+
+
+def test_lines_that_the_running_daemon_holds_are_its_own():
+    assert holders(held(g4="PulseIn", g17="lg"), daemon_runs=True).outcome is Outcome.OK
+
+
+def test_the_kernels_driver_holds_its_line_where_it_is_configured_and_nowhere_else():
+    line = held(g4="dht11@4")
+    assert holders(line, by_kernel=True).outcome is Outcome.OK
+    finding = holders(line, daemon_runs=True)
+    assert finding.outcome is Outcome.FAILED
+    assert 'driver = "kernel"' in finding.advice
+
+
+def test_the_header_is_found_among_other_chips():
+    other = gpio.Chip("gpiochip0", "gpio-brcmstb@107d508500", {4: "something"})
+    assert holders(other, HEADER).outcome is Outcome.OK
+
+
+def test_a_board_that_is_no_raspberry_pi_is_said():
+    assert holders(gpio.Chip("gpiochip0", "gpio-sim", {})).outcome is Outcome.WARNING
+
+
+def test_where_no_line_is_needed_nobody_asks():
+    assert holders(lines={}).outcome is Outcome.SKIPPED
+    finding = gpio.access("nowhere", lines={}, may_use=lambda _: False, is_root=False)
+    assert finding.outcome is Outcome.SKIPPED
+
+
+def test_lines_that_may_not_be_asked_for_are_no_failure_of_theirs():
+    def refuse():
+        raise PermissionError(13, "Permission denied")
+
+    finding = gpio.holders(refuse, lines=PINS, by_kernel=False, daemon_runs=False)
+    assert finding.outcome is Outcome.SKIPPED
+    assert holders().outcome is Outcome.SKIPPED
+
+
+def test_a_machine_without_gpio_is_said(tmp_path):
+    finding = gpio.access(tmp_path, lines=PINS, may_use=lambda _: True, is_root=False)
+    assert finding.outcome is Outcome.FAILED
+    assert 'driver = "fake"' in finding.advice
+
+
+def test_root_is_told_that_it_proves_little(tmp_path):
+    (tmp_path / "gpiochip0").touch()
+    finding = gpio.access(tmp_path, lines=PINS, may_use=lambda _: True, is_root=True)
+    assert "as root" in finding.line
+
+
+class Info:
+    """What gpiod 2 returns of a chip of 54 lines of which two are used."""
+
+    name, label, num_lines = "gpiochip0", "pinctrl-bcm2711", 54
+
+    def __init__(self, line=None):
+        self.used = line in {4, 5}
+        self.consumer = "PulseIn" if line == 4 else ""
+
+
+class Chip:
+    def __init__(self, path):
+        assert path.endswith("gpiochip0")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def get_info(self):
+        return Info()
+
+    def get_line_info(self, line):
+        assert line < 54
+        return Info(line)
+
+
+def test_gpiod_is_asked_about_the_lines_that_matter(tmp_path, monkeypatch):
+    (tmp_path / "gpiochip0").touch()
+    monkeypatch.setitem(sys.modules, "gpiod", types.SimpleNamespace(Chip=Chip))
+    [chip] = gpio.read_chips(tmp_path, [4, 5, 17, 60])
+    assert chip == gpio.Chip("gpiochip0", "pinctrl-bcm2711", {4: "PulseIn", 5: "the kernel"})
+
+
+def test_without_gpiod_the_lines_are_skipped(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gpiod", None)
+    finding = gpio.holders(
+        lambda: gpio.read_chips(tmp_path, [4]), lines=PINS, by_kernel=False, daemon_runs=False
+    )
+    assert finding.outcome is Outcome.SKIPPED
+    assert "gpiod" in finding.line
+
+
+def pi(root, *, config=None, device=None, where="boot/firmware"):
+    if config is not None:
+        (root / where).mkdir(parents=True)
+        (root / where / "config.txt").write_text(config)
+    if device is not None:
+        (root / "sys/bus/iio/devices/iio:device0").mkdir(parents=True)
+        (root / "sys/bus/iio/devices/iio:device0/name").write_text(f"{device}\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "outcome", "words"),
+    [
+        ("dtoverlay=dht11,gpiopin=4\n", "dht11@4", "ok", "is loaded"),
+        ("dtoverlay=dht11\n", "dht11@0", "ok", "is loaded"),
+        (None, "dht11@4", "ok", "is loaded"),
+        ("", "dht11@4", "warning", "gone after a restart"),
+        ("#dtoverlay=dht11,gpiopin=4\n", "dht11@4", "warning", "gone after a restart"),
+        ("dtoverlay=dht11,gpiopin=44\n", "dht11@4", "warning", "gone after a restart"),
+        ("dtoverlay=dht11,gpiopin=4\n", None, "failed", "it is not loaded"),
+        ("dtoverlay=dht11,gpiopin=4\n", "bme280", "failed", "it is not loaded"),
+        ("", None, "failed", "is not loaded"),
+        (None, None, "failed", "is not loaded"),
+    ],
+)
+def test_the_kernels_driver_where_it_is_configured(tmp_path, config, device, outcome, words):
+    pi(tmp_path, config=config, device=device)
+    finding = gpio.overlay(tmp_path, by_kernel=True, pin=4)
+    assert finding.outcome == outcome, finding
+    assert words in finding.line
+    if outcome != "ok":
+        assert "gpiopin=4" in finding.advice
+
+
+def test_the_older_place_of_the_firmwares_configuration_is_known(tmp_path):
+    pi(tmp_path, config="dtoverlay = dht11,gpiopin=22\n", device="dht11@16", where="boot")
+    assert gpio.overlay(tmp_path, by_kernel=True, pin=22).outcome is Outcome.OK
+
+
+def test_the_kernels_driver_that_nobody_uses_is_recommended(tmp_path):
+    pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
+    finding = gpio.overlay(tmp_path, by_kernel=False, pin=4)
+    assert finding.outcome is Outcome.WARNING
+    assert gpio.overlay(tmp_path, by_kernel=False, pin=5).outcome is Outcome.SKIPPED

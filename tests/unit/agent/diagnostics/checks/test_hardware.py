@@ -1,0 +1,111 @@
+import pytest
+
+from agent.config.loader import SensorConfig
+from agent.diagnostics.checks import hardware
+from agent.diagnostics.checks.finding import Outcome
+from hw import ClimateSensor, Reading
+from hw.errors import DriverError, Fault, LightError, SensorError
+from hw.fake import FakeLight, FakeSensor, Room
+
+GOOD = Reading(21.0, 45.0)
+SILENT = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
+DAMAGED = SensorError("The frame was damaged.", fault=Fault.CHECKSUM)
+WILD = Reading(3276.7, 45.0)
+
+
+class Sensor(ClimateSensor):
+    model, spacing, deadline = "dht22", 2.1, 3.0
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.closed = False
+
+    def read(self):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self):
+        self.closed = True
+
+
+def examine(*answers):
+    sensor, sleeps, time = Sensor(*answers), [], [0.0]
+
+    def sleep(seconds):
+        sleeps.append(seconds)
+        time[0] += seconds
+
+    finding = hardware.sensor_here(lambda: sensor, SensorConfig(), sleep=sleep, now=lambda: time[0])
+    assert sensor.closed
+    assert sleeps == [0.0, 2.1, 2.1, 2.1, 2.1]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "rate"),
+    [
+        ([GOOD] * 5, "ok", "5 of 5"),
+        ([GOOD, SILENT, GOOD, DAMAGED, GOOD], "ok", "3 of 5"),
+        ([SILENT, SILENT, GOOD, SILENT, GOOD], "warning", "2 of 5"),
+        ([WILD, WILD, WILD, GOOD, GOOD], "warning", "2 of 5"),
+    ],
+)
+def test_five_reads_have_a_rate(answers, outcome, rate):
+    finding = examine(*answers)
+    assert finding.outcome == outcome
+    assert finding.line.startswith(f"{rate} attempts, 2.1 s apart, gave a reading.")
+    assert len(finding.details) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "advice"),
+    [
+        (SILENT, "did not answer", "wires"),
+        (DAMAGED, "damaged", "cable"),
+        (WILD, "cannot be true", "model"),
+        (SensorError("GPIO 4 is busy.", fault=Fault.BUSY), "busy", "gpio-lines"),
+        (SensorError("No permission.", fault=Fault.NO_PERMISSION), "permission", "gpio-access"),
+    ],
+)
+def test_a_sensor_that_gives_nothing_is_told_by_its_fault(answer, words, advice):
+    finding = examine(*[answer] * 5)
+    assert finding.outcome is Outcome.FAILED
+    assert words in finding.line
+    assert advice in finding.advice
+
+
+def test_a_sensor_whose_driver_is_missing_is_told():
+    def open_sensor():
+        raise DriverError("Not installed: gpiod.")
+
+    finding = hardware.sensor_here(open_sensor, SensorConfig())
+    assert finding.outcome is Outcome.FAILED
+    assert "packages" in finding.advice
+
+
+def test_a_fake_sensor_needs_no_time():
+    finding = hardware.sensor_here(lambda: FakeSensor(Room(seed=1)), SensorConfig())
+    assert finding.outcome is Outcome.OK
+
+
+def test_the_led_is_lit_and_dark_again():
+    light = FakeLight()
+    slept = []
+    finding = hardware.led_here(
+        lambda: light, sleep=lambda seconds: slept.append((seconds, str(light.state)))
+    )
+    assert finding.outcome is Outcome.OK
+    assert slept == [(hardware.LIT, "on")]
+    assert str(light.state) == "off"
+
+
+@pytest.mark.parametrize("error", [DriverError("No lgpio."), LightError("GPIO 17 is held.")])
+def test_an_led_that_cannot_be_had_is_told(error):
+    def open_light():
+        raise error
+
+    finding = hardware.led_here(open_light)
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line == str(error)

@@ -1,0 +1,71 @@
+import pytest
+
+from agent.diagnostics.checks import machine
+from agent.diagnostics.checks.finding import Outcome
+
+
+def throttled(value):
+    return lambda: f"throttled={value:#x}\n"
+
+
+@pytest.mark.parametrize(
+    ("bits", "outcome", "words"),
+    [
+        (0x0, "ok", "is good"),
+        (0x1, "failed", "too low now"),
+        (0x50005, "failed", "too low now (under-voltage, throttled)"),
+        (0x8, "warning", "near the limit of temperature now"),
+        (0x10000, "warning", "too low since the start"),
+        (0x20000, "warning", "Since the start the board was slowed down."),
+    ],
+)
+def test_what_the_firmware_says_of_the_supply(tmp_path, bits, outcome, words):
+    finding = machine.power(tmp_path, throttled(bits))
+    assert finding.outcome == outcome
+    assert words in finding.line
+
+
+def test_the_kernel_is_asked_before_the_program(tmp_path):
+    file = tmp_path / "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
+    file.parent.mkdir(parents=True)
+    file.write_text("50000\n")
+    assert machine.power(tmp_path, lambda: pytest.fail("asked")).outcome is Outcome.WARNING
+
+
+@pytest.mark.parametrize(("alarm", "outcome"), [("1\n", "failed"), ("0\n", "ok")])
+def test_where_neither_is_there_the_voltage_sensor_is_asked(tmp_path, alarm, outcome):
+    for number, name in enumerate(("cpu_thermal", "rpi_volt")):
+        device = tmp_path / f"sys/class/hwmon/hwmon{number}"
+        device.mkdir(parents=True)
+        (device / "name").write_text(f"{name}\n")
+    (device / "in0_lcrit_alarm").write_text(alarm)
+    assert machine.power(tmp_path, lambda: None).outcome == outcome
+
+
+def test_a_clock_in_doubt_names_what_the_service_may_not_ask():
+    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC")
+    assert finding.outcome is Outcome.WARNING
+    # The unit lets the kernel be asked only where timesyncd's mark was not there at installation.
+    assert "chrony" in finding.advice
+    assert "run the installer again" in finding.advice
+
+
+def test_a_machine_that_tells_nothing_is_no_failure(tmp_path):
+    assert machine.power(tmp_path, lambda: "VCHI initialization failed").outcome is Outcome.SKIPPED
+    assert machine.temperature(tmp_path).outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("millidegrees", "outcome"),
+    [("45000", "ok"), ("80500", "warning"), ("86000", "failed"), ("-3000", "ok")],
+)
+def test_how_hot_is_hot(tmp_path, millidegrees, outcome):
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text(f"{millidegrees}\n")
+    assert machine.temperature(tmp_path).outcome == outcome
+
+
+def test_a_clock_that_is_right_says_what_it_says():
+    assert "2026-11-24" in machine.clock(None, "2026-11-24 14:05 UTC").line
+    assert machine.clock("It says 1970.", "1970").line == "It says 1970."

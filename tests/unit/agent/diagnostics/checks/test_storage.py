@@ -1,0 +1,86 @@
+import pytest
+
+from agent.diagnostics.checks import storage
+from agent.diagnostics.checks.finding import Outcome
+from agent.storage.store import STORE_NAME, Store
+
+PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
+# As a service sees its machine with ProtectSystem=strict: the mount is read-only, the disk is not.
+PROTECTED = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
+READ_ONLY = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root ro,errors=remount-ro\n"
+OVERLAY = "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
+
+
+def disk_write(tmp_path, mounts=PLAIN, *, may_ask_root=False):
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(mounts)
+    state = tmp_path / "state"
+    state.mkdir(exist_ok=True)
+    return storage.disk_write(state, mountinfo=mountinfo, may_ask_root=may_ask_root)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "outcome", "words"),
+    [
+        (PLAIN, "ok", "can be written to"),
+        (PROTECTED, "ok", "can be written to"),
+        (READ_ONLY, "warning", "The root file system is read-only"),
+        (OVERLAY, "warning", "in memory (overlay)"),
+        ("", "ok", "can be written to"),
+    ],
+)
+def test_what_the_state_is_on_is_told(tmp_path, mounts, outcome, words):
+    finding = disk_write(tmp_path, mounts)
+    assert finding.outcome == outcome, finding
+    assert words in finding.line
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_the_mount_nearest_to_the_state_counts(tmp_path):
+    where = str((tmp_path / "state").resolve()).replace(" ", "\\040")
+    tmpfs = f"30 22 0:40 / {where} rw - tmpfs tmpfs rw,size=1m\n"
+    assert "in memory (tmpfs)" in disk_write(tmp_path, PLAIN + tmpfs).line
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(28, "Make room"), (30, "new card"), (5, "dmesg"), (13, "chown")]
+)
+def test_each_way_not_to_write_has_its_remedy(tmp_path, monkeypatch, number, words):
+    def refuse(**_):
+        raise OSError(number, "It cannot be.")
+
+    monkeypatch.setattr(storage.tempfile, "TemporaryFile", refuse)
+    finding = disk_write(tmp_path, READ_ONLY)
+    assert finding.outcome is Outcome.FAILED
+    assert "read-only" in finding.line
+    assert words in finding.advice
+    if number == 13:
+        assert disk_write(tmp_path, may_ask_root=True).outcome is Outcome.SKIPPED
+
+
+def test_a_state_that_is_not_there_yet_is_no_failure(tmp_path):
+    finding = storage.disk_write(tmp_path / "none", mountinfo=tmp_path / "none", may_ask_root=False)
+    assert finding.outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "outcome"), [(5, "failed"), (50, "warning"), (64, "ok"), (5000, "ok")]
+)
+def test_how_much_room_is_enough(tmp_path, megabytes, outcome):
+    finding = storage.disk_space(
+        tmp_path / "a" / "b", max_megabytes=64, free=lambda _: megabytes * 1_000_000
+    )
+    assert finding.outcome == outcome
+    assert f"{megabytes} MB are free" in finding.line
+
+
+def test_a_damaged_outbox_is_said_and_left_alone(tmp_path):
+    file = tmp_path / STORE_NAME
+    Store.open(file).close()
+    whole = file.read_bytes()
+    for damage in (b"x" * 100 + whole[100:], whole[:4096] + b"\xff" * (len(whole) - 4096)):
+        file.write_bytes(damage)
+        finding = storage.outbox_here(file)
+        assert finding.outcome is Outcome.FAILED, finding
+        assert "damaged" in finding.line
+        assert file.read_bytes() == damage

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config.loader import CloudConfig, Config, DeviceConfig
+from agent.diagnostics import bug_report
+from agent.diagnostics.bug_report import REDACTED, redacted, secrets_in
+from agent.diagnostics.checks.finding import failed, ok
+
+KEY = "q83vEjRWeJA7AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+CONFIG = Config(
+    device=DeviceConfig(id="pi-1"),
+    cloud=CloudConfig(id_scope="0ne0", key_file=Path("pi.key")),
+)
+
+
+def write(file, **different):
+    parts = {
+        "config": CONFIG,
+        "mistakes": (),
+        "findings": [("led", failed("It is dark.", "Look at it.", "GPIO 17"))],
+        "status": {"sensor": {"status": "ok"}},
+        "secrets": set(),
+        "journal": "Connected to hub.test as pi-1.",
+    }
+    bug_report.write(file, **parts | different)
+    return file.read_text()
+
+
+def test_a_report_has_everything(tmp_path):
+    text = write(tmp_path / "report.txt")
+    for words in (
+        "failed: led: It is dark.\n    Look at it.\n    GPIO 17",
+        '"id_scope": "0ne0"',
+        '"key_file": "pi.key"',
+        '"totalMemory"',
+        '"status": "ok"',
+        "Connected to hub.test as pi-1.",
+    ):
+        assert words in text
+
+
+def test_half_a_character_in_the_operators_name_is_written_out(tmp_path):
+    status = {"properties": {"name": "attic \ud83d"}}
+    assert "attic \\ud83d" in write(tmp_path / "report.txt", status=status)
+
+
+def test_only_its_owner_can_read_it(tmp_path):
+    file = tmp_path / "report.txt"
+    file.write_text("old")
+    file.chmod(0o644)
+    write(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_secret_is_in_it_wherever_it_comes_from(tmp_path):
+    key, password, both = tmp_path / "pi.key", tmp_path / "password", tmp_path / "x.pem"
+    key.write_text(f"{KEY}\n")
+    password.write_text('s3cret "quoted" pass\n')
+    both.write_text(
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END PRIVATE KEY-----\n"
+    )
+    everywhere = (
+        f"{KEY} {password.read_text()} MIIEvQIBADANBgkqhkiG "
+        "SharedAccessSignature sr=hub&sig=abc%2Fdef%3D&se=1 "
+        "HostName=x;SharedAccessKey=abcdef;Other=1 http://anna:geheim@proxy:3128"
+    )
+    text = write(
+        tmp_path / "report.txt",
+        findings=[("a", ok(everywhere, everywhere)), ("b", failed(everywhere, everywhere))],
+        mistakes=[everywhere],
+        status={"error": everywhere},
+        journal=everywhere,
+        secrets=secrets_in([key, password, both, tmp_path / "none"]),
+    )
+    for secret in (KEY, "s3cret", "MIIE", "abc%2Fdef", "abcdef", "geheim", "anna:"):
+        assert secret not in text, secret
+    assert text.count(REDACTED) > 20
+
+
+def test_certificates_are_public(tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    assert secrets_in([file]) == set()
+
+
+def test_a_key_that_nobody_knew_of_is_recognised_by_its_looks():
+    assert redacted(f"the key is {KEY}.", ()) == f"the key is {REDACTED}."
+    double = "A" * 86 + "=="
+    assert redacted(f"({double})", ()) == f"({REDACTED})"
+
+
+def test_what_only_looks_alike_stays():
+    text = "MESSAGE_ID=7e6add4324f44636a18dc8699aaaa1fe https://example.org/a:b@c sig"
+    assert redacted(text, ()) == text
+
+
+@given(st.text(min_size=4).map(str.strip).filter(lambda text: len(text) >= 4), st.text(), st.text())
+def test_a_known_secret_never_survives(secret, before, after):
+    if secret in REDACTED or any(secret in part for part in (before, after)):
+        return
+    text = redacted(json.dumps({"x": f"{before}\n{secret}\n{after}"}), [secret])
+    assert json.dumps(secret)[1:-1] not in text.replace(REDACTED, "")

@@ -1,0 +1,379 @@
+"""Every check is seen passing and failing, on a machine made of files and stand-ins."""
+
+import sqlite3
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fakes import HandClock
+
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
+from agent.diagnostics import examination as checks
+from agent.diagnostics.checks import gpio, software
+from agent.diagnostics.checks.finding import Outcome, failed, ok
+from agent.diagnostics.examination import IDS, Examination
+from agent.errors import RegistrationError, SecretError
+from agent.storage.store import STORE_NAME, Store
+from hw import Reading
+from hw.errors import Fault, LightError, SensorError
+from hw.fake import FakeLight
+
+CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
+CONFIG = Config(
+    device=DeviceConfig(id="pi-1"),
+    cloud=CLOUD,
+    sensor=SensorConfig(driver="dht22"),
+    led=LedConfig(driver="gpiozero"),
+)
+COUNTERS = {"attempts": 100, "accepted": 80, "suspect": 0, "warm_up": 0} | dict.fromkeys(Fault, 0)
+STATUS = {
+    "version": "1.2.3",
+    "device_id": "pi-1",
+    "sensor": {
+        "driver": "dht22",
+        "status": "ok",
+        "status_since": "2026-11-22T10:00:00.000Z",
+        "last": {"temperature": 21.5, "humidity": 45.0, "taken": "2026-11-22T10:01:00.000Z"},
+        "counters": COUNTERS,
+        "error": None,
+    },
+    "led": {"driver": "gpiozero", "state": "off", "brightness": 1, "fault": None},
+    "cloud": {"hub": "hub.test", "connections": 1, "error": None},
+    "outbox": {
+        "waiting": 0,
+        "in_memory": 0,
+        "room_seconds": 1e6,
+        "dropped": [],
+        "set_aside": [],
+        "error": None,
+    },
+}
+
+
+class Sensor:
+    """Answers the same for ever."""
+
+    model, spacing, deadline = "dht22", 0.0, 1.0
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def read(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class Way:
+    """A way of which a stage fails, and none after it is gone."""
+
+    def __init__(self, name, host, _cloud, *, fails=None, because="", **_):
+        self.name, self.host, self.fails = name, host, fails
+        self.because = because
+
+    def __getattr__(self, stage):
+        if self.host is None:
+            return checks.skipped(self.because)
+        stages = ("dns", "tcp", "tls")
+        if f"{self.name}-{stage}" == self.fails:
+            return failed("It fails.", "Do something.")
+        if self.fails and self.fails in {
+            f"{self.name}-{one}" for one in stages[: stages.index(stage)]
+        }:
+            return checks.skipped(f"{self.fails} failed")
+        return ok("It works.")
+
+    def close(self):
+        pass
+
+
+class Machine:
+    """A Raspberry Pi on which all is well, until something is changed."""
+
+    def __init__(self, root, monkeypatch):
+        self.root = root
+        self.monkeypatch = monkeypatch
+        self.clock = HandClock()
+        self.fails = None
+        self.file("dev/gpiochip0", "")
+        self.file("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
+        self.file("sys/class/thermal/thermal_zone0/temp", "48312\n")
+        self.file("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
+        self.file("sys/bus/iio/devices/iio:device0/name", "dht11@4\n")
+        self.file("boot/firmware/config.txt", "dtparam=audio=on\ndtoverlay=dht11,gpiopin=4\n")
+        self.file("proc/self/mountinfo", "22 1 179:2 / / rw,noatime - ext4 /dev/root rw,errors=x\n")
+        self.state = root / "state"
+        self.state.mkdir()
+        Store.open(self.state / STORE_NAME).close()
+        self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
+        self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
+        self.missing = set()
+        monkeypatch.setattr(checks.hardware, "LIT", 0.0)
+        monkeypatch.setattr(
+            checks.software,
+            "packages",
+            lambda config: PACKAGES(
+                config,
+                find=lambda module: module not in self.missing,
+                version=lambda name: self.versions.get(name, "1.0"),
+            ),
+        )
+        self.options = {
+            "config": CONFIG,
+            "path": Path("/etc/sensor-agent/config.toml"),
+            "mistakes": (),
+            "store": self.state / STORE_NAME,
+            "installed": "1.2.3",
+            "secrets": lambda _config: Credentials(key="a2V5"),
+            "secret_files": [Path("/etc/sensor-agent/key")],
+            "may_use": lambda _file: True,
+            "is_root": False,
+            "root": root,
+            "clock": self.clock,
+            "vcgencmd": lambda: None,
+            "open_sensor": lambda *_, **__: Sensor(Reading(21.0, 45.0)),
+            "open_light": lambda *_, **__: FakeLight(),
+            "way": lambda *a, **k: Way(*a, fails=self.fails, **k),
+            "register": lambda: "hub.test",
+        }
+
+    def file(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def chips(self, *chips):
+        self.monkeypatch.setattr(gpio, "read_chips", lambda _dev, _lines: list(chips))
+
+    def sensor(self, **keys):
+        self.options["config"] = replace(CONFIG, sensor=SensorConfig(**keys))
+
+    def daemon(self, **parts):
+        self.options["status"] = STATUS | {
+            name: STATUS[name] | part if isinstance(part, dict) else part
+            for name, part in parts.items()
+        }
+
+    def find(self, name):
+        with Examination(**self.options) as examination:
+            return examination.checks()[name]()
+
+
+PACKAGES = software.packages
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return Machine(tmp_path, monkeypatch)
+
+
+def refuse_secret(machine):
+    def secrets(_config):
+        raise SecretError("key can be read by others; close it with: chmod 600 key")
+
+    machine.options["secrets"] = secrets
+
+
+def busy_light(machine):
+    def open_light(*_, **__):
+        raise LightError("Another program holds GPIO 17.")
+
+    machine.options["open_light"] = open_light
+
+
+def silent_sensor(machine):
+    machine.options["open_sensor"] = lambda *_, **__: Sensor(
+        SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
+    )
+
+
+def unregistered(machine):
+    def register():
+        raise RegistrationError("pi-1", said="Unauthorized", hint="Check the key.")
+
+    machine.options["register"] = register
+
+
+def damaged_outbox(machine):
+    (machine.state / STORE_NAME).write_bytes(b"no database" * 1000)
+
+
+def full_card(machine):
+    machine.monkeypatch.setattr(checks.storage.shutil, "disk_usage", lambda _: Usage(5_000_000))
+
+
+class Usage:
+    def __init__(self, free):
+        self.free = free
+
+
+def unwritable(machine):
+    def no_file(**_):
+        raise OSError(30, "Read-only file system")
+
+    machine.monkeypatch.setattr(checks.storage.tempfile, "TemporaryFile", no_file)
+
+
+def way_fails(machine, name):
+    machine.fails = name
+
+
+def option(name, value):
+    return lambda machine: machine.options.__setitem__(name, value)
+
+
+FAILING = {
+    "daemon": option("refusal", "The daemon did not answer within 30 s."),
+    "configuration": option("mistakes", ("config.toml: [sensor] pin = 99",)),
+    "secrets": refuse_secret,
+    "packages": lambda machine: machine.missing.add("adafruit_dht"),
+    "gpio-access": option("may_use", lambda _file: False),
+    "gpio-lines": lambda machine: machine.chips(
+        gpio.Chip("gpiochip0", "pinctrl-bcm2711", {17: "pigpiod"})
+    ),
+    "gpio-overlay": lambda machine: (
+        machine.sensor(driver="kernel"),
+        (machine.root / "sys/bus/iio/devices/iio:device0/name").unlink(),
+    ),
+    "sensor": silent_sensor,
+    "led": busy_light,
+    "clock": lambda machine: setattr(machine.clock, "known", False),
+    "power": lambda machine: machine.file(
+        "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n"
+    ),
+    "temperature": lambda machine: machine.file("sys/class/thermal/thermal_zone0/temp", "85123\n"),
+    "disk-space": full_card,
+    "disk-write": unwritable,
+    "outbox": damaged_outbox,
+    "registration": unregistered,
+} | {
+    f"{host}-{stage}": partial(way_fails, name=f"{host}-{stage}")
+    for host in ("provisioning", "hub")
+    for stage in ("dns", "tcp", "tls")
+}
+
+# What is needed for those that are not looked at on the machine above as it is.
+PASSING = {
+    "daemon": lambda machine: machine.daemon(),
+    "gpio-overlay": lambda machine: machine.sensor(driver="kernel"),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_check_passes_where_all_is_well(machine, name):
+    PASSING.get(name, lambda _machine: None)(machine)
+    finding = machine.find(name)
+    assert finding.outcome is Outcome.OK, finding
+    assert finding.line.endswith(".")
+    assert finding.advice is None
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_check_fails_where_something_is_wrong(machine, name):
+    FAILING[name](machine)
+    finding = machine.find(name)
+    wanted = Outcome.WARNING if name == "clock" else Outcome.FAILED
+    assert finding.outcome is wanted, finding
+    assert "\n" not in finding.line
+    assert finding.advice
+
+
+def test_a_stage_whose_stage_before_failed_is_skipped_with_the_reason(machine):
+    machine.fails = "provisioning-tcp"
+    assert machine.find("provisioning-dns").outcome is Outcome.OK
+    assert machine.find("provisioning-tls") == checks.skipped("provisioning-tcp failed")
+    assert machine.find("registration").outcome is Outcome.SKIPPED
+    assert machine.find("hub-tls") == checks.skipped("the hub is not known (registration)")
+
+
+def test_beside_a_daemon_nobody_registers_and_nobody_takes_its_lines(machine):
+    machine.daemon()
+    for name in ("register", "open_sensor", "open_light"):
+        machine.options[name] = lambda *_, **__: pytest.fail("it disturbs the daemon")
+    assert machine.find("registration").line == "The daemon is connected to hub.test."
+    assert machine.find("sensor").outcome is Outcome.OK
+    assert machine.find("led").outcome is Outcome.OK
+    assert machine.find("hub-tls").outcome is Outcome.OK
+    machine.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {4: "PulseIn", 17: "lg"}))
+    assert machine.find("gpio-lines").outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("name", ["sensor", "led", "outbox", "registration"])
+def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
+    machine.options["refusal"] = "It did not answer."
+    for one in ("register", "open_sensor", "open_light"):
+        machine.options[one] = lambda *_, **__: pytest.fail("it disturbs the daemon")
+    assert machine.find(name).outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("sensor", {"sensor": {"status": "no_answer", "error": "Silence.", "last": None}}),
+        ("sensor", {"sensor": {"counters": COUNTERS | {Fault.CHECKSUM: 60}}}),
+        ("sensor", {"sensor": {"status": "starting", "last": None}}),
+        ("led", {"led": {"fault": "The line is busy."}}),
+        ("registration", {"cloud": {"hub": None, "error": "hub.test cannot be reached."}}),
+        ("registration", {"cloud": {"hub": None, "error": None}}),
+        ("outbox", {"outbox": {"error": "state.db cannot be used: disk full."}}),
+        ("outbox", {"outbox": {"in_memory": 3}}),
+        ("outbox", {"outbox": {"room_seconds": 3600.0}}),
+        ("outbox", {"outbox": {"set_aside": [{"file": "a", "reason": "corrupt"}]}}),
+        ("daemon", {"version": "1.2.2"}),
+    ],
+)
+def test_what_the_daemon_says_of_itself_is_heeded(machine, name, parts):
+    machine.daemon(**parts)
+    finding = machine.find(name)
+    assert finding.outcome in {Outcome.WARNING, Outcome.FAILED}
+    assert finding.advice
+
+
+def test_a_hub_that_the_daemon_knew_is_tried_while_it_is_not_connected(machine):
+    machine.daemon(cloud={"hub": None, "error": "hub.test cannot be reached."})
+    machine.options["hub"] = "hub.test"
+    assert machine.find("hub-tcp").outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_bad_file_does_not_tell_is_not_guessed(machine, inside):
+    machine.options |= {"mistakes": ("config.toml: [sensor] pin = 99",), "inside": inside}
+    found = {name: machine.find(name) for name in IDS}
+    assert found["configuration"].outcome is Outcome.FAILED
+    for name in ("secrets", "sensor", "led", "gpio-access", "hub-tls", "registration"):
+        unknown = found[name] == checks.skipped("the configuration cannot be used (configuration)")
+        assert unknown is not inside  # The daemon knows what it runs by.
+    for name in ("clock", "power", "temperature", "disk-space", "disk-write", "outbox"):
+        assert found[name].outcome is Outcome.OK
+
+
+def test_without_cloud_what_concerns_it_is_skipped(machine):
+    machine.options["config"] = replace(CONFIG, cloud=None)
+    machine.options["secret_files"] = []
+    for name in ("secrets", "provisioning-dns", "registration", "hub-tls"):
+        assert machine.find(name).outcome is Outcome.SKIPPED
+
+
+def test_a_ca_file_that_cannot_be_used_is_no_news_of_the_network(machine):
+    refuse_secret(machine)
+    assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
+
+
+def test_the_outbox_without_a_daemon_is_counted_and_not_touched(machine):
+    with sqlite3.connect(machine.state / STORE_NAME) as database:
+        database.execute("INSERT INTO readings VALUES (1, 20, 50, 1, 1, 'b', 1)")
+    database.close()
+    before = sorted(path.name for path in machine.state.iterdir())
+    assert machine.find("outbox").line.startswith("1 reading waits to be sent")
+    assert sorted(path.name for path in machine.state.iterdir()) == before
+    (machine.state / STORE_NAME).unlink()
+    assert machine.find("outbox").line.startswith("Nothing waits")

@@ -1,0 +1,144 @@
+"""Advice on missing packages is right for how the running copy was installed."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.diagnostics import installation
+from agent.diagnostics.installation import Copy, advice, listed, need, this_copy, with_advice
+from agent.errors import MissingPackagesError
+from hw.errors import DriverError
+
+WHEEL = Copy(
+    root=Path("/home/ada/venv/lib/python3.11/site-packages"),
+    prefix=Path("/home/ada/venv"),
+    python="/home/ada/venv/bin/python",
+    in_venv=True,
+    belongs_to_system=False,
+    has_pip=True,
+    may_write=True,
+)
+SERVICE = replace(
+    WHEEL,
+    root=Path("/opt/sensor-agent/123/lib/python3.11/site-packages"),
+    prefix=Path("/opt/sensor-agent/123"),
+    python="/opt/sensor-agent/123/bin/python",
+    may_write=False,
+)
+SYSTEM = replace(
+    WHEEL,
+    prefix=Path("/usr"),
+    python="/usr/bin/python3",
+    in_venv=False,
+    belongs_to_system=True,
+    may_write=False,
+)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "venv.sh").touch()
+    return replace(
+        WHEEL, root=tmp_path, prefix=tmp_path / ".venv", python=str(tmp_path / ".venv/bin/python")
+    )
+
+
+def test_the_environment_of_a_checkout_gets_the_extra_from_the_source(checkout):
+    assert advice(["trustme"], extra="central", copy=checkout) == (
+        f"to install it: cd {checkout.root} && .venv/bin/python -m pip install -e '.[central]'"
+    )
+    elsewhere = replace(checkout, python="/home/ada/my env/bin/python")
+    assert "'/home/ada/my env/bin/python' -m pip" in advice(["x"], extra="pi", copy=elsewhere)
+    assert advice(["azure-iot-device"], extra="", copy=checkout).endswith("pip install -e .")
+
+
+def test_a_checkout_without_an_environment_is_given_one(checkout):
+    bare = replace(checkout, python="/usr/bin/python3", in_venv=False, belongs_to_system=True)
+    said = advice(["aiohttp", "trustme"], extra="central", copy=bare)
+    assert f"cd {checkout.root} && sh deploy/venv.sh central" in said
+    assert "make demo" in said
+    assert "pip install" not in said
+
+
+def test_any_other_environment_gets_the_packages_by_their_names():
+    assert advice(["aiohttp", "wsproto"], extra="central", copy=WHEEL) == (
+        "to install them: /home/ada/venv/bin/python -m pip install aiohttp wsproto"
+    )
+    closed = replace(WHEEL, may_write=False)
+    assert ": sudo /home/ada/venv/bin/python -m pip" in advice(["x"], extra="", copy=closed)
+
+
+def test_an_environment_without_pip_gets_them_by_the_tool_that_made_it(tmp_path):
+    made_by_uv = replace(WHEEL, has_pip=False)
+    assert "uv pip install --python /home/ada/venv/bin/python trustme" in advice(
+        ["trustme"], extra="central", copy=made_by_uv
+    )
+    (tmp_path / "pipx_metadata.json").touch()
+    made_by_pipx = replace(WHEEL, has_pip=False, prefix=tmp_path)
+    assert "pipx inject sensor-agent trustme" in advice(["trustme"], extra="", copy=made_by_pipx)
+
+
+def test_the_service_gets_its_drivers_from_the_installer_and_no_central():
+    said = advice(["gpiozero"], extra="pi", copy=SERVICE)
+    assert "sudo make install" in said
+    assert "sudo /opt/sensor-agent/123/bin/python -m pip install --upgrade gpiozero" in said
+    said = advice(["aiohttp"], extra="central", copy=SERVICE)
+    assert "does not include the local IoT Central" in said
+    assert "pip install" not in said
+
+
+def test_nothing_is_installed_into_the_systems_python():
+    said = advice(["aiohttp", "trustme"], extra="central", copy=SYSTEM)
+    assert "/usr/bin/python3 -m venv" in said
+    assert "pip install" not in said
+
+
+@pytest.mark.parametrize("copy", [WHEEL, SERVICE, SYSTEM])
+@pytest.mark.parametrize("extra", ["", "pi", "central"])
+def test_the_name_on_the_package_index_is_never_advised(copy, extra):
+    assert "sensor-agent[" not in advice(["aiohttp"], extra=extra, copy=copy)
+    assert "install sensor-agent" not in advice(["aiohttp"], extra=extra, copy=copy)
+
+
+def test_lgpio_is_the_one_that_has_a_wheel(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert advice(["lgpio"], extra="pi", copy=WHEEL).endswith(" adafruit-lgpio")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert advice(["lgpio"], extra="pi", copy=WHEEL).endswith(" lgpio")
+
+
+def test_this_copy_is_a_checkout_and_its_python_the_running_one():
+    copy = this_copy()
+    assert copy.is_checkout
+    assert copy.python == sys.executable
+    assert copy.prefix == Path(sys.prefix)
+
+
+def test_what_is_needed_and_missing_is_named_in_one_sentence(monkeypatch):
+    need({"json": "json"}, what="sensor-agent demo")
+    with pytest.raises(MissingPackagesError) as caught:
+        need({"json": "json", "no_such": "nosuch"}, what="sensor-agent demo", extra="central")
+    assert str(caught.value).startswith("sensor-agent demo needs nosuch, which is not installed; ")
+    with pytest.raises(MissingPackagesError, match="needs azure-iot-device, which is not"):
+        need({"no_such.iot.device": "azure-iot-device"}, what="sensor-agent run")
+
+
+def test_the_error_of_a_driver_that_lacks_packages_ends_with_the_advice(monkeypatch):
+    monkeypatch.setattr(installation, "this_copy", lambda: WHEEL)
+    lacking = DriverError("The package gpiozero is not installed.", packages=("gpiozero",))
+    assert with_advice(lacking) == (
+        "The package gpiozero is not installed. To install it: /home/ada/venv/bin/python -m pip "
+        "install --upgrade gpiozero"
+    )
+    assert with_advice(DriverError("There is no GPIO 99.")) == "There is no GPIO 99."
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_names_are_listed_as_people_do(names, text):
+    assert listed(names) == text

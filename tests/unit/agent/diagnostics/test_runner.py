@@ -1,0 +1,201 @@
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import loader
+from agent.device.operator import MAX_DIAGNOSTICS, shorten
+from agent.diagnostics import runner
+from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
+from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS
+from agent.diagnostics.runner import chosen, counted, diagnosis, examine, summary
+
+STATUS = {
+    "version": "1.2.3",
+    "device_id": "pi-1",
+    "sensor": {
+        "driver": "dht22",
+        "interval": 60,
+        "status": "ok",
+        "status_since": "2026-11-22T10:00:00.000Z",
+        "last": {"temperature": 21.5, "humidity": 45.0, "taken": "2026-11-22T10:01:00.000Z"},
+        "counters": {"attempts": 12, "accepted": 10, "checksum": 2, "no_answer": 0},
+        "error": None,
+    },
+    "led": {"driver": "gpiozero", "state": "blinking", "brightness": 2, "fault": None},
+    "cloud": {"hub": "hub.test", "connections": 3, "error": None},
+    "properties": {},
+    "outbox": {
+        "waiting": 1,
+        "in_memory": 0,
+        "oldest": "2023-11-14T22:13:20.000Z",
+        "room_seconds": 2_592_000.0,
+        "dropped": [],
+        "set_aside": [],
+        "error": None,
+    },
+}
+
+
+def test_a_healthy_device_in_words():
+    assert summary(STATUS) == (
+        "sensor-agent 1.2.3 on pi-1\n"
+        "sensor (dht22): ok since 2026-11-22T10:00:00.000Z\n"
+        "last reading: 21.5 degrees Celsius, 45.0 %, taken 2026-11-22T10:01:00.000Z\n"
+        "attempts: 12, readings: 10, without one: checksum 2\n"
+        "LED (gpiozero): blinking, brightness 2\n"
+        "session: connected to hub.test, connection 3\n"
+        "backlog: 1 reading waiting, since 2023-11-14T22:13:20.000Z\n"
+        "outbox: room for 30.0 days without the hub"
+    )
+
+
+def test_a_sick_device_in_words():
+    sensor = STATUS["sensor"] | {"status": "no_answer", "last": None, "error": "Is it wired?"}
+    led = STATUS["led"] | {"fault": "The line is busy."}
+    cloud = {"hub": None, "connections": 0, "error": "hub.test cannot be reached: no route."}
+    gap = {"outbox_id": "box", "first": 1, "last": 200, "reason": "room"}
+    notes = [
+        {"file": "a.corrupt", "reason": "corrupt", "readings": None},
+        {"file": "a.other", "reason": "other-board", "readings": 7},
+    ]
+    outbox = STATUS["outbox"] | {
+        "waiting": 1440,
+        "in_memory": 3,
+        "room_seconds": 5400.0,
+        "dropped": [gap],
+        "set_aside": notes,
+        "error": "state.db cannot be used: it is full.",
+    }
+    said = summary(STATUS | {"sensor": sensor, "led": led, "cloud": cloud, "outbox": outbox})
+    assert "last reading" not in said
+    assert "last fault: Is it wired?" in said
+    assert "LED (gpiozero): blinking, brightness 2; The line is busy." in said
+    assert "session: not connected; hub.test cannot be reached: no route." in said
+    assert "backlog: 1440 readings waiting" in said
+    assert "room for 1.5 hours" in said
+    assert "outbox: state.db cannot be used: it is full." in said
+    assert "set aside: a.corrupt, which is damaged" in said
+    assert "set aside: a.other, with 7 readings of another board" in said
+    assert "the disk fails, 3 readings are in memory only" in said
+    assert "dropped (room): box:1 to 200" in said
+
+
+def test_no_cloud_is_said():
+    said = summary(STATUS | {"cloud": None, "outbox": None})
+    assert "cloud: not configured" in said
+    assert "readings are shown and not sent" in said
+
+
+def test_without_a_choice_every_check_is_made():
+    assert chosen([], []) == list(IDS)
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "ids"),
+    [
+        (["led"], [], ["led"]),
+        (["hub"], [], ["hub-dns", "hub-tcp", "hub-tls"]),
+        (["sensor", "gpio"], ["gpio-lines"], ["gpio-access", "gpio-overlay", "sensor"]),
+        (["disk"], ["disk"], []),
+    ],
+)
+def test_checks_are_chosen_by_id_or_by_what_ids_begin_with(only, skip, ids):
+    assert chosen(only, skip) == ids
+
+
+@pytest.mark.parametrize("name", ["lid", "", "hub-", "hub-d"])
+def test_a_name_that_means_no_check_is_refused_with_those_there_are(name):
+    with pytest.raises(ValueError, match="there are daemon, configuration"):
+        chosen([name], [])
+
+
+def test_a_check_that_fails_itself_does_not_end_the_others():
+    checks = {"a": lambda: 1 / 0, "b": lambda: ok("Good.")}
+    found = dict(examine(checks, ["a", "b"]))
+    assert found["a"].outcome is Outcome.FAILED
+    assert "ZeroDivisionError" in found["a"].line
+    assert found["b"] == ok("Good.")
+
+
+def test_a_check_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr(runner, "DEADLINE", 0.05)
+    release = threading.Event()
+    found = dict(examine({"a": lambda: ok(str(release.wait(60)))}, ["a"]))
+    release.set()
+    assert found["a"].outcome is Outcome.FAILED
+    assert "did not come to an end" in found["a"].line
+
+
+def test_what_there_is_no_time_for_is_said():
+    times = iter([0.0, 1.0, 5.0])
+    found = dict(
+        examine(dict.fromkeys("ab", lambda: ok("x")), "ab", budget=4.0, now=lambda: next(times))
+    )
+    assert found == {"a": ok("x"), "b": skipped("there was no time left")}
+
+
+def test_every_deadline_is_that_of_a_check():
+    assert set(DEADLINES) <= set(IDS)
+    # In the daemon even one that hangs leaves time for the answer.
+    assert DEADLINE < runner.BUDGET < 30 - 4
+
+
+def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_path, monkeypatch):
+    file = tmp_path / "config.toml"
+    file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
+    (tmp_path / "credentials").mkdir()
+    monkeypatch.setattr(runner.os, "access", lambda *_: False)
+    monkeypatch.setattr(runner.os, "geteuid", lambda: 1000)
+
+    def find():
+        with runner.examination(
+            loader.load(file), file, (), store=tmp_path / "state.db", environ={}
+        ) as examined:
+            return examined.checks()["secrets"]()
+
+    finding = find()
+    assert finding.outcome is Outcome.SKIPPED
+    assert "sudo sensor-agent check" in finding.line
+    (tmp_path / "credentials").rmdir()
+    assert find().outcome is Outcome.FAILED
+
+
+FOUND = [
+    ("clock", warning("It says 1970.", "Set it.")),
+    ("sensor", ok("Fine.")),
+    ("led", failed("It is dark.", "Look.")),
+    ("hub-dns", skipped("there is no hub")),
+]
+
+
+def test_what_is_wrong_comes_first_and_the_worst_before_all():
+    assert counted(FOUND) == "4 checks: 1 ok, 1 warning, 1 failed, 1 skipped"
+    first, *lines = diagnosis(FOUND, STATUS).splitlines()
+    assert first == counted(FOUND)
+    assert lines[0] == "failed: led: It is dark. Look."
+    assert lines[1] == "warning: clock: It says 1970. Set it."
+    assert lines[2] == "sensor-agent 1.2.3 on pi-1"
+
+
+def test_even_if_everything_is_wrong_the_operator_gets_what_matters():
+    wrong = [(name, failed("It is wrong. " * 8, "Do this. " * 8)) for name in IDS]
+    told = shorten(diagnosis(wrong, STATUS), MAX_DIAGNOSTICS)
+    assert len(told.encode()) <= MAX_DIAGNOSTICS
+    assert told.startswith(f"{len(IDS)} checks: 0 ok")
+    healthy = diagnosis([(name, ok("Fine.")) for name in IDS], STATUS)
+    assert len(healthy.encode()) < MAX_DIAGNOSTICS / 4
+
+
+@given(
+    st.builds(
+        Finding,
+        st.sampled_from(Outcome),
+        st.text(),
+        st.none() | st.text(),
+        st.lists(st.text()).map(tuple),
+    )
+)
+def test_a_finding_survives_the_way_through_the_socket(finding):
+    assert Finding.from_json(finding.as_json()) == finding

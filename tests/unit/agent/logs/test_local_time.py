@@ -1,0 +1,76 @@
+"""Times for people follow a time zone that changes while the program runs.
+
+glibc remembers the zone until tzset(3) is called, whether it is set by TZ, as here, or by
+/etc/localtime, which only root may change.
+"""
+
+import io
+import logging
+import os
+import time
+
+import pytest
+
+from agent.daemon.systemd import in_words
+from agent.logs import journal
+from agent.logs.local_time import follow_system_zone, local_time
+from hw import Reading
+from hw.policy import SensorStatus
+
+NOON = 1_790_000_000.0 // 86400 * 86400 + 12 * 3600  # UTC
+
+
+@pytest.fixture
+def set_zone(monkeypatch):
+    """Change the zone and, as the system does, tell nobody."""
+    before = list(logging.getLogger().handlers), logging.getLogger().level
+    yield lambda zone: monkeypatch.setenv("TZ", zone)
+    logging.getLogger().handlers[:], logging.getLogger().level = before
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_local_time_follows_the_zone(set_zone):
+    set_zone("UTC0")
+    assert local_time(NOON).tm_hour == 12
+    set_zone("JST-9")
+    assert local_time(NOON).tm_hour == 21
+
+
+def test_the_line_for_systemd_follows_the_zone(set_zone):
+    def words():
+        return in_words(
+            sensor=SensorStatus.OK,
+            last=Reading(21.4, 48.2),
+            taken=NOON,
+            has_cloud=False,
+            hub=None,
+            waiting=0,
+        )
+
+    set_zone("UTC0")
+    assert words().endswith("at 12:00")
+    set_zone("JST-9")
+    assert words().endswith("at 21:00")
+
+
+def test_the_log_follows_the_zone(set_zone):
+    stderr = io.StringIO()
+    set_zone("UTC0")
+    journal.configure("info", environ={}, stderr=stderr)
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "Connected.", None, None)
+    record.created = NOON
+    logging.getLogger().handle(record)
+    set_zone("JST-9")
+    logging.getLogger().handle(record)
+    assert [line[:5] for line in stderr.getvalue().splitlines()] == ["12:00", "21:00"]
+
+
+@pytest.mark.parametrize("value", [":/etc/localtime", "/etc/localtime"])
+def test_a_variable_that_names_the_systems_zone_does_not_hold_it_fast(set_zone, value):
+    set_zone(value)
+    follow_system_zone()
+    assert "TZ" not in os.environ
+    set_zone("JST-9")
+    follow_system_zone()
+    assert os.environ["TZ"] == "JST-9"

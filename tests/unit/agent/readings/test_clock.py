@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+from fakes import HandClock
+
+from agent.readings import clock as clock_module
+from agent.readings.clock import Clock, Stamp, machine_boot_id, machine_synchronised, machine_uptime
+
+
+def test_a_stamp_made_in_good_time_is_the_truth():
+    clock = HandClock()
+    assert clock.true_time(clock.stamp()) == (1_700_000_000.0, True)
+
+
+def test_a_stamp_of_this_boot_is_corrected_once_the_clock_is_right():
+    clock = HandClock(wall=0.0, uptime=10.0, known=False)
+    stamp = clock.stamp()
+    assert clock.true_time(stamp) == (0.0, False)
+    clock.time, clock.up, clock.known = 1_700_000_090.0, 100.0, True
+    assert clock.true_time(stamp) == (1_700_000_000.0, True)
+
+
+def test_a_stamp_of_another_boot_is_never_corrected():
+    stamp = Stamp(5.0, 10.0, "boot-before", synchronised=False)
+    assert HandClock().true_time(stamp) == (5.0, False)
+
+
+def test_a_clock_that_is_set_just_then_does_not_vouch_for_the_time_before():
+    clock = HandClock(wall=0.0, uptime=10.0, known=False)
+
+    def set_from_the_network():
+        wall, clock.time, clock.known = clock.time, 1_700_000_000.0, True
+        return wall
+
+    clock.wall = set_from_the_network
+    stamp = clock.stamp()
+    assert (stamp.wall, stamp.synchronised) == (0.0, False)
+    clock.wall = lambda: clock.time
+    assert clock.true_time(stamp) == (1_700_000_000.0, True)
+
+
+def test_uptime_grows():
+    assert 0 < machine_uptime() <= machine_uptime()
+
+
+def test_the_boot_has_an_id():
+    assert len(machine_boot_id()) == 36
+    assert machine_boot_id() == machine_boot_id()
+
+
+@pytest.fixture
+def mark(tmp_path, monkeypatch):
+    mark = tmp_path / "synchronized"
+    monkeypatch.setattr(clock_module, "TIMESYNCD_MARK", mark)
+    monkeypatch.setattr(clock_module.sys, "platform", "linux")
+    return mark
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_the_kernel_is_believed_where_timesyncd_left_no_mark(mark, monkeypatch, kernel):
+    monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: kernel)
+    assert machine_synchronised() is kernel
+    mark.touch()
+    assert machine_synchronised() is True
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="adjtimex is Linux's")
+def test_the_kernel_can_be_asked():
+    assert clock_module._kernel_synchronised() in {True, False}
+
+
+def test_the_machines_own_clock_is_the_default():
+    stamp = Clock().stamp()
+    assert stamp.boot_id == machine_boot_id()
+
+
+def test_a_clock_that_was_not_set_is_doubted_in_a_sentence():
+    assert HandClock(known=True).doubt() is None
+    said = HandClock(known=False).doubt()
+    assert "says 2023-11-14 22:13 UTC and was not set from the network" in said

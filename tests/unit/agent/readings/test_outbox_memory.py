@@ -1,0 +1,113 @@
+"""What is in the outbox's memory while the disk fails, and how it gets to the disk."""
+
+from uuid import UUID
+
+from fakes import HandClock, open_outbox
+
+from agent.errors import StoreError
+from agent.readings import outbox_tables
+from agent.readings.outbox import START
+from hw import Reading
+
+
+async def test_a_disk_that_is_back_before_the_daemon_stops_gets_what_is_in_memory(
+    tmp_path, monkeypatch
+):
+    store, outbox = await open_outbox(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        for _ in range(3):
+            await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+        in_memory = await outbox.after(START, limit=10)
+    await outbox.close()
+    store.close()
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.message_id for entry in kept] == [entry.message_id for entry in in_memory]
+    store.close()
+
+
+async def test_what_a_stopping_daemon_brought_to_the_disk_is_backlog_for_the_next(
+    tmp_path, monkeypatch
+):
+    await left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, readings=3)
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.position <= outbox.newest for entry in kept] == [True] * 3
+    await outbox.add(Reading(30.0, 50.0), HandClock().stamp())
+    assert [e.reading.temperature for e in await outbox.after(kept[-1].position, limit=10)] == [
+        30.0
+    ]
+    store.close()
+
+
+async def test_what_is_in_memory_stands_behind_what_an_earlier_daemon_brought_to_the_disk(
+    tmp_path, monkeypatch
+):
+    for digit in "f0":  # An id that comes late in order, and then one that comes early.
+        monkeypatch.setattr(outbox_tables.uuid, "uuid4", lambda digit=digit: UUID(digit * 32))
+        await left_by_a_daemon_whose_disk_failed(
+            tmp_path, monkeypatch, readings=2, first=int(digit, 16)
+        )
+    store, outbox = await open_outbox(tmp_path)
+    kept = await outbox.after(START, limit=10)
+    assert [entry.reading.temperature for entry in kept] == [15.0, 16.0, 0.0, 1.0]
+    assert outbox.newest == kept[-1].position
+    store.close()
+
+
+async def left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, *, readings, first=0):
+    """Leave a file with readings that were in memory until the daemon stopped."""
+    store, outbox = await open_outbox(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        for number in range(readings):
+            await outbox.add(Reading(first + float(number), 50.0), HandClock().stamp())
+    await outbox.close()
+    store.close()
+
+
+async def test_a_disk_that_fails_to_the_end_holds_up_no_stop(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    monkeypatch.setattr(store, "_do", lambda _work: fail(store))
+    await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    await outbox.close()
+    assert outbox.waiting == 1
+    store.close()
+
+
+async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    do = store._do
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_do", lambda _work: fail(store))
+        await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+        # Now it is written, and the writing said to have failed.
+        patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
+        await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
+    await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
+    kept = await outbox.after(START, limit=10)
+    assert [entry.reading.temperature for entry in kept] == [20.0, 21.0, 22.0]
+    assert (await outbox.describe(60))["in_memory"] == 0
+    store.close()
+
+
+async def test_a_reading_that_a_disk_kept_and_denied_has_one_message_id(tmp_path, monkeypatch):
+    store, outbox = await open_outbox(tmp_path)
+    await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    do = store._do
+    with monkeypatch.context() as patch:
+        # As SQLite does where fsync fails with EIO: the file that is opened next has it.
+        patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
+        await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
+    before = [(e.message_id, e.reading.temperature) for e in await outbox.after(START, limit=10)]
+    assert [temperature for _, temperature in before] == [20.0, 21.0]
+    await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
+    after = [(e.message_id, e.reading.temperature) for e in await outbox.after(START, limit=10)]
+    assert after == [*before, (f"{outbox.id}:2", 22.0)]
+    assert outbox.waiting == 3
+    store.close()
+
+
+def fail(store):
+    raise StoreError(store.path, "disk I/O error")

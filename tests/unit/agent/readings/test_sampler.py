@@ -1,0 +1,225 @@
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+from fakes import HandClock, until
+
+from agent.deadline_thread import MOST_ABANDONED
+from agent.readings.sampler import Sampler
+from hw import ClimateSensor, Reading
+from hw.errors import Fault, SensorError
+from hw.policy import Policy
+
+
+class ScriptedSensor(ClimateSensor):
+    """Answers what it was given, in turn; the last answer for ever."""
+
+    model = "dht22"
+    spacing = 2.1
+    deadline = 3.0
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    def read(self):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self):
+        pass
+
+
+class Rig:
+    def __init__(self, sensor, *, interval=60.0):
+        self.clock = HandClock()
+        self.readings = []
+        self.statuses = []
+        self.waits = []
+        self.words = []
+        self.free = None
+        self.sampler = Sampler(
+            sensor=sensor,
+            policy=Policy(
+                model=sensor.model,
+                spacing=sensor.spacing,
+                interval=interval,
+                now=self.clock.up,
+            ),
+            clock=self.clock,
+            on_reading=self.on_reading,
+            on_status=lambda status, since: self.statuses.append((str(status), since.uptime)),
+            expect=self.words.append,
+            wait=self.wait,
+        )
+
+    async def on_reading(self, reading, taken):
+        self.readings.append((reading, taken))
+
+    async def wait(self, event, seconds):
+        assert seconds > 0
+        self.waits.append(seconds)
+        if self.free is not None and len(self.waits) > self.free:
+            await event.wait()
+            return
+        self.clock.move(seconds)
+        await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.sampler.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+NO_ANSWER = SensorError("DHT sensor not found, check wiring", fault=Fault.NO_ANSWER)
+
+
+async def test_a_reading_carries_the_moment_its_attempt_began():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)))
+    async with rig.running():
+        await until(lambda: len(rig.readings) >= 3)
+    reading, taken = rig.readings[0]
+    assert reading == Reading(21.0, 45.0)
+    # The first read of a DHT22 gives its previous conversion and is not believed.
+    assert taken.uptime == pytest.approx(1002.1)
+    assert taken.wall == pytest.approx(1_700_000_002.1)
+    assert [round(taken.uptime) for _, taken in rig.readings[1:3]] == [1062, 1122]
+
+
+async def test_a_confirmed_step_gives_two_readings_each_with_its_own_time():
+    steady, jump = Reading(21.0, 45.0), Reading(35.0, 45.0)
+    sensor = ScriptedSensor(steady, steady, steady, jump, jump)
+    rig = Rig(sensor, interval=10.0)
+    async with rig.running():
+        await until(lambda: len(rig.readings) >= 4)
+    jumps = [taken.uptime for reading, taken in rig.readings if reading == jump][:2]
+    assert jumps[1] - jumps[0] == pytest.approx(2.1)
+
+
+async def test_a_silent_sensor_becomes_a_status_and_never_a_reading(caplog):
+    rig = Rig(ScriptedSensor(NO_ANSWER))
+    async with rig.running():
+        await until(lambda: rig.statuses)
+    assert rig.statuses[0][0] == "no_answer"
+    assert rig.readings == []
+    assert "The sensor gives no readings (no_answer): DHT sensor not found" in caplog.text
+
+
+async def test_recovery_is_told_once(caplog):
+    caplog.set_level("INFO")
+    rig = Rig(ScriptedSensor(*[NO_ANSWER] * 6, Reading(21.0, 45.0)))
+    async with rig.running():
+        await until(lambda: len(rig.readings) >= 3)
+    assert [status for status, _ in rig.statuses] == ["no_answer", "ok"]
+    assert caplog.text.count("gives readings again") == 1
+    assert rig.sampler.last_error is None
+
+
+async def test_a_driver_that_breaks_its_contract_counts_as_failed(caplog):
+    rig = Rig(ScriptedSensor(ZeroDivisionError("oops")))
+    async with rig.running():
+        await until(lambda: rig.statuses)
+    assert rig.statuses[0][0] == "failed"
+    assert "broke its contract" in caplog.text
+
+
+class HangingSensor(ScriptedSensor):
+    """Hangs in its first `times` attempts, until it is released."""
+
+    deadline = -0.99  # With the margin that is given: 10 ms.
+
+    def __init__(self, *, times):
+        super().__init__(Reading(21.0, 45.0))
+        self.release = threading.Event()
+        self._times = times
+
+    def read(self):
+        self.asked.append(1)
+        if len(self.asked) <= self._times:
+            self.release.wait(10)
+        return super().read()
+
+
+async def test_a_driver_that_hangs_is_given_up_and_the_next_attempt_is_made():
+    sensor = HangingSensor(times=1)
+    rig = Rig(sensor)
+    async with rig.running():
+        await until(lambda: len(sensor.asked) >= 2)
+        sensor.release.set()
+    assert rig.sampler.policy.counters["failed"] >= 1
+
+
+async def test_a_driver_that_never_returns_again_counts_as_stuck():
+    sensor = HangingSensor(times=MOST_ABANDONED)
+    rig = Rig(sensor)
+    counters = rig.sampler.policy.counters
+    async with rig.running():
+        await until(lambda: counters["failed"] > MOST_ABANDONED)
+        words = len(rig.words)
+        await until(lambda: counters["failed"] > MOST_ABANDONED + 9)
+        assert len(rig.words) == words
+        sensor.release.set()
+        await until(lambda: rig.readings)
+        assert len(rig.words) > words
+
+
+async def test_a_new_interval_is_obeyed_at_once():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)), interval=86400.0)
+    rig.free = 1  # The wait for the second reading is not cut short by the clock.
+    async with rig.running():
+        await until(lambda: len(rig.waits) == 2)
+        assert len(rig.readings) == 1
+        rig.free = None
+        rig.sampler.set_interval(5)
+        await until(lambda: len(rig.readings) >= 3)
+    gap = rig.readings[2][1].uptime - rig.readings[1][1].uptime
+    assert gap == pytest.approx(5.0)
+
+
+async def test_a_reading_out_of_turn_is_taken_as_soon_as_the_sensor_may_be_asked():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)), interval=86400.0)
+    rig.free = 1  # The warm-up's; the next is not due before tomorrow.
+    async with rig.running():
+        await until(lambda: rig.readings and len(rig.waits) == 2)
+        rig.free = None
+        reading, taken = await rig.sampler.one()
+    assert reading == Reading(21.0, 45.0)
+    assert rig.readings[-1] == (reading, taken)  # It is reported like any other.
+    assert len(rig.readings) == 2
+    assert taken.uptime - rig.readings[0][1].uptime == pytest.approx(2.1)
+
+
+async def test_who_asks_out_of_turn_is_told_why_there_is_none_after_five_attempts():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0), Reading(21.0, 45.0), NO_ANSWER))
+    async with rig.running():
+        await until(lambda: rig.readings)
+        attempts = rig.sampler.policy.counters["attempts"]
+        with pytest.raises(SensorError, match="not found"):
+            await rig.sampler.one()
+        assert rig.sampler.policy.counters["attempts"] - attempts >= 5
+
+
+async def test_who_asks_out_of_turn_is_never_told_what_cannot_be_true():
+    rig = Rig(ScriptedSensor(Reading(0.0, 0.0)))
+    async with rig.running():
+        with pytest.raises(SensorError, match="cannot be true"):
+            await rig.sampler.one()
+    assert rig.readings == []
+
+
+async def test_who_gives_up_asking_is_forgotten():
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0)))
+    asking = asyncio.create_task(rig.sampler.one())
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    async with rig.running():
+        await until(lambda: len(rig.readings) >= 2)
+    assert rig.readings[1][1].uptime - rig.readings[0][1].uptime > 50.0
