@@ -8,10 +8,6 @@ from places import ROOT
 
 PACKAGES = ("agent", "hw", "central")
 
-LONGEST = 400  # lines
-NOT_OURS = re.compile(r"uPlot|node_modules", re.IGNORECASE)  # as their makers wrote it
-
-
 def modules():
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -20,17 +16,6 @@ def modules():
 
 
 MODULES = dict(modules())
-
-
-def test_no_file_is_longer_than_a_room():
-    longer = {
-        str(path.relative_to(ROOT)): lines
-        for folder in (*PACKAGES, "tests", "deploy")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".sh", ".js", ".css", ".html"} and not NOT_OURS.search(str(path))
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST
-    }
-    assert not longer
 
 
 def test_the_base_install_has_only_what_the_daemon_needs():
