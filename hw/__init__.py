@@ -4,63 +4,11 @@ Drivers are chosen by name and imported only when asked for. Nothing falls back 
 driver by itself, least of all to the fake one.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Self
-
+from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError
-from hw.light import Light, LightState
+from hw.leds.led import Light, LightState
 
 __all__ = ["ClimateSensor", "Light", "LightState", "Reading", "open_light", "open_sensor"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a sensor answered, as decoded: not yet judged, not yet calibrated."""
-
-    temperature: float  # degrees Celsius
-    humidity: float  # % relative humidity
-
-
-class ClimateSensor(ABC):
-    """A sensor of temperature and humidity.
-
-    Descendants *must* set `model`, `spacing` and `deadline`, and implement `read` and `close`.
-    They *must not* wait between attempts, try again, or judge a value: `hw.policy` does that for
-    all of them. A sensor is a context manager, closed at the end.
-    """
-
-    model: str
-    """`dht22` or `dht11`: what the sensor is, and so which data sheet its values must obey."""
-
-    spacing: float
-    """The least time in seconds from the end of one attempt to the start of the next."""
-
-    deadline: float
-    """Seconds within which `read` must return or raise. A caller gives up on it soon after."""
-
-    @abstractmethod
-    def read(self) -> Reading:
-        """Make one attempt, blocking, and return the value as decoded.
-
-        Raise `SensorError`, and nothing else, when there is none; its `fault` says why. A value
-        from an earlier attempt *must not* be returned in place of one that failed. One caller at
-        a time, from any thread.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release the GPIO line, and end what was started. Again is harmless.
-
-        It may be called while another thread is in `read`, which then raises soon; so does every
-        `read` after it, with `Fault.FAILED`.
-        """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_sensor(
@@ -85,16 +33,16 @@ def open_sensor(
         raise DriverError(f"There is no sensor model {model!r}: choose 'dht22' or 'dht11'.")
     # Imported here: each driver needs packages that only its users have installed.
     if driver == "fake":
-        from hw.fake import FakeSensor, Room  # noqa: PLC0415 - see above
+        from hw.sensors.fake import FakeSensor, Room  # noqa: PLC0415 - see above
 
         return FakeSensor(Room(seed=seed), model=model)
     sensor: ClimateSensor
     if driver == "kernel":
-        from hw.kernel import KernelSensor  # noqa: PLC0415 - see above
+        from hw.sensors.kernel import KernelSensor  # noqa: PLC0415 - see above
 
         sensor = KernelSensor(model=model, pin=pin)
     elif driver in {"dht22", "dht11"}:
-        from hw.dht22 import AdafruitSensor, must_work_here  # noqa: PLC0415 - see above
+        from hw.sensors.adafruit import AdafruitSensor, must_work_here  # noqa: PLC0415 - see above
 
         must_work_here(pin)
         sensor = AdafruitSensor(model=driver, pin=pin)
@@ -105,7 +53,7 @@ def open_sensor(
     if power_pin is None:
         return sensor
     from hw.gpio import Output  # noqa: PLC0415 - see above
-    from hw.power import PoweredSensor  # noqa: PLC0415 - see above
+    from hw.sensors.power import PoweredSensor  # noqa: PLC0415 - see above
 
     return PoweredSensor(sensor, lambda: Output(power_pin))
 
@@ -118,11 +66,11 @@ def open_light(driver: str, *, pin: int = 17, active_high: bool = True) -> Light
     be used on this machine, `LightError` if the line cannot be driven (another program holds it).
     """
     if driver == "fake":
-        from hw.fake import FakeLight  # noqa: PLC0415 - as in open_sensor
+        from hw.leds.fake_led import FakeLight  # noqa: PLC0415 - as in open_sensor
 
         return FakeLight()
     if driver == "gpiozero":
-        from hw.led import Led  # noqa: PLC0415 - as in open_sensor
+        from hw.leds.gpiozero_led import Led  # noqa: PLC0415 - as in open_sensor
 
         return Led(pin, active_high=active_high)
     raise DriverError(f"There is no light driver {driver!r}: choose 'gpiozero' or 'fake'.")

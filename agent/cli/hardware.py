@@ -22,7 +22,7 @@ from agent.readings.clock import utc
 from agent.readings.sampler import INCREDIBLE
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
-from hw.policy import ATTEMPTS_PER_SLOT, Policy
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
 
 DONE, FAILURE = 0, 1
 MARGIN = 5.0  # Seconds beyond the daemon's own patience, so that its reason is heard.

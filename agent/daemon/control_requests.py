@@ -10,7 +10,7 @@ from agent.diagnostics.runner import chosen
 from agent.errors import ControlError
 from hw import ClimateSensor, Reading
 from hw.errors import LightError, SensorError
-from hw.fake import FakeSensor
+from hw.sensors.fake import FakeSensor
 
 
 def control_requests(

@@ -38,7 +38,7 @@ from agent.storage.machine_id import board_id
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading, open_light, open_sensor
 from hw.errors import LightError
-from hw.policy import Policy, SensorStatus
+from hw.sensors.policy import Policy, SensorStatus
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.logs.local_time import local_time
 from hw import Reading
-from hw.policy import SensorStatus
+from hw.sensors.policy import SensorStatus
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
-from hw.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
 
 log = logging.getLogger(__name__)
 

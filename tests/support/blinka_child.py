@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 
 import pulsein_helper
 
-from hw import dht22_worker
+from hw.sensors import adafruit_child
 
 HELPER = os.environ.get("HELPER", "good")
 FAILING_STARTS = {"busy", "no chip", "no start"}
@@ -54,9 +54,9 @@ def replace(name, **contents):
     sys.modules[name] = module
 
 
-def open_device(model, pin, original=dht22_worker.open_device):
+def open_device(model, pin, original=adafruit_child.open_device):
     """Do what the import of Blinka does on a Pi, where and when our child does it."""
-    pulse_in = importlib.import_module(dht22_worker.PULSE_IN)
+    pulse_in = importlib.import_module(adafruit_child.PULSE_IN)
     pulse_in.subprocess = SimpleNamespace(Popen=Popen)
     if HELPER not in FAILING_STARTS:
         # Blinka waits a quarter of a second for its helper; a busy machine may need longer.
@@ -71,5 +71,5 @@ def open_device(model, pin, original=dht22_worker.open_device):
 
 if HELPER == "exits":
     sys.exit("no thanks")
-dht22_worker.open_device = open_device
-dht22_worker.main()
+adafruit_child.open_device = open_device
+adafruit_child.main()

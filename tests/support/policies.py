@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from hw import Reading
 from hw.errors import Fault
-from hw.policy import Policy
+from hw.sensors.policy import Policy
 
 ROOM = Reading(21.0, 45.0)
 

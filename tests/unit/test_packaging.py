@@ -8,6 +8,7 @@ from places import ROOT
 
 PACKAGES = ("agent", "hw", "central")
 
+
 def modules():
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -8,7 +8,7 @@ from agent.config.loader import SensorConfig
 from agent.diagnostics.checks.finding import Finding, failed, ok, warning
 from hw import ClimateSensor, Light
 from hw.errors import DriverError, Fault, HardwareError, SensorError
-from hw.policy import Policy
+from hw.sensors.policy import Policy
 
 READS = 5
 ENOUGH = 3  # Of five: a DHT22 read by Linux fails one time in five or so.

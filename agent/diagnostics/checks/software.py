@@ -12,7 +12,7 @@ from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
 from agent.errors import SecretError
-from hw.dht22 import PACKAGES as DHT_PACKAGES
+from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
 LED_PACKAGES = {"gpiozero": "gpiozero", "lgpio": "lgpio"}
 OTHER_NAMES = {"lgpio": ("adafruit-lgpio",)}  # Packages that bring the same module.

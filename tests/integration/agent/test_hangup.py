@@ -178,7 +178,8 @@ import sys
 from pathlib import Path
 from agent import at_hand, cli
 from hw import Reading
-from hw.fake import FakeLight, FakeSensor, Room
+from hw.leds.fake_led import FakeLight
+from hw.sensors.fake import FakeSensor, Room
 
 def note(text):
     with open({notes!r}, "a") as file:

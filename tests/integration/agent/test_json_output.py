@@ -79,7 +79,7 @@ def test_several_readings_are_lines_of_one_shape_and_the_rate_is_not_among_them(
 FAILING = """
 import sys
 from agent import at_hand, cli
-from hw.fake import FakeSensor, Room
+from hw.sensors.fake import FakeSensor, Room
 
 def failing(*_, **__):
     sensor = FakeSensor(Room(seed=1))

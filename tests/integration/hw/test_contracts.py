@@ -5,14 +5,15 @@ import sys
 import pytest
 
 from hw import ClimateSensor, Light, LightState, Reading, open_light, open_sensor
-from hw.dht22 import AdafruitSensor
 from hw.errors import DriverError, Fault, LightError, SensorError
-from hw.fake import FakeLight, FakeSensor
 from hw.gpio import Output
-from hw.kernel import KernelSensor
-from hw.led import Led
-from hw.policy import MODELS
-from hw.power import PoweredSensor
+from hw.leds.fake_led import FakeLight
+from hw.leds.gpiozero_led import Led
+from hw.sensors.adafruit import AdafruitSensor
+from hw.sensors.fake import FakeSensor
+from hw.sensors.kernel import KernelSensor
+from hw.sensors.policy import MODELS
+from hw.sensors.power import PoweredSensor
 
 
 def fake_dht22(_):

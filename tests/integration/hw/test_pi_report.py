@@ -5,7 +5,7 @@ import pytest
 from blinka import CHILD, PYTHONPATH, needs_blinka
 from places import TESTS
 
-from hw.dht22 import AdafruitSensor
+from hw.sensors.adafruit import AdafruitSensor
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from typing import Any
 from agent.cli.hardware import read_once, summary
 from hw import ClimateSensor, Light, Reading, open_light, open_sensor
 from hw.errors import HardwareError, SensorError
-from hw.policy import Policy
+from hw.sensors.policy import Policy
 
 PACKAGES = (
     *("sensor-agent", "adafruit-circuitpython-dht", "Adafruit-Blinka", "gpiod"),

@@ -140,9 +140,10 @@ def test_an_upgrade_keeps_configuration_and_outbox(installed):
     old = installed.path(f"{PROGRAMS}/current").readlink()
     config = installed.path(CONFIG).read_text()
     sent = installed.new_messages()
-    remade(installed, lambda name, data: data + b"\n# newer\n" if name == "hw/led.py" else data)[
-        1
-    ].unlink()
+    remade(
+        installed,
+        lambda name, data: data + b"\n# newer\n" if name == "hw/leds/gpiozero_led.py" else data,
+    )[1].unlink()
     said = installed.install().stdout
     assert f"Removing the version before, {old}" in said
     assert not installed.path(str(old)).exists()

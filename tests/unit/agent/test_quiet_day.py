@@ -12,8 +12,9 @@ from agent.device.led import Lamp
 from agent.device.operator import Actions, Device
 from agent.logs.events import LogEvent
 from agent.readings.sampler import Sampler
-from hw.fake import FakeLight, FakeSensor, Room
-from hw.policy import Policy, SensorStatus
+from hw.leds.fake_led import FakeLight
+from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.policy import Policy, SensorStatus
 
 INTERVAL = 60.0  # Seconds: the default.
 DAY = 86400

@@ -11,10 +11,10 @@ from optional import needs_module
 from trains import LIMITS, PulseIn, VirtualTime, frame, frame_of_dht11, train
 
 from hw import Reading
-from hw.dht22_worker import attempt, open_device
 from hw.errors import Fault
-from hw.frame import clone_corrected
-from hw.policy import Policy
+from hw.sensors.adafruit_child import attempt, open_device
+from hw.sensors.frame import clone_corrected
+from hw.sensors.policy import Policy
 
 pytestmark = needs_module("adafruit_dht")
 

@@ -7,7 +7,8 @@ import pytest
 from places import TESTS
 
 from hw.errors import DriverError, LightError
-from hw.fake import FakeLight, FakeSensor, Room
+from hw.leds.fake_led import FakeLight
+from hw.sensors.fake import FakeSensor, Room
 
 
 @pytest.fixture(scope="module")

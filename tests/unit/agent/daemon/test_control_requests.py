@@ -7,7 +7,8 @@ from agent.device.led import Lamp
 from agent.errors import ControlError
 from hw import Reading
 from hw.errors import Fault, SensorError
-from hw.fake import FakeLight, FakeSensor, Room
+from hw.leds.fake_led import FakeLight
+from hw.sensors.fake import FakeSensor, Room
 
 
 async def status():

@@ -10,7 +10,7 @@ from agent.daemon.systemd import LONGEST_PAUSE, Watch, in_words, tell_systemd
 from agent.logs import journal
 from agent.readings.sampler import KEPT_WITHIN, SLACK, Sampler
 from hw import ClimateSensor, Reading
-from hw.policy import Policy, SensorStatus
+from hw.sensors.policy import Policy, SensorStatus
 
 
 class Systemd:

@@ -7,7 +7,7 @@ from fakes import until
 from agent.device import led as lamp_module
 from agent.device.led import Lamp
 from hw.errors import LightError
-from hw.fake import FakeLight
+from hw.leds.fake_led import FakeLight
 
 
 class Rig:

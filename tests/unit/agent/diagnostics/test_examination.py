@@ -18,7 +18,7 @@ from agent.errors import RegistrationError, SecretError
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 from hw.errors import Fault, LightError, SensorError
-from hw.fake import FakeLight
+from hw.leds.fake_led import FakeLight
 
 CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
 CONFIG = Config(

@@ -15,7 +15,7 @@ from agent.daemon.systemd import in_words
 from agent.logs import journal
 from agent.logs.local_time import follow_system_zone, local_time
 from hw import Reading
-from hw.policy import SensorStatus
+from hw.sensors.policy import SensorStatus
 
 NOON = 1_790_000_000.0 // 86400 * 86400 + 12 * 3600  # UTC
 

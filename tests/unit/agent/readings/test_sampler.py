@@ -9,7 +9,7 @@ from agent.deadline_thread import MOST_ABANDONED
 from agent.readings.sampler import Sampler
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, SensorError
-from hw.policy import Policy
+from hw.sensors.policy import Policy
 
 
 class ScriptedSensor(ClimateSensor):

@@ -5,7 +5,8 @@ from agent.diagnostics.checks import hardware
 from agent.diagnostics.checks.finding import Outcome
 from hw import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, LightError, SensorError
-from hw.fake import FakeLight, FakeSensor, Room
+from hw.leds.fake_led import FakeLight
+from hw.sensors.fake import FakeSensor, Room
 
 GOOD = Reading(21.0, 45.0)
 SILENT = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)

@@ -8,9 +8,10 @@ import threading
 import time
 from typing import Any
 
+from hw.contracts import Clock, Wait
 from hw.errors import LightError, LineError
 from hw.gpio import Output
-from hw.light import Clock, Light, Wait
+from hw.leds.led import Light
 
 
 class Led(Light):

@@ -9,7 +9,7 @@ from places import ROOT
 
 from hw import LightState, open_light
 from hw.errors import DriverError, LightError
-from hw.led import Led
+from hw.leds.gpiozero_led import Led
 
 gpiozero = pytest.importorskip("gpiozero", reason="gpiozero: no wheel for this Python and machine")
 mock = pytest.importorskip("gpiozero.pins.mock")

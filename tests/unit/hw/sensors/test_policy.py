@@ -8,7 +8,7 @@ from policies import ATTEMPTS, ROOM, fake_policy, policy, step, warm
 
 from hw import Reading
 from hw.errors import Fault
-from hw.policy import ATTEMPTS_PER_SLOT, TIMER_SLACK, SensorStatus
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, TIMER_SLACK, SensorStatus
 
 # The schedule
 

@@ -7,7 +7,7 @@ from policies import ATTEMPTS, ROOM, fake_policy, policy, step, warm
 
 from hw import Reading
 from hw.errors import Fault
-from hw.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
+from hw.sensors.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
 
 # Believable or not
 

@@ -6,8 +6,8 @@ import pytest
 
 from hw import Reading
 from hw.errors import Fault, SensorError
-from hw.kernel import KernelSensor
-from hw.policy import Policy, SensorStatus
+from hw.sensors.kernel import KernelSensor
+from hw.sensors.policy import Policy, SensorStatus
 
 
 def add_device(

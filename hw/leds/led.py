@@ -3,14 +3,11 @@
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
 
+from hw.contracts import Clock, Wait
 from hw.errors import LightError
-
-Clock = Callable[[], float]
-Wait = Callable[[threading.Event, float], bool]
 
 DUTY = {1: 1.0, 2: 0.3, 3: 0.1}
 """Brightness level to the part of the time that the light is on.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import floor, inf, isfinite
 from types import MappingProxyType
 
-from hw import Reading
+from hw.contracts import Reading
 from hw.errors import Fault
 
 MODELS = {"dht22": (-40.0, 80.0, 0.0, 100.0), "dht11": (0.0, 60.0, 5.0, 95.0)}

@@ -1,8 +1,9 @@
 import pytest
 
-from hw import dht22, open_sensor
-from hw.dht22 import AdafruitSensor, must_work_here
+from hw import open_sensor
 from hw.errors import DriverError
+from hw.sensors import adafruit
+from hw.sensors.adafruit import AdafruitSensor, must_work_here
 
 
 def board(tmp_path, model):
@@ -20,11 +21,11 @@ def test_a_machine_that_is_no_raspberry_pi_is_refused(tmp_path):
 
 def test_missing_packages_are_all_named(tmp_path, monkeypatch):
     root = board(tmp_path, "Raspberry Pi Zero 2 W Rev 1.0\0")
-    monkeypatch.setattr(dht22, "_is_installed", lambda module: module == "gpiod")
+    monkeypatch.setattr(adafruit, "_is_installed", lambda module: module == "gpiod")
     with pytest.raises(DriverError, match="Not installed") as caught:
         must_work_here(4, root=root)
     assert caught.value.packages == ("adafruit-circuitpython-dht", "Adafruit-Blinka", "sysv_ipc")
-    monkeypatch.setattr(dht22, "_is_installed", lambda _: True)
+    monkeypatch.setattr(adafruit, "_is_installed", lambda _: True)
     must_work_here(4, root=root)
 
 
@@ -36,8 +37,8 @@ def test_what_is_no_gpio_number_is_refused(tmp_path, pin):
 
 @pytest.mark.parametrize(("driver", "spacing"), [("dht22", 2.1), ("dht11", 1.1)])
 def test_the_drivers_are_opened_by_name(monkeypatch, driver, spacing):
-    monkeypatch.setattr(dht22, "must_work_here", lambda _: None)
+    monkeypatch.setattr(adafruit, "must_work_here", lambda _: None)
     with open_sensor(driver, model="dht22", pin=22) as sensor:
         assert isinstance(sensor, AdafruitSensor)
         assert (sensor.model, sensor.spacing) == (driver, spacing)
-        assert sensor._command[1:] == ["-P", dht22.WORKER, driver, "22"]
+        assert sensor._command[1:] == ["-P", adafruit.WORKER, driver, "22"]

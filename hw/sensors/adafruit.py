@@ -5,8 +5,8 @@ a helper that polls the line, one attempt in five or so fails; more on a busy ma
 helper may have real-time priority (RLIMIT_RTPRIO).
 
 Blinka waits for ever for a helper that died, changes signal handlers, and asks questions. So it
-lives in a process of its own (`hw.dht22_worker`), which has a deadline for each attempt, is killed
-with its helper when it misses it, and is started again, each time later.
+runs in a child process (`hw.sensors.adafruit_child`) with a deadline for each attempt. A child
+that misses it is killed together with its helper, and started again, each time later.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from hw import ClimateSensor, Reading
-from hw.child import Child
-from hw.dht22_worker import QUEUE_MODE
+from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, SensorError, damaged_frame, no_answer
-from hw.frame import clone_corrected
 from hw.gpio import LINES
+from hw.sensors.adafruit_child import QUEUE_MODE
+from hw.sensors.child_process import Child
+from hw.sensors.frame import clone_corrected
 
 PACKAGES = {
     "adafruit_dht": "adafruit-circuitpython-dht",
@@ -34,7 +34,7 @@ PACKAGES = {
 }
 """The modules that the child imports, and the package of each."""
 
-WORKER = str(Path(__file__).with_name("dht22_worker.py"))
+WORKER = str(Path(__file__).with_name("adafruit_child.py"))
 
 START_DEADLINE = 20.0  # Seconds to import Blinka, which a Pi Zero does from a slow card.
 READ_DEADLINE = 4.0  # Seconds for an attempt; a good one takes a third of one.

@@ -14,11 +14,12 @@ import pytest
 from blinka import CHILD, PYTHONPATH, needs_blinka
 from places import ROOT
 
-from hw import Reading, dht22
-from hw.child import Child
-from hw.dht22 import AdafruitSensor, sweep_queues
-from hw.dht22_worker import QUEUE_MODE
+from hw import Reading
 from hw.errors import Fault, SensorError
+from hw.sensors import adafruit
+from hw.sensors.adafruit import AdafruitSensor, sweep_queues
+from hw.sensors.adafruit_child import QUEUE_MODE
+from hw.sensors.child_process import Child
 
 
 def eventually(condition):
@@ -150,7 +151,7 @@ def test_a_helper_that_cannot_work_is_named_and_the_reader_recovers(
     sensor, monkeypatch, helper, fault, part
 ):
     monkeypatch.setenv("HELPER", helper)
-    monkeypatch.setattr(dht22, "READ_DEADLINE", 2.0)
+    monkeypatch.setattr(adafruit, "READ_DEADLINE", 2.0)
     for _ in range(2):
         told, sentence = fault_of(sensor)
         assert told is fault
@@ -169,12 +170,12 @@ def test_a_helper_that_dies_or_hangs_in_the_middle_is_ended_at_the_deadline(
     sensor, monkeypatch, helper
 ):
     monkeypatch.setenv("HELPER", helper)
-    monkeypatch.setattr(dht22, "READ_DEADLINE", 1.0)
+    monkeypatch.setattr(adafruit, "READ_DEADLINE", 1.0)
     fault, sentence = fault_of(sensor)
     assert fault is Fault.FAILED
     assert "hung" in sentence
     assert sensor._child is None
-    monkeypatch.setattr(dht22, "READ_DEADLINE", 10.0)
+    monkeypatch.setattr(adafruit, "READ_DEADLINE", 10.0)
     monkeypatch.setenv("HELPER", "good")
     assert sensor.read() == Reading(21.5, 45.0)
 
@@ -255,7 +256,7 @@ def test_what_lies_where_a_person_works_is_not_imported(
 
 DAEMON = """
 import sys
-from hw.dht22 import AdafruitSensor
+from hw.sensors.adafruit import AdafruitSensor
 sensor = AdafruitSensor(model="dht22", pin=4, command=sys.argv[1:])
 sensor.read()
 print(sensor._child.pid, flush=True)
@@ -318,7 +319,7 @@ def test_queues_of_others_and_those_in_use_are_not_swept(nothing_left):
 
 MAKE = """
 import sysv_ipc
-from hw.dht22_worker import queue_of_ours
+from hw.sensors.adafruit_child import queue_of_ours
 queue_of_ours(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
 """
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from hw import ClimateSensor, Reading
+from hw.contracts import ClimateSensor, Reading, Wait
 from hw.errors import Fault, HardwareError, SensorError
 from hw.gpio import Output
-from hw.light import Wait
 
 T = TypeVar("T")
 

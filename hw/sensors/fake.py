@@ -10,9 +10,8 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 
-from hw import ClimateSensor, Light, Reading
-from hw.errors import Fault, LightError, SensorError
-from hw.light import Clock, Wait
+from hw.contracts import ClimateSensor, Clock, Reading, Wait
+from hw.errors import Fault, SensorError
 
 DAY = 86400.0  # seconds
 WARM = 25.0  # degrees Celsius
@@ -246,22 +245,3 @@ class FakeSensor(ClimateSensor):
     def _must_be_open(self) -> None:
         if self._closed:
             raise SensorError("The sensor is closed.", fault=Fault.FAILED)
-
-
-class FakeLight(Light):
-    """A light that remembers.
-
-    `changes` is what it showed and since when: (monotonic seconds, level from 0.0 to 1.0), first
-    the dark of the start. While `broken` is a sentence, driving it fails with that.
-    """
-
-    def __init__(self, *, clock: Clock = time.monotonic, wait: Wait = threading.Event.wait) -> None:
-        super().__init__(clock=clock, wait=wait)
-        self.broken: str | None = None
-        self.changes = [(clock(), 0.0)]
-
-    def _drive(self, level: float) -> None:
-        if self.broken is not None:
-            raise LightError(self.broken)
-        if level != self.changes[-1][1]:
-            self.changes.append((self._clock(), level))

@@ -5,8 +5,8 @@ import pytest
 
 from hw import Reading
 from hw.errors import Fault, SensorError
-from hw.fake import DAY, FAULTS, FakeSensor, Room
-from hw.policy import MODELS, Policy, SensorStatus
+from hw.sensors.fake import DAY, FAULTS, FakeSensor, Room
+from hw.sensors.policy import MODELS, Policy, SensorStatus
 
 NOON = 20_000 * DAY + DAY / 2
 

@@ -9,9 +9,9 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
-from hw import ClimateSensor, Reading
+from hw.contracts import ClimateSensor, Reading
 from hw.errors import Fault, SensorError, damaged_frame, no_answer
-from hw.frame import clone_corrected
+from hw.sensors.frame import clone_corrected
 
 HINT = {
     "dht22": "",

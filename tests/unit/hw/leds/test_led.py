@@ -5,7 +5,7 @@ import pytest
 
 from hw import LightState
 from hw.errors import LightError
-from hw.fake import FakeLight
+from hw.leds.fake_led import FakeLight
 
 
 class Turns:

@@ -1,6 +1,8 @@
-"""The child process in which adafruit_dht reads the sensor: `hw.dht22` starts and supervises it.
+"""The child process in which adafruit_dht reads the sensor.
 
-    python -P dht22_worker.py MODEL PIN
+`hw.sensors.adafruit` starts and supervises it:
+
+    python -P adafruit_child.py MODEL PIN
 
 It answers {"ready": true} once the sensor's line is open, then each line of its input with
 {"temperature": 21.5, "humidity": 45.0} or {"fault": "checksum", "error": "..."}. At the end of

@@ -2,8 +2,8 @@ import pytest
 
 from hw import Reading
 from hw.errors import Fault, LineError, SensorError
-from hw.fake import FakeSensor, Room
-from hw.power import OFF, SETTLE, SILENCE, PoweredSensor
+from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.power import OFF, SETTLE, SILENCE, PoweredSensor
 
 
 class Supply:

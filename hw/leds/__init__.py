@@ -1,0 +1,1 @@
+"""LEDs: the contract, and one module for each driver."""
