@@ -202,8 +202,14 @@ def _run(arguments: argparse.Namespace) -> int:
         configure("info")
         refuse(error.mistakes, status=CANNOT_WORK)
         return CANNOT_WORK
-    from agent.cli.run import run  # noqa: PLC0415 - brings in the SDK.
-
+    try:
+        from agent.cli.run import run  # noqa: PLC0415 - brings in the SDK.
+    except UnicodeEncodeError:
+        # Compiled packages of the SDK's cannot be imported from a path that UTF-8 does not have.
+        raise AgentError(
+            f"Azure's SDK cannot be imported from {installation.ROOT}: the locale has no encoding "
+            "for that name. Set LC_ALL=C.UTF-8, or move the program to a path of ASCII letters."
+        ) from None
     return run(config, path)
 
 

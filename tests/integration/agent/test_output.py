@@ -8,6 +8,7 @@ import sys
 import pytest
 from addresses import own_address
 from daemons import PATIENCE
+from places import ROOT
 
 from agent.cli.parser import main
 
@@ -152,7 +153,11 @@ def test_every_terminal_can_show_every_command(environ, strange, terminal):
         (["led", "off", *config], 0),
     ]:
         done = run(environ, *arguments)
-        assert done.returncode == status, (arguments, done)
+        if arguments[0] == "run" and done.returncode == 1 and not str(ROOT).isascii():
+            # Compiled packages of the SDK's may be out of reach there.
+            assert b"Set LC_ALL=C.UTF-8" in done.stderr
+        else:
+            assert done.returncode == status, (arguments, done)
         assert b"Traceback" not in done.stderr, arguments
         if "--json" in arguments:
             json.loads(done.stdout)
