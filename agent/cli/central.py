@@ -7,9 +7,10 @@ from pathlib import Path
 from agent.cli import signals
 from agent.device import model
 from agent.logs import journal
-from central.certificates import issue_device_certificate
+from central.application import Settings
+from central.console.run import run
 from central.errors import CentralError
-from central.server import Settings, run
+from central.transport.certificates import issue_device_certificate
 
 DONE, FAILURE = 0, 1
 

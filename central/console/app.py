@@ -18,12 +18,12 @@ from central.console import (
     room,
     templates,
 )
-from central.console.answers import CENTRAL, LARGEST_BODY, Handler, errors_as_json
-from central.console.guard import UNDER_WAY, add_headers, bound, guard
+from central.console.middleware import UNDER_WAY, add_headers, bound, guard
+from central.console.responses import CENTRAL, LARGEST_BODY, Handler, errors_as_json
 from central.errors import PortTaken, StartError
 
 if TYPE_CHECKING:
-    from central.server import Central
+    from central.application import Central
 
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 8080

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.answers import (
+from central.console.responses import (
     CENTRAL,
     answer,
     bad_request,

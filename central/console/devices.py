@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from central.console.answers import (
+from central.console.responses import (
     CENTRAL,
     RestError,
     answer,
@@ -20,7 +20,7 @@ from central.console.answers import (
 )
 from central.errors import UnknownDevice
 from central.records import Device
-from central.registry import Registry
+from central.storage.registry import Registry
 
 routes = web.RouteTableDef()
 

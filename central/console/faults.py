@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from central.console.answers import (
+from central.console.responses import (
     CENTRAL,
     RestError,
     answer,
@@ -19,12 +19,12 @@ from central.console.answers import (
     not_found,
     read_object,
 )
-from central.faults import Faults
-from central.mqtt import ConnectCode, PubAck
+from central.protocol.mqtt import ConnectCode, PubAck
 from central.records import Event
+from central.transport.faults import Faults
 
 if TYPE_CHECKING:
-    from central.server import Central
+    from central.application import Central
 
 routes = web.RouteTableDef()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.answers import CENTRAL, RestError, iso, maybe_iso, to_json
+from central.console.responses import CENTRAL, RestError, iso, maybe_iso, to_json
 from central.records import Event, Message
 
 routes = web.RouteTableDef()

@@ -11,7 +11,9 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.answers import (
+from central.console.live import message_body
+from central.console.overview import last_value
+from central.console.responses import (
     CENTRAL,
     answer,
     bad_request,
@@ -22,12 +24,10 @@ from central.console.answers import (
     query_number,
     to_json,
 )
-from central.console.live import message_body
-from central.console.overview import last_value
 from central.errors import CentralError
+from central.protocol.twins import parse_json
 from central.records import Message
-from central.registry import Registry
-from central.twins import parse_json
+from central.storage.registry import Registry
 
 routes = web.RouteTableDef()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from central.errors import UnknownTemplate
 from central.records import Device
-from central.registry import Registry
+from central.storage.registry import Registry
 
 NUMERIC = {"integer", "long", "float", "double"}
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from aiohttp import web
 
 from central.console import models
-from central.console.answers import (
+from central.console.commands import command_body, command_name
+from central.console.devices import device_body
+from central.console.properties import unwrap
+from central.console.responses import (
     CENTRAL,
     answer,
     find_device,
@@ -17,15 +20,12 @@ from central.console.answers import (
     maybe_iso,
     read_object,
 )
-from central.console.commands import command_body, command_name
-from central.console.devices import device_body
-from central.console.properties import unwrap
-from central.hub import TIME_TO_LIVE
+from central.hub.hub import TIME_TO_LIVE
 from central.records import Command, Connection, Device
-from central.registry import Registry
+from central.storage.registry import Registry
 
 if TYPE_CHECKING:
-    from central.server import Central
+    from central.application import Central
 
 routes = web.RouteTableDef()
 

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from central.console import models
-from central.console.answers import (
+from central.console.responses import (
     CENTRAL,
     RestError,
     answer,
@@ -18,7 +18,7 @@ from central.console.answers import (
     read_object,
 )
 from central.records import Device, Twin
-from central.registry import Registry
+from central.storage.registry import Registry
 
 routes = web.RouteTableDef()
 

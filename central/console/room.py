@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.answers import CENTRAL, RestError, answer, not_found, read_object
-from central.twins import parse_json
+from central.console.responses import CENTRAL, RestError, answer, not_found, read_object
+from central.protocol.twins import parse_json
 
 routes = web.RouteTableDef()
 

@@ -7,16 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from central.console import models
-from central.console.answers import (
-    CENTRAL,
-    RestError,
-    answer,
-    bad_request,
-    look_up,
-    read_object,
-)
+from central.console.responses import CENTRAL, RestError, answer, bad_request, look_up, read_object
 from central.errors import UnknownTemplate
-from central.twins import merge
+from central.protocol.twins import merge
 
 routes = web.RouteTableDef()
 

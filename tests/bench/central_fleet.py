@@ -26,7 +26,7 @@ from mqtt_client import packet, sas_token, string
 
 from agent.device import model
 from bench import report
-from central import sas
+from central.protocol import sas
 
 CONNECTS_A_SECOND = 50  # As a fleet's backoff spreads them; central admits 64 of one address.
 LATE = 2.0  # Seconds in which the last messages can still be acknowledged.

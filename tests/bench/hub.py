@@ -10,8 +10,8 @@ from pathlib import Path
 from centrals import RunningCentral, running_central
 
 from agent.device import model
-from central.connection import Connection
-from central.mqtt import PubAck
+from central.protocol.mqtt import PubAck
+from central.transport.connection import Connection
 
 PATIENCE = 300.0  # Seconds for anything; only what hangs takes that long.
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it.

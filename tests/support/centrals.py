@@ -17,8 +17,9 @@ from typing import Any, Self, TypeVar
 from addresses import own_address
 from places import ROOT
 
-from central import sas
-from central.server import Central, Settings, open_central
+from central.application import Central, Settings
+from central.console.run import open_central
+from central.protocol import sas
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from central.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
+from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
 
 
 def at_once(**faults):

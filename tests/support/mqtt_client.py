@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from central import sas
+from central.protocol import sas
 
 RESPONSES = "$dps/registrations/res/#"
 DEADLINE = 20.0  # Seconds for whatever is expected.

@@ -19,8 +19,8 @@ from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
 from agent.errors import RefusedError, RegistrationError, UnreachableError
-from central.certificates import issue_device_certificate, load_authority
-from central.listener import listen
+from central.transport.certificates import issue_device_certificate, load_authority
+from central.transport.listener import listen
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from bench import report
 from bench.__main__ import main
 from bench.measure import Sizes
 
-from central.provisioning import Registration
+from central.hub.provisioning import Registration
 
 TINY = Sizes(
     starts=1,

@@ -10,7 +10,8 @@ from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 from optional import NODE, need_from_npm
 from playwright.async_api import expect
 
-from central.server import Settings, open_central
+from central.application import Settings
+from central.console.run import open_central
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,9 +8,10 @@ import aiohttp
 import pytest
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 
-from central.console.answers import iso
+from central.application import Settings
 from central.console.live import MOST_STREAMS
-from central.server import Settings, open_central
+from central.console.responses import iso
+from central.console.run import open_central
 
 PATIENCE = 20  # Seconds.
 

@@ -8,9 +8,10 @@ import pytest
 from addresses import own_address
 from consoles import MODEL, ask, climate_device, eventually, refused
 
+from central.application import Settings
 from central.console.faults import LASTING, other_name
-from central.faults import Faults
-from central.server import Settings, open_central
+from central.console.run import open_central
+from central.transport.faults import Faults
 
 FAULTS = "/console/api/faults"
 PATIENCE = 20  # Seconds.

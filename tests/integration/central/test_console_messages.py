@@ -10,10 +10,11 @@ from consoles import INFORMATION, MODEL, MODEL_ID, ask, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from central.application import Settings
 from central.console import messages
 from central.console.messages import _csv_lines, _json_lines
+from central.console.run import open_central
 from central.records import Message
-from central.server import Settings, open_central
 
 PI = "/console/api/devices/pi-1"
 

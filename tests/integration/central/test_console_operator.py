@@ -21,7 +21,8 @@ from playwright.async_api import expect
 
 from agent.daemon.control_socket import SOCKET_NAME
 from agent.device import model
-from central.server import Settings, open_central
+from central.application import Settings
+from central.console.run import open_central
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 

@@ -13,8 +13,9 @@ from browsers import watched_page
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 from playwright.async_api import expect
 
+from central.application import Settings
+from central.console.run import open_central
 from central.records import Command
-from central.server import Settings, open_central
 
 HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
 

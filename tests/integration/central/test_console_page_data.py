@@ -11,9 +11,10 @@ from addresses import own_address
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, eventually
 from playwright.async_api import expect
 
-from central.history import add_message
+from central.application import Settings
+from central.console.run import open_central
 from central.records import Message
-from central.server import Settings, open_central
+from central.storage.history import add_message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,8 +11,9 @@ import pytest_asyncio
 from consoles import eventually
 from playwright.async_api import expect
 
+from central.application import Settings
+from central.console.run import open_central
 from central.records import Event
-from central.server import Settings, open_central
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,8 @@ import pytest_asyncio
 from consoles import INFORMATION, MODEL, eventually
 from playwright.async_api import expect
 
-from central.server import Settings, open_central
+from central.application import Settings
+from central.console.run import open_central
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

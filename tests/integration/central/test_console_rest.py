@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 from consoles import INFORMATION, INFORMATION_ID, MODEL, MODEL_ID, ask, refused
 
-from central.server import Settings, open_central
+from central.application import Settings
+from central.console.run import open_central
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from addresses import own_address
 from centrals import CentralProcess
 from mqtt_client import MqttClient, Registering, packet, string
 
-from central import sas
+from central.protocol import sas
 
 MEGABYTE = 1024 * 1024
 CLIENTS = 1500

@@ -6,7 +6,7 @@ import re
 from centrals import running_central
 from mqtt_client import MqttClient, Registering
 
-from central import sas
+from central.protocol import sas
 
 
 def test_no_key_and_no_token_is_logged(tmp_path, caplog):

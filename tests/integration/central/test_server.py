@@ -21,14 +21,15 @@ from optional import several_loopbacks
 from ordinary import AS_ORDINARY_USER
 from places import ROOT
 
-from central import server
+from central.application import Settings
+from central.console import run
 from central.errors import DataDirectoryInUse, PortTaken, StartError
-from central.listener import LOOPBACK, listen, listen_for_mqtt, local_names
+from central.transport.listener import LOOPBACK, listen, listen_for_mqtt, local_names
 
 
 def open_central(data_dir, **settings):
     """Open a central on free ports."""
-    return server.open_central(server.Settings(data_dir, mqtt_port=0, http_port=0, **settings))
+    return run.open_central(Settings(data_dir, mqtt_port=0, http_port=0, **settings))
 
 
 def free_port(address=LOOPBACK):
@@ -135,8 +136,8 @@ def test_a_file_of_another_users_is_a_sentence(tmp_path):
 def loopbacks(monkeypatch):
     """Two addresses in place of 127.0.0.1 and the next one, and a port that is free on both."""
     addresses = [own_address(), own_address()]
-    monkeypatch.setattr("central.listener.LOOPBACK", addresses[0])
-    monkeypatch.setattr("central.listener.LOOPBACKS", addresses)
+    monkeypatch.setattr("central.transport.listener.LOOPBACK", addresses[0])
+    monkeypatch.setattr("central.transport.listener.LOOPBACKS", addresses)
     return *addresses, free_port(addresses[0])
 
 
@@ -161,7 +162,7 @@ def test_a_taken_port_of_another_address_is_an_error():
 def test_where_there_is_one_loopback_address_a_taken_port_is_an_error(monkeypatch, loopbacks):
     # As on macOS.
     address, _, port = loopbacks
-    monkeypatch.setattr("central.listener.LOOPBACKS", [address, "192.0.2.1"])
+    monkeypatch.setattr("central.transport.listener.LOOPBACKS", [address, "192.0.2.1"])
     with listen(address, port), pytest.raises(PortTaken, match="stop it, or choose"):
         listen_for_mqtt(address, port)
 
@@ -235,7 +236,7 @@ async def test_it_leaves_no_task_thread_or_socket(tmp_path):
 
 
 def test_a_client_that_never_says_who_it_is_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr("central.listener.PATIENCE", 0.3)
+    monkeypatch.setattr("central.transport.listener.PATIENCE", 0.3)
     with running_central(tmp_path, mqtt_port=0) as central:
         with MqttClient(central) as silent:
             assert silent.is_closed_by_server()

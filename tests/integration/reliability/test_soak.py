@@ -20,8 +20,8 @@ from optional import several_loopbacks
 from places import SUPPORT
 
 from agent.cloud.message import utc
-from central.device_session import DeviceSession
-from central.topics import decode_bag, split_properties
+from central.hub.session import DeviceSession
+from central.protocol.topics import decode_bag, split_properties
 
 READINGS = int(os.environ.get("SOAK_READINGS", "500"))
 KILLS = int(os.environ.get("SOAK_KILLS", "5"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from central.store import Store
+from central.storage.store import Store
 
 
 class Clock:

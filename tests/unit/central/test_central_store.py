@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from central.errors import StoreError
-from central.store import Store
+from central.storage.store import Store
 
 
 @pytest.fixture

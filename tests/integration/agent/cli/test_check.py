@@ -14,7 +14,7 @@ from daemons import Daemon, until
 from ordinary import AS_ORDINARY_USER
 
 from agent.diagnostics.examination import IDS
-from central.sas import derive_device_key
+from central.protocol.sas import derive_device_key
 
 SENSOR_AGENT = [sys.executable, "-m", "agent"]
 PASSES = ["packages", "sensor", "led", "disk-space", "outbox"]

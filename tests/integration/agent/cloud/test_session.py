@@ -35,7 +35,7 @@ from agent.errors import (
     UnreachableError,
 )
 from central.errors import NoAnswer
-from central.mqtt import PubAck, SubAck
+from central.protocol.mqtt import PubAck, SubAck
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 

@@ -13,7 +13,7 @@ from daemons import PATIENCE, Daemon, until
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.operator import CHECKS
-from central.mqtt import PubAck
+from central.protocol.mqtt import PubAck
 
 
 @pytest.fixture(scope="module")

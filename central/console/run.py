@@ -1,0 +1,94 @@
+"""Central with its console: start, run, stop."""
+
+import asyncio
+import json
+import logging
+import resource
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from central.application import Central, Settings
+from central.errors import CentralError
+from central.server import open_server
+
+MOST_FILES = 16_384
+
+Catch = Callable[[asyncio.AbstractEventLoop, Callable[[], object]], None]
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_central(settings: Settings) -> AsyncIterator[Central]:
+    """Run central for as long as the `async with` block lasts. Raises StartError."""
+    async with open_server(settings) as central:
+        # Imported here: aiohttp takes a while; a central that cannot start should say so before.
+        from central.console.app import start_console  # noqa: PLC0415 - see above
+
+        console = await start_console(central, port=settings.http_port)
+        central.http = console.url
+        try:
+            with _announced(central):
+                log.info(
+                    "Central listens on %s port %d; its page is %s.",
+                    central.mqtt_host,
+                    central.mqtt_port,
+                    central.http,
+                )
+                yield central
+                log.info("Central stops.")
+        finally:
+            await console.close()
+
+
+def run(settings: Settings, *, catch: Catch) -> int:
+    """Run central until a signal stops it, printing its addresses; return the exit status.
+
+    `catch(loop, stop)` makes the signals call `stop` in the loop.
+    """
+    _allow_many_files()
+    try:
+        asyncio.run(_run_until_signal(settings, catch))
+    except CentralError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:  # It names the file: a key of another user's, a full disk.
+        print(f"Central cannot work: {error}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files, which is often 1024, to what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _run_until_signal(settings: Settings, catch: Catch) -> None:
+    stop = asyncio.Event()
+    catch(asyncio.get_running_loop(), stop.set)
+    async with open_central(settings) as central:
+        print(f"Central's page:      {central.http}")
+        print(f"Devices connect to:  {central.mqtt_host} port {central.mqtt_port}")
+        print(f"ID scope:            {central.id_scope}")
+        print(f"Group key in:        {central.group_key_file}")
+        print(f"CA certificate in:   {central.ca_file}")
+        print(f"Proxy for programs that know Azure's names:  mqtt_proxy={central.proxy}")
+        print("Ctrl-C stops it.", flush=True)
+        await stop.wait()
+
+
+@contextmanager
+def _announced(central: Central) -> Iterator[None]:
+    """Keep central.json for scripts while central listens."""
+    path = central.settings.data_dir / "central.json"
+    temporary = path.with_suffix(".json.new")
+    temporary.write_text(json.dumps(central.info(), indent=2) + "\n")
+    temporary.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The hub: connections of devices, their twins, messages and commands, and provisioning."""

@@ -1,0 +1,348 @@
+"""One connected device at the hub: its topics, both ways.
+
+https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from central.errors import InvalidTwin, TwinTooLarge
+from central.protocol import twins
+from central.protocol.mqtt import (
+    MAX_BODY,
+    REFUSED,
+    Connect,
+    ProtocolError,
+    Publish,
+    SubAck,
+    Subscribe,
+    UnsubAck,
+    Unsubscribe,
+)
+from central.protocol.topics import (
+    BadBag,
+    creation_time,
+    decode_bag,
+    encode_bag,
+    matches,
+    request_topic,
+    split_properties,
+)
+from central.storage import command_queue
+from central.storage.registry import Registry
+from central.storage.store import Store
+from central.transport.connection import Connection
+from central.transport.faults import Faults
+
+METHODS = "$iothub/methods/POST/"
+METHOD_ANSWERS = "$iothub/methods/res/"
+TWIN_ANSWERS = "$iothub/twin/res/"
+TWIN_GET = "$iothub/twin/GET"
+TWIN_REPORT = "$iothub/twin/PATCH/properties/reported"
+MAX_FILTERS = 20
+DESIRED = "$iothub/twin/PATCH/properties/desired/"
+
+log = logging.getLogger(__name__)
+
+
+class SessionHub(Protocol):
+    """What a session needs of its hub."""
+
+    registry: Registry
+    store: Store
+    faults: Faults
+    clock: Callable[[], float]
+
+    def saw(self, device_id: str) -> None:
+        """Note that a device sent something."""
+
+    async def arrived(self) -> None:
+        """Note that a device can take commands now."""
+
+    def left(self, session: "DeviceSession") -> None:
+        """Note that a session's connection ended."""
+
+    async def answered(self, device_id: str, rid: str, status: int, response: object) -> bool:
+        """Take a device's answer to a call; False if no call of this device waits for it."""
+
+
+class DeviceSession:
+    """What a device subscribed to, and what is under way with it."""
+
+    def __init__(
+        self,
+        hub: SessionHub,
+        connection: Connection,
+        connect: Connect,
+        device_id: str,
+        *,
+        wraps: bool,
+        expires: float | None,
+    ) -> None:
+        self._hub = hub
+        self._registry = hub.registry
+        self._connection = connection
+        self._clean = connect.clean_session
+        self._wraps = wraps  # It announced no model: values go as in 2020, in objects.
+        self._filters: dict[str, int] = {}
+        self._open = False  # Nothing is sent before CONNACK.
+        self._delivered: dict[int, int] = {}  # Packet id to number in the queue.
+        self._sent: deque[float] = deque()  # When: messages of the last second.
+        self.device_id = device_id
+        self.since = hub.clock()
+        self.ended = asyncio.Event()
+        self.present = False
+        self.keep_alive = float(connect.keep_alive)
+        self.expires = expires
+
+    @property
+    def takes_commands(self) -> bool:
+        return self._granted(METHODS + "x") is not None
+
+    def abort(self, reason: str) -> None:
+        self._connection.abort(reason)
+
+    # The connection's begin and end
+
+    async def restore(self) -> None:
+        """Take up what is kept of this device's session, or forget it, as the client asked."""
+        store, device_id = self._hub.store, self.device_id
+        if self._clean:
+            await store.run(lambda db: command_queue.forget_session(db, device_id))
+            return
+        if self._hub.faults.sessions_lost:
+            await store.run(lambda db: command_queue.save_session(db, device_id, {}))
+            return
+        kept = await store.run(lambda db: command_queue.load_session(db, device_id))
+        self.present = kept is not None
+        self._filters = kept or {}
+
+    async def opened(self) -> None:
+        self._open = True
+        if not self.present:
+            await self._save()
+        detail = f"from {self._connection.peer_address}"
+        log.info("%s connected %s.", self.device_id, detail)
+        self._hub.saw(self.device_id)
+        await self._registry.record_connection(self.device_id, "connected", detail)
+        await self.deliver()
+        await self._hub.arrived()
+
+    async def closed(self, reason: str, will: Publish | None) -> None:
+        self._open = False
+        log.info("%s disconnected: %s.", self.device_id, reason)
+        try:
+            await self._registry.record_connection(self.device_id, "disconnected", reason)
+        finally:
+            # Not before: the next connection's begin is to stand after this one's end.
+            self._hub.left(self)
+            self.ended.set()
+        if will is not None:
+            await self._last_will(will)
+
+    async def _last_will(self, will: Publish) -> None:
+        try:
+            if will.topic.startswith(self._events):
+                await self._telemetry(will, {"iothub-MessageType": "Will"})
+        except BadBag as error:
+            log.warning("The will of %s was not kept: %s.", self.device_id, error)
+
+    # Subscriptions
+
+    async def subscribe(self, packet: Subscribe) -> None:
+        granted = []
+        for topic_filter, qos in packet.filters:
+            if self._offered(topic_filter):
+                self._filters[topic_filter] = min(qos, 1)
+                granted.append(min(qos, 1))
+            else:
+                log.warning("%s asked for %r, which is not offered.", self.device_id, topic_filter)
+                granted.append(REFUSED)
+        await self._save()
+        self._connection.send(SubAck(packet.packet_id, tuple(granted)))
+        await self.deliver()
+        await self._hub.arrived()
+
+    async def unsubscribe(self, packet: Unsubscribe) -> None:
+        for topic_filter in packet.filters:
+            self._filters.pop(topic_filter, None)
+        await self._save()
+        self._connection.send(UnsubAck(packet.packet_id))
+
+    def _offered(self, topic_filter: str) -> bool:
+        offered = (self._messages, METHODS, TWIN_ANSWERS, DESIRED)
+        known = topic_filter in self._filters or len(self._filters) < MAX_FILTERS
+        return known and topic_filter.startswith(offered)
+
+    def _granted(self, topic: str) -> int | None:
+        """Return the best quality of service that the device asked for; None: not subscribed."""
+        if not self._open:
+            return None
+        return max((q for f, q in self._filters.items() if matches(f, topic)), default=None)
+
+    async def _save(self) -> None:
+        if not self._clean:
+            filters = dict(self._filters)
+            await self._hub.store.run(
+                lambda db: command_queue.save_session(db, self.device_id, filters)
+            )
+
+    # From the device
+
+    async def publish(self, packet: Publish) -> None:
+        self._hub.saw(self.device_id)
+        if len(packet.body) > MAX_BODY:
+            raise ProtocolError(f"a message of {len(packet.body)} bytes")
+        topic = packet.topic
+        try:
+            if topic.startswith(self._events) or topic == self._events.rstrip("/"):
+                await self._telemetry(packet, {"mqtt-retain": "true"} if packet.retain else {})
+            elif (parameters := request_topic(topic, TWIN_GET)) is not None:
+                await self._get_twin(parameters.get("$rid", ""))
+            elif (parameters := request_topic(topic, TWIN_REPORT)) is not None:
+                await self._report(parameters.get("$rid", ""), packet.body)
+            elif topic.startswith(METHOD_ANSWERS):
+                await self._answer_call(topic, packet.body)
+            else:
+                raise ProtocolError(f"the hub has no topic {topic[:80]!r}")
+        except BadBag as error:
+            raise ProtocolError(str(error)) from None
+
+    async def _telemetry(self, packet: Publish, added: dict[str, str]) -> None:
+        bag = decode_bag(packet.topic.removeprefix(self._events.rstrip("/")).lstrip("/"))
+        properties, system = split_properties(bag)
+        self._hold_back()
+        if self._hub.faults.cuts(recorded=False):
+            self.abort("cut in the middle of a message, on request")
+            return
+        await self._registry.record_message(
+            self.device_id,
+            created=creation_time(properties),
+            body=packet.body,
+            properties=properties | added,
+            system=system,
+        )
+        if self._hub.faults.cuts(recorded=True):
+            self.abort("cut before a message was acknowledged, on request")
+
+    def _hold_back(self) -> None:
+        """Disconnect a device that sends more than it may."""
+        most = self._hub.faults.throttle
+        if most is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._sent = deque(at for at in self._sent if at > now - 1.0)
+        self._sent.append(now)
+        if len(self._sent) > most:
+            self.abort(f"it sent more than {most:g} messages a second")
+
+    async def _get_twin(self, rid: str) -> None:
+        if self._hub.faults.twin == "throttled":
+            self._answer_twin(rid, 429, b"")
+            return
+        twin = await self._registry.fetch_twin(self.device_id)
+        desired = twins.wrapped(twin.desired) if self._wraps else twin.desired
+        document = {
+            "desired": {**desired, "$version": twin.desired_version},
+            "reported": {**twin.reported, "$version": twin.reported_version},
+        }
+        self._answer_twin(rid, 200, twins.dump_json(document).encode())
+
+    async def _report(self, rid: str, body: bytes) -> None:
+        if self._hub.faults.twin == "throttled":
+            self._answer_twin(rid, 429, b"")
+            return
+        try:
+            twin = await self._registry.patch_reported(self.device_id, twins.parse_json(body))
+        except TwinTooLarge as error:
+            self._refuse_report(rid, 413, error)
+        except (ValueError, InvalidTwin) as error:
+            self._refuse_report(rid, 400, error)
+        else:
+            self._answer_twin(rid, 204, b"", version=twin.reported_version)
+
+    def _refuse_report(self, rid: str, status: int, error: Exception) -> None:
+        log.warning("%s reported what the hub does not take: %s", self.device_id, error)
+        body = {"errorCode": status * 1000 + 4, "message": str(error)}
+        self._answer_twin(rid, status, twins.dump_json(body).encode("utf-8", "replace"))
+
+    def _answer_twin(self, rid: str, status: int, body: bytes, version: int | None = None) -> None:
+        if self._hub.faults.twin == "silent":
+            return
+        more = "" if version is None else f"&$version={version}"
+        self._send(f"{TWIN_ANSWERS}{status}/?$rid={rid}{more}", body)
+
+    async def _answer_call(self, topic: str, body: bytes) -> None:
+        status, _, query = topic.removeprefix(METHOD_ANSWERS).partition("/?")
+        rid = decode_bag(query).get("$rid", "")
+        try:
+            number = int(status)
+        except ValueError:
+            raise ProtocolError(f"the status {status[:20]!r} of a command") from None
+        try:
+            response = twins.parse_json(body) if body else None
+        except ValueError:
+            response = body.decode("utf-8", "replace")  # Not JSON: shown as it came.
+        if not await self._hub.answered(self.device_id, rid, number, response):
+            log.info("%s answered a command that nobody waits for.", self.device_id)
+
+    async def acknowledged(self, packet_id: int) -> None:
+        self._hub.saw(self.device_id)
+        number = self._delivered.get(packet_id)
+        if number is None:
+            return
+        command_id = await self._hub.store.run(lambda db: command_queue.remove(db, number))
+        self._delivered.pop(packet_id, None)  # Not before: `deliver` would send it again.
+        if command_id is not None:
+            await self._registry.record_answer(
+                command_id, answered=self._hub.clock(), status=None, response=None
+            )
+
+    # To the device
+
+    def call(self, name: str, rid: str, payload: bytes) -> None:
+        """Ask for a command; the answer comes with the same request id."""
+        self._send(f"{METHODS}{name}/?$rid={rid}", payload)
+
+    def notify_desired(self, change: twins.Document, version: int) -> None:
+        """Tell the device what is wanted of it now, if it listens."""
+        body = twins.wrapped(change) if self._wraps else change
+        self._send(
+            f"{DESIRED}?$version={version}",
+            twins.dump_json({**body, "$version": version}).encode(),
+        )
+
+    async def deliver(self) -> None:
+        """Send what waits for the device and is not under way, in order."""
+        qos = self._granted(self._messages + "x")
+        if qos is None:
+            return
+        now = self._hub.clock()
+        waiting = await self._hub.store.run(lambda db: command_queue.take(db, self.device_id, now))
+        for message in waiting:
+            if message.packet_id in self._delivered:
+                continue
+            self._delivered[message.packet_id] = message.number
+            topic = self._messages + encode_bag(message.properties)
+            if qos:
+                again = message.sent
+                packet = Publish(topic, message.body, 1, message.packet_id, duplicate=again)
+                self._connection.send(packet)
+            else:
+                self._connection.send(Publish(topic, message.body))
+                await self.acknowledged(message.packet_id)
+
+    def _send(self, topic: str, body: bytes) -> None:
+        if self._granted(topic) is not None:
+            self._connection.send(Publish(topic, body))  # At quality of service 0, as the hub does.
+
+    @property
+    def _events(self) -> str:
+        return f"devices/{self.device_id}/messages/events/"
+
+    @property
+    def _messages(self) -> str:
+        return f"devices/{self.device_id}/messages/devicebound/"

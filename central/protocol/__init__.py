@@ -1,0 +1,1 @@
+"""The formats of the protocol, without any input or output."""

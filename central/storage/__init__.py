@@ -1,0 +1,1 @@
+"""What central keeps: devices, twins, messages and commands."""

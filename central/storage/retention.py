@@ -1,0 +1,78 @@
+"""How long history is kept: by age, and by the size of the file. What is oldest goes first."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from central.errors import StoreError
+from central.storage import command_queue
+from central.storage.history import fields
+from central.storage.store import Store
+
+DAY = 86400.0
+MEGABYTE = 1024 * 1024
+SLICE = 500  # Messages that go at once, so that those who write need not wait.
+EVERY = 60.0  # Seconds between two looks.
+
+
+async def keep_within(
+    store: Store, *, days: float, megabytes: float, clock: Callable[[], float]
+) -> None:
+    """Forget what is older than that, and what makes the file larger than that, until cancelled."""
+    while True:
+        before = clock() - days * DAY
+        with suppress(StoreError):  # The store has said so; perhaps the next look goes better.
+            await store.run(partial(command_queue.forget_expired, now=clock()))
+            more = True
+            while more:
+                more = await store.run(partial(forget, before=before, most=megabytes * MEGABYTE))
+        await asyncio.sleep(EVERY)
+
+
+def forget(db: sqlite3.Connection, *, before: float, most: float) -> bool:
+    """Forget some of what happened before a time, or makes more than `most` bytes.
+
+    Return whether there may be more of it.
+    """
+    db.execute(
+        "DELETE FROM commands WHERE asked < ? AND id NOT IN (SELECT command_id FROM queue)",
+        (before,),
+    )
+    too_old = db.execute(
+        "SELECT number FROM messages WHERE number <= (SELECT min(number) FROM messages) + ?"
+        " AND received < ?",
+        (SLICE, before),
+    )
+    numbers = [row["number"] for row in too_old]
+    if not numbers and bytes_used(db) > most:
+        oldest = db.execute("SELECT number FROM messages ORDER BY number LIMIT ?", (SLICE,))
+        numbers = [row["number"] for row in oldest]
+    for number in numbers:
+        _forget_message(db, number)
+    return bool(numbers)
+
+
+def bytes_used(db: sqlite3.Connection) -> int:
+    """Return how much of the file is in use. What was deleted is used again, not given back."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _forget_message(db: sqlite3.Connection, number: int) -> None:
+    (message,) = db.execute(
+        "DELETE FROM messages WHERE number = ? RETURNING device_id, received, created, body,"
+        " json_extract(system, '$.component') AS component",
+        (number,),
+    ).fetchall()
+    time = message["received"] if message["created"] is None else message["created"]
+    key = message["device_id"], message["component"] or ""
+    db.executemany(
+        "DELETE FROM telemetry"
+        " WHERE device_id = ? AND component = ? AND name = ? AND time = ? AND number = ?",
+        [(*key, name, time, number) for name, _ in fields(message["body"])],
+    )

@@ -1,0 +1,1 @@
+"""Sockets, TLS, the proxy, and the faults that can be made there."""

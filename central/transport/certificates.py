@@ -1,0 +1,134 @@
+"""Central's own certificate authorities: one for its server certificate, one for devices'."""
+
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+
+from central.errors import StartError
+from central.transport.faults import Certificate
+
+NAME = "sensor-agent central"
+VALIDITY = timedelta(days=3650)
+YEAR = timedelta(days=365)
+
+DEVICE_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")  # A common name has at most 64 characters.
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+# What a device may call this machine, wherever it listens. Azure's names are for programs that
+# reach it through the proxy.
+ALWAYS = (
+    "localhost",
+    "::1",
+    *(f"127.0.0.{n}" for n in range(1, 10)),
+    "global.azure-devices-provisioning.net",
+    "*.azure-devices-provisioning.net",
+    "*.azure-devices.net",
+)
+
+
+def load_authority(directory: Path, name: str = "ca") -> trustme.CA:
+    """Return an authority of this directory, made at the first start.
+
+    `ca` signs this server's certificate, `device-ca` those that devices sign in with.
+    """
+    certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
+    if certificate.exists() and key.exists():
+        try:
+            return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        except ValueError as error:
+            raise StartError(
+                f"{certificate} and {key} cannot be used ({error}). Remove both to get a new "
+                "authority; devices then need the new ca.pem."
+            ) from None
+    authority = trustme.CA(organization_name=NAME, organization_unit_name=socket.gethostname())
+    write_secret(key, authority.private_key_pem.bytes())
+    certificate.write_bytes(authority.cert_pem.bytes())
+    certificate.chmod(0o644)
+    return authority
+
+
+def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Path]:
+    """Make a certificate and its key that a device can sign in with, in place of a SAS key.
+
+    The common name is the device's id, as in an enrolment group of the provisioning service.
+    Returns the two files, in `devices/` of central's directory. Raise StartError.
+    """
+    if not DEVICE_NAME.fullmatch(device_id):
+        raise StartError(
+            f"{device_id[:80]!r} cannot stand in a certificate: letters, digits and - only, and "
+            "at most 64."
+        )
+    authority = load_authority(directory, "device-ca")
+    leaf = authority.issue_cert(
+        common_name=device_id,
+        organization_name=NAME,
+        not_after=datetime.now(UTC) + VALIDITY,
+    )
+    place = directory / "devices"
+    place.mkdir(mode=0o700, exist_ok=True)
+    certificate, key = place / f"{device_id}.pem", place / f"{device_id}-key.pem"
+    write_secret(key, leaf.private_key_pem.bytes())
+    certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
+    return certificate, key
+
+
+def server_context(
+    authority: trustme.CA,
+    devices: trustme.CA,
+    names: Iterable[str],
+    fault: Certificate | None = None,
+) -> ssl.SSLContext:
+    """Return the server's side of TLS, with a certificate for these names.
+
+    A client may show a certificate that the authority of `devices` signed; none is well, too.
+    """
+    every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
+    now = datetime.now(UTC)
+    begins = {"expired": now - 2 * YEAR, "not-yet-valid": now + YEAR}.get(fault or "")
+    if fault == "another-authority":
+        authority = trustme.CA(organization_name="another authority")
+    certificate = authority.issue_cert(
+        *every,
+        common_name=NAME,
+        organization_name=NAME,
+        not_before=begins,
+        not_after=now - YEAR if fault == "expired" else now + VALIDITY,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate.configure_cert(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    devices.configure_trust(context)
+    return context
+
+
+def is_certifiable(name: str) -> bool:
+    """Tell whether a name can stand in a certificate; not every host name can."""
+    return HOST_NAME.fullmatch(name) is not None or is_address(name)
+
+
+def is_address(name: str) -> bool:
+    """Tell whether this is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - for the mode
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,210 @@
+"""Sockets: where central listens, and every client that comes."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+import struct
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+
+from central.errors import PortTaken, StartError
+from central.transport.admission import Door, Waiting
+from central.transport.connection import CLOSING, Connection, Service, serve_client
+from central.transport.faults import Certificate, Faults
+
+PATIENCE = 30.0  # Seconds for TLS, and again for the CONNECT.
+LOOPBACK = "127.0.0.1"
+LOOPBACKS = [f"127.0.0.{n}" for n in range(1, 251)]
+PAUSE = 0.1  # Seconds after an accept that failed, for want of file descriptors perhaps.
+
+log = logging.getLogger(__name__)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raise StartError, or OSError if the port is taken."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartError(f"{host} is no address to listen on: {error}.") from None
+    family, _, _, _, address = found[0]
+    # The protocol said: only what is known to be TCP does asyncio spare Nagle's delay.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind(address)
+        listening.listen(256)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def listen_for_mqtt(host: str, port: int) -> socket.socket:
+    """Return a listening socket; where 127.0.0.1 is taken, one on the next loopback address.
+
+    Devices can be told another address, not another port: the SDK knows one port only.
+    Raise StartError if there is none.
+    """
+    hint = f"`lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which; stop it, or choose another address"
+    for candidate in LOOPBACKS if host == LOOPBACK else [host]:
+        try:
+            listening = listen(candidate, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                log.warning("Port %d of %s is taken.", port, candidate)
+                continue
+            if candidate == host:
+                raise StartError(f"Port {port} of {host} cannot be used: {error}.") from None
+            # Not there: macOS has only the first loopback address.
+            raise PortTaken(host, port, hint=hint) from None
+        if candidate != host:
+            log.warning("Listening on %s instead.", candidate)
+        return listening
+    raise PortTaken(host, port, hint=hint)
+
+
+async def accept_clients(
+    listening: socket.socket,
+    serve: Callable[[socket.socket], Awaitable[None]],
+    *,
+    name: str,
+    pause: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve every client that comes, each in a task of its own, until cancelled.
+
+    `pause` is awaited before each, as long as nobody is to be accepted.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def serve_one(client: socket.socket) -> None:
+        with client:
+            try:
+                await serve(client)
+            except Exception:
+                # A fault of ours with one client is not to end the others'.
+                log.exception("A client could not be served.")
+
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            await pause()
+            try:
+                client, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                log.warning("A client could not be accepted: %s.", error)
+                await asyncio.sleep(PAUSE)
+            else:
+                tasks.create_task(serve_one(client), name=f"{name}-client")
+
+
+class MqttListener:
+    """Brings clients through TLS to provisioning and the hub."""
+
+    def __init__(
+        self,
+        contexts: Callable[[Certificate | None], ssl.SSLContext],
+        *,
+        provisioning: Service,
+        hub: Service,
+        faults: Faults,
+    ) -> None:
+        self._contexts = contexts
+        self._provisioning = provisioning
+        self._hub = hub
+        self._faults = faults
+        self._door = Door(time.monotonic)
+        self._server_names: weakref.WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str]
+        self._server_names = weakref.WeakKeyDictionary()
+
+    def _note_server_name(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
+    ) -> None:
+        if name is not None:
+            self._server_names[connection] = name
+
+    async def serve(self, client: socket.socket) -> None:
+        """Serve one client to its end."""
+        try:
+            address = str(client.getpeername()[0])
+        except OSError:
+            return  # It has left again.
+        if self._faults.network == "reset" or not self._door.admits(address):
+            # Closed with nothing left to send, it is reset.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one.
+        with self._door.entering(address, task.cancel) as waiting:
+            await self._serve(client, waiting)
+
+    async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
+        await self._faults.hang_at("tcp")
+        try:
+            connection = await self._open(client)
+        except (OSError, TimeoutError) as error:
+            log.info("A client did not get through TLS: %s.", error)
+            return
+        self._faults.opened(connection)
+        try:
+            await connection.pause()
+            await serve_client(
+                connection,
+                provisioning=self._provisioning,
+                hub=self._hub,
+                patience=PATIENCE,
+                signed_in=waiting.signed_in,
+            )
+            await connection.close()
+        finally:
+            connection.abort("central stopped")
+            self._faults.closed(connection)
+
+    async def _open(self, client: socket.socket) -> Connection:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        context = self._contexts(self._faults.certificate)
+        context.sni_callback = self._note_server_name
+        transport, protocol = await loop.connect_accepted_socket(
+            lambda: asyncio.StreamReaderProtocol(reader),
+            client,
+            ssl=context,
+            ssl_handshake_timeout=PATIENCE,
+            ssl_shutdown_timeout=CLOSING,
+        )
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        server_name = self._server_names.get(transport.get_extra_info("ssl_object"))
+        return Connection(reader, writer, faults=self._faults, server_name=server_name)
+
+
+def local_names(host: str) -> list[str]:
+    """Return the names and addresses of this machine that lead to `host`, the best one first.
+
+    As far as they can be learnt without asking anybody: no packet is sent.
+    """
+    if host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return [host]
+    addresses = [
+        _own_address(socket.AF_INET, "192.0.2.1"),
+        _own_address(socket.AF_INET6, "2001:db8::1"),
+    ]
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    except OSError:
+        found = []
+    addresses += [str(address[0]) for *_, address in found]
+    return list(dict.fromkeys(a.partition("%")[0] for a in addresses if a)) or [LOOPBACK]
+
+
+def _own_address(family: socket.AddressFamily, elsewhere: str) -> str | None:
+    """Return the address that packets to elsewhere would come from."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((elsewhere, 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])

@@ -1,0 +1,168 @@
+"""What the console refuses: malformed bodies, unknown paths, foreign hosts and pages."""
+
+import asyncio
+import re
+from importlib import resources
+
+import aiohttp
+import pytest
+from consoles import ask, refused
+
+from central.application import Settings
+from central.console import app
+from central.console import middleware as console_guard
+from central.console.run import open_central
+from central.errors import PortTaken, StartError
+
+LARGEST_PAGE = 200_000  # Bytes: everything a browser loads, uncompressed.
+
+
+@pytest.fixture
+async def central(tmp_path):
+    opened = open_central(Settings(data_dir=tmp_path / "central", mqtt_port=0, http_port=0))
+    async with opened as central:
+        yield central
+
+
+@pytest.fixture
+async def http(central):
+    async with aiohttp.ClientSession(central.http) as session:
+        yield session
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b'{"displayName": NaN}',
+            b'{"a": Infinity}',
+            b'{"a": 1e400}',
+            b'{"displayName": "\xff"}',
+            b'{"displayName": "\\ud800"}',
+            b"[" * 100_000,
+            b"9" * 5000,
+        ],
+    )
+    async def test_malformed_json_is_refused_with_a_sentence(self, http, body):
+        error = await refused(http, "PUT", "/api/devices/pi-1", data=body, expect=400)
+        assert error["message"].startswith("The body ")
+
+    async def test_a_body_that_is_too_large_is_refused(self, http):
+        body = {"displayName": "x" * 300_000}
+        error = await refused(http, "PUT", "/api/devices/pi-1", body, expect=413)
+        assert error["code"] == "RequestTooLarge"
+
+
+class TestPageFiles:
+    def test_the_page_is_small_and_whole(self):
+        files = {
+            file.name: file.read_bytes()
+            for file in resources.files("central.console").joinpath("page").iterdir()
+        }
+        assert sum(map(len, files.values())) < LARGEST_PAGE
+        assert b"MIT License" in files["uplot.LICENSE.txt"]
+        for name, content in files.items():
+            for imported in re.findall(rb'from "\./([^"]+)"', content):
+                assert imported.decode() in files, f"{name} wants {imported.decode()}"
+            assert b"innerHTML" not in content or name == "uplot.min.js"
+
+
+class TestElsewhere:
+    @pytest.mark.parametrize(
+        "path", ["/api", "/api/users", "/api/query", "/nothing.js", "/../central.json", "/%2e%2e/x"]
+    )
+    async def test_everything_else_is_not_found(self, http, path):
+        await refused(http, "GET", path, expect=404)
+
+    async def test_an_error_names_its_code_in_a_header_too(self, http):
+        async with http.get("/api/devices/nobody") as response:
+            assert response.headers["x-ms-error-code"] == "NotFound"
+
+    async def test_a_method_that_a_path_does_not_take(self, http):
+        assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
+
+    async def test_a_port_that_is_taken_is_an_error(self, central, tmp_path):
+        port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+        other = Settings(data_dir=tmp_path / "other", mqtt_port=0, http_port=port)
+        with pytest.raises(PortTaken, match=str(port)):
+            async with open_central(other):
+                pass
+
+    def test_of_two_that_start_at_once_one_gets_the_port(self):
+        with app.listen(0) as first, pytest.raises(PortTaken):
+            app.listen(first.getsockname()[1])
+
+    def test_a_port_that_cannot_be_used_is_not_called_taken(self, monkeypatch):
+        monkeypatch.setattr(app, "LOOPBACK", "192.0.2.1")  # Not of this machine.
+        with pytest.raises(StartError, match=r"Port 8080 of 192\.0\.2\.1 cannot be used"):
+            app.listen(8080)
+
+
+class TestGuard:
+    @pytest.mark.parametrize("port", [":{port}", ":1", ":65535", ""])
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+    async def test_the_names_of_this_machine_are_served(self, http, central, host, port):
+        """With any port: `ssh -L` may have another one at the browser's end."""
+        own = central.http.rstrip("/").rsplit(":", 1)[1]
+        host += port.format(port=own)
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        await ask(http, "GET", "/api/devices", headers=headers)
+
+    @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/console/api/events", "/x"])
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example",
+            "evil.example:{port}",
+            "localhost.evil.example",
+            "localhost@evil.example",
+            "",
+        ],
+    )
+    async def test_a_foreign_host_is_refused(self, http, central, host, path):
+        port = central.http.rstrip("/").rsplit(":", 1)[1]
+        headers = {"Host": host.format(port=port)}
+        await refused(http, "GET", path, headers=headers, expect=403)
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
+    async def test_a_foreign_origin_is_refused(self, http, origin):
+        headers = {"Origin": origin}
+        await refused(http, "PUT", "/api/devices/pi-1", {}, headers=headers, expect=403)
+        await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+    async def test_not_ever_more_requests_are_under_way(self, central, monkeypatch):
+        monkeypatch.setattr(console_guard, "MOST_AT_ONCE", 3)
+        central.registry.add_device("pi-1")
+        body = {"connectionTimeout": 1}
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(central.http, connector=connector) as http:
+
+            async def ask_for_a_command():
+                async with http.post("/api/devices/pi-1/commands/x", json=body) as response:
+                    return response.status
+
+            statuses = await asyncio.gather(*[ask_for_a_command() for _ in range(8)])
+            assert sorted(statuses) == [404] * 3 + [429] * 5
+            assert await ask_for_a_command() == 404
+
+    async def test_two_hosts_are_no_host(self, central):
+        port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api/devices HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert (await reader.readline()).split()[1] in {b"400", b"403"}
+        writer.close()
+
+    async def test_our_own_origin_is_served(self, http, central):
+        headers = {"Origin": central.http.rstrip("/")}
+        await ask(http, "PUT", "/api/devices/pi-1", {}, headers=headers)
+
+    @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/nothing"])
+    async def test_every_answer_has_the_security_headers(self, http, path):
+        async with http.get(path) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert "default-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Referrer-Policy"] == "no-referrer"

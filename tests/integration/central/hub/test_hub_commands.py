@@ -1,0 +1,293 @@
+"""Commands as a device sees them, at once and queued, and kept sessions."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from centrals import running_central
+from mqtt_client import MqttClient, packet, string
+
+from central.errors import InvalidCommand, NoAnswer, NotConnected, QueueFull, UnknownDevice
+
+METHODS = "$iothub/methods/POST/#"
+TWIN = "$iothub/twin/res/#"
+TWIN_REPORT = "$iothub/twin/PATCH/properties/reported/?$rid=7"
+
+
+def messages_to(device):
+    return f"devices/{device}/messages/devicebound/#"
+
+
+# Commands
+
+
+def in_background(function):
+    """Start a call, and return how to get what it returns or raises."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function)
+    pool.shutdown(wait=False)
+    return future.result
+
+
+def test_a_command_is_called_and_answered(central, connect, device):
+    client = connect(METHODS)
+    answer = in_background(
+        lambda: central.call(lambda c: c.hub.call(device, "blink", {"interval": 2}))
+    )
+    request = client.receive(3)
+    path, _, rid = request.topic.partition("/?$rid=")
+    assert path == "$iothub/methods/POST/blink"
+    assert json.loads(request.body) == {"interval": 2}
+    assert not request.flags
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}", b'{"ok": true}', flags=0)
+    command = answer()
+    assert (command.status, command.response) == (200, {"ok": True})
+    assert command.answered >= command.asked
+    assert central.call(lambda c: c.registry.commands(device)) == [command]
+
+
+@pytest.mark.parametrize(
+    ("body", "response"), [(b"", None), (b"null", None), (b"not json", "not json"), (b"[1]", [1])]
+)
+def test_any_answer_ends_a_command(central, connect, device, body, response):
+    client = connect(METHODS)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
+    request = client.receive(3)
+    assert request.body == b""
+    rid = request.topic.partition("/?$rid=")[2]
+    client.publish(f"$iothub/methods/res/404/?$rid={rid}", body)
+    command = answer()
+    assert (command.status, command.response) == (404, response)
+
+
+def test_a_command_may_be_answered_over_a_new_connection(central, connect, device):
+    client = connect(METHODS)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    client.disconnect()
+    connect().publish(f"$iothub/methods/res/200/?$rid={rid}", b"1")
+    assert answer().response == 1
+
+
+def test_no_other_device_can_answer_a_command(central, connect, device):
+    client = connect(METHODS)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    central.call(lambda c: c.registry.add_device(f"not-{device}"))
+    with MqttClient(central) as other:
+        other.connect_as(central, f"not-{device}")
+        other.publish(f"$iothub/methods/res/200/?$rid={rid}", b'"forged"')
+        other.receive(4)
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}", b'"its own"')
+    assert answer().response == "its own"
+
+
+def test_a_late_answer_to_a_call_before_a_restart_is_no_answer_to_a_later_call(tmp_path):
+    def call(central, client):
+        answer = in_background(lambda: central.call(lambda c: c.hub.call("pi", "run", None)))
+        return client.receive(3).topic.partition("/?$rid=")[2], answer
+
+    with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
+        central.call(lambda c: c.registry.add_device("pi"))
+        client.connect_as(central, "pi")
+        client.subscribe(METHODS)
+        old, answer = call(central, client)
+        client.publish(f"$iothub/methods/res/200/?$rid={old}")
+        answer()
+    with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
+        client.connect_as(central, "pi")
+        new, answer = call(central, client)
+        client.publish(f"$iothub/methods/res/200/?$rid={old}", b'"old"')
+        client.publish(f"$iothub/methods/res/200/?$rid={new}", b'"new"')
+        assert answer().response == "new"
+
+
+def test_a_completion_that_comes_with_the_answer_completes_the_command(central, connect, device):
+    client = connect(METHODS, TWIN)
+
+    def call():
+        return central.call(lambda c: c.hub.call(device, "run", None))
+
+    for value in range(20):
+        answer = in_background(call)
+        rid = client.receive(3).topic.partition("/?$rid=")[2]
+        client.send(
+            publication(f"$iothub/methods/res/202/?$rid={rid}", b"")
+            + publication(TWIN_REPORT, json.dumps({"run": {"value": value}}).encode())
+        )
+        assert client.receive(3).topic.startswith("$iothub/twin/res/204/")
+        answer()
+        newest = central.call(lambda c: c.registry.commands(device, limit=1))
+        assert [(c.status, c.completion) for c in newest] == [(202, {"value": value})]
+
+
+def publication(topic, body):
+    return packet(0x30, string(topic) + body)
+
+
+def test_a_command_to_a_device_that_is_away_is_not_found(central, device):
+    with pytest.raises(NotConnected):
+        central.call(lambda c: c.hub.call(device, "blink", 5))
+    (command,) = central.call(lambda c: c.registry.commands(device))
+    assert (command.status, command.answered) == (404, None)
+
+
+def test_a_command_to_a_device_that_takes_none_is_not_found(central, connect, device):
+    connect()
+    with pytest.raises(NotConnected):
+        central.call(lambda c: c.hub.call(device, "blink", 5))
+
+
+def test_a_command_may_wait_for_the_device(central, connect, device):
+    answer = in_background(
+        lambda: central.call(lambda c: c.hub.call(device, "run", None, connect_timeout=20))
+    )
+    client = connect(METHODS)
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}", b"", flags=0)
+    assert answer().status == 200
+
+
+def test_a_command_without_an_answer_times_out(central, connect, device):
+    client = connect(METHODS)
+    with pytest.raises(NoAnswer, match=r"in 0\.1 s"):
+        central.call(lambda c: c.hub.call(device, "run", None, response_timeout=0.1))
+    (command,) = central.call(lambda c: c.registry.commands(device))
+    assert (command.status, command.answered) == (504, None)
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}", b"late")
+    assert client.receive(4)
+    assert central.call(lambda c: c.registry.commands(device)) == [command]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "#", "a?b", "é", "x" * 300])
+def test_what_cannot_be_the_name_of_a_command(central, device, name):
+    with pytest.raises(InvalidCommand):
+        central.call(lambda c: c.hub.call(device, name, None))
+    with pytest.raises(InvalidCommand):
+        central.call(lambda c: c.hub.queue_command(device, name, None))
+
+
+def test_a_request_that_is_too_large_is_refused(central, device):
+    with pytest.raises(InvalidCommand, match="at most 131072"):
+        central.call(lambda c: c.hub.call(device, "run", "x" * 128 * 1024))
+    with pytest.raises(InvalidCommand, match="at most 65536"):
+        central.call(lambda c: c.hub.queue_command(device, "run", "x" * 64 * 1024))
+
+
+def test_commands_to_an_unknown_device(central):
+    for ask in (
+        lambda c: c.hub.call("no", "run", None),
+        lambda c: c.hub.queue_command("no", "run", None),
+        lambda c: c.hub.set_desired("no", {}),
+    ):
+        with pytest.raises(UnknownDevice):
+            central.call(ask)
+
+
+def test_a_long_running_command_is_completed_by_a_reported_property(central, connect, device):
+    client = connect(METHODS, TWIN)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "check", None)))
+    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    client.publish(f"$iothub/methods/res/202/?$rid={rid}", b"null", flags=0)
+    assert answer().completion is None
+    client.publish(TWIN_REPORT, b'{"check": {"value": "all well"}}', flags=0)
+    client.receive(3)
+    (command,) = central.call(lambda c: c.registry.commands(device))
+    assert command.completion == {"value": "all well"}
+    assert command.completed
+
+
+# Queued commands
+
+
+def test_a_queued_command_waits_for_the_device(central, connect, device):
+    queued = central.call(lambda c: c.hub.queue_command(device, "turnon", None))
+    central.call(lambda c: c.hub.queue_command(device, "set", {"a": 1}, component="led"))
+    assert queued.queued
+    client = connect(messages_to(device))
+    first, second = client.receive(3), client.receive(3)
+    path, _, bag = first.topic.rpartition("/")
+    assert path == f"devices/{device}/messages/devicebound"
+    assert f"%24.mid={queued.id}" in bag
+    assert "method-name=turnon" in bag.split("&")
+    assert (first.body, second.body) == (b"@", b'{"a":1}')
+    assert "method-name=led%2Aset" in second.topic
+    assert not first.duplicate
+    client.acknowledge(first.packet_id)
+    client.acknowledge(second.packet_id)
+    delivered = central.wait_for(
+        lambda c: all(command.answered for command in c.registry.commands(device))
+    )
+    assert delivered
+    client.disconnect()
+    assert connect(messages_to(device)).is_silent()
+
+
+def test_what_was_not_acknowledged_comes_again_as_a_duplicate(central, connect, device):
+    client = connect(messages_to(device))
+    central.call(lambda c: c.hub.queue_command(device, "turnon", None))
+    first = client.receive(3)
+    client.close()
+    again = connect().receive(3)
+    assert again.duplicate
+    assert (again.packet_id, again.topic) == (first.packet_id, first.topic)
+
+
+def test_a_command_is_delivered_at_the_subscribed_quality_of_service(central, connect, device):
+    client = connect()
+    client.subscribe(messages_to(device), qos=0)
+    central.call(lambda c: c.hub.queue_command(device, "turnon", None))
+    assert client.receive(3).flags == 0
+    assert central.wait_for(lambda c: c.registry.commands(device)[0].answered)
+
+
+def test_an_acknowledgement_of_nothing_is_ignored(connect, device):
+    client = connect(messages_to(device))
+    client.acknowledge(77)
+    assert client.is_silent()
+
+
+def test_fifty_commands_are_kept_for_a_device(central, connect, device):
+    for _ in range(50):
+        central.call(lambda c: c.hub.queue_command(device, "turnon", None))
+    with pytest.raises(QueueFull):
+        central.call(lambda c: c.hub.queue_command(device, "turnon", None))
+    client = connect(messages_to(device))
+    assert len({client.receive(3).packet_id for _ in range(50)}) == 50
+
+
+# Sessions
+
+
+def test_a_session_is_kept_and_said_to_be(central, connect, device):
+    client = connect(METHODS)
+    client.disconnect()
+    client = MqttClient(central)
+    assert client.connect_as(central, device) == (True, 0)
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
+    rid = client.receive(3).topic.partition("/run/?$rid=")[2]
+    client.publish(f"$iothub/methods/res/200/?$rid={rid}")
+    assert answer().status == 200
+    client.close()
+
+
+def test_a_clean_session_is_not_kept(central, connect, device):
+    connect(METHODS).disconnect()
+    with MqttClient(central) as client:
+        assert client.connect_as(central, device, clean_session=True) == (False, 0)
+        client.subscribe(METHODS)
+    with MqttClient(central) as client:
+        assert client.connect_as(central, device) == (False, 0)
+        with pytest.raises(NotConnected):
+            central.call(lambda c: c.hub.call(device, "run", None))
+
+
+def test_an_ended_subscription_stays_ended(central, connect, device):
+    client = connect(METHODS)
+    client.send(packet(0xA2, b"\0\7" + string(METHODS)))
+    assert client.receive(11).content == b"\0\7"
+    client.disconnect()
+    connect()
+    with pytest.raises(NotConnected):
+        central.call(lambda c: c.hub.call(device, "run", None))

@@ -1,0 +1,384 @@
+import asyncio
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from central.errors import (
+    DeviceExists,
+    InvalidDeviceId,
+    InvalidKey,
+    InvalidTwin,
+    QueueFull,
+    TwinTooLarge,
+    UnknownDevice,
+    UnknownTemplate,
+)
+from central.protocol import sas
+from central.records import Command, Event, QueuedMessage
+from central.storage.history import LOG_LINES
+from central.storage.registry import Registry
+from central.storage.store import Store
+
+GROUP_KEY = base64.b64encode(b"a group key of some length").decode()
+OWN_KEY = base64.b64encode(b"a key of the device itself").decode()
+
+
+@pytest.fixture
+def registry(store, clock):
+    return Registry(store, group_key=GROUP_KEY, clock=clock)
+
+
+@pytest.fixture
+def pi(registry):
+    return registry.add_device("pi-1").id
+
+
+async def send(registry, device_id, body, *, created=None, component=None, **properties):
+    system = {"component": component} if component else {}
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await registry.record_message(
+        device_id, created=created, body=data, properties=properties, system=system
+    )
+
+
+def command(device_id, name="blink", command_id="1", *, asked=1000.0, queued=False):
+    return Command(command_id, device_id, name, 5, asked, None, None, None, queued, None, None)
+
+
+def test_a_device_is_as_it_was_added(registry, clock):
+    device = registry.add_device("pi-1", display_name="Kitchen", template="dtmi:a;1")
+    assert registry.device("pi-1") == device
+    assert registry.devices() == [device]
+    assert (device.display_name, device.template, device.created) == ("Kitchen", "dtmi:a;1", 1000)
+    assert device.enabled
+    assert not device.provisioned
+    assert not device.simulated
+
+
+def test_a_device_without_a_name_is_called_by_its_id(registry):
+    assert registry.add_device("pi-1").display_name == "pi-1"
+
+
+@pytest.mark.parametrize("device_id", ["", "a b", "a/b", "a#", "å", "a" * 129, "a\n", "../x"])
+def test_what_cannot_be_a_device_id(registry, device_id):
+    with pytest.raises(InvalidDeviceId):
+        registry.add_device(device_id)
+
+
+def test_a_device_is_added_once(registry, pi):
+    with pytest.raises(DeviceExists):
+        registry.add_device(pi)
+
+
+def test_an_update_changes_what_it_names_and_the_etag(registry, pi):
+    before = registry.device(pi)
+    after = registry.update_device(pi, display_name="Attic", enabled=False)
+    assert (after.display_name, after.enabled, after.template) == ("Attic", False, None)
+    assert registry.device(pi) == after
+    assert after.etag != before.etag
+    assert registry.update_device(pi, template="dtmi:a;1").template == "dtmi:a;1"
+    assert registry.update_device(pi, template=None).template is None
+
+
+async def test_everything_of_a_deleted_device_is_gone(registry, store, pi):
+    await send(registry, pi, {"temp": 1})
+    await registry.record_connection(pi, "connected", "")
+    registry.delete_device(pi)
+    for table in ("devices", "twins", "messages", "telemetry", "connections"):
+        count = f"SELECT count(*) FROM {table}"  # noqa: S608 - our own names
+        assert store.call(lambda db, count=count: db.execute(count).fetchone()[0]) == 0
+    registry.add_device(pi)
+    assert registry.messages(pi) == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: r.device("no"),
+        lambda r: r.update_device("no", enabled=False),
+        lambda r: r.delete_device("no"),
+        lambda r: r.keys("no"),
+        lambda r: r.set_keys("no", primary=OWN_KEY, secondary=OWN_KEY),
+        lambda r: r.twin("no"),
+        lambda r: r.messages("no"),
+        lambda r: r.last_telemetry("no", "temp"),
+        lambda r: r.telemetry_series("no", "temp", since=0, until=1),
+        lambda r: r.commands("no"),
+        lambda r: r.connections("no"),
+    ],
+)
+def test_an_unknown_device_is_named(registry, ask):
+    with pytest.raises(UnknownDevice, match="'no'"):
+        ask(registry)
+
+
+def test_the_primary_key_comes_from_the_group_and_the_secondary_stays(registry, pi):
+    primary, secondary = registry.keys(pi)
+    assert primary == sas.derive_device_key(GROUP_KEY, pi)
+    assert sas.check_key(secondary) != primary
+    assert registry.keys(pi) == (primary, secondary)
+
+
+async def test_a_device_with_its_own_keys_no_longer_has_the_groups(registry, pi):
+    registry.set_keys(pi, primary=OWN_KEY, secondary=OWN_KEY)
+    assert registry.keys(pi) == (OWN_KEY, OWN_KEY)
+    assert await registry.fetch_keys(pi) == (OWN_KEY, OWN_KEY)
+    with pytest.raises(InvalidKey):
+        registry.set_keys(pi, primary="no key", secondary=OWN_KEY)
+
+
+async def test_a_device_to_come_has_the_key_of_the_group(registry):
+    assert await registry.fetch_keys("new") == (sas.derive_device_key(GROUP_KEY, "new"),)
+
+
+async def test_a_registration_makes_the_device_and_notes_its_model(registry):
+    device = await registry.register("pi-1", "dtmi:a;1")
+    assert (device.provisioned, device.template, device.announced) == (True, "dtmi:a;1", "dtmi:a;1")
+    again = await registry.register("pi-1", None)
+    # The template stays; that the program that registers now names no model is noted.
+    assert (again.template, again.announced) == ("dtmi:a;1", None)
+
+
+async def test_the_template_that_the_operator_chose_stays_until_another_model_comes(registry):
+    await registry.register("pi-9", "dtmi:a;1")
+    registry.update_device("pi-9", template="dtmi:mine;1")
+    assert (await registry.register("pi-9", "dtmi:a;1")).template == "dtmi:mine;1"
+    assert (await registry.register("pi-9", "dtmi:a;2")).template == "dtmi:a;2"
+
+
+async def test_a_model_may_be_announced_at_the_hub(registry, pi):
+    await registry.announce(pi, "dtmi:b;1")
+    device = registry.device(pi)
+    assert (device.template, device.announced) == ("dtmi:b;1", "dtmi:b;1")
+    await registry.announce(pi, "dtmi:b;1")
+    assert registry.device(pi) == device
+
+
+def test_a_new_twin_is_empty(registry, pi):
+    twin = registry.twin(pi)
+    assert (twin.desired, twin.reported) == ({}, {})
+    assert (twin.desired_version, twin.reported_version) == (1, 1)
+
+
+async def test_reported_values_are_merged_versioned_and_timed(registry, pi, clock):
+    await registry.patch_reported(pi, {"a": 1, "part": {"__t": "c", "x": 1}})
+    clock.now = 2000.0
+    twin = await registry.patch_reported(pi, {"b": 2, "part": {"y": 2}, "a": None})
+    assert twin.reported == {"part": {"__t": "c", "x": 1, "y": 2}, "b": 2}
+    assert twin.reported_version == 3
+    assert twin.reported_times == {"part": 2000, "b": 2000}
+    assert registry.twin(pi) == twin
+
+
+async def test_desired_values_may_be_merged_or_replaced(registry, pi):
+    twin, change = await registry.patch_desired(pi, {"a": 1, "b": {"c": 1}}, replace_all=False)
+    assert (twin.desired_version, change) == (2, {"a": 1, "b": {"c": 1}})
+    twin, change = await registry.patch_desired(pi, {"b": {"d": 2}}, replace_all=True)
+    assert change == {"a": None, "b": {"c": None, "d": 2}}
+    assert twin.desired == {"b": {"d": 2}}
+    assert set(twin.desired_times) == {"b"}
+
+
+async def test_a_twin_that_would_be_too_large_stays_as_it_is(registry, pi):
+    large = {f"p{n}": "x" * 4000 for n in range(8)}
+    before = await registry.patch_reported(pi, large)
+    with pytest.raises(TwinTooLarge):
+        await registry.patch_reported(pi, {"p9": "x" * 4000})
+    with pytest.raises(InvalidTwin):
+        await registry.patch_reported(pi, {"$version": 7})
+    assert registry.twin(pi) == before
+
+
+async def test_messages_come_newest_first_and_in_pages(registry, pi, clock):
+    for number in range(5):
+        clock.now = 1000.0 + number
+        await send(registry, pi, {"n": number}, colour="red")
+    newest = registry.messages(pi, limit=2)
+    assert [json.loads(m.body)["n"] for m in newest] == [4, 3]
+    assert newest[0].properties == {"colour": "red"}
+    older = registry.messages(pi, limit=2, before=newest[-1].number)
+    assert [json.loads(m.body)["n"] for m in older] == [2, 1]
+    span = registry.messages(pi, since=1001, until=1002)
+    assert [json.loads(m.body)["n"] for m in span] == [2, 1]
+
+
+async def test_the_last_telemetry_is_the_newest_by_its_own_time(registry, pi, clock):
+    await send(registry, pi, {"temp": 20.5, "humid": 40})
+    clock.now = 2000.0
+    await send(registry, pi, {"temp": 19.0}, created=500.0)
+    assert registry.last_telemetry(pi, "temp") == (1000.0, 20.5)
+    assert registry.last_telemetry(pi, "humid") == (1000.0, 40)
+    assert registry.last_telemetry(pi, "none") is None
+    series = registry.telemetry_series(pi, "temp", since=0, until=3000)
+    assert series == [(500.0, 19.0, True), (1000.0, 20.5, False)]
+    assert registry.telemetry_series(pi, "temp", since=501, until=3000) == series[1:]
+
+
+async def test_a_components_telemetry_is_its_own(registry, pi):
+    await send(registry, pi, {"temp": 1}, component="inside")
+    await send(registry, pi, {"temp": 2})
+    assert registry.last_telemetry(pi, "temp", "inside") == (1000.0, 1)
+    assert registry.last_telemetry(pi, "temp") == (1000.0, 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"21.5",
+        b"[1]",
+        b"not json",
+        b'{"temp": NaN}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"\\ud800": 1}',
+    ],
+)
+async def test_a_body_without_values_is_kept_as_it_came(registry, pi, body):
+    await send(registry, pi, body)
+    assert registry.messages(pi)[0].body == body
+    assert registry.last_telemetry(pi, "temp") is None
+
+
+def test_any_body_is_kept(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("any") / "central.db")
+    registry = Registry(store, group_key=GROUP_KEY, clock=lambda: 1000.0)
+    registry.add_device("pi-1")
+    keys = st.text(max_size=5)
+    bodies = st.binary(max_size=60) | st.dictionaries(keys, keys | st.floats()).map(
+        lambda value: json.dumps(value).encode()
+    )
+
+    @given(bodies)
+    def check(body):
+        message = asyncio.run(send(registry, "pi-1", body))
+        assert registry.messages("pi-1", limit=1) == [message]
+        assert message.body == body
+
+    check()
+    store.close()
+
+
+async def test_a_command_is_remembered_with_its_answer(registry, pi):
+    await registry.record_command(command(pi))
+    answered = await registry.record_answer("1", answered=1001.0, status=200, response={"a": 1})
+    assert registry.commands(pi) == [answered]
+    assert (answered.status, answered.response, answered.request) == (200, {"a": 1}, 5)
+    assert registry.commands(pi, "other") == []
+    assert await registry.record_answer("gone", answered=None, status=404, response=None) is None
+
+
+async def test_a_long_running_command_is_completed_by_the_property_of_its_name(registry, pi, clock):
+    await registry.record_command(command(pi, "run", "1"))
+    await registry.record_command(command(pi, "run", "2"))
+    await registry.record_command(command(pi, "part*run", "3"))
+    for command_id in "123":
+        await registry.record_answer(command_id, answered=1000.0, status=202, response=None)
+    clock.now = 1234.0
+    await registry.patch_reported(
+        pi, {"run": {"value": "done"}, "part": {"__t": "c", "run": {"value": "too"}}}
+    )
+    completions = {c.id: (c.completion, c.completed) for c in registry.commands(pi)}
+    assert completions == {
+        "3": ({"value": "too"}, 1234.0),
+        "2": ({"value": "done"}, 1234.0),
+        "1": (None, None),
+    }
+    await registry.patch_reported(pi, {"run": {"value": "again"}})
+    assert registry.commands(pi, "run")[0].completion == {"value": "done"}
+
+
+async def test_a_finished_command_is_not_completed_by_a_property(registry, pi):
+    await registry.record_command(command(pi, "run"))
+    await registry.record_answer("1", answered=1000.0, status=200, response=None)
+    await registry.patch_reported(pi, {"run": {"value": "done"}})
+    assert registry.commands(pi)[0].completed is None
+
+
+async def test_fifty_commands_wait_and_no_more(registry, pi):
+    def message(command_id):
+        return QueuedMessage(0, pi, command_id, {}, b"@", expires=2000.0, sent=False)
+
+    for number in range(50):
+        await registry.record_command(command(pi, command_id=str(number)), message(str(number)))
+    with pytest.raises(QueueFull):
+        await registry.record_command(command(pi, command_id="50"), message("50"))
+    assert len(registry.commands(pi, limit=100)) == 50
+    # A day later they have expired, and there is room again.
+    late = command(pi, command_id="late", asked=2000.0)
+    await registry.record_command(late, message("late"))
+
+
+async def test_the_connection_log_keeps_its_newest_lines(registry, pi, clock):
+    for number in range(LOG_LINES + 5):
+        clock.now = float(number)
+        await registry.record_connection(pi, "connected", str(number))
+    log = registry.connections(pi, limit=5000)
+    assert len(log) == LOG_LINES
+    assert (log[0].detail, log[-1].detail) == ("1004", "5")
+
+
+async def test_an_unknown_device_has_no_connection_log(registry):
+    await registry.record_connection("no", "refused", "")
+    assert registry.devices() == []
+
+
+def test_templates_are_kept_by_their_id(registry):
+    registry.put_template("dtmi:b;1", {"@id": "dtmi:b;1"})
+    registry.put_template("dtmi:a;1", {"@id": "dtmi:a;1", "x": 1})
+    registry.put_template("dtmi:a;1", {"@id": "dtmi:a;1", "x": 2})
+    assert registry.template("dtmi:a;1")["x"] == 2
+    assert list(registry.templates()) == ["dtmi:a;1", "dtmi:b;1"]
+    registry.delete_template("dtmi:a;1")
+    for ask in (registry.template, registry.delete_template):
+        with pytest.raises(UnknownTemplate):
+            ask("dtmi:a;1")
+
+
+async def test_subscribers_hear_of_everything_in_order(registry):
+    with registry.subscribe() as events:
+        device = registry.add_device("pi-1")
+        await registry.record_connection("pi-1", "connected", "")
+        message = await send(registry, "pi-1", {"temp": 1})
+        await registry.patch_reported("pi-1", {"a": 1})
+        await registry.record_command(command("pi-1"))
+        registry.delete_device("pi-1")
+        heard = [await anext(events) for _ in range(6)]
+    assert [event.kind for event in heard] == [
+        "device",
+        "connection",
+        "telemetry",
+        "twin",
+        "command",
+        "device",
+    ]
+    assert heard[0].data == device
+    assert heard[2].data == message
+    assert heard[5] == Event("device", "pi-1", None)
+    assert registry.events._listeners == []
+
+
+async def test_a_slow_subscriber_is_told_that_it_lags(registry, pi):
+    with registry.subscribe() as events:
+        for _ in range(1500):
+            registry._tell("device", pi, None)
+        assert (await anext(events)).kind == "lagged"
+        assert events._queue.qsize() < 1000
+
+
+def test_everything_is_there_after_a_restart(tmp_path, clock):
+    path = tmp_path / "central.db"
+    store = Store(path)
+    first = Registry(store, group_key=GROUP_KEY, clock=clock)
+    device = first.add_device("pi-1")
+    keys = first.keys("pi-1")
+    store.close()
+    store = Store(path)
+    second = Registry(store, group_key=GROUP_KEY, clock=clock)
+    assert second.id_scope == first.id_scope
+    assert second.devices() == [device]
+    assert second.keys("pi-1") == keys
+    store.close()

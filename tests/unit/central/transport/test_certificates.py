@@ -1,0 +1,101 @@
+import contextlib
+import socket
+import ssl
+import stat
+
+import pytest
+
+from central.errors import StartError
+from central.transport.certificates import (
+    is_certifiable,
+    load_authority,
+    server_context,
+    write_secret,
+)
+
+
+def shake_hands(server, client, name):
+    """Let both sides meet, without a network; return the TLS version."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(to_client, to_server, server_hostname=name)
+    other = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(10):
+        for side in (one, other):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        if one.version():
+            return one.version()
+    raise AssertionError("no handshake")
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return load_authority(tmp_path)
+
+
+@pytest.fixture
+def client(authority):
+    return ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localhost",
+        "127.0.0.1",
+        "127.0.0.9",
+        "::1",
+        "192.0.2.7",
+        "pi.lan",
+        "global.azure-devices-provisioning.net",
+        "central.azure-devices.net",
+    ],
+)
+def test_the_server_is_who_devices_call_it(authority, client, name):
+    server = server_context(authority, authority, ["192.0.2.7", "pi.lan"])
+    assert shake_hands(server, client, name) == "TLSv1.3"
+
+
+def test_another_name_is_refused(authority, client):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(server_context(authority, authority, []), client, "example.org")
+
+
+def test_tls_1_2_will_do_and_1_1_will_not(authority, client):
+    server = server_context(authority, authority, [])
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert shake_hands(server, client, "localhost") == "TLSv1.2"
+    assert server.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_the_authority_stays_the_same(tmp_path, authority, client):
+    again = load_authority(tmp_path)
+    assert again.cert_pem.bytes() == authority.cert_pem.bytes()
+    assert shake_hands(server_context(again, again, []), client, "localhost")
+
+
+def test_the_key_is_its_owners_alone(tmp_path, authority):
+    assert stat.S_IMODE((tmp_path / "ca-key.pem").stat().st_mode) == 0o600
+    assert b"PRIVATE" not in (tmp_path / "ca.pem").read_bytes()
+
+
+def test_a_damaged_authority_is_named(tmp_path, authority):
+    (tmp_path / "ca-key.pem").write_text("nonsense")
+    with pytest.raises(StartError, match=r"ca-key\.pem cannot be used"):
+        load_authority(tmp_path)
+
+
+def test_host_names_that_no_certificate_can_hold_are_left_out(authority, client):
+    names = ["my_pi", "-pi", "", "a..b", "x" * 64, "*.com", "å"]
+    assert not any(is_certifiable(name) for name in names)
+    assert shake_hands(server_context(authority, authority, names), client, "localhost")
+    assert is_certifiable(socket.gethostname()) or "_" in socket.gethostname()
+
+
+def test_a_secret_replaces_an_old_one_whole(tmp_path):
+    path = tmp_path / "key"
+    for content in (b"old", b"new"):
+        write_secret(path, content)
+        assert path.read_bytes() == content
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
