@@ -5,7 +5,9 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
+from pathlib import Path
 
 from containers import CACHE
 from packaging.requirements import Requirement
@@ -30,14 +32,17 @@ def wheels(python, *extras):
     recipe = "\0".join([(ROOT / "constraints.txt").read_text(), python, *needed])
     made = CACHE / f"wheels-{python}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not made.exists():
-        unfinished = made.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(dir=CACHE, prefix="unfinished-"))
         constrained = ("--constraint", ROOT / "constraints.txt")
         _pip("wheel", "--wheel-dir", unfinished, "--no-deps", *constrained, *ONLY_AS_SOURCE)
         platforms = [f"--platform={name}_{platform.machine()}" for name in MANYLINUX]
         _pip("download", "--dest", unfinished, "--find-links", unfinished, *constrained,
              "--only-binary=:all:", f"--python-version={python}", *platforms, *needed)  # fmt: skip
-        unfinished.rename(made)
+        try:
+            unfinished.rename(made)
+        except OSError:  # Another process was quicker.
+            shutil.rmtree(unfinished)
+            assert made.is_dir()
     return made
 
 
