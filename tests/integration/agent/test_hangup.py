@@ -176,7 +176,7 @@ def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path):
 BOARD = """
 import sys
 from pathlib import Path
-from agent import at_hand, cli
+from agent.cli import hardware, parser
 from hw import Reading
 from hw.leds.fake_led import FakeLight
 from hw.sensors.fake import FakeSensor, Room
@@ -199,9 +199,9 @@ class Sensor(FakeSensor):
         note("closed")
         super().close()
 
-at_hand.open_light = lambda *_, **__: Light()
-at_hand.open_sensor = lambda *_, **__: Sensor(Room(seed=1))
-sys.exit(cli.main({arguments!r}))
+hardware.open_light = lambda *_, **__: Light()
+hardware.open_sensor = lambda *_, **__: Sensor(Room(seed=1))
+sys.exit(parser.main({arguments!r}))
 """
 
 

@@ -78,7 +78,7 @@ def test_several_readings_are_lines_of_one_shape_and_the_rate_is_not_among_them(
 
 FAILING = """
 import sys
-from agent import at_hand, cli
+from agent.cli import hardware, parser
 from hw.sensors.fake import FakeSensor, Room
 
 def failing(*_, **__):
@@ -87,8 +87,8 @@ def failing(*_, **__):
     sensor.room.play({"fault": "no_answer"})
     return sensor
 
-at_hand.open_sensor = failing
-sys.exit(cli.main(sys.argv[1:]))
+hardware.open_sensor = failing
+sys.exit(parser.main(sys.argv[1:]))
 """
 
 
