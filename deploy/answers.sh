@@ -241,7 +241,7 @@ read_configuration() {
 import sys
 from pathlib import Path
 
-from agent import config
+from agent.config import loader as config
 from agent.errors import ConfigError
 
 try:

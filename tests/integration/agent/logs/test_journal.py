@@ -12,7 +12,7 @@ from agent.logs.journal import escaped
 # Emits what a daemon would, through systemd's own JournalHandler, and prints what that sends.
 TO_JOURNAL = """
 import json, logging, sys
-from agent import journal
+from agent.logs import journal
 from agent.logs.events import LogEvent
 sent = []
 handler = journal._journal_handler("pi-1", lambda text, **fields: sent.append([text, fields]))
