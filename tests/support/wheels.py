@@ -33,6 +33,7 @@ def wheels(python, *extras):
     made = CACHE / f"wheels-{python}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not made.exists():
         unfinished = Path(tempfile.mkdtemp(dir=CACHE, prefix="unfinished-"))
+        unfinished.chmod(0o755)  # For the ordinary users of containers.
         constrained = ("--constraint", ROOT / "constraints.txt")
         _pip("wheel", "--wheel-dir", unfinished, "--no-deps", *constrained, *ONLY_AS_SOURCE)
         platforms = [f"--platform={name}_{platform.machine()}" for name in MANYLINUX]

@@ -35,7 +35,7 @@ NODE_MODULES = "tests/support/node/node_modules"
 SOMEBODY = "somebody"
 # A newcomer's folder may have any name.
 HOME = {"root": "/root/sensor-agent", "user": f"/home/{SOMEBODY}/Meine Übungen/sensor agent"}
-QUICK = ("make check", "make test ARGS=tests/integration/agent/test_service.py")
+QUICK = ("make check", "make test ARGS=tests/integration/agent/daemon/test_service.py")
 WHOLE = ("make test",)
 LIMIT = 3600  # Seconds for a cell.
 COUNTS = re.compile(r"^=+ (.* in [\d.]+s.*?) =+$", re.MULTILINE)  # pytest's last line.

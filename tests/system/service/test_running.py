@@ -50,8 +50,15 @@ def test_it_tells_systemd_how_it_is(installed):
     ],
 )
 def test_a_command_is_answered(installed, name, request_, status, led):
+    # Tests run in any order, so each puts the LED into a state that it does not expect.
+    before = "turnoff" if led in {"on", "blinking"} or status != 200 else "turnon"
+    installed.command(before)
+    until(lambda: installed.properties()["ledState"] == before.removeprefix("turn"))
     assert installed.command(name, request_)["responseCode"] == status
-    until(lambda: installed.properties()["ledState"] == led)
+    until(
+        lambda: installed.properties()["ledState"] == led,
+        what=lambda: str((installed.properties(), installed.status())),
+    )
 
 
 def test_the_doctor_finds_nothing_wrong_with_what_was_installed(installed):
