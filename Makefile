@@ -91,6 +91,6 @@ constraints: ## rewrite constraints.txt with today's versions
 
 clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find agent central hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help check demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz
