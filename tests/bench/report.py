@@ -94,7 +94,7 @@ def cost_rows(ours, theirs, sizes):
         return [Row(what, NOT_MEASURED, NOT_MEASURED) for what in whats]
     rss, their_rss = ours[1][0].rss, theirs[1][0].rss
     growth, their_growth = (b[0].rss - a[0].rss for a, b in (ours, theirs))
-    cpu, their_cpu = ((b[0].cpu - a[0].cpu) / (b[1] - a[1]) * 1000 for a, b in (ours, theirs))
+    cpu, their_cpu = (_quotient(b[0].cpu - a[0].cpu, b[1] - a[1]) * 1000 for a, b in (ours, theirs))
     ratio = _quotient(rss, their_rss)
     return [
         Row(
