@@ -144,7 +144,7 @@ def _is_device(descriptor: int) -> bool:
 
 
 class _ErrorOutput(io.FileIO):
-    """Standard error. What cannot be written there cannot be reported anywhere."""
+    """Standard error. A failure to write there cannot be reported anywhere, so it is ignored."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         with contextlib.suppress(OSError):
