@@ -1,6 +1,7 @@
 """What can go wrong here, each in one sentence a person can act on."""
 # ruff: noqa: N818 - the names say what is the case.
 
+import shlex
 from pathlib import Path
 
 
@@ -20,9 +21,30 @@ class DataDirectoryInUse(StartError):
         )
 
 
+class FileMissing(StartError):
+    """A file that the data directory had is gone; central makes no other one unless asked to.
+
+    The request is an empty file of that name. `loss` says what a new one would break.
+    """
+
+    def __init__(self, path: Path, *, loss: str) -> None:
+        super().__init__(
+            f"{path} is missing; with a new one, {loss}. Put it back from a backup, or run this "
+            f"command to have a new one made: touch {shlex.quote(str(path))}"
+        )
+
+
+class UnknownAddress(StartError):
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host!r} is not an address of this machine. Listen on 127.0.0.1 for programs on this "
+            "machine, on 0.0.0.0 for its whole network, or on one address that `ip address` shows."
+        )
+
+
 class PortTaken(StartError):
     def __init__(self, host: str, port: int, *, hint: str) -> None:
-        super().__init__(f"Port {port} of {host} is taken by another program: {hint}.")
+        super().__init__(f"Port {port} of {host} is taken by another program; {hint}.")
 
 
 class StoreError(CentralError):
@@ -87,3 +109,9 @@ class NoAnswer(CommandError):
 class QueueFull(CommandError):
     def __init__(self, device_id: str, limit: int) -> None:
         super().__init__(f"{limit} commands wait for {device_id!r} already; no more are kept.")
+
+
+def in_words(error: OSError) -> str:
+    """Return what the system says about an error, without its number: `Permission denied: file`."""
+    said = error.strerror or str(error)
+    return said if error.filename is None else f"{said}: {error.filename}"

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from central.application import Central, Settings
-from central.errors import DataDirectoryInUse, InvalidKey, StartError
+from central.errors import (
+    DataDirectoryInUse,
+    FileMissing,
+    InvalidKey,
+    StartError,
+    in_words,
+)
 from central.hub.hub import Hub
 from central.hub.provisioning import Provisioning
 from central.protocol import sas
@@ -23,7 +29,12 @@ from central.storage import history
 from central.storage.registry import Registry
 from central.storage.retention import keep_within
 from central.storage.store import Store
-from central.transport.certificates import load_authority, server_context, write_secret
+from central.transport.certificates import (
+    file_holds,
+    load_authority,
+    server_context,
+    write_secret,
+)
 from central.transport.faults import Certificate, Faults
 from central.transport.listener import (
     LOOPBACK,
@@ -49,10 +60,17 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
     async with AsyncExitStack() as stack:
         data = stack.enter_context(_locked(settings.data_dir.absolute()))
         settings = replace(settings, data_dir=data)
+        _check_database(data)
         store = Store(data / "central.db")
         stack.callback(store.close)
         store.call(history.end_what_is_open)
-        registry = Registry(store, group_key=_group_key(data), clock=settings.clock)
+        # The ID scope is kept last of what a first start makes: a start that was interrupted before
+        # may be repeated, and after it no file is made a second time unasked.
+        new = not store.read(directory.has_id_scope)
+        group_key = _group_key(data, new=new)
+        authority = load_authority(data, "ca", new=new)
+        devices = load_authority(data, "device-ca", new=new)
+        registry = Registry(store, group_key=group_key, clock=settings.clock)
         for template in settings.templates:
             store.call(partial(directory.hand_template, dtmi=template["@id"], interface=template))
         keeping = keep_within(
@@ -66,7 +84,6 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         mqtt = stack.enter_context(listen_for_mqtt(settings.listen, settings.mqtt_port))
         host, port = mqtt.getsockname()[:2]
         names = await asyncio.to_thread(local_names, host)
-        authority, devices = load_authority(data), load_authority(data, "device-ca")
 
         @cache
         def context(fault: Certificate | None) -> ssl.SSLContext:
@@ -106,7 +123,10 @@ def _locked(directory: Path) -> Iterator[Path]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(directory / "central.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StartError(f"{directory} cannot be used as data directory: {error}.") from None
+        raise StartError(
+            f"{directory} cannot be used as data directory: {in_words(error)}. Choose another one "
+            "with --data."
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield directory
@@ -116,15 +136,28 @@ def _locked(directory: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _group_key(directory: Path) -> str:
-    """Return the group's key, made at the first start."""
+def _check_database(directory: Path) -> None:
+    """Raise FileMissing if only the database is missing of what an earlier start made."""
+    database = directory / "central.db"
+    started = any((directory / name).exists() for name in ("group-key", "ca.pem"))
+    if started and not database.exists():
+        loss = "the ID scope changes, and devices that are configured with the old one are refused"
+        raise FileMissing(database, loss=loss)
+
+
+def _group_key(directory: Path, *, new: bool) -> str:
+    """Return the group's key. It is made if the directory is `new`, or if its file is empty."""
     path = directory / "group-key"
-    if not path.exists():
+    loss = "devices enrolled with the old one are refused"
+    if not file_holds(path, new=new, loss=loss):
         write_secret(path, sas.new_key().encode() + b"\n")
     try:
         return sas.check_key(path.read_text().strip())
     except (InvalidKey, UnicodeDecodeError):
-        raise StartError(f"{path} holds no key. Remove it to get a new one.") from None
+        raise StartError(
+            f"{path} does not hold a key. Put it back from a backup, or empty it to have a new one "
+            f"made ({loss})."
+        ) from None
 
 
 def _host_names() -> list[str]:

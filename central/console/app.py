@@ -20,7 +20,7 @@ from central.console import (
 )
 from central.console.middleware import UNDER_WAY, add_headers, bound, guard
 from central.console.responses import CENTRAL, LARGEST_BODY, Handler, errors_as_json
-from central.errors import PortTaken, StartError
+from central.errors import PortTaken, StartError, in_words
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -112,7 +112,7 @@ def listen(port: int | None) -> socket.socket:
         except OSError as error:
             listener.close()
             if error.errno != errno.EADDRINUSE:
-                sentence = f"Port {candidate} of {LOOPBACK} cannot be used: {error}."
+                sentence = f"Port {candidate} of {LOOPBACK} cannot be used: {in_words(error)}."
                 raise StartError(sentence) from None
             continue
         listener.setblocking(False)

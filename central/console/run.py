@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from central.application import Central, Settings
-from central.errors import CentralError
+from central.errors import CentralError, in_words
 from central.server import open_server
 
 MOST_FILES = 16_384
@@ -54,7 +54,7 @@ def run(settings: Settings, *, catch: Catch) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:  # It names the file: a key of another user's, a full disk.
-        print(f"Central cannot work: {error}.", file=sys.stderr)
+        print(f"Central cannot work: {in_words(error)}.", file=sys.stderr)
         return 1
     return 0
 

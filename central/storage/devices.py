@@ -27,6 +27,11 @@ def id_scope(db: sqlite3.Connection) -> str:
     return scope
 
 
+def has_id_scope(db: sqlite3.Connection) -> bool:
+    """Return whether central was started with this file before."""
+    return bool(db.execute("SELECT 1 FROM settings WHERE name = 'id_scope'").fetchone())
+
+
 def devices(db: sqlite3.Connection) -> list[Device]:
     return [_to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
 

@@ -146,8 +146,8 @@ class Store:
         except (sqlite3.Error, OSError, StoreError) as error:
             self._opened.set_exception(
                 StoreError(
-                    f"{self._path} cannot be used ({error}). Put it right, or set it aside to "
-                    "start with an empty one."
+                    f"{self._path} cannot be used ({error}). Put it back from a backup, or empty "
+                    "it to start without devices and history, under a new ID scope."
                 )
             )
             return

@@ -1,6 +1,7 @@
 """Central's own certificate authorities: one for its server certificate, one for devices'."""
 
 import ipaddress
+import logging
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import trustme
 
-from central.errors import StartError
+from central.errors import FileMissing, StartError
 from central.transport.faults import Certificate
 
 NAME = "sensor-agent central"
@@ -19,6 +20,11 @@ VALIDITY = timedelta(days=3650)
 YEAR = timedelta(days=365)
 
 DEVICE_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")  # A common name has at most 64 characters.
+# What a device notices when an authority is replaced.
+LOSSES = {
+    "ca": "devices that trust the old one refuse to connect",
+    "device-ca": "devices that sign in with a certificate of the old one are refused",
+}
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 # What a device may call this machine, wherever it listens. Azure's names are for programs that
@@ -32,20 +38,23 @@ ALWAYS = (
     "*.azure-devices.net",
 )
 
+log = logging.getLogger(__name__)
 
-def load_authority(directory: Path, name: str = "ca") -> trustme.CA:
-    """Return an authority of this directory, made at the first start.
 
-    `ca` signs this server's certificate, `device-ca` those that devices sign in with.
+def load_authority(directory: Path, name: str = "ca", *, new: bool) -> trustme.CA:
+    """Return an authority of this directory.
+
+    `ca` signs this server's certificate, `device-ca` those that devices sign in with. It is made
+    if the directory is `new`, or if one of its files is empty. Raise StartError.
     """
     certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
-    if certificate.exists() and key.exists():
+    if all(file_holds(path, new=new, loss=LOSSES[name]) for path in (certificate, key)):
         try:
             return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
         except ValueError as error:
             raise StartError(
-                f"{certificate} and {key} cannot be used ({error}). Remove both to get a new "
-                "authority; devices then need the new ca.pem."
+                f"{certificate} and {key} are damaged, or do not belong together ({error}). Put "
+                f"both back from a backup, or empty both to have new ones made ({LOSSES[name]})."
             ) from None
     authority = trustme.CA(organization_name=NAME, organization_unit_name=socket.gethostname())
     write_secret(key, authority.private_key_pem.bytes())
@@ -65,7 +74,9 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
             f"{device_id[:80]!r} cannot stand in a certificate: letters, digits and - only, and "
             "at most 64."
         )
-    authority = load_authority(directory, "device-ca")
+    # A directory without a database has not been started yet.
+    new = not (directory / "central.db").exists()
+    authority = load_authority(directory, "device-ca", new=new)
     leaf = authority.issue_cert(
         common_name=device_id,
         organization_name=NAME,
@@ -121,6 +132,23 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def file_holds(path: Path, *, new: bool, loss: str) -> bool:
+    """Return whether a file of the data directory is there; False if it is to be made.
+
+    It is to be made if the directory is `new`, or if the file is empty, which is how the operator
+    asks for another one. Raise FileMissing if it was lost.
+    """
+    try:
+        if path.stat().st_size:
+            return True
+    except FileNotFoundError:
+        if not new:
+            raise FileMissing(path, loss=loss) from None
+    else:
+        log.warning("%s was empty, so a new one is made: %s.", path, loss)
+    return False
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 
-from central.errors import PortTaken, StartError
+from central.errors import PortTaken, StartError, UnknownAddress, in_words
 from central.transport.admission import Door, Waiting
 from central.transport.connection import CLOSING, Connection, Service, serve_client
 from central.transport.faults import Certificate, Faults
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raise StartError, or OSError if the port is taken."""
+    """Return a listening socket. Raise UnknownAddress, or OSError if the port cannot be used."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise StartError(f"{host} is no address to listen on: {error}.") from None
+    except OSError:
+        raise UnknownAddress(host) from None
     family, _, _, _, address = found[0]
     # The protocol said: only what is known to be TCP does asyncio spare Nagle's delay.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -51,7 +51,10 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
     Devices can be told another address, not another port: the SDK knows one port only.
     Raise StartError if there is none.
     """
-    hint = f"`lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which; stop it, or choose another address"
+    hint = (
+        f"`lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which. Stop it, or choose another address "
+        "with --listen"
+    )
     for candidate in LOOPBACKS if host == LOOPBACK else [host]:
         try:
             listening = listen(candidate, port)
@@ -59,8 +62,13 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE:
                 log.warning("Port %d of %s is taken.", port, candidate)
                 continue
+            if candidate == host and error.errno == errno.EADDRNOTAVAIL:
+                raise UnknownAddress(host) from None
             if candidate == host:
-                raise StartError(f"Port {port} of {host} cannot be used: {error}.") from None
+                raise StartError(
+                    f"Port {port} of {host} cannot be used: {in_words(error)}. Choose another "
+                    "address with --listen."
+                ) from None
             # Not there: macOS has only the first loopback address.
             raise PortTaken(host, port, hint=hint) from None
         if candidate != host:
@@ -96,7 +104,7 @@ async def accept_clients(
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
-                log.warning("A client could not be accepted: %s.", error)
+                log.warning("A client could not be accepted: %s.", in_words(error))
                 await asyncio.sleep(PAUSE)
             else:
                 tasks.create_task(serve_one(client), name=f"{name}-client")

@@ -108,7 +108,7 @@ async def test_a_certificate_for_another_device_is_refused(central, cloud, with_
 async def test_a_certificate_that_nobody_here_signed_is_refused(
     central, cloud, with_certificate, tmp_path
 ):
-    load_authority(tmp_path, "device-ca")
+    load_authority(tmp_path, "device-ca", new=True)
     certificate, key = issue_device_certificate(tmp_path, "pi-1")
     strange = replace(with_certificate(), x509_cert_file=certificate, x509_key_file=key)
     with pytest.raises(UnreachableError):

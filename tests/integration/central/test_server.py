@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -23,7 +24,13 @@ from places import ROOT
 
 from central.application import Settings
 from central.console import run
-from central.errors import DataDirectoryInUse, PortTaken, StartError
+from central.errors import (
+    DataDirectoryInUse,
+    FileMissing,
+    PortTaken,
+    StartError,
+    UnknownAddress,
+)
 from central.transport.listener import LOOPBACK, listen, listen_for_mqtt, local_names
 
 
@@ -104,21 +111,66 @@ async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
 
 
 async def test_a_damaged_group_key_is_named(tmp_path):
+    (tmp_path / "central.db").touch()
     (tmp_path / "group-key").write_text("nonsense")
-    with pytest.raises(StartError, match="group-key holds no key"):
+    with pytest.raises(StartError, match="group-key does not hold a key"):
         async with open_central(tmp_path):
             pass
 
 
+@pytest.mark.parametrize("name", ["group-key", "ca.pem", "ca-key.pem", "device-ca.pem"])
+async def test_a_lost_file_is_replaced_only_when_the_operator_asks(tmp_path, name):
+    data = tmp_path / "two words"
+    async with open_central(data) as central:
+        id_scope = central.id_scope
+    before = (data / name).read_bytes()
+    (data / name).unlink()
+    for _ in range(2):  # The refused start makes nothing either.
+        with pytest.raises(FileMissing, match=f"{name} is missing") as missing:
+            async with open_central(data):
+                pass
+    command = str(missing.value).rpartition(": ")[2]
+    assert shlex.split(command) == ["touch", str(data / name)]
+    (data / name).touch()
+    async with open_central(data) as central:
+        assert central.id_scope == id_scope
+        assert (data / name).read_bytes() not in {before, b""}
+
+
+async def test_a_lost_database_is_replaced_only_when_the_operator_asks(tmp_path):
+    async with open_central(tmp_path) as central:
+        id_scope, group_key = central.id_scope, central.registry.group_key
+    (tmp_path / "central.db").unlink()
+    with pytest.raises(FileMissing, match=r"central\.db is missing; with a new one, the ID scope"):
+        async with open_central(tmp_path):
+            pass
+    (tmp_path / "central.db").touch()
+    async with open_central(tmp_path) as central:
+        assert central.id_scope != id_scope
+        assert central.registry.group_key == group_key
+
+
+async def test_a_first_start_that_failed_can_be_repeated(tmp_path):
+    with pytest.raises(UnknownAddress):
+        async with open_central(tmp_path, listen="192.0.2.1"):
+            pass
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "central.db").touch()  # Interrupted before it made anything else.
+    for data in (tmp_path, tmp_path / "second"):
+        async with open_central(data) as central:
+            assert central.ca_file.exists()
+
+
 async def test_a_directory_that_is_none_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="cannot be used as data directory"):
+    with pytest.raises(StartError, match="cannot be used as data directory: File exists"):
         async with open_central(tmp_path / "file"):
             pass
 
 
 @several_loopbacks
 def test_a_file_of_another_users_is_a_sentence(tmp_path):
+    (tmp_path / "central.db").touch(0o666)
     (tmp_path / "group-key").write_text("mine\n")
     (tmp_path / "group-key").chmod(0)
     options = ["--data", tmp_path, "--listen", own_address(), "--http-port", str(free_port())]
@@ -163,13 +215,13 @@ def test_where_there_is_one_loopback_address_a_taken_port_is_an_error(monkeypatc
     # As on macOS.
     address, _, port = loopbacks
     monkeypatch.setattr("central.transport.listener.LOOPBACKS", [address, "192.0.2.1"])
-    with listen(address, port), pytest.raises(PortTaken, match="stop it, or choose"):
+    with listen(address, port), pytest.raises(PortTaken, match="Stop it, or choose"):
         listen_for_mqtt(address, port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_an_address_that_is_not_here_is_an_error(host):
-    with pytest.raises(StartError):
+    with pytest.raises(UnknownAddress, match=f"'{host}' is not an address of this machine"):
         listen_for_mqtt(host, free_port())
 
 

@@ -2,12 +2,14 @@ import contextlib
 import socket
 import ssl
 import stat
+from pathlib import Path
 
 import pytest
 
-from central.errors import StartError
+from central.errors import FileMissing, StartError
 from central.transport.certificates import (
     is_certifiable,
+    issue_device_certificate,
     load_authority,
     server_context,
     write_secret,
@@ -30,7 +32,7 @@ def shake_hands(server, client, name):
 
 @pytest.fixture
 def authority(tmp_path):
-    return load_authority(tmp_path)
+    return load_authority(tmp_path, new=True)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_tls_1_2_will_do_and_1_1_will_not(authority, client):
 
 
 def test_the_authority_stays_the_same(tmp_path, authority, client):
-    again = load_authority(tmp_path)
+    again = load_authority(tmp_path, new=False)
     assert again.cert_pem.bytes() == authority.cert_pem.bytes()
     assert shake_hands(server_context(again, again, []), client, "localhost")
 
@@ -81,8 +83,27 @@ def test_the_key_is_its_owners_alone(tmp_path, authority):
 
 def test_a_damaged_authority_is_named(tmp_path, authority):
     (tmp_path / "ca-key.pem").write_text("nonsense")
-    with pytest.raises(StartError, match=r"ca-key\.pem cannot be used"):
-        load_authority(tmp_path)
+    with pytest.raises(StartError, match=r"ca-key\.pem are damaged"):
+        load_authority(tmp_path, new=False)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+def test_a_lost_file_of_the_authority_is_not_replaced_unasked(tmp_path, authority, caplog, name):
+    (tmp_path / name).unlink()
+    with pytest.raises(FileMissing) as missing:
+        load_authority(tmp_path, new=False)
+    assert str(tmp_path / name) in str(missing.value)
+    assert not (tmp_path / name).exists()
+    _, _, path = str(missing.value).rpartition("touch ")
+    Path(path).touch()
+    assert load_authority(tmp_path, new=False).cert_pem.bytes() != authority.cert_pem.bytes()
+    assert "devices that trust the old one refuse to connect" in caplog.text
+
+
+def test_a_lost_authority_of_device_certificates_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "central.db").touch()
+    with pytest.raises(FileMissing, match=r"device-ca\.pem is missing"):
+        issue_device_certificate(tmp_path, "pi-1")
 
 
 def test_host_names_that_no_certificate_can_hold_are_left_out(authority, client):
