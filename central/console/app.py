@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from central.console import (
-    commands,
-    devices,
-    faults,
-    live,
-    messages,
-    overview,
-    properties,
-    room,
-    templates,
-)
 from central.console.middleware import UNDER_WAY, add_headers, bound, guard
+from central.console.page_api import faults, live, messages, overview, room
 from central.console.responses import CENTRAL, LARGEST_BODY, Handler, errors_as_json
+from central.console.rest import commands, devices, properties, templates
 from central.errors import PortTaken, StartError, in_words
 
 if TYPE_CHECKING:

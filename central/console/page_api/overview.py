@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aiohttp import web
 
-from central.console import models
-from central.console.commands import command_body, command_name
-from central.console.devices import device_body
-from central.console.properties import unwrap
+from central.console import dtdl
 from central.console.responses import (
     CENTRAL,
     answer,
@@ -20,6 +17,9 @@ from central.console.responses import (
     maybe_iso,
     read_object,
 )
+from central.console.rest.commands import command_body, command_name
+from central.console.rest.devices import device_body
+from central.console.rest.properties import unwrap
 from central.hub.hub import TIME_TO_LIVE
 from central.records import Command, Connection, Device
 from central.storage.registry import Registry
@@ -116,8 +116,8 @@ def overview(
     last = central.registry.last_connection(device.id)
     left = last.at if last and last.event == "disconnected" else None
     if device.template not in names:
-        interface = models.interface_of(central.registry, device) or {}
-        names[device.template] = models.numeric_telemetry(central.registry, interface)
+        interface = dtdl.interface_of(central.registry, device) or {}
+        names[device.template] = dtdl.numeric_telemetry(central.registry, interface)
     shown = names[device.template] or sent_numbers(central.registry, device)
     return {
         **device_body(device),

@@ -9,7 +9,7 @@ import pytest
 from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
 
 from central.application import Settings
-from central.console.live import MOST_STREAMS
+from central.console.page_api.live import MOST_STREAMS
 from central.console.responses import iso
 from central.console.run import open_central
 

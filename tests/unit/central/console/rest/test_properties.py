@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.console.properties import asked, rest_properties, unwrap
 from central.console.responses import to_json
+from central.console.rest.properties import asked, rest_properties, unwrap
 from central.records import Twin
 
 NOON = 1_764_331_200.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console import models
+from central.console import dtdl
 from central.console.responses import CENTRAL, RestError, answer, bad_request, look_up, read_object
 from central.errors import UnknownTemplate
 from central.protocol.twins import merge
@@ -18,13 +18,13 @@ LONGEST_DTMI = 128
 FIELDS = {"@context", "@id", "@type", "etag", "displayName", "description", "capabilityModel"}
 
 
-def template_body(dtmi: str, interface: models.Interface) -> dict[str, Any]:
+def template_body(dtmi: str, interface: dtdl.Interface) -> dict[str, Any]:
     """Write a template as IoT Central does."""
     return {
         "@id": dtmi,
         "@type": ["ModelDefinition", "DeviceModel"],
         "@context": ["dtmi:iotcentral:context;2", "dtmi:dtdl:context;2"],
-        "displayName": models.text(interface, "displayName") or dtmi,
+        "displayName": dtdl.text(interface, "displayName") or dtmi,
         "capabilityModel": interface,
     }
 
@@ -81,7 +81,7 @@ async def delete_template(request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-async def _find(request: web.Request) -> models.Interface:
+async def _find(request: web.Request) -> dtdl.Interface:
     """Return the interface of the template that the path names."""
     dtmi = request.match_info["dtmi"]
     templates = await look_up(request.app[CENTRAL].registry.templates)
@@ -105,7 +105,7 @@ def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _interface(dtmi: str, body: dict[str, Any], model: Any) -> models.Interface:
+def _interface(dtmi: str, body: dict[str, Any], model: Any) -> dtdl.Interface:
     """Check the form of an interface; without an id of its own it gets the template's."""
     if not isinstance(model, dict):
         raise bad_request("capabilityModel must be a DTDL interface, a JSON object.")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.application import Settings
-from central.console import messages
-from central.console.messages import _csv_lines, _json_lines
+from central.console.page_api import messages
+from central.console.page_api.messages import _csv_lines, _json_lines
 from central.console.run import open_central
 from central.records import Message
 

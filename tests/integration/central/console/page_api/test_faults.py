@@ -9,7 +9,7 @@ from addresses import own_address
 from consoles import MODEL, ask, climate_device, eventually, refused
 
 from central.application import Settings
-from central.console.faults import LASTING, other_name
+from central.console.page_api.faults import LASTING, other_name
 from central.console.run import open_central
 from central.transport.faults import Faults
 

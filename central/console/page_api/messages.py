@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.live import message_body
-from central.console.overview import last_value
+from central.console.page_api.live import message_body
+from central.console.page_api.overview import last_value
 from central.console.responses import (
     CENTRAL,
     answer,

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console import models
+from central.console import dtdl
 from central.console.responses import (
     CENTRAL,
     RestError,
@@ -54,10 +54,10 @@ async def list_components(request: web.Request) -> web.Response:
     registry, device = request.app[CENTRAL].registry, await find_device(request)
 
     def components() -> list[dict[str, Any]]:
-        interface = models.interface_of(registry, device) or {}
+        interface = dtdl.interface_of(registry, device) or {}
         labels = {
-            element["name"]: models.text(element, "displayName") or element["name"]
-            for element in models.contents(interface, "Component")
+            element["name"]: dtdl.text(element, "displayName") or element["name"]
+            for element in dtdl.contents(interface, "Component")
         }
         return [
             {"@type": "Component", "name": name, "displayName": labels.get(name, name)}
@@ -188,8 +188,8 @@ def without_metadata(body: dict[str, Any]) -> dict[str, Any]:
 
 def component_names(registry: Registry, device: Device) -> set[str]:
     """Return the names of the components in the device's model and in its twin."""
-    interface = models.interface_of(registry, device) or {}
-    names = {element["name"] for element in models.contents(interface, "Component")}
+    interface = dtdl.interface_of(registry, device) or {}
+    names = {element["name"] for element in dtdl.contents(interface, "Component")}
     twin = registry.twin(device.id)
     for document in (twin.reported, twin.desired):
         names |= {name for name, value in document.items() if is_component(value)}
@@ -201,7 +201,7 @@ def desired_patch(registry: Registry, device: Device, body: dict[str, Any]) -> d
 
     Raises `RestError` for what the model does not let an operator set.
     """
-    interface = models.interface_of(registry, device)
+    interface = dtdl.interface_of(registry, device)
     components = component_names(registry, device)
     values = {name: value for name, value in body.items() if name not in components}
     patch = dict(values)
@@ -215,7 +215,7 @@ def desired_patch(registry: Registry, device: Device, body: dict[str, Any]) -> d
         if not isinstance(part, dict):
             raise bad_request(f"{name!r} is a component; its properties go into an object.")
         part = without_metadata(part)
-        inner = interface and models.component(registry, interface, name)
+        inner = interface and dtdl.component(registry, interface, name)
         if inner:
             _refuse_unknown(part, inner, name)
         patch[name] = {"__t": "c", **part}
@@ -239,8 +239,8 @@ def _must_have(registry: Registry, device: Device, component: str) -> None:
         raise not_found(f"{device.id} has no component {component!r}.")
 
 
-def _refuse_unknown(values: dict[str, Any], interface: models.Interface, where: str) -> None:
-    writable = models.writable(interface)
+def _refuse_unknown(values: dict[str, Any], interface: dtdl.Interface, where: str) -> None:
+    writable = dtdl.writable(interface)
     for name in values:
         if name not in writable:
             known = ", ".join(sorted(writable)) or "none"

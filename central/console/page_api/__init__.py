@@ -1,0 +1,1 @@
+"""Paths that only the page uses, under /console/api."""

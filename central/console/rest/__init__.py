@@ -1,0 +1,1 @@
+"""The paths of IoT Central's REST interface, with its bodies and errors."""
