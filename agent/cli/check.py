@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.config.loader import Config
-from agent.daemon.control_socket import ask
+from agent.daemon.control_socket import ask, read_status
 from agent.device.information import software_version
 from agent.device.model import model_id
 from agent.diagnostics import bug_report
@@ -21,6 +22,7 @@ from agent.diagnostics.examination import Examination
 from agent.diagnostics.runner import Findings, chosen, counted, examination, examine
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
+from agent.status import Status
 from agent.storage.store import STORE_NAME
 
 __all__ = ["check", "chosen"]
@@ -57,7 +59,7 @@ def check(
             found.append((name, finding))
             if not as_json:
                 print(_line(name, finding, verbose=verbose), flush=True)
-    status = None if asked is None else asked["status"]
+    status = None if asked is None else asked.status
     if as_json:
         print(json.dumps(_for_programs(found, status), indent=2))
     else:
@@ -68,10 +70,20 @@ def check(
     return FAILURE if any(one.outcome is Outcome.FAILED for _, one in found) else DONE
 
 
-def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[dict[str, Any] | None, str | None]:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the running daemon found, and its status."""
+
+    status: Status
+    findings: Findings
+
+
+def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, str | None]:
     """Return the running daemon's answer, or why it gave none; neither where none runs."""
     try:
-        return ask(socket_path, {"command": "check", "only": list(ids)}), None
+        answer = ask(socket_path, {"command": "check", "only": list(ids)})
+        found = [(name, Finding.from_json(finding)) for name, finding in answer["findings"]]
+        return Answer(read_status(answer), found), None
     except NoDaemonError:
         return None, None
     except ControlError as error:
@@ -79,16 +91,16 @@ def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[dict[str, Any] |
 
 
 def _findings(
-    asked: dict[str, Any] | None, examined: Examination, ids: Sequence[str]
+    asked: Answer | None, examined: Examination, ids: Sequence[str]
 ) -> Iterator[tuple[str, Finding]]:
     if asked is None:
         yield from examine(examined.checks(), ids)
         return
-    for name, told in asked["findings"]:
-        finding = Finding.from_json(told)
+    for name, finding in asked.findings:
         if name == "daemon":  # It does not know what has been installed since it started.
-            finding = software.daemon(asked["status"], None, installed=software_version())
-        yield name, finding
+            yield name, software.daemon(asked.status, None, installed=software_version())
+        else:
+            yield name, finding
 
 
 def _register(examined: Examination) -> str:
@@ -119,7 +131,7 @@ def _line(name: str, finding: Finding, *, verbose: bool) -> str:
     return "\n".join(lines)
 
 
-def _for_programs(found: Findings, status: dict[str, Any] | None) -> dict[str, Any]:
+def _for_programs(found: Findings, status: Status | None) -> dict[str, Any]:
     return {
         "time": utc(time.time()),
         "version": software_version(),
@@ -130,7 +142,7 @@ def _for_programs(found: Findings, status: dict[str, Any] | None) -> dict[str, A
 
 
 def _write_report(
-    file: Path, examined: Examination, found: Findings, status: dict[str, Any] | None
+    file: Path, examined: Examination, found: Findings, status: Status | None
 ) -> bool:
     try:
         bug_report.write(

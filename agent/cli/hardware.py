@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.loader import Config
-from agent.daemon.control_socket import PATIENCE, ask
+from agent.daemon.control_socket import PATIENCE, ask, read_status
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
@@ -74,10 +74,7 @@ def _line(reading: Mapping[str, Any]) -> Line:
 
 
 def _counters(socket_path: Path) -> dict[str, int]:
-    counters: dict[str, int] = ask(socket_path, {"command": "status"})["status"]["sensor"][
-        "counters"
-    ]
-    return counters
+    return read_status(ask(socket_path, {"command": "status"})).sensor.counters
 
 
 def _read_here(config: Config, *, count: int, as_json: bool) -> int:

@@ -277,12 +277,14 @@ def _led(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.daemon.control_socket import ask  # noqa: PLC0415 - the same.
-    from agent.diagnostics import runner  # noqa: PLC0415 - not for every command.
+    from agent.daemon.control_socket import ask, read_status  # noqa: PLC0415 - the same.
+    from agent.diagnostics.status_text import summary  # noqa: PLC0415 - not for every command.
 
     path = configuration.find(arguments.config, os.environ)
-    status = ask(_socket(path), {"command": "status"})["status"]
-    print(json.dumps(status, indent=2) if arguments.json else runner.summary(status))
+    answer = ask(_socket(path), {"command": "status"})
+    # Programs get what the daemon sent, even keys that only another version knows.
+    as_json = json.dumps(answer.get("status"), indent=2)
+    print(as_json if arguments.json else summary(read_status(answer)))
     return DONE
 
 

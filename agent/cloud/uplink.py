@@ -64,6 +64,7 @@ class Uplink:
 
     `connect` opens a session with a hub, and hands on what that leaves over; `register` asks which
     hub it is; the last answer is kept in `memory`, so that a restart needs no registration.
+    `on_change` is called when `hub` may have changed, and when readings have left the outbox.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Uplink:
         register: Callable[[], Awaitable[Assignment]],
         memory: RegistrationMemory,
         troubles: Troubles,
+        on_change: Callable[[], None],
         max_rate: float,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,6 +95,7 @@ class Uplink:
         self._register = register
         self._memory = memory
         self._troubles = troubles
+        self._on_change = on_change
         self._spacing = 1 / max_rate
         self._now = now
         self._sleep = sleep
@@ -186,9 +189,11 @@ class Uplink:
                 self._connected_at = self._now()
                 self.connections += 1
                 self._troubles.connected(session.hub, session.device_id)
+                self._on_change()
                 await self._serve(session)
         finally:
             self._session = None
+            self._on_change()
 
     async def _serve(self, session: AzureSession) -> None:
         self.report(self._handlers.snapshot())
@@ -348,6 +353,7 @@ class Uplink:
                 self._report_backlog()
 
     def _removed(self) -> None:
+        self._on_change()
         if self._outbox.waiting == 0 and self._backlog_reported:
             self._report_backlog()
 

@@ -1,95 +1,112 @@
-"""What the running daemon can be asked through its control socket, and what it answers."""
+"""The requests that the running daemon accepts through its control socket."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import Lamp
 from agent.device.operator import BLINK_RANGE, check_brightness, whole_number
-from agent.diagnostics.runner import chosen
+from agent.diagnostics.runner import Findings, chosen
 from agent.errors import ControlError
-from hw import ClimateSensor, Reading
+from agent.status import Status, status_to_json
+from hw import Reading
 from hw.errors import LightError, SensorError
-from hw.sensors.fake import FakeSensor
+from hw.sensors.fake import Room
 
 
-def control_requests(
-    *,
-    status: Callable[[], Awaitable[dict[str, Any]]],
-    check: Callable[[Sequence[str]], Awaitable[dict[str, Any]]],
-    read: Callable[[], Awaitable[tuple[Reading, str]]],
-    lamp: Lamp,
-    sensor: ClimateSensor,
-) -> Mapping[str, Handler]:
-    """Return the handlers of the control socket, by command.
+class Daemon(Protocol):
+    """What the control socket needs of the daemon. `room` is None if the sensor is real."""
 
-    `read` returns a reading and the time it was taken, in UTC as ISO 8601.
-    """
+    @property
+    def led(self) -> Lamp: ...
 
-    async def tell_status(_request: Request) -> dict[str, Any]:
-        return {"status": await status()}
+    @property
+    def room(self) -> Room | None: ...
 
-    async def make_checks(request: Request) -> dict[str, Any]:
-        return await check(chosen(_names(request, "only"), _names(request, "skip")))
+    async def status(self) -> Status: ...
 
-    async def read_now(_request: Request) -> dict[str, Any]:
-        try:
-            reading, taken = await read()
-        except SensorError as error:
-            raise ControlError(str(error)) from error
-        return {
-            "reading": {
-                "temperature": reading.temperature,
-                "humidity": reading.humidity,
-                "taken": taken,
-            }
-        }
+    async def check(self, ids: Sequence[str]) -> tuple[Status, Findings]:
+        """Make these checks, and return the status that they used."""
+        ...
 
-    async def led(request: Request) -> dict[str, Any]:
-        try:
-            await _drive(lamp, request)
-        except LightError as error:
-            raise ControlError(str(error)) from error
-        return {"led": {"state": lamp.state, "brightness": lamp.brightness}}
+    async def read(self) -> tuple[Reading, str]:
+        """Read the sensor now.
 
-    async def room(request: Request) -> dict[str, Any]:
-        return {"room": _play(sensor, request.get("set", {}))}
+        Returns the reading and its time (UTC, ISO 8601). Raises SensorError.
+        """
+        ...
 
+
+def control_requests(daemon: Daemon) -> Mapping[str, Handler]:
+    """Return the handler of each command."""
+    handlers = {"status": _status, "check": _check, "read": _read, "led": _led, "room": _room}
+    return {command: partial(handler, daemon) for command, handler in handlers.items()}
+
+
+async def _status(daemon: Daemon, _request: Request) -> dict[str, Any]:
+    return {"status": status_to_json(await daemon.status())}
+
+
+async def _check(daemon: Daemon, request: Request) -> dict[str, Any]:
+    ids = chosen(_names(request, "only"), _names(request, "skip"))
+    status, findings = await daemon.check(ids)
     return {
-        "status": tell_status,
-        "check": make_checks,
-        "read": read_now,
-        "led": led,
-        "room": room,
+        "status": status_to_json(status),
+        "findings": [[name, finding.as_json()] for name, finding in findings],
     }
+
+
+async def _read(daemon: Daemon, _request: Request) -> dict[str, Any]:
+    try:
+        reading, taken = await daemon.read()
+    except SensorError as error:
+        raise ControlError(str(error)) from error
+    return {
+        "reading": {
+            "temperature": reading.temperature,
+            "humidity": reading.humidity,
+            "taken": taken,
+        }
+    }
+
+
+async def _led(daemon: Daemon, request: Request) -> dict[str, Any]:
+    led = daemon.led
+    try:
+        await _drive(led, request)
+    except LightError as error:
+        raise ControlError(str(error)) from error
+    return {"led": {"state": led.state, "brightness": led.brightness}}
+
+
+async def _drive(led: Lamp, request: Request) -> None:
+    match request.get("do"):
+        case "on":
+            await led.on()
+        case "off":
+            await led.off()
+        case "blink":
+            period = whole_number("The interval of blink", request.get("seconds"), BLINK_RANGE)
+            await led.blink(period)
+        case "brightness":
+            await led.set_brightness(check_brightness(request.get("level")))
+        case _:
+            raise ControlError('"do" must be "on", "off", "blink" or "brightness".')
+
+
+async def _room(daemon: Daemon, request: Request) -> dict[str, Any]:
+    changes = request.get("set", {})
+    if daemon.room is None:
+        raise ControlError("The sensor is not simulated, so it has no room to change.")
+    if not isinstance(changes, Mapping):
+        raise ControlError('"set" must be an object, for example {"temperature": 25.0}.')
+    daemon.room.play(changes)
+    return {"room": daemon.room.state()}
 
 
 def _names(request: Request, key: str) -> list[str]:
     names = request.get(key, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ControlError(f'"{key}" is a list of names of checks.')
+        raise ControlError(f'"{key}" must be a list of names of checks.')
     return names
-
-
-async def _drive(lamp: Lamp, request: Request) -> None:
-    match request.get("do"):
-        case "on":
-            await lamp.on()
-        case "off":
-            await lamp.off()
-        case "blink":
-            period = whole_number("The interval of blink", request.get("seconds"), BLINK_RANGE)
-            await lamp.blink(period)
-        case "brightness":
-            await lamp.set_brightness(check_brightness(request.get("level")))
-        case _:
-            raise ControlError("led wants to be told to do on, off, blink or brightness.")
-
-
-def _play(sensor: ClimateSensor, changes: object) -> dict[str, Any]:
-    if not isinstance(sensor, FakeSensor):
-        raise ControlError("The sensor is real: there is no room to play with.")
-    if not isinstance(changes, Mapping):
-        raise ControlError('A room is changed with "set": {"temperature": 25.0}, for example.')
-    sensor.room.play(changes)
-    return sensor.room.state()

@@ -17,6 +17,7 @@ from typing import Any
 
 from agent.errors import ControlError, NoDaemonError
 from agent.logs.events import LogEvent
+from agent.status import Status, status_from_json
 
 log = logging.getLogger(__name__)
 
@@ -180,3 +181,17 @@ def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str,
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error")))
     return answer
+
+
+def read_status(answer: Mapping[str, Any]) -> Status:
+    """Return the status in the running daemon's answer.
+
+    Raises ControlError if this version cannot read it.
+    """
+    try:
+        return status_from_json(answer.get("status"))
+    except ValueError as error:
+        raise ControlError(
+            f"The running daemon's status cannot be read, because {error}. Restart the daemon so "
+            "that it runs the installed version: sudo systemctl restart sensor-agent"
+        ) from error

@@ -21,7 +21,7 @@ from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
-from agent.daemon.systemd import Watch, in_words, tell_systemd
+from agent.daemon.systemd import Watch, notify_systemd
 from agent.deadline_thread import Worker
 from agent.device import model
 from agent.device.information import device_information, software_version
@@ -29,15 +29,18 @@ from agent.device.led import Lamp
 from agent.device.operator import Actions, Device, recalled
 from agent.diagnostics import runner
 from agent.diagnostics.examination import IDS
+from agent.diagnostics.status_text import status_line
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp, utc
 from agent.readings.outbox import Outbox
 from agent.readings.sampler import Sampler
+from agent.status import CloudPart, LastReading, LedPart, SensorPart, Status
 from agent.storage.machine_id import board_id
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading, open_light, open_sensor
 from hw.errors import LightError
+from hw.sensors.fake import FakeSensor, Room
 from hw.sensors.policy import Policy, SensorStatus
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,7 @@ class Service:
         self._device: Device | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
+        self._changed = asyncio.Event()  # Set when the status line may have changed.
         self._doctor = Worker("doctor")
         self._memory: RegistrationMemory | None = None
 
@@ -103,9 +107,15 @@ class Service:
             sampling = self._task(self._sampler.run(), "sampler")
             self._task(self._lamp.watch(), "light")
             linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
-            ready, watch, words = self._sampler.attempted, self._watch, self._in_words
-            self._task(tell_systemd(ready=ready, watch=watch, words=words), "systemd")
+            notices = notify_systemd(
+                ready=self._sampler.attempted,
+                changed=self._changed,
+                watch=self._watch,
+                status=self._status_line,
+            )
+            noticing = self._task(notices, "systemd")
             await self.stop.wait()
+            noticing.cancel()  # The status line stays "Stopping".
             await self._stop(sampling, linking)
 
     async def _started(self, held: AsyncExitStack) -> bool:
@@ -165,13 +175,7 @@ class Service:
         await held.enter_async_context(
             control_socket(
                 self._places.runtime / SOCKET_NAME,
-                control_requests(
-                    status=self._describe,
-                    check=self._check,
-                    read=self._read_now,
-                    lamp=self._lamp,
-                    sensor=self._sensor,
-                ),
+                control_requests(self),
             )
         )
         log.info(
@@ -221,11 +225,14 @@ class Service:
             self._show(
                 f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %"
             )
+            self._changed.set()
             return
         await self._outbox.add(reading, taken)
         self._uplink.reading_added()
+        self._changed.set()
 
     def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
+        self._changed.set()
         self._report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
 
     def _on_light(self, state: str) -> None:
@@ -246,17 +253,6 @@ class Service:
 
     def _utc(self, stamp: Stamp) -> str:
         return utc(self._clock.true_time(stamp)[0])
-
-    def _in_words(self) -> str:
-        last = self._sampler.last
-        return in_words(
-            sensor=self._sampler.policy.status,
-            last=last and last[0],
-            taken=last and self._clock.true_time(last[1])[0],
-            has_cloud=self._uplink is not None,
-            hub=None if self._uplink is None else self._uplink.hub,
-            waiting=self._outbox.waiting if self._outbox else 0,
-        )
 
     # The parts.
 
@@ -323,24 +319,35 @@ class Service:
             ),
             memory=self._memory,
             troubles=Troubles(now=self._clock.uptime, doubt=self._clock.doubt),
+            on_change=self._changed.set,
             max_rate=cloud.max_rate,
             now=self._clock.uptime,
             first_delay=FIRST_DELAY if just_booted else 0.0,
         )
 
     async def _diagnose(self) -> str:
-        status = await self._describe()
-        return runner.diagnosis(await self._examine(status, IDS), status)
+        status, findings = await self.check(IDS)
+        return runner.diagnosis(findings, status)
 
-    async def _check(self, ids: Sequence[str]) -> dict[str, Any]:
-        status = await self._describe()
-        findings = await self._examine(status, ids)
-        return {"status": status, "findings": [[name, one.as_json()] for name, one in findings]}
+    # What the control socket needs: `control_requests.Daemon`.
 
-    async def _examine(self, status: dict[str, Any], ids: Sequence[str]) -> runner.Findings:
+    @property
+    def led(self) -> Lamp:
+        return self._lamp
+
+    @property
+    def room(self) -> Room | None:
+        return self._sensor.room if isinstance(self._sensor, FakeSensor) else None
+
+    async def read(self) -> tuple[Reading, str]:
+        reading, taken = await self._sampler.one()
+        return reading, self._utc(taken)
+
+    async def check(self, ids: Sequence[str]) -> tuple[Status, runner.Findings]:
         """Make checks in a thread of their own; nothing else waits for them."""
+        status = await self.status()
         assignment = None if self._memory is None else await self._memory.recall()
-        return await self._doctor.run(
+        findings = await self._doctor.run(
             lambda: runner.inside(
                 self._config,
                 self._places.config,
@@ -351,51 +358,56 @@ class Service:
             ),
             deadline=runner.BUDGET + DOCTOR_MARGIN,
         )
+        return status, findings
 
-    async def _read_now(self) -> tuple[Reading, str]:
-        reading, taken = await self._sampler.one()
-        return reading, self._utc(taken)
+    async def status(self) -> Status:
+        sensor = self._sensor_part()
+        return Status(
+            time=self._utc(self._clock.stamp()),
+            version=software_version(),
+            device_id=self._config.device.id,
+            sensor=sensor,
+            led=LedPart(
+                driver=self._config.led.driver,
+                state=self._lamp.state,
+                brightness=self._lamp.brightness,
+                fault=self._lamp.fault,
+            ),
+            cloud=self._cloud_part(),
+            properties=None if self._device is None else self._device.values,
+            outbox=None if self._outbox is None else await self._outbox.status(sensor.interval),
+        )
+
+    def _sensor_part(self) -> SensorPart:
+        policy, last = self._sampler.policy, self._sampler.last
+        return SensorPart(
+            driver=self._config.sensor.driver,
+            interval=policy.interval,
+            status=policy.status.value,
+            status_since=self._utc(self._sampler.status_since),
+            last=last
+            and LastReading(
+                temperature=last[0].temperature,
+                humidity=last[0].humidity,
+                taken=self._utc(last[1]),
+            ),
+            counters=dict(policy.counters),
+            error=self._sampler.last_error,
+        )
+
+    def _cloud_part(self) -> CloudPart | None:
+        if self._uplink is None:
+            return None
+        return CloudPart(
+            hub=self._uplink.hub,
+            attempts=self._uplink.attempts,
+            connections=self._uplink.connections,
+            error=self._uplink.last_error,
+        )
+
+    def _status_line(self) -> str:
+        waiting = 0 if self._outbox is None else self._outbox.waiting
+        return status_line(self._sensor_part(), self._cloud_part(), waiting=waiting)
 
     async def _set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)
-
-    async def _describe(self) -> dict[str, Any]:
-        """Return what `sensor-agent status` shows: anything JSON can say, no secrets."""
-        policy, last = self._sampler.policy, self._sampler.last
-        cloud = None
-        if self._uplink is not None:
-            cloud = {
-                "hub": self._uplink.hub,
-                "attempts": self._uplink.attempts,
-                "connections": self._uplink.connections,
-                "error": self._uplink.last_error,
-            }
-        return {
-            "time": self._utc(self._clock.stamp()),
-            "version": software_version(),
-            "device_id": self._config.device.id,
-            "sensor": {
-                "driver": self._config.sensor.driver,
-                "interval": policy.interval,
-                "status": policy.status.value,
-                "status_since": self._utc(self._sampler.status_since),
-                "last": last
-                and {
-                    "temperature": last[0].temperature,
-                    "humidity": last[0].humidity,
-                    "unit": "celsius",
-                    "taken": self._utc(last[1]),
-                },
-                "counters": dict(policy.counters),
-                "error": self._sampler.last_error,
-            },
-            "led": {
-                "driver": self._config.led.driver,
-                "state": self._lamp.state,
-                "brightness": self._lamp.brightness,
-                "fault": self._lamp.fault,
-            },
-            "cloud": cloud,
-            "properties": None if self._device is None else self._device.values,
-            "outbox": self._outbox and await self._outbox.describe(policy.interval),
-        }

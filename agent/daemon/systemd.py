@@ -1,32 +1,31 @@
-"""What systemd is told while the daemon runs: that it is ready, how it is, and that it moves.
+"""Notices to systemd: READY=1, the status line, and the watchdog.
 
-It is told so from the event loop, and only while readings are on their way: where either hangs,
-systemd starts the daemon anew. A hub that cannot be reached is no reason to.
+The watchdog is fed from the event loop, and only while readings are processed. If either hangs,
+systemd restarts the daemon. An unreachable hub does not stop the feeding.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf
 from typing import Never
 
 from agent.logs import journal
 from agent.logs.events import LogEvent
-from agent.logs.local_time import local_time
-from hw import Reading
-from hw.sensors.policy import SensorStatus
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 20.0  # Seconds between two words to systemd.
-WORDS_IN_A_LIMIT = 3  # So that one may be late.
+LONGEST_PAUSE = 20.0  # Seconds between two notices.
+SHORTEST_PAUSE = 1.0  # Seconds. Several changes within it make one notice.
+NOTICES_IN_A_LIMIT = 3  # So that one may be late.
 
 
 class Watch:
-    """Whether readings still move: who carries one says how long its next step may take.
+    """Whether readings are processed: each step announces how long the next one may take.
 
-    `now` is a clock that stands still while the machine sleeps, as systemd's does.
+    `now` is a clock that does not count the time the machine is suspended, like systemd's.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -34,65 +33,57 @@ class Watch:
         self._until = inf
 
     def expect(self, seconds: float) -> None:
-        """Hear that the next word comes within `seconds`."""
+        """Expect the next call within `seconds`."""
         self._until = self._now() + seconds
 
     @property
     def stuck(self) -> bool:
-        """Whether that time has passed without one."""
+        """Whether the expected call is overdue."""
         return self._now() > self._until
 
 
-async def tell_systemd(
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def notify_systemd(
     *,
     ready: asyncio.Event,
+    changed: asyncio.Event,
     watch: Watch,
-    words: Callable[[], str],
+    status: Callable[[], str],
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Never:
-    """Say READY once `ready` is set, then STATUS, `words`, and, unless stuck, WATCHDOG."""
+    """Send READY once `ready` is set, then keep the status line true and the watchdog fed.
+
+    Set `changed` when `status` returns another line than before: systemd has it within
+    SHORTEST_PAUSE. WATCHDOG is sent with each notice unless `watch` is stuck.
+    """
     await ready.wait()
-    journal.notify(READY="1", STATUS=words())
     limit = journal.watchdog_seconds()
-    pause = LONGEST_PAUSE if limit is None else min(LONGEST_PAUSE, limit / WORDS_IN_A_LIMIT)
+    pause = LONGEST_PAUSE if limit is None else min(LONGEST_PAUSE, limit / NOTICES_IN_A_LIMIT)
+    notice = {"READY": "1"}
     was_stuck = False
     while True:
-        if watch.stuck:
-            journal.notify(STATUS="Stuck: no reading moves any more")
+        changed.clear()
+        stuck = watch.stuck
+        if stuck:
+            journal.notify(**notice, STATUS="Stuck: readings are not processed")
         else:
-            journal.notify(WATCHDOG="1", STATUS=words())
-        if watch.stuck and not was_stuck:
+            journal.notify(**notice, WATCHDOG="1", STATUS=status())
+        notice = {}
+        if stuck and not was_stuck:
             log.error(
-                "Nothing is heard from the reading of the sensor, or from the disk that keeps "
-                "readings. Where systemd watches this daemon, it starts it anew.",
+                "Reading the sensor or storing a reading has not finished in time. systemd "
+                "restarts the daemon if its watchdog is enabled.",
                 extra=LogEvent.READINGS_STUCK.about(),
             )
-        elif was_stuck and not watch.stuck:
-            log.info("Readings move again.", extra=LogEvent.READINGS_MOVE.about())
-        was_stuck = watch.stuck
-        await sleep(pause)
-
-
-def in_words(
-    *,
-    sensor: SensorStatus,
-    last: Reading | None,
-    taken: float | None,
-    has_cloud: bool,
-    hub: str | None,
-    waiting: int,
-) -> str:
-    """Say in one line how the daemon is. `taken` is when the last reading was, in unix time."""
-    parts = []
-    if sensor not in {SensorStatus.OK, SensorStatus.STARTING}:
-        parts.append(f"the sensor gives no readings ({sensor})")
-    if last is not None and taken is not None:
-        at = time.strftime("%H:%M", local_time(taken))
-        value = f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"
-        parts.append(f"the last was {value}" if parts else value)
-    elif not parts:
-        parts.append("no reading yet")
-    if has_cloud:
-        parts.append("not connected" if hub is None else f"connected to {hub}")
-        parts.append(f"{waiting} waiting")
-    return "; ".join(parts)
+        elif was_stuck and not stuck:
+            log.info("Readings are processed again.", extra=LogEvent.READINGS_MOVE.about())
+        was_stuck = stuck
+        shortest = min(SHORTEST_PAUSE, pause)
+        await sleep(shortest)
+        await wait(changed, pause - shortest)

@@ -3,15 +3,15 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from agent.config.loader import Config
 from agent.device.information import device_information
 from agent.diagnostics.checks.finding import Finding
+from agent.status import Status, status_to_json
 
 REDACTED = "[redacted]"
 SHORTEST = 4  # Characters; less is no secret, and would blot out half the text.
@@ -71,7 +71,7 @@ def write(
     config: Config,
     mistakes: Iterable[str],
     findings: Iterable[tuple[str, Finding]],
-    status: Mapping[str, Any] | None,
+    status: Status | None,
     secrets: Iterable[str],
     journal: str,
 ) -> None:
@@ -80,7 +80,9 @@ def write(
         "Checks": "\n".join(_line(name, finding) for name, finding in findings),
         "Machine": json.dumps(device_information(), indent=2),
         "Configuration": "\n".join([json.dumps(asdict(config), indent=2, default=str), *mistakes]),
-        "Status of the running daemon": json.dumps(status, indent=2, ensure_ascii=False),
+        "Status of the running daemon": json.dumps(
+            status and status_to_json(status), indent=2, ensure_ascii=False
+        ),
         "Journal": journal,
     }
     text = "".join(f"== {title}\n\n{part.rstrip()}\n\n" for title, part in parts.items())

@@ -1,12 +1,12 @@
 """Every check that there is, and what each of them looks at."""
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from agent.config.credentials import Credentials
 from agent.config.loader import Config
@@ -14,6 +14,7 @@ from agent.diagnostics.checks import gpio, hardware, machine, network, software,
 from agent.diagnostics.checks.finding import Finding, Outcome, skipped
 from agent.errors import SecretError
 from agent.readings.clock import Clock
+from agent.status import Status
 from hw import ClimateSensor, Light, open_light, open_sensor
 
 Check = Callable[[], Finding]
@@ -95,7 +96,7 @@ class Examination:
     installed: str
     secrets: Callable[[Config], Credentials]
     secret_files: Sequence[Path]
-    status: Mapping[str, Any] | None = None
+    status: Status | None = None
     refusal: str | None = None
     inside: bool = False
     config_in_file: Config | None = None
@@ -192,7 +193,7 @@ class Examination:
 
     def _sensor(self) -> Finding:
         if self.status is not None:
-            return hardware.sensor_of_daemon(self.status["sensor"])
+            return hardware.sensor_of_daemon(self.status.sensor)
         if self.refusal is not None:
             return skipped(UNASKED)
         sensor = self.config.sensor
@@ -205,7 +206,7 @@ class Examination:
 
     def _led(self) -> Finding:
         if self.status is not None:
-            return hardware.led_of_daemon(self.status["led"])
+            return hardware.led_of_daemon(self.status.led)
         if self.refusal is not None:
             return skipped(UNASKED)
         led = self.config.led
@@ -215,7 +216,7 @@ class Examination:
 
     def _outbox(self) -> Finding:
         if self.status is not None:
-            return storage.outbox_of_daemon(self.status["outbox"])
+            return storage.outbox_of_daemon(self.status.outbox)
         if self.refusal is not None:
             return skipped(UNASKED)
         return storage.outbox_here(self.store)
@@ -230,9 +231,9 @@ class Examination:
         """Is this device known to the service; and the hub that it was assigned to."""
         cloud = self.config.cloud
         if self.status is not None:
-            told = self.status["cloud"]
-            hub = told["hub"] if told is not None else None
-            return network.registration_of_daemon(told), hub or self.hub
+            session = self.status.cloud
+            hub = None if session is None else session.hub
+            return network.registration_of_daemon(session), hub or self.hub
         if cloud is None:
             return skipped("there is no [cloud] section"), None
         if self.refusal is not None or self.register is None:

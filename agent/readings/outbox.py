@@ -11,14 +11,14 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from agent.errors import StoreError
 from agent.logs.events import LogEvent
 from agent.readings import outbox_tables as tables
 from agent.readings.clock import Clock, Stamp, utc
-from agent.readings.outbox_tables import START, Entry, Gap, Position
+from agent.readings.outbox_tables import START, Entry, Position
+from agent.status import DroppedReadings, OutboxPart, SetAsideFile
 from agent.storage.store import Store
 from agent.storage.store_file import SET_ASIDE
 from hw import Reading
@@ -58,7 +58,7 @@ class Outbox:
         self._memory: deque[Entry] = deque()
         self._memory_id = tables.fresh_id()
         self._memory_sequence = 0
-        self._gaps: list[Gap] = []  # In memory, until the disk is back.
+        self._gaps: list[DroppedReadings] = []  # In memory, until the disk is back.
         self._acknowledged: dict[str, Entry] = {}
         self._failed = False
         self._left_out = False  # A page lacks what is on disk.
@@ -230,7 +230,7 @@ class Outbox:
         first = lost.sequence
         if self._gaps and self._gaps[-1].last == lost.sequence - 1:
             first = self._gaps.pop().first
-        self._gaps.append(Gap(lost.outbox_id, first, lost.sequence, "memory"))
+        self._gaps.append(DroppedReadings(lost.outbox_id, first, lost.sequence, "memory"))
         del self._gaps[:-GAPS_IN_MEMORY]
 
     def _forget(self, message_ids: set[str]) -> set[str]:
@@ -275,8 +275,8 @@ class Outbox:
             )
         self._dropped += dropped
 
-    async def describe(self, interval: float) -> dict[str, Any]:
-        """Return what `sensor-agent status` shows; `room_seconds` holds at one each `interval`."""
+    async def status(self, interval: float) -> OutboxPart:
+        """Return this part of the status; `room_seconds` is for one reading each `interval`."""
         error, oldest, used, gaps = None, None, 0, []
         try:
             on_disk = await self._store.run(tables.describe)
@@ -289,12 +289,12 @@ class Outbox:
             room = max(0.0, self._max_bytes - used) / a_reading
         if oldest is None and self._memory:
             oldest = self._memory[0].taken
-        return {
-            "waiting": self.waiting,
-            "in_memory": len(self._memory),
-            "oldest": None if oldest is None else utc(self._clock.true_time(oldest)[0]),
-            "room_seconds": min(room * interval, self._max_age),
-            "dropped": [asdict(gap) for gap in [*gaps, *self._gaps]],
-            "set_aside": await self._store.get(SET_ASIDE, []),
-            "error": error,
-        }
+        return OutboxPart(
+            waiting=self.waiting,
+            in_memory=len(self._memory),
+            oldest=None if oldest is None else utc(self._clock.true_time(oldest)[0]),
+            room_seconds=min(room * interval, self._max_age),
+            dropped=(*gaps, *self._gaps),
+            set_aside=tuple(SetAsideFile(**note) for note in await self._store.get(SET_ASIDE, [])),
+            error=error,
+        )

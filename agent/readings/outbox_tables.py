@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.readings.clock import Stamp
+from agent.status import DroppedReadings
 from hw import Reading
 
 Position = tuple[int, str, int]
@@ -41,16 +42,6 @@ class Entry:
     def message_id(self) -> str:
         """What the hub and its readers know the reading by, however often it is sent."""
         return f"{self.outbox_id}:{self.sequence}"
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Readings that were given up: sequences `first` to `last` of an outbox, for want of what."""
-
-    outbox_id: str
-    first: int
-    last: int
-    reason: str
 
 
 def fresh_id(*, behind: str = "") -> str:
@@ -198,7 +189,7 @@ def describe(database: sqlite3.Connection) -> dict[str, Any]:
     return {
         "oldest": oldest[0].taken if oldest else None,
         "bytes": used_bytes(database),
-        "dropped": [Gap(*row) for row in gaps],
+        "dropped": [DroppedReadings(*row) for row in gaps],
     }
 
 
@@ -221,11 +212,13 @@ def _too_old(database: sqlite3.Connection, max_age: float, now: Stamp) -> list[E
 
 
 def _give_up(database: sqlite3.Connection, entries: list[Entry], reason: str) -> int:
-    note_dropped(database, [Gap(e.outbox_id, e.sequence, e.sequence, reason) for e in entries])
+    note_dropped(
+        database, [DroppedReadings(e.outbox_id, e.sequence, e.sequence, reason) for e in entries]
+    )
     return delete(database, entries)
 
 
-def note_dropped(database: sqlite3.Connection, gaps: Iterable[Gap]) -> None:
+def note_dropped(database: sqlite3.Connection, gaps: Iterable[DroppedReadings]) -> None:
     """Keep which readings were given up."""
     for gap in gaps:
         # A range that goes on is one range.

@@ -35,6 +35,7 @@ class Rig:
         self.queued = []
         self.memory = memory or Memory()
         self.doubt = None
+        self.changes = []  # Hub and backlog at each change.
         self.steady = asyncio.Event()  # Set it, and the minute of a connection is over.
         self.background = set()
         self.uplink = Uplink(
@@ -52,6 +53,7 @@ class Rig:
             register=hub.register,
             memory=self.memory,
             troubles=Troubles(now=lambda: self.clock.up, doubt=lambda: self.doubt),
+            on_change=self.changed,
             max_rate=max_rate,
             now=lambda: self.clock.up,
             sleep=self.sleep,
@@ -71,6 +73,9 @@ class Rig:
         task = asyncio.create_task(work, name=name)
         self.background.add(task)
         task.add_done_callback(self.background.discard)
+
+    def changed(self):
+        self.changes.append((self.uplink.hub, self.outbox.waiting))
 
     async def command(self, name, payload):
         return 200, {"did": name}

@@ -1,11 +1,11 @@
 """The sensor and the LED: tried out here, or as the running daemon has them."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks.finding import Finding, failed, ok, warning
+from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, Light
 from hw.errors import DriverError, Fault, HardwareError, SensorError
 from hw.sensors.policy import Policy
@@ -78,26 +78,22 @@ def _one(
     return None, line
 
 
-def sensor_of_daemon(sensor: Mapping[str, Any]) -> Finding:
-    """`sensor` is the part of the daemon's status; it has the sensor, so it is asked."""
-    counters = sensor["counters"]
-    attempts = counters["attempts"]
+def sensor_of_daemon(sensor: SensorPart) -> Finding:
+    """Judge the running daemon's sensor by its status: the daemon holds the GPIO line."""
+    counters, attempts = sensor.counters, sensor.attempts
     faults = {fault: counters[fault] for fault in Fault if counters.get(fault)}
     told = ", ".join(f"{fault} {count}" for fault, count in faults.items())
     details = [f"{attempts} attempts, faults: {told or 'none'}"]
-    last = sensor["last"]
+    last = sensor.last
     if last is not None:
-        details.append(
-            f"The last: {last['temperature']:.1f} °C, {last['humidity']:.1f} %, {last['taken']}"
-        )
-    status = sensor["status"]
-    if status == "starting":
+        details.append(f"The last: {last.temperature:.1f} °C, {last.humidity:.1f} %, {last.taken}")
+    if sensor.status == "starting":
         return warning("The daemon has no reading yet.", "Ask again in a minute.", *details)
-    if status != "ok":
+    if sensor.status != "ok":
         return failed(
-            f"No readings ({status}) since {sensor['status_since']}: "
-            f"{sensor['error'] or 'its values cannot be true.'}",
-            ADVICE[Fault(status)],
+            f"No readings ({sensor.status}) since {sensor.status_since}: "
+            f"{sensor.error or 'its values cannot be true.'}",
+            ADVICE[Fault(sensor.status)],
             *details,
         )
     rate = 1 - sum(faults.values()) / max(1, attempts)
@@ -123,8 +119,8 @@ def led_here(
     return ok("The LED was lit for a moment; if it was not seen, check its wires and its polarity.")
 
 
-def led_of_daemon(led: Mapping[str, Any]) -> Finding:
-    """`led` is the part of the daemon's status."""
-    if led["fault"] is not None:
-        return failed(led["fault"], "See the checks gpio-access and gpio-lines.")
-    return ok(f"The daemon has the LED: {led['state']}, brightness {led['brightness']}.")
+def led_of_daemon(led: LedPart) -> Finding:
+    """Judge the running daemon's LED by its status."""
+    if led.fault is not None:
+        return failed(led.fault, "See the checks gpio-access and gpio-lines.")
+    return ok(f"The daemon has the LED: {led.state}, brightness {led.brightness}.")

@@ -4,7 +4,7 @@ import importlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from agent.config.loader import CloudConfig
 from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.errors import AgentError, SecretError
+from agent.status import CloudPart
 
 PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
@@ -185,17 +186,17 @@ def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
     )
 
 
-def registration_of_daemon(cloud: Mapping[str, Any] | None) -> Finding:
-    """`cloud` is the part of the daemon's status: signing in beside it would throw it out."""
+def registration_of_daemon(cloud: CloudPart | None) -> Finding:
+    """Judge the running daemon's session by its status: a second session would end the first."""
     if cloud is None:
         return skipped("the running daemon has no [cloud] section")
-    if cloud["hub"] is not None:
-        lately = [f"Lately: {cloud['error']}"] if cloud["error"] else []
-        return ok(f"The daemon is connected to {cloud['hub']}.", *lately)
-    if cloud["error"] is None:
+    if cloud.hub is not None:
+        lately = [f"Lately: {cloud.error}"] if cloud.error else []
+        return ok(f"The daemon is connected to {cloud.hub}.", *lately)
+    if cloud.error is None:
         return warning("The daemon is connecting.", "Ask again in a minute.")
     return failed(
-        f"The daemon is not connected: {cloud['error']}",
+        f"The daemon is not connected: {cloud.error}",
         "journalctl -xu sensor-agent explains it; the checks around this one narrow it down.",
     )
 

@@ -3,15 +3,15 @@
 import platform
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
 from agent.errors import SecretError
+from agent.status import Status
 from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
 LED_PACKAGES = {"gpiozero": "gpiozero", "lgpio": "lgpio"}
@@ -128,7 +128,7 @@ def _version(package: str, version: Callable[[str], str]) -> str:
     return "(version unknown)"
 
 
-def daemon(status: Mapping[str, Any] | None, refusal: str | None, *, installed: str) -> Finding:
+def daemon(status: Status | None, refusal: str | None, *, installed: str) -> Finding:
     """`status` is the running daemon's own, `refusal` why it could not be asked."""
     if refusal is not None:
         return failed(refusal, "See how it is: systemctl status sensor-agent.")
@@ -138,9 +138,9 @@ def daemon(status: Mapping[str, Any] | None, refusal: str | None, *, installed: 
             "Start it: sudo systemctl start sensor-agent. "
             "Why it ended: journalctl -xu sensor-agent -n 20.",
         )
-    if status["version"] != installed:
+    if status.version != installed:
         return warning(
-            f"The daemon that runs is version {status['version']}; installed is {installed}.",
+            f"The daemon that runs is version {status.version}; installed is {installed}.",
             "Put it in force: sudo systemctl restart sensor-agent.",
         )
-    return ok(f"sensor-agent {status['version']} runs as {status['device_id']}.")
+    return ok(f"sensor-agent {status.version} runs as {status.device_id}.")

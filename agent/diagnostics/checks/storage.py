@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
+from agent.status import OutboxPart
 
 MEGABYTE = 1_000_000
 LEAST = 20 * MEGABYTE  # Bytes free: less, and soon nothing on the machine works.
@@ -152,33 +152,34 @@ def _damaged(file: Path, problem: str) -> Finding:
     )
 
 
-def outbox_of_daemon(outbox: Mapping[str, Any] | None) -> Finding:
-    """`outbox` is the part of the daemon's status; None where it keeps nothing."""
+def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
+    """Judge the running daemon's queue by its status; None means that there is no [cloud]."""
     if outbox is None:
         return skipped("without [cloud] nothing is kept")
-    details = [f"set aside: {note['file']} ({note['reason']})" for note in outbox["set_aside"]]
+    details = [f"set aside: {one.file} ({one.reason})" for one in outbox.set_aside]
     details += [
-        f"dropped ({gap['reason']}): {gap['outbox_id']}:{gap['first']} to {gap['last']}"
-        for gap in outbox["dropped"]
+        f"dropped ({gap.reason}): {gap.outbox_id}:{gap.first} to {gap.last}"
+        for gap in outbox.dropped
     ]
-    if outbox["error"] is not None or outbox["in_memory"]:
+    if outbox.error is not None or outbox.in_memory:
         return failed(
-            outbox["error"] or f"{outbox['in_memory']} readings are in memory only.",
+            outbox.error or f"{outbox.in_memory} readings are in memory only.",
             "See the checks disk-space and disk-write.",
             *details,
         )
+    line = _readings(outbox.waiting)
     if details:
         return warning(
-            f"{_readings(outbox['waiting'])}; some were dropped or set aside.",
+            f"{line}; some were dropped or set aside.",
             "sensor-agent check --verbose --only outbox tells which; the journal tells when.",
             *details,
         )
-    if outbox["room_seconds"] < ROOM_WANTED:
+    if outbox.room_seconds < ROOM_WANTED:
         return warning(
-            f"{_readings(outbox['waiting'])}; there is room for less than a day.",
+            f"{line}; there is room for less than a day.",
             "See why the hub cannot be reached; allow more in [outbox].",
         )
-    return ok(f"{_readings(outbox['waiting'])}.")
+    return ok(f"{line}.")
 
 
 def _readings(count: int) -> str:

@@ -27,6 +27,17 @@ async def outbox(tmp_path):
     store.close()
 
 
+async def test_each_change_of_connection_and_backlog_is_announced(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session, UnreachableError("hub.test", "no route")))
+    await rig.add(3)
+    async with rig.running():
+        await until(lambda: outbox.waiting == 0)
+        session.lose()
+        await until(lambda: rig.uplink.hub is None)
+    assert list(dict.fromkeys(rig.changes)) == [("hub.test", 3), ("hub.test", 0), (None, 0)]
+
+
 async def test_the_first_connection_registers_and_the_next_need_not(outbox):
     rig = Rig(outbox, FakeHub(FakeSession(), FakeSession()))
     async with rig.running():

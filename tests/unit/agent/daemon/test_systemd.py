@@ -6,84 +6,143 @@ import pytest
 from fakes import HandClock, until
 
 from agent.daemon import systemd as watchdog
-from agent.daemon.systemd import LONGEST_PAUSE, Watch, in_words, tell_systemd
+from agent.daemon.systemd import LONGEST_PAUSE, Watch, notify_systemd
 from agent.logs import journal
 from agent.readings.sampler import KEPT_WITHIN, SLACK, Sampler
 from hw import ClimateSensor, Reading
-from hw.sensors.policy import Policy, SensorStatus
+from hw.sensors.policy import Policy
 
 
 class Systemd:
-    """What systemd would hear, and when."""
+    """What systemd hears, and when, on a clock that moves only while nobody has news."""
 
     def __init__(self, monkeypatch, *, limit=None):
         self.clock = HandClock()
-        self.heard = []
-        self.pauses = []
-        self.ready = asyncio.Event()
+        self.heard = []  # The time of each notice, and the notice.
+        self.ready, self.changed = asyncio.Event(), asyncio.Event()
         self.watch = Watch(now=lambda: self.clock.up)
-        monkeypatch.setattr(journal, "notify", lambda **state: self.heard.append(state))
+        self.line = "fine"
+        self.at = {}  # What happens, by the second at which it does.
+        self.start = self.clock.up
+        monkeypatch.setattr(journal, "notify", self.notify)
         monkeypatch.setattr(journal, "watchdog_seconds", lambda: limit)
 
+    def notify(self, **state):
+        self.heard.append((self.now, state))
+
+    @property
+    def now(self):
+        return round(self.clock.up - self.start, 3)
+
     async def sleep(self, seconds):
-        self.pauses.append(seconds)
-        self.clock.move(seconds)
+        await self.wait(asyncio.Event(), seconds)
+
+    async def wait(self, event, seconds):
+        end = self.now + seconds
+        while not event.is_set():
+            due = min([one for one in self.at if one <= end], default=None)
+            if due is None:
+                self.clock.move(end - self.now)
+                break
+            self.clock.move(due - self.now)
+            self.at.pop(due)()
         await asyncio.sleep(0)
 
-    @asynccontextmanager
-    async def listening(self):
-        task = asyncio.create_task(
-            tell_systemd(ready=self.ready, watch=self.watch, words=lambda: "well", sleep=self.sleep)
+    def change(self, line):
+        self.line = line
+        self.changed.set()
+
+    async def run(self, *, until):
+        """Listen until this second."""
+        self.ready.set()
+        self.at[until] = lambda: task.cancel()  # noqa: PLW0108 - it is made in the next line.
+        task = asyncio.create_task(self.notices())
+        await asyncio.wait({task})
+
+    def notices(self):
+        return notify_systemd(
+            ready=self.ready,
+            changed=self.changed,
+            watch=self.watch,
+            status=lambda: self.line,
+            wait=self.wait,
+            sleep=self.sleep,
         )
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+
+    def lines(self):
+        return [(at, state["STATUS"]) for at, state in self.heard]
 
     def fed(self):
-        return sum("WATCHDOG" in state for state in self.heard)
+        return [at for at, state in self.heard if "WATCHDOG" in state]
 
 
-async def test_ready_is_said_once_and_not_before_it_is_so(monkeypatch):
-    systemd = Systemd(monkeypatch)
-    async with systemd.listening():
-        await asyncio.sleep(0.01)
-        assert systemd.heard == []
-        systemd.ready.set()
-        await until(lambda: systemd.fed() >= 3)
-    assert systemd.heard[0] == {"READY": "1", "STATUS": "well"}
-    assert systemd.heard[1] == {"WATCHDOG": "1", "STATUS": "well"}
-    assert sum("READY" in state for state in systemd.heard) == 1
+@pytest.fixture
+def systemd(monkeypatch):
+    return Systemd(monkeypatch)
 
 
-@pytest.mark.parametrize(("limit", "pause"), [(None, LONGEST_PAUSE), (30.0, 10.0), (600.0, 20.0)])
-async def test_it_is_told_three_times_within_its_limit(monkeypatch, limit, pause):
+async def test_ready_is_sent_once_and_not_before_the_daemon_is_ready(systemd):
+    task = asyncio.create_task(systemd.notices())
+    await asyncio.sleep(0)
+    assert systemd.heard == []
+    task.cancel()
+    await asyncio.wait({task})
+    await systemd.run(until=50)
+    ready, *others = [state for _, state in systemd.heard]
+    assert ready == {"READY": "1", "WATCHDOG": "1", "STATUS": "fine"}
+    assert others == [{"WATCHDOG": "1", "STATUS": "fine"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "pause"), [(None, LONGEST_PAUSE), (30.0, 10.0), (600.0, 20.0), (1.5, 0.5)]
+)
+async def test_the_watchdog_is_fed_three_times_within_its_limit(monkeypatch, limit, pause):
     systemd = Systemd(monkeypatch, limit=limit)
-    systemd.ready.set()
-    async with systemd.listening():
-        await until(lambda: systemd.pauses)
-    assert systemd.pauses[0] == pause
+    await systemd.run(until=3 * pause - 0.1)
+    assert systemd.fed() == [0, pause, 2 * pause]
 
 
-async def test_readings_that_are_stuck_stop_the_feeding_and_are_told_once(monkeypatch, caplog):
+async def test_the_status_line_follows_a_change_at_once(systemd):
+    systemd.at[7.3] = lambda: systemd.change("not connected")
+    await systemd.run(until=28)
+    # The next notice without a change comes after the usual pause.
+    assert systemd.lines() == [(0, "fine"), (7.3, "not connected"), (27.3, "not connected")]
+
+
+async def test_many_changes_make_one_notice_a_second_and_the_last_one_wins(systemd):
+    for number in range(30):
+        systemd.at[5 + number / 10] = lambda number=number: systemd.change(f"{number} waiting")
+    await systemd.run(until=20)
+    assert systemd.lines() == [
+        (0, "fine"),
+        (5, "0 waiting"),
+        (6, "10 waiting"),
+        (7, "20 waiting"),
+        (8, "29 waiting"),
+    ]
+
+
+async def test_a_change_during_the_first_second_is_not_lost(systemd):
+    systemd.at[0.5] = lambda: systemd.change("connected")
+    await systemd.run(until=5)
+    assert systemd.lines() == [(0, "fine"), (1, "connected")]
+
+
+async def test_stuck_readings_stop_the_feeding_and_are_logged_once(systemd, caplog):
     caplog.set_level("INFO")
-    systemd = Systemd(monkeypatch)
-    systemd.ready.set()
     systemd.watch.expect(50.0)
-    async with systemd.listening():
-        await until(lambda: len(systemd.pauses) >= 6)
-        fed = systemd.fed()
-        assert fed == 3  # At 0, 20 and 40 seconds.
-        assert systemd.heard[-1] == {"STATUS": "Stuck: no reading moves any more"}
-        assert caplog.text.count("Nothing is heard") == 1
-        systemd.watch.expect(1e9)
-        await until(lambda: systemd.fed() > fed)
-    assert caplog.text.count("Readings move again.") == 1
+    systemd.at[130.0] = lambda: systemd.watch.expect(1e9)
+    await systemd.run(until=150)
+    assert systemd.fed() == [0, 20, 40, 140]
+    assert systemd.lines()[3:7] == [
+        (at, "Stuck: readings are not processed") for at in (60, 80, 100, 120)
+    ]
+    assert caplog.text.count("has not finished in time") == 1
+    assert caplog.text.count("Readings are processed again.") == 1
 
 
 class Rig:
-    """A sampler whose every step can be made to hang, watched."""
+    """A watched sampler. Each of its steps can be made to hang."""
 
     def __init__(self, *, interval=60.0):
         self.clock = HandClock()
@@ -142,13 +201,13 @@ class Rig:
 
 
 @pytest.mark.parametrize("interval", [5.0, 60.0, 86400.0])
-async def test_a_sampler_that_works_never_counts_as_stuck(interval):
+async def test_a_working_sampler_never_counts_as_stuck(interval):
     async with Rig(interval=interval).running() as rig:
         await until(lambda: rig.kept >= 50)
 
 
 @pytest.mark.parametrize(("step", "within"), [("keep", KEPT_WITHIN), ("wait", 60.0 + SLACK)])
-async def test_a_sampler_that_hangs_is_noticed(step, within):
+async def test_a_hanging_sampler_counts_as_stuck(step, within):
     async with Rig().running() as rig:
         await until(lambda: rig.kept)
         rig.hang_in = step
@@ -157,7 +216,7 @@ async def test_a_sampler_that_hangs_is_noticed(step, within):
         assert rig.watch.stuck
 
 
-async def test_the_first_attempt_is_said_whatever_came_of_it():
+async def test_the_sampler_is_ready_after_its_first_attempt_even_if_it_failed():
     rig = Rig()
     assert not rig.sampler.attempted.is_set()
     async with rig.running():
@@ -165,44 +224,7 @@ async def test_the_first_attempt_is_said_whatever_came_of_it():
     assert rig.kept == 0  # The first answer of a DHT22 is not believed.
 
 
-USUAL = {
-    "sensor": SensorStatus.OK,
-    "last": Reading(21.44, 48.21),
-    "taken": time.mktime((2026, 11, 24, 14, 5, 0, 0, 0, -1)),
-    "has_cloud": True,
-    "hub": "hub.test",
-    "waiting": 0,
-}
-
-
-@pytest.mark.parametrize(
-    ("different", "words"),
-    [
-        ({}, "21.4 °C, 48.2 % at 14:05; connected to hub.test; 0 waiting"),
-        (
-            {"hub": None, "waiting": 12},
-            "21.4 °C, 48.2 % at 14:05; not connected; 12 waiting",
-        ),
-        ({"has_cloud": False}, "21.4 °C, 48.2 % at 14:05"),
-        (
-            {"sensor": SensorStatus.NO_ANSWER, "has_cloud": False},
-            "the sensor gives no readings (no_answer); the last was 21.4 °C, 48.2 % at 14:05",
-        ),
-        (
-            {"sensor": SensorStatus.BUSY, "last": None, "taken": None, "has_cloud": False},
-            "the sensor gives no readings (busy)",
-        ),
-        (
-            {"sensor": SensorStatus.STARTING, "last": None, "taken": None},
-            "no reading yet; connected to hub.test; 0 waiting",
-        ),
-    ],
-)
-def test_how_it_is_in_words(different, words):
-    assert in_words(**USUAL | different) == words
-
-
-def test_the_watch_stands_still_while_the_machine_sleeps():
+def test_the_watch_stands_still_while_the_machine_is_suspended():
     # systemd's watchdog counts CLOCK_MONOTONIC too.
     assert Watch()._now is time.monotonic
     assert watchdog.LONGEST_PAUSE * 3 <= 60

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from statuses import STATUS
 
 from agent.config.loader import CloudConfig, Config, DeviceConfig
 from agent.diagnostics import bug_report
@@ -21,7 +23,7 @@ def write(file, **different):
         "config": CONFIG,
         "mistakes": (),
         "findings": [("led", failed("It is dark.", "Look at it.", "GPIO 17"))],
-        "status": {"sensor": {"status": "ok"}},
+        "status": STATUS,
         "secrets": set(),
         "journal": "Connected to hub.test as pi-1.",
     }
@@ -43,7 +45,7 @@ def test_a_report_has_everything(tmp_path):
 
 
 def test_half_a_character_in_the_operators_name_is_written_out(tmp_path):
-    status = {"properties": {"name": "attic \ud83d"}}
+    status = replace(STATUS, properties={"name": "attic \ud83d"})
     assert "attic \\ud83d" in write(tmp_path / "report.txt", status=status)
 
 
@@ -71,7 +73,7 @@ def test_no_secret_is_in_it_wherever_it_comes_from(tmp_path):
         tmp_path / "report.txt",
         findings=[("a", ok(everywhere, everywhere)), ("b", failed(everywhere, everywhere))],
         mistakes=[everywhere],
-        status={"error": everywhere},
+        status=replace(STATUS, version=everywhere),
         journal=everywhere,
         secrets=secrets_in([key, password, both, tmp_path / "none"]),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import HandClock
+from statuses import COUNTERS, status_with
 
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
@@ -15,6 +16,7 @@ from agent.diagnostics.checks import gpio, software
 from agent.diagnostics.checks.finding import Outcome, failed, ok
 from agent.diagnostics.examination import IDS, Examination
 from agent.errors import RegistrationError, SecretError
+from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 from hw.errors import Fault, LightError, SensorError
@@ -27,29 +29,6 @@ CONFIG = Config(
     sensor=SensorConfig(driver="dht22"),
     led=LedConfig(driver="gpiozero"),
 )
-COUNTERS = {"attempts": 100, "accepted": 80, "suspect": 0, "warm_up": 0} | dict.fromkeys(Fault, 0)
-STATUS = {
-    "version": "1.2.3",
-    "device_id": "pi-1",
-    "sensor": {
-        "driver": "dht22",
-        "status": "ok",
-        "status_since": "2026-11-22T10:00:00.000Z",
-        "last": {"temperature": 21.5, "humidity": 45.0, "taken": "2026-11-22T10:01:00.000Z"},
-        "counters": COUNTERS,
-        "error": None,
-    },
-    "led": {"driver": "gpiozero", "state": "off", "brightness": 1, "fault": None},
-    "cloud": {"hub": "hub.test", "connections": 1, "error": None},
-    "outbox": {
-        "waiting": 0,
-        "in_memory": 0,
-        "room_seconds": 1e6,
-        "dropped": [],
-        "set_aside": [],
-        "error": None,
-    },
-}
 
 
 class Sensor:
@@ -158,10 +137,7 @@ class Machine:
         self.options["config"] = replace(CONFIG, sensor=SensorConfig(**keys))
 
     def daemon(self, **parts):
-        self.options["status"] = STATUS | {
-            name: STATUS[name] | part if isinstance(part, dict) else part
-            for name, part in parts.items()
-        }
+        self.options["status"] = status_with(**parts)
 
     def find(self, name):
         with Examination(**self.options) as examination:
@@ -319,7 +295,7 @@ def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
     ("name", "parts"),
     [
         ("sensor", {"sensor": {"status": "no_answer", "error": "Silence.", "last": None}}),
-        ("sensor", {"sensor": {"counters": COUNTERS | {Fault.CHECKSUM: 60}}}),
+        ("sensor", {"sensor": {"counters": COUNTERS | {"checksum": 6}}}),
         ("sensor", {"sensor": {"status": "starting", "last": None}}),
         ("led", {"led": {"fault": "The line is busy."}}),
         ("registration", {"cloud": {"hub": None, "error": "hub.test cannot be reached."}}),
@@ -327,7 +303,7 @@ def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
         ("outbox", {"outbox": {"error": "state.db cannot be used: disk full."}}),
         ("outbox", {"outbox": {"in_memory": 3}}),
         ("outbox", {"outbox": {"room_seconds": 3600.0}}),
-        ("outbox", {"outbox": {"set_aside": [{"file": "a", "reason": "corrupt"}]}}),
+        ("outbox", {"outbox": {"set_aside": (SetAsideFile(file="a", reason="corrupt"),)}}),
         ("daemon", {"version": "1.2.2"}),
     ],
 )

@@ -11,11 +11,8 @@ import time
 
 import pytest
 
-from agent.daemon.systemd import in_words
 from agent.logs import journal
 from agent.logs.local_time import follow_system_zone, local_time
-from hw import Reading
-from hw.sensors.policy import SensorStatus
 
 NOON = 1_790_000_000.0 // 86400 * 86400 + 12 * 3600  # UTC
 
@@ -35,23 +32,6 @@ def test_the_local_time_follows_the_zone(set_zone):
     assert local_time(NOON).tm_hour == 12
     set_zone("JST-9")
     assert local_time(NOON).tm_hour == 21
-
-
-def test_the_line_for_systemd_follows_the_zone(set_zone):
-    def words():
-        return in_words(
-            sensor=SensorStatus.OK,
-            last=Reading(21.4, 48.2),
-            taken=NOON,
-            has_cloud=False,
-            hub=None,
-            waiting=0,
-        )
-
-    set_zone("UTC0")
-    assert words().endswith("at 12:00")
-    set_zone("JST-9")
-    assert words().endswith("at 21:00")
 
 
 def test_the_log_follows_the_zone(set_zone):

@@ -7,6 +7,7 @@ from fakes import HandClock, open_outbox, until
 from agent.errors import StoreError
 from agent.readings import outbox as outbox_module
 from agent.readings.outbox import START
+from agent.status import DroppedReadings
 from hw import Reading
 
 
@@ -157,9 +158,9 @@ async def test_the_oldest_go_first_when_there_is_no_room(tmp_path, caplog):
     kept = sequences(await everything(outbox))
     assert kept == list(range(kept[0], 4001))
     assert outbox.waiting == len(kept) < 4000
-    (gap,) = (await outbox.describe(60))["dropped"]
-    assert (gap["outbox_id"], gap["first"], gap["last"]) == (outbox.id, 1, kept[0] - 1)
-    assert gap["reason"] == "room"
+    (gap,) = (await outbox.status(60)).dropped
+    assert (gap.outbox_id, gap.first, gap.last) == (outbox.id, 1, kept[0] - 1)
+    assert gap.reason == "room"
     assert caplog.text.count("the oldest are dropped") == 1
     store.close()
 
@@ -181,7 +182,7 @@ async def test_readings_that_are_too_old_are_dropped(tmp_path):
     clock.move(1000)
     await fill(outbox, 1, clock)
     assert sequences(await everything(outbox)) == [4, 5]
-    assert (await outbox.describe(60))["dropped"][0]["reason"] == "age"
+    assert (await outbox.status(60)).dropped[0].reason == "age"
     store.close()
 
 
@@ -278,11 +279,11 @@ async def test_memory_is_bounded(tmp_path, monkeypatch, caplog):
     assert sequences(await everything(outbox)) == list(range(16, 26))
     assert outbox.waiting == 10
     assert caplog.text.count("oldest of them are dropped") == 1
-    gap = {"outbox_id": outbox._memory_id, "first": 1, "last": 15, "reason": "memory"}
-    assert (await outbox.describe(60))["dropped"] == [gap]
+    gap = DroppedReadings(outbox._memory_id, 1, 15, "memory")
+    assert (await outbox.status(60)).dropped == (gap,)
     disk.broken = None
     await fill(outbox, 1)
-    assert (await outbox.describe(60))["dropped"] == [gap]
+    assert (await outbox.status(60)).dropped == (gap,)
     await outbox.remove(await everything(outbox))
     assert "15 readings were dropped before the hub could have them" in caplog.text
     store.close()
@@ -297,9 +298,9 @@ async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
 
     store, outbox = await open_outbox(tmp_path / "deep")
     await fill(outbox, 2)
-    described = await outbox.describe(60)
-    assert (described["waiting"], described["in_memory"]) == (2, 2)
-    assert "cannot be used" in described["error"]
+    status = await outbox.status(60)
+    assert (status.waiting, status.in_memory) == (2, 2)
+    assert "cannot be used" in status.error
     assert caplog.text.count("readings are kept in memory") == 1
     in_memory = [entry.message_id for entry in await everything(outbox)]
     era = outbox.era
@@ -315,7 +316,7 @@ async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
         f"{before.id}:4",
     ]
     assert outbox.waiting == 6
-    assert (await outbox.describe(60))["error"] is None
+    assert (await outbox.status(60)).error is None
     store.close()
 
 
@@ -338,7 +339,7 @@ async def test_a_file_that_is_damaged_under_way_is_begun_afresh_with_an_id_of_it
     await outbox.remove(seen)  # Acknowledged late: 1 and 2 are other readings now.
     assert await everything(outbox) == fresh
     assert outbox.waiting == 2
-    assert (await outbox.describe(60))["set_aside"][0]["reason"] == "corrupt"
+    assert (await outbox.status(60)).set_aside[0].reason == "corrupt"
     store.close()
 
 
@@ -377,12 +378,12 @@ async def test_a_disk_that_is_really_full_is_survived(tmp_path):
 async def test_the_status_tells_since_when_and_for_how_long(tmp_path):
     clock = HandClock()
     store, outbox = await open_outbox(tmp_path, clock=clock)
-    assert (await outbox.describe(60))["oldest"] is None
+    assert (await outbox.status(60)).oldest is None
     await fill(outbox, 2, clock)
     clock.move(100)
-    described = await outbox.describe(60)
-    assert described["waiting"] == 2
-    assert described["oldest"] == "2023-11-14T22:13:20.000Z"
-    assert described["room_seconds"] == 30 * 86400.0
-    assert (await outbox.describe(0.05))["room_seconds"] < 30 * 86400.0
+    status = await outbox.status(60)
+    assert status.waiting == 2
+    assert status.oldest == "2023-11-14T22:13:20.000Z"
+    assert status.room_seconds == 30 * 86400.0
+    assert (await outbox.status(0.05)).room_seconds < 30 * 86400.0
     store.close()

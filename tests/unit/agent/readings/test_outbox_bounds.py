@@ -7,6 +7,7 @@ from fakes import HandClock, open_outbox
 
 from agent.readings import outbox_tables as tables
 from agent.readings.outbox import START
+from agent.status import DroppedReadings
 from hw import Reading
 
 
@@ -39,8 +40,8 @@ async def test_thousands_that_are_too_old_at_one_stroke_are_dropped_in_steps(tmp
     assert max(steps) <= tables.DROP_AT_MOST
     assert {entry.taken for entry in await outbox.after(START, limit=100)} == {clock.stamp()}
     assert most < 5_000_000
-    gap = {"outbox_id": outbox.id, "first": 1, "last": 30_000, "reason": "age"}
-    assert (await outbox.describe(60))["dropped"] == [gap]
+    gap = DroppedReadings(outbox.id, 1, 30_000, "age")
+    assert (await outbox.status(60)).dropped == (gap,)
     store.close()
 
 

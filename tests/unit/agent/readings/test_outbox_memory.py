@@ -88,7 +88,7 @@ async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_pat
     await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
     kept = await outbox.after(START, limit=10)
     assert [entry.reading.temperature for entry in kept] == [20.0, 21.0, 22.0]
-    assert (await outbox.describe(60))["in_memory"] == 0
+    assert (await outbox.status(60)).in_memory == 0
     store.close()
 
 

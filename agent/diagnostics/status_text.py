@@ -1,0 +1,113 @@
+"""The status in words: several lines for people, one line for systemd."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+from agent.logs.local_time import local_time
+from agent.status import (
+    CloudPart,
+    LastReading,
+    LedPart,
+    OutboxPart,
+    SensorPart,
+    SetAsideFile,
+    Status,
+)
+
+DAY = 86400.0  # Seconds.
+
+
+def summary(status: Status) -> str:
+    """Describe sensor, LED, session and backlog in a few lines."""
+    return "\n".join(
+        [
+            f"sensor-agent {status.version} on {status.device_id}",
+            *_sensor(status.sensor),
+            _led(status.led),
+            _cloud(status.cloud),
+            *_outbox(status.outbox),
+        ]
+    )
+
+
+def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:
+    """Describe sensor and session in one line. `waiting` is the number of unsent readings."""
+    parts = []
+    if sensor.status not in {"ok", "starting"}:
+        parts.append(f"the sensor gives no readings ({sensor.status})")
+    if sensor.last is not None:
+        parts.append(f"the last was {_short(sensor.last)}" if parts else _short(sensor.last))
+    elif not parts:
+        parts.append("no reading yet")
+    if cloud is not None:
+        parts.append("not connected" if cloud.hub is None else f"connected to {cloud.hub}")
+        parts.append(f"{waiting} waiting")
+    return "; ".join(parts)
+
+
+def _short(last: LastReading) -> str:
+    taken = local_time(datetime.fromisoformat(last.taken).timestamp())
+    at = time.strftime("%H:%M", taken)
+    return f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"
+
+
+def _sensor(sensor: SensorPart) -> Iterator[str]:
+    yield f"sensor ({sensor.driver}): {sensor.status} since {sensor.status_since}"
+    if sensor.last is not None:
+        last = sensor.last
+        yield (
+            f"last reading: {last.temperature:.1f} degrees Celsius, {last.humidity:.1f} %, "
+            f"taken {last.taken}"
+        )
+    faults = ", ".join(
+        f"{name} {count}"
+        for name, count in sensor.counters.items()
+        if count and name not in {"attempts", "accepted"}
+    )
+    yield (
+        f"attempts: {sensor.attempts}, readings: {sensor.accepted}, without one: {faults or 'none'}"
+    )
+    if sensor.error is not None:
+        yield f"last fault: {sensor.error}"
+
+
+def _led(led: LedPart) -> str:
+    fault = f"; {led.fault}" if led.fault else ""
+    return f"LED ({led.driver}): {led.state}, brightness {led.brightness}{fault}"
+
+
+def _cloud(cloud: CloudPart | None) -> str:
+    if cloud is None:
+        return "cloud: not configured"
+    if cloud.hub is None:
+        return f"session: not connected; {cloud.error or 'connecting'}"
+    lately = f"; lately: {cloud.error}" if cloud.error else ""
+    return f"session: connected to {cloud.hub}, connection {cloud.connections}{lately}"
+
+
+def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
+    if outbox is None:
+        yield "outbox: none, readings are shown and not sent"
+        return
+    readings = "reading" if outbox.waiting == 1 else "readings"
+    since = f", since {outbox.oldest}" if outbox.oldest else ""
+    yield f"backlog: {outbox.waiting} {readings} waiting{since}"
+    yield f"outbox: room for {_span(outbox.room_seconds)} without the hub"
+    if outbox.error is not None:
+        yield f"outbox: {outbox.error}"
+    if outbox.error is not None or outbox.in_memory:
+        yield f"outbox: the disk fails, {outbox.in_memory} readings are in memory only"
+    yield from (_set_aside(file) for file in outbox.set_aside)
+    for gap in outbox.dropped:
+        yield f"dropped ({gap.reason}): {gap.outbox_id}:{gap.first} to {gap.last}"
+
+
+def _set_aside(file: SetAsideFile) -> str:
+    if file.reason == "corrupt":
+        return f"set aside: {file.file}, which is damaged; readings in it were not sent"
+    return f"set aside: {file.file}, with {file.readings} readings of another board"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / DAY:.1f} days" if seconds >= DAY else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,102 @@
+import time
+
+import pytest
+from statuses import STATUS, status_with
+
+from agent.diagnostics.status_text import status_line, summary
+from agent.status import DroppedReadings, SetAsideFile
+
+
+def test_a_healthy_device_in_words():
+    assert summary(STATUS) == (
+        "sensor-agent 1.2.3 on pi-1\n"
+        "sensor (dht22): ok since 2026-11-22T10:00:00.000Z\n"
+        "last reading: 21.5 degrees Celsius, 45.0 %, taken 2026-11-22T10:01:00.000Z\n"
+        "attempts: 12, readings: 10, without one: checksum 2\n"
+        "LED (gpiozero): blinking, brightness 2\n"
+        "session: connected to hub.test, connection 3\n"
+        "backlog: 1 reading waiting, since 2023-11-14T22:13:20.000Z\n"
+        "outbox: room for 30.0 days without the hub"
+    )
+
+
+def test_a_failing_device_in_words():
+    text = summary(
+        status_with(
+            sensor={"status": "no_answer", "last": None, "error": "Is it wired?"},
+            led={"fault": "The line is busy."},
+            cloud={"hub": None, "error": "hub.test cannot be reached: no route."},
+            outbox={
+                "waiting": 1440,
+                "in_memory": 3,
+                "room_seconds": 5400.0,
+                "dropped": (DroppedReadings("box", 1, 200, "room"),),
+                "set_aside": (
+                    SetAsideFile(file="a.corrupt", reason="corrupt"),
+                    SetAsideFile(file="a.other", reason="other-board", readings=7),
+                ),
+                "error": "state.db cannot be used: it is full.",
+            },
+        )
+    )
+    assert "last reading" not in text
+    assert "last fault: Is it wired?" in text
+    assert "LED (gpiozero): blinking, brightness 2; The line is busy." in text
+    assert "session: not connected; hub.test cannot be reached: no route." in text
+    assert "backlog: 1440 readings waiting" in text
+    assert "room for 1.5 hours" in text
+    assert "outbox: state.db cannot be used: it is full." in text
+    assert "set aside: a.corrupt, which is damaged" in text
+    assert "set aside: a.other, with 7 readings of another board" in text
+    assert "the disk fails, 3 readings are in memory only" in text
+    assert "dropped (room): box:1 to 200" in text
+
+
+def test_a_device_without_a_cloud_in_words():
+    text = summary(status_with(cloud=None, properties=None, outbox=None))
+    assert "cloud: not configured" in text
+    assert "readings are shown and not sent" in text
+
+
+@pytest.fixture
+def set_zone(monkeypatch):
+    """Change the time zone, as the system does."""
+    yield lambda zone: monkeypatch.setenv("TZ", zone)
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("parts", "waiting", "line"),
+    [
+        ({}, 0, "21.5 °C, 45.0 % at 10:01; connected to hub.test; 0 waiting"),
+        ({"cloud": {"hub": None}}, 12, "21.5 °C, 45.0 % at 10:01; not connected; 12 waiting"),
+        ({"cloud": None}, 0, "21.5 °C, 45.0 % at 10:01"),
+        (
+            {"sensor": {"status": "no_answer"}, "cloud": None},
+            0,
+            "the sensor gives no readings (no_answer); the last was 21.5 °C, 45.0 % at 10:01",
+        ),
+        (
+            {"sensor": {"status": "busy", "last": None}, "cloud": None},
+            0,
+            "the sensor gives no readings (busy)",
+        ),
+        (
+            {"sensor": {"status": "starting", "last": None}},
+            0,
+            "no reading yet; connected to hub.test; 0 waiting",
+        ),
+    ],
+)
+def test_the_status_line(set_zone, parts, waiting, line):
+    set_zone("UTC0")
+    status = status_with(**parts)
+    assert status_line(status.sensor, status.cloud, waiting=waiting) == line
+
+
+def test_the_status_line_follows_the_time_zone(set_zone):
+    set_zone("UTC0")
+    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 10:01")
+    set_zone("JST-9")
+    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 19:01")
