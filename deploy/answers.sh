@@ -1,35 +1,42 @@
-# What install.sh needs to know: from its options, else from a person, else by itself.
+# What install.sh needs to know: from its options, else from questions, else from defaults.
 # shellcheck shell=sh
 
-# The answers. Empty is: not given.
+# The answers. Empty means: not given.
 id_scope='' key_file='' group_key_file='' device_id='' driver='' model='' pin='' led_pin=''
-provisioning_host='' ca_file='' fake='' wheels=''
+provisioning_host='' ca_file='' fake='' wheels='' central='' kind=''
 
-asked= # Whether there is a person to ask.
+given=       # The options of the command line, without their values.
+asked=       # Whether standard input is a terminal and questions are allowed.
+interactive= # Whether to ask for everything, also for what has a default.
+answered=    # Whether a question was answered.
+assumed=     # The defaults that were used, as options.
 
 usage() {
     cat <<'END'
 usage: sudo sh deploy/install.sh [OPTION]...
 
-Makes sensor-agent a service of this machine. Run again, it upgrades: the configuration in
-/etc/sensor-agent and the readings that wait are kept. What is not given is asked, where there is a
-terminal.
+Installs sensor-agent as a service of this machine, or upgrades it. An upgrade keeps the
+configuration in /etc/sensor-agent and the queued readings. Without options, the installer asks for
+everything. With options, it uses the defaults for the rest, and asks only for what has no default:
+the ID scope, the key, and the device id if the key is the device's own.
 
-  --id-scope SCOPE       the application's, as its page shows it
-  --key-file FILE        this device's own key
-  --group-key-file FILE  an enrolment group's key: this device's own is made from it and kept, the
-                         group's is not
-  --device-id ID         who this device is; with a group's key it may be left out
-  --driver NAME          of the sensor: kernel, dht22 or dht11 (Adafruit's), or fake
-  --model NAME           dht22 or dht11, for the drivers kernel and fake
-  --pin N, --led-pin N   GPIO numbers; without them 4 and 17
-  --fake-hw              a made-up sensor and LED
+  --id-scope SCOPE       ID scope, as the application's page shows it
+  --key-file FILE        this device's own key; needs --device-id
+  --group-key-file FILE  key of an enrolment group; only the device's key derived from it is installed
+  --device-id ID         device id; default with a group key: made from the board's serial number
+  --driver NAME          sensor driver: kernel, dht22 or dht11 (Adafruit's), or fake; default: kernel
+                         if the system has that driver, else dht22
+  --model NAME           dht22 or dht11, for the drivers kernel and fake; default: dht22
+  --pin N, --led-pin N   GPIO numbers of sensor and LED; default: 4 and 17
+  --fake-hw              simulate the sensor and the LED
+  --central DIR          connect to the local IoT Central that runs with its data in DIR; replaces
+                         --id-scope, --group-key-file, --provisioning-host and --ca-file
   --provisioning-host HOST, --ca-file FILE
-                         for a local IoT Central, as `sensor-agent central` prints them
-  --wheels DIR           take everything from the wheels in DIR, nothing from the network
-  --dry-run              say what would be done, and do none of it
+                         connect to a local IoT Central on another machine
+  --wheels DIR           install from the wheels in DIR, without a network
+  --dry-run              print the steps and change nothing; asks nothing
 
-Keys are given as files alone: arguments can be seen by every user of the machine.
+Keys are read from files because every user of the machine can see the arguments of a command.
 END
 }
 
@@ -43,16 +50,17 @@ parse() {
             ;;
         --help | -h) usage && exit ;;
         --dry-run) dry_run=yes && shift ;;
-        --fake-hw) fake=yes && shift ;;
+        --fake-hw) fake=yes given="$given $1" && shift ;;
         *)
-            [ $# -ge 2 ] || misused "$1 is no option, or one that needs a value."
+            [ $# -ge 2 ] || misused "$1 is not an option, or its value is missing."
             set_answer "$1" "$2"
+            given="$given $1"
             shift 2
             ;;
         esac
     done
     [ -z "$key_file" ] || [ -z "$group_key_file" ] ||
-        misused "--key-file and --group-key-file: one of them, not both."
+        misused "--key-file and --group-key-file exclude each other. Give one of them."
     [ -z "$fake" ] || driver=fake
 }
 
@@ -66,16 +74,17 @@ set_answer() {
     --model) model=$2 ;;
     --pin) pin=$2 ;;
     --led-pin) led_pin=$2 ;;
+    --central) central=$(path_of "$2") ;;
     --provisioning-host) provisioning_host=$2 ;;
     --ca-file) ca_file=$(path_of "$2") ;;
     --wheels) wheels=$(path_of "$2") ;;
-    --key | --group-key) misused "$1: a key is given as a file, with $1-file." ;;
-    *) misused "$1 is no option." ;;
+    --key | --group-key) misused "$1 is not an option: give the key in a file, with $1-file." ;;
+    *) misused "$1 is not an option." ;;
     esac
 }
 
 misused() {
-    printf '%s\n' "$*" "For the options: sh deploy/install.sh --help" >&2
+    printf '%s\n' "$*" "For the options: sh $(quoted "$0") --help" >&2
     exit 2
 }
 
@@ -89,114 +98,140 @@ path_of() {
 # Finds out everything before anything is changed.
 settle() {
     [ -z "$wheels" ] || ls "$wheels"/*.whl >/dev/null 2>&1 || fail "There are no wheels in $wheels."
-    [ -z "$ca_file" ] || [ -r "$ca_file" ] || fail "$ca_file cannot be read. Nothing was changed."
     [ ! -d "$settings" ] || [ -x "$settings" ] ||
-        fail "Only root may look into $settings, and what is there decides what is to be done: use sudo."
+        fail "Only root can read $settings, which decides what the installer does. Use sudo."
     if [ -e "$settings/config.toml" ]; then
-        say "Keeping $settings/config.toml; options about what stands in it are not used."
         configuration=$settings/config.toml
+        say_what_is_kept
+        check_files
     else
         configuration=$work/config.toml
-        [ ! -t 0 ] || asked=yes
+        must_have_gpio
+        [ -z "$central" ] || read_central
+        check_files
+        check_options
+        [ -n "$dry_run" ] || [ ! -t 0 ] || asked=yes
+        [ -z "$asked" ] || [ -n "$given" ] || interactive=yes
         after_failure=show_answers
         find_missing
         compose >"$configuration"
     fi
     read_configuration
     settle_key
+    [ -z "$assumed" ] || say "Using the defaults:$assumed"
+}
+
+say_what_is_kept() {
+    unused=
+    for option in $given; do
+        case $option in
+        --key-file | --group-key-file | --ca-file | --wheels) ;;
+        *) unused="$unused $option" ;;
+        esac
+    done
+    say "Keeping $configuration.${unused:+ To change it, edit it: these options are not used:$unused}"
+}
+
+# Only a Raspberry Pi has lines that gpiozero, on which the LED depends, can drive.
+must_have_gpio() {
+    [ -n "$fake" ] || has_gpio ||
+        fail "This machine is not a Raspberry Pi with GPIO lines (/dev/gpiochip*). To install with a" \
+            "simulated sensor and LED: sudo make install ARGS=--fake-hw"
+}
+
+# Central keeps central.json while it runs.
+read_central() {
+    [ -z "$key_file$id_scope$group_key_file$provisioning_host$ca_file" ] ||
+        misused "--central replaces --id-scope, --key-file, --group-key-file," \
+            "--provisioning-host and --ca-file. Give it without them."
+    [ -r "$central/central.json" ] ||
+        fail "Cannot read $central/central.json. Start the local IoT Central (sensor-agent central)," \
+            "or give its data directory with --central."
+    python -c '
+import json, sys
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    central = json.load(file)
+for name in ("id_scope", "group_key_file", "mqtt_host", "ca_file"):
+    print(central[name])
+' "$central/central.json" >"$work/central"
+    {
+        read -r id_scope
+        read -r group_key_file
+        read -r provisioning_host
+        read -r ca_file
+    } <"$work/central"
+}
+
+check_files() {
+    [ -z "$ca_file" ] || [ -r "$ca_file" ] || fail "Cannot read $ca_file. Nothing was changed."
+    for file in "$key_file" "$group_key_file"; do
+        [ -z "$file" ] || make_key "$file" >/dev/null || fail "Nothing was changed."
+    done
+}
+
+check_options() {
+    proposed=$(id_of_board)
+    ! has_image_name "$device_id" || fail \
+        "--device-id $device_id: every new image has this name, and devices with the same id disconnect" \
+        "each other. ${proposed:+Made from the serial number of this board: --device-id $proposed}"
+    mistakes || fail "Nothing was changed."
+}
+
+# Prints what is wrong with the answers given so far; returns 1 if something is.
+mistakes() {
+    compose unknown >"$work/answers.toml"
+    facts_of "$work/answers.toml" >/dev/null
 }
 
 find_missing() {
-    if [ -z "$asked" ]; then
+    if [ -n "$dry_run" ]; then
+        assume_credentials
+    elif [ -z "$asked" ]; then
         lacking=
         [ -n "$id_scope" ] || lacking="$lacking --id-scope"
         [ -n "$key_file$group_key_file" ] || lacking="$lacking --key-file (or --group-key-file)"
         [ -z "$key_file" ] || [ -n "$device_id" ] || lacking="$lacking --device-id"
-        [ -z "$lacking" ] || misused "There is no terminal to ask at, so these must be given:$lacking."
+        [ -z "$lacking" ] ||
+            misused "Standard input is not a terminal, so these options are required:$lacking."
     fi
-    [ -n "$id_scope" ] || id_scope=$(ask "ID scope, as the application's page shows it")
+    [ -n "$id_scope" ] || ask id_scope "ID scope, as the application's page shows it"
     [ -n "$key_file$group_key_file" ] || ask_for_key
-    find_device_id
-    [ -n "$driver" ] || driver=$(ask "Sensor read by (kernel: the kernel's driver, steadier when the \
-machine is busy; dht22 or dht11: Adafruit's)" "$(proposed_driver)")
+    [ -n "$device_id" ] || find_device_id
+    choose driver "Sensor driver (kernel: the kernel's, more reliable on a busy machine; dht22 or dht11: \
+Adafruit's)" "$(proposed_driver)"
     if [ "$driver" != fake ]; then
-        [ -n "$pin" ] || pin=$(ask "Sensor's data wire on GPIO" 4)
-        [ -n "$led_pin" ] || led_pin=$(ask "LED on GPIO" 17)
+        choose pin "GPIO number of the sensor's data wire" 4
+        choose led_pin "GPIO number of the LED" 17
     fi
 }
 
-# Prints the command line that gives the same answers again. A key that was typed is not part of it.
-show_answers() {
-    [ -n "$asked" ] || return 0
-    answers=
-    for option in id-scope key-file group-key-file device-id driver model pin led-pin \
-        provisioning-host ca-file wheels; do
-        eval "value=\$$(echo "$option" | tr - _)"
-        [ -z "$value" ] || [ "$value" = "$work/typed" ] || answers="$answers --$option $(quoted "$value")"
-    done
-    [ -z "$fake" ] || answers="$answers --fake-hw"
-    [ -z "$answers" ] || printf '%s\n' "To give the same answers again (a typed key is asked again):" \
-        "    sudo sh $(quoted "$PWD/deploy/install.sh")$answers"
+# A dry run has to show the steps also for who has no application yet.
+assume_credentials() {
+    [ -n "$id_scope" ] || assume id_scope 0ne00000000
+    if [ -z "$key_file$group_key_file" ]; then
+        echo ZXhhbXBsZQ== >"$work/typed"
+        key_file=$work/typed
+        assumed="$assumed --key-file FILE"
+    fi
 }
 
-# Quotes what the shell would not take as it stands.
-quoted() {
-    case $1 in
-    *[!A-Za-z0-9_./:-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
-    *) printf '%s' "$1" ;;
-    esac
-}
-
-# ask QUESTION [PROPOSAL]: prints the answer; where nobody can be asked, the proposal.
-ask() {
-    answer=
-    while [ -n "$asked" ] && [ -z "$answer" ]; do
-        printf '%s%s: ' "$1" "${2:+ [$2]}" >&2
-        read -r answer || fail "" "Nothing was changed."
-        answer=${answer:-${2:-}}
-    done
-    printf '%s' "${answer:-${2:-}}"
-}
-
-ask_for_key() {
-    kind=$(ask "Which key do you have: this device's own (d), or an enrolment group's (g)" d)
-    case $kind in
-    [Gg]*) group_key_file=$work/typed ;;
-    *) key_file=$work/typed ;;
-    esac
-    printf 'The key (it is not shown): ' >&2
-    trap 'stty echo; exit 130' INT
-    stty -echo
-    read -r typed || :
-    stty echo
-    trap 'exit 130' INT
-    echo >&2
-    # printf is the shell's own, so the key is in no argument list.
-    printf '%s\n' "$typed" >"$work/typed"
-    unset typed
-}
-
-# Every new image has the same host name, which would make many devices one.
+# Every new image has the same host name, so the id cannot come from there.
 find_device_id() {
-    proposed=$(id_of_board)
-    [ -z "$device_id" ] || must_be_own "$device_id"
-    [ -n "$device_id$proposed$asked" ] ||
-        fail "--device-id is needed: this machine has no number of its own to make one from."
-    while [ -z "$device_id" ]; do
-        device_id=$(ask "Device id" "$proposed")
-        ! is_the_images "$device_id" || [ -z "$asked" ] || {
-            say "Every new image is called that; take another." && device_id=
-        }
-    done
+    if [ -n "$key_file" ] && [ -n "$asked" ]; then
+        ask device_id "Device id, as the application's page shows it with the key"
+    elif [ -n "$proposed" ]; then
+        choose device_id "Device id" "$proposed"
+    elif [ -n "$asked" ]; then
+        ask device_id "Device id"
+    elif [ -n "$dry_run" ]; then
+        assume device_id pi-00000000
+    else
+        fail "--device-id is required: this machine has no serial number to make an id from."
+    fi
 }
 
-must_be_own() {
-    ! is_the_images "$1" || fail \
-        "--device-id $1: every new image is called that, and two devices of one name cut each" \
-        "other off. ${proposed:+From the number of this board: --device-id $proposed}"
-}
-
-is_the_images() {
+has_image_name() {
     case $(printf '%s' "$1" | tr '[:upper:]' '[:lower:]') in
     raspberrypi | localhost) return 0 ;;
     *) return 1 ;;
@@ -207,14 +242,102 @@ id_of_board() {
     python -c 'from agent.storage.machine_id import board_id; print((b := board_id() or "") and "pi-" + b[-8:].lower())'
 }
 
+# choose NAME QUESTION DEFAULT: gives the variable NAME a value if it has none.
+choose() {
+    eval "[ -z \"\$$1\" ]" || return 0
+    if [ -n "$interactive" ]; then
+        ask "$@"
+    else
+        assume "$1" "$3"
+    fi
+}
+
+# assume NAME VALUE
+assume() {
+    eval "$1=\$2"
+    assumed="$assumed --$(printf '%s' "$1" | tr _ -) $2"
+}
+
+# ask NAME QUESTION [DEFAULT]: sets the variable NAME to the first answer that is right.
+ask() {
+    while :; do
+        printf '%s%s: ' "$2" "${3:+ [$3]}" >&2
+        read -r answer || fail "" "Nothing was changed."
+        answer=${answer:-${3:-}}
+        [ -n "$answer" ] || continue
+        answered=yes
+        eval "$1=\$answer"
+        if [ "$1" = device_id ] && has_image_name "$device_id"; then
+            echo "Every new image has this name, and devices with the same id disconnect each other." >&2
+        elif mistakes; then
+            return
+        fi
+        eval "$1="
+    done
+}
+
+ask_for_key() {
+    while :; do
+        ask kind "Is the key this device's own (d) or an enrolment group's (g)?" d
+        case $kind in
+        [Dd]) key_file=$work/typed && break ;;
+        [Gg]) group_key_file=$work/typed && break ;;
+        *) echo "Answer d or g." >&2 ;;
+        esac
+    done
+    until read_key && make_key "$work/typed" >/dev/null; do :; done
+}
+
+# Reads a key from the terminal, which does not show it.
+read_key() {
+    printf 'Key (not shown while you type): ' >&2
+    trap 'stty echo; exit 130' INT
+    stty -echo
+    ended=
+    read -r typed || ended=yes
+    stty echo
+    trap 'exit 130' INT
+    echo >&2
+    [ -z "$ended" ] || [ -n "$typed" ] || fail "Nothing was changed."
+    # printf is built into the shell, so the key is in no argument list.
+    printf '%s\n' "$typed" >"$work/typed"
+    unset typed
+}
+
+# Prints the command line that repeats the answers, without a typed key.
+show_answers() {
+    [ -n "$answered" ] || return 0
+    answers=
+    for option in id-scope key-file group-key-file device-id driver model pin led-pin \
+        provisioning-host ca-file wheels; do
+        eval "value=\$$(echo "$option" | tr - _)"
+        [ -z "$value" ] || [ "$value" = "$work/typed" ] || answers="$answers --$option $(quoted "$value")"
+    done
+    [ -z "$fake" ] || answers="$answers --fake-hw"
+    [ -z "$answers" ] || printf '%s\n' "To use the same answers again (a typed key is asked for again):" \
+        "    sudo sh $(quoted "$PWD/deploy/install.sh")$answers"
+}
+
+# Quotes a word for the shell if it needs that.
+quoted() {
+    case $1 in
+    *[!A-Za-z0-9_./:-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+
+# compose [VALUE]: prints the configuration; VALUE stands for what is not known yet.
 compose() {
-    echo "# Written by deploy/install.sh. All there is to set: sensor-agent config example"
-    echo "# After a change: sudo systemctl restart sensor-agent"
-    section device id "$device_id"
-    section cloud id_scope "$id_scope" key_file device.key provisioning_host "$provisioning_host" \
+    led=${fake:+fake}
+    # Not known yet, the LED's line must not seem to be the one that was chosen for the sensor.
+    [ -n "$fake$led_pin" ] || led=${1:+fake}
+    echo "# Written by deploy/install.sh. To see every key: sensor-agent config example"
+    echo "# To apply a change: sudo systemctl restart sensor-agent"
+    section device id "${device_id:-${1:-}}"
+    section cloud id_scope "${id_scope:-${1:-}}" key_file device.key provisioning_host "$provisioning_host" \
         ca_file "${ca_file:+ca.pem}"
     section sensor driver "$driver" model "$model" pin "$pin"
-    section led driver "${fake:+fake}" pin "$led_pin"
+    section led driver "$led" pin "$led_pin"
 }
 
 # section NAME [KEY VALUE]...: in TOML, without the keys that have no value.
@@ -224,61 +347,85 @@ section() {
     while [ $# -gt 0 ]; do
         case $1,$2 in
         *,) ;;
+        pin,*[!0-9]* | pin,0?*) string "$1" "$2" ;; # TOML would not read it as a number.
         pin,*) printf '%s = %s\n' "$1" "$2" ;;
-        *) printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')" ;;
+        *) string "$1" "$2" ;;
         esac
         shift 2
     done
 }
 
-# The system's Python with this program, which needs nothing else to read a configuration.
+# string KEY VALUE: no value may contain control characters, which TOML refuses.
+string() {
+    printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | tr '[:cntrl:]' '?' | sed 's/[\\"]/\\&/g')"
+}
+
+# The system's Python with this program; reading a configuration needs no other packages.
 python() {
     PYTHONPATH=. /usr/bin/python3 -B "$@"
 }
 
-read_configuration() {
-    python - "$configuration" >"$work/facts" <<'END' || fail "Nothing was changed."
+# facts_of FILE: prints what the installer needs to know of a configuration. Prints the mistakes to
+# standard error and returns 1 if there are any; the name of a temporary file would mean nothing.
+facts_of() {
+    python - "$1" "$work/" <<'END'
 import sys
 from pathlib import Path
 
 from agent.config import loader as config
 from agent.errors import ConfigError
 
+file, temporary = sys.argv[1:]
 try:
-    found = config.load(Path(sys.argv[1]))
+    found = config.load(Path(file))
 except ConfigError as error:
-    sys.exit(str(error))
+    sys.exit(str(error).replace(f"{file}: ", "") if file.startswith(temporary) else str(error))
 key = found.cloud and found.cloud.key_file
-print(found.device.id, found.sensor.driver, found.sensor.pin, found.led.driver, key or "-")
+host = found.cloud and found.cloud.provisioning_host
+sensor = found.sensor
+print(found.device.id, sensor.driver, sensor.pin, found.led.driver, key or "-", host or "-")
 END
-    read -r device_id driver pin led_driver named_key <"$work/facts"
 }
 
-# A key that is given replaces the one that is there.
+read_configuration() {
+    facts_of "$configuration" >"$work/facts" || fail "Nothing was changed."
+    read -r device_id driver pin led_driver named_key host <"$work/facts"
+}
+
+# A given key replaces the installed one.
 settle_key() {
-    given=$key_file$group_key_file
-    if [ -z "$given" ] && [ "$named_key" = device.key ] && [ ! -e "$settings/credentials/device.key" ]; then
-        fail "$configuration names a key that is not here: give it with --key-file or" \
+    file=$key_file$group_key_file
+    if [ -z "$file" ] && [ "$named_key" = device.key ] && [ ! -e "$settings/credentials/device.key" ]; then
+        fail "$configuration names the key device.key, which is not installed. Give it with --key-file or" \
             "--group-key-file. Nothing was changed."
     fi
-    [ -n "$given" ] || return 0
+    [ -n "$file" ] || return 0
     [ "$named_key" = device.key ] ||
-        fail "$configuration does not say key_file = \"device.key\" in [cloud], so the key that is" \
-            "given would not be used. Nothing was changed."
-    (umask 077 && make_key "$given" >"$work/device.key") || fail "Nothing was changed."
+        fail "$configuration does not have key_file = \"device.key\" in [cloud], so the given key would" \
+            "not be used. Nothing was changed."
+    (umask 077 && make_key "$file" "${group_key_file:+$device_id}" >"$work/device.key") ||
+        fail "Nothing was changed."
 }
 
-# Prints this device's key, made from the group's where that was given.
+# Whether the group key belongs to a local IoT Central on this machine, which needs it.
+is_centrals_key() {
+    case $host in
+    localhost | 127.*) return 0 ;;
+    esac
+    [ "$(basename "$1")" = group-key ] && [ -e "$(dirname "$1")/ca.pem" ]
+}
+
+# make_key FILE [ID]: prints the key in FILE, or the key of the device ID if FILE has a group's.
 make_key() {
-    [ -r "$1" ] || fail "$1 cannot be read."
-    named=$1
-    [ "$1" != "$work/typed" ] || named="What was typed"
-    # shellcheck disable=SC2094 # The name is for the message; nothing writes to it.
+    [ -r "$1" ] || fail "Cannot read $1."
+    named="$1 does not hold a key"
+    [ "$1" != "$work/typed" ] || named="This is not a key"
+    # shellcheck disable=SC2094 # The name is for the message; nothing writes to the file.
     python -c '
 import base64, sys
 from agent.config.credentials import derive_device_key
 
-file, device_id = sys.argv[1:]
+wrong, device_id = sys.argv[1:]
 sys.stdin.reconfigure(errors="replace")
 key = sys.stdin.read().strip()
 try:
@@ -286,7 +433,7 @@ try:
 except ValueError:
     decoded = b""
 if not decoded:
-    sys.exit(f"{file} does not hold a key: a key is one line of base64, as Connect shows it.")
+    sys.exit(f"{wrong}: a key is one line of base64, as Connect shows it.")
 print(derive_device_key(key, device_id) if device_id else key)
-' "$named" "${group_key_file:+$device_id}" <"$1"
+' "$named" "${2:-}" <"$1"
 }

@@ -10,8 +10,12 @@ proposed_driver() {
     if [ -e "$(dirname "$boot")/overlays/dht11.dtbo" ] || kernel_has_sensor; then
         echo kernel
     else
-        echo dht22
+        echo "${model:-dht22}"
     fi
+}
+
+has_gpio() {
+    grep -qs 'Raspberry Pi' /proc/device-tree/model /proc/cpuinfo && ls /dev/gpiochip* >/dev/null 2>&1
 }
 
 kernel_has_sensor() {

@@ -172,9 +172,20 @@ make_program() {
     say "Installing the program (some minutes on a small board)"
     install_program
     run "$program/bin/$service" --version
+    must_have_lgpio
     # A power cut must not leave files half-written that look like an installed program.
     run sync -f "$program"
     put_link "$program" $programs/current
+}
+
+# No package index has a wheel of lgpio for every Python and processor. The daemon would advise to
+# install it into a directory that is removed when it does not start.
+must_have_lgpio() {
+    [ "$led_driver" != fake ] && [ -z "$dry_run" ] || return 0
+    find='import importlib.util, sys; sys.exit(importlib.util.find_spec("lgpio") is None)'
+    "$program/bin/python" -I -c "$find" ||
+        fail "Cannot drive the LED: there is no lgpio for $(/usr/bin/python3 -V) on $(uname -m), neither as" \
+            "the system's package python3-lgpio nor as a wheel. Raspberry Pi OS has the package."
 }
 
 # By content, not by time or version: a checkout touches files that it does not change.
@@ -296,7 +307,8 @@ tell() {
     [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
     say "sensor-agent runs as $device_id. Status: sensor-agent status. Log: sudo journalctl -u $service"
     [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
-        say "It needs only its own key: take $group_key_file off this machine."
+        is_centrals_key "$group_key_file" ||
+        say "The service does not need the group key. Remove $group_key_file from this machine."
 }
 
 main "$@"

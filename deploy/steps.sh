@@ -29,10 +29,15 @@ fail() {
     exit 1
 }
 
+# Shows a command without the random name of the temporary directory.
+without_temporary() {
+    sed "s|$work|TEMPORARY|g"
+}
+
 # Does what changes the machine, or only prints it.
 run() {
     if [ -n "$dry_run" ]; then
-        say "    $*"
+        say "    $*" | without_temporary
         return
     fi
     # What apt-get update printed may be the reason why apt-get install fails.
@@ -40,7 +45,7 @@ run() {
     if ! "$@" >"$work/log" 2>&1 </dev/null; then
         ! "$explain_failure" "$@" >&2 || exit 1
         cat "$work/log" >&2
-        fail "This failed: $*"
+        fail "$(say "This failed: $*" | without_temporary)"
     fi
 }
 

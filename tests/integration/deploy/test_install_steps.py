@@ -101,6 +101,21 @@ def test_pip_takes_a_32_bit_system_for_what_it_is(steps, tmp_path, architecture,
     ) is narrowed
 
 
+@pytest.mark.parametrize(
+    ("found", "led", "works"), [(0, "gpiozero", True), (1, "gpiozero", False), (1, "fake", True)]
+)
+def test_a_system_without_lgpio_is_refused_before_the_service_starts(
+    steps, tmp_path, found, led, works
+):
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\nexit {found}\n")
+    python.chmod(0o755)
+    done, _ = steps(f"program={tmp_path} led_driver={led}; must_have_lgpio")
+    assert (done.returncode == 0) is works
+    assert ("Cannot drive the LED: there is no lgpio for Python 3." in done.stderr) is not works
+
+
 def test_apt_waits_for_who_else_is_at_it(steps):
     need = "need() { missing=' python3-venv'; }"
     done, _ = steps(f"{need}; dry_run=yes led_driver=fake; install_packages")
@@ -123,15 +138,14 @@ def test_a_key_that_would_not_be_used_is_refused(steps, tmp_path, named):
     (tmp_path / "key").write_text("a2V5\n")
     done, _ = steps(f"named_key={named} configuration=FILE key_file={tmp_path}/key; settle_key")
     assert done.returncode == 1
-    assert 'FILE does not say key_file = "device.key"' in done.stderr
-    assert "would not be used" in done.stderr
+    assert 'FILE does not have key_file = "device.key"' in done.stderr
 
 
 def test_who_may_not_look_at_what_is_there_is_told_so(steps, tmp_path):
     (tmp_path / "settings").mkdir(mode=0o000)
     done, _ = steps(f"settings={tmp_path}/settings; settle", before=OBEYING_MODES)
     assert done.returncode == 1
-    assert f"Only root may look into {tmp_path}/settings" in done.stderr
+    assert f"Only root can read {tmp_path}/settings" in done.stderr
 
 
 def uninstall(steps, lines, *options, **environment):

@@ -1,8 +1,9 @@
-"""What the installer asks, refuses and proposes: in dry runs, which change nothing."""
+"""What the installer asks, refuses and assumes, without a change to the machine."""
 
 import base64
 import hashlib
 import hmac
+import json
 import os
 import pty
 import re
@@ -24,12 +25,35 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def install(*options, **more):
+SCRIPT = (ROOT / "deploy" / "install.sh").read_text()
+FUNCTIONS, _main = SCRIPT.rsplit("\nmain ", 1)
+
+
+def run(lines, *options, **more):
+    """Run `lines` after the installer's functions, as on a Raspberry Pi with GPIO lines."""
+    text = f"{FUNCTIONS}\nhas_gpio() {{ true; }}\n{lines}"
     return subprocess.run(
-        ["sh", "deploy/install.sh", "--dry-run", *options],
+        ["sh", "-euc", text, "deploy/install.sh", *options],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
         **({"stdin": subprocess.DEVNULL} | more),
     )  # fmt: skip
+
+
+def install(*options, **more):
+    return run('main "$@"', "--dry-run", *options, **more)
+
+
+def settle(*options, answers=None):
+    """Find out everything, with these answers typed on a terminal; print the configuration.
+
+    Without `answers`, standard input is not a terminal. Then fail, as a later step could.
+    """
+    stdin = subprocess.DEVNULL
+    if answers is not None:
+        ours, stdin = pty.openpty()
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode() + b"\x04")
+    lines = 'parse "$@"; settle; cat "$configuration"; fail "A later step failed."'
+    return run(lines, *options, stdin=stdin)
 
 
 @pytest.fixture
@@ -40,27 +64,27 @@ def group_key(tmp_path):
 
 
 def test_without_a_terminal_everything_that_is_missing_is_named_at_once():
-    done = install()
+    done = settle()
     assert done.returncode == 2
-    assert re.search(r"--id-scope --key-file \(or --group-key-file\)", done.stderr)
+    assert re.search(r"required: --id-scope --key-file \(or --group-key-file\)", done.stderr)
 
 
 def test_an_own_key_needs_the_id_that_it_belongs_to(group_key):
-    done = install("--id-scope", "0ne1", "--key-file", group_key)
+    done = settle("--id-scope", "0ne1", "--key-file", group_key)
     assert done.returncode == 2
-    assert "must be given: --device-id" in done.stderr
+    assert "required: --device-id" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--key", GROUP_KEY], "a key is given as a file, with --key-file"),
-        (["--key-file", "a", "--group-key-file", "b"], "one of them, not both"),
-        (["--nonsense", "1"], "--nonsense is no option"),
-        (["--id-scope"], "needs a value"),
+        (["--key", GROUP_KEY], "give the key in a file, with --key-file"),
+        (["--key-file", "a", "--group-key-file", "b"], "Give one of them."),
+        (["--nonsense", "1"], "--nonsense is not an option"),
+        (["--id-scope"], "its value is missing"),
     ],
 )
-def test_a_wrong_command_line_is_told(options, sentence):
+def test_a_wrong_command_line_is_refused(options, sentence):
     done = install(*options)
     assert done.returncode == 2
     assert sentence in done.stderr
@@ -68,10 +92,10 @@ def test_a_wrong_command_line_is_told(options, sentence):
 
 
 @pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi", "localhost"])
-def test_the_images_own_name_is_refused_and_one_of_the_boards_proposed(group_key, name):
+def test_the_name_of_every_new_image_is_refused_as_device_id(group_key, name):
     done = install("--id-scope", "0ne1", "--group-key-file", group_key, "--device-id", name)
     assert done.returncode == 1
-    assert "every new image is called that" in done.stderr
+    assert "every new image has this name" in done.stderr
     own = re.search(r"of this board: --device-id (\S+)\n", done.stderr)
     # A container may have no number, and then there is nothing to propose.
     assert re.fullmatch(r"pi-\w{8}", own[1]) if board_id() else own is None
@@ -86,19 +110,20 @@ def test_the_images_own_name_is_refused_and_one_of_the_boards_proposed(group_key
         (["--device-id", "pi-1", "--pin", "5", "--led-pin", "5"], "is on that line"),
         (["--device-id", "pi-1", "--driver", "dht44"], 'did you mean "dht22"?'),
         (["--device-id", "pi-1", "--wheels", "/nowhere"], "There are no wheels in /nowhere."),
-        (["--device-id", "pi-1", "--key-file", "/nowhere"], "not both"),
-        (["--device-id", "pi-1", "--ca-file", "/nowhere"], "/nowhere cannot be read."),
+        (["--device-id", "pi-1", "--key-file", "/nowhere"], "exclude each other"),
+        (["--device-id", "pi-1", "--ca-file", "/nowhere"], "Cannot read /nowhere."),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_is_done(group_key, options, sentence):
+def test_wrong_options_are_refused_before_anything_is_changed(group_key, options, sentence):
     done = install("--id-scope", "0ne1", "--group-key-file", group_key, *options)
     assert done.returncode != 0
     assert sentence in done.stderr
+    assert "tmp." not in done.stderr
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", "=", "\x00\xff"])
-def test_what_is_no_key_is_refused_unseen(tmp_path, text):
+def test_a_file_without_a_key_is_refused_and_not_shown(tmp_path, text):
     file = tmp_path / "device.key"
     file.write_bytes(text.encode("latin-1"))
     done = install("--id-scope", "0ne1", "--key-file", file, "--device-id", "pi-1")
@@ -109,47 +134,175 @@ def test_what_is_no_key_is_refused_unseen(tmp_path, text):
     )
 
 
-def test_a_person_is_asked_and_the_key_is_not_shown(tmp_path):
-    ours, theirs = pty.openpty()
-    # What is proposed is taken, where there is a number to make it from.
-    answers = ["0ne1", "g", GROUP_KEY, "" if board_id() else "pi-1", "dht22", "", "27"]
-    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-    done = install(stdin=theirs)
-    assert done.returncode == 0, done.stderr
-    assert "ID scope" in done.stderr
+OWN_ID = "" if board_id() else "pi-1"  # An empty answer takes the default, where there is one.
+
+
+def test_without_options_everything_is_asked_and_the_key_is_not_shown():
+    done = settle(answers=["0ne1", "g", GROUP_KEY, OWN_ID, "dht22", "", "27"])
+    assert 'id_scope = "0ne1"' in done.stdout, done.stderr
+    assert 'driver = "dht22"\npin = 4\n' in done.stdout
+    assert "\n[led]\npin = 27\n" in done.stdout
     assert "[17]: " in done.stderr
     assert GROUP_KEY not in done.stdout + done.stderr
-    assert "adafruit.conf" in done.stdout
+    assert "Using the defaults" not in done.stdout
 
 
-def test_a_key_that_was_typed_wrong_is_called_that():
+def test_options_that_suffice_leave_no_question_on_a_terminal(group_key):
+    options = ["--id-scope", "0ne1", "--group-key-file", group_key]
+    if not board_id():
+        options += ["--device-id", "pi-1"]
+    done = settle(*options, answers=[])
+    assert done.stderr == "A later step failed.\n"
+    assert re.search(r"Using the defaults:.* --driver \w+ --pin 4 --led-pin 17\n", done.stdout)
+    assert "\n[led]\npin = 17\n" in done.stdout
+
+
+def test_with_fake_hardware_only_what_has_no_default_is_asked():
+    done = settle("--fake-hw", answers=["0ne1", "d", GROUP_KEY, "pi-1"])
+    assert done.stdout.endswith('\n[sensor]\ndriver = "fake"\n\n[led]\ndriver = "fake"\n')
+    assert "Sensor driver" not in done.stderr
+    assert "GPIO" not in done.stderr
+    assert 'id = "pi-1"' in done.stdout
+
+
+def test_a_dry_run_asks_nothing_and_names_what_it_assumes():
     ours, theirs = pty.openpty()
-    os.write(ours, "".join(f"{answer}\n" for answer in ["0ne1", "g", "no key!", "pi-1"]).encode())
-    os.write(ours, b"dht22\n4\n27\n")
-    done = install(stdin=theirs)
+    os.write(ours, b"\x04")
+    done = install("--fake-hw", stdin=theirs)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith(
+        "Using the defaults: --id-scope 0ne00000000 --key-file FILE --device-id pi-"
+    )
+    assert "tmp." not in done.stdout
+
+
+# The right answers, and where a wrong one comes before them.
+RIGHT = ["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "4", "27"]
+
+
+@pytest.mark.parametrize(
+    ("position", "wrong", "reason"),
+    [
+        (0, "no scope!", 'id_scope = "no scope!": must be'),
+        (0, "\x1b[A", 'id_scope = "?[A": must be'),
+        (1, "x", "Answer d or g."),
+        (2, "no key!", "This is not a key: a key is"),
+        (3, "/nope", 'id = "/nope": must be'),
+        (3, "localhost", "Every new image has this name"),
+        (4, "~/key", 'driver = "~/key": must be'),
+        (5, "/a", 'pin = "/a": must be a whole'),
+        (5, "04", 'pin = "04": must be a whole'),
+        (6, "4", "pin = 4: [sensor] pin is on"),
+    ],
+)
+def test_a_wrong_answer_is_asked_again_at_once_with_the_reason(position, wrong, reason):
+    done = settle(answers=[*RIGHT[:position], wrong, *RIGHT[position:]])
+    assert done.stderr.count(reason) == 1, done.stderr
+    assert "tmp." not in done.stderr
+    for line in ('id = "pi-1"', 'id_scope = "0ne1"', 'driver = "dht22"\npin = 4\n', "pin = 27"):
+        assert line in done.stdout
+
+
+def test_wrong_options_are_refused_before_the_first_question():
+    done = settle("--pin", "99", answers=["0ne1"])
+    assert done.stderr.startswith("[sensor] pin = 99: must be")
+    assert done.stderr.endswith("Nothing was changed.\n")
+    assert "ID scope" not in done.stderr
+
+
+def test_the_line_chosen_for_the_sensor_may_be_the_default_of_the_led():
+    done = settle(answers=["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "17", "", "27"])
+    assert "pin = 17\n\n[led]\npin = 27\n" in done.stdout, done.stderr
+
+
+def test_without_gpio_one_sentence_comes_before_the_first_question():
+    done = run("has_gpio() { false; }; parse; settle", stdin=pty.openpty()[1])
     assert done.returncode == 1
-    assert "What was typed does not hold a key" in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.endswith("simulated sensor and LED: sudo make install ARGS=--fake-hw\n")
 
 
-@pytest.mark.parametrize("answers", [["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "99", "27"]])
-def test_a_failed_installation_prints_the_typed_answers_as_options_but_no_key(answers):
-    ours, theirs = pty.openpty()
-    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-    done = install("--ca-file", __file__, stdin=theirs)
+def test_a_failed_installation_prints_the_typed_answers_as_options_but_no_key():
+    done = settle("--ca-file", __file__, answers=["0ne1", "d", GROUP_KEY, "pi-1"])
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     _sudo, _sh, script, *options = shlex.split(line)
     assert Path(script) == ROOT / "deploy" / "install.sh"
     given = dict(zip(options[::2], options[1::2], strict=True))
+    assert given.pop("--driver") in {"dht22", "kernel"}
     assert given == {
         "--id-scope": "0ne1",
         "--device-id": "pi-1",
-        "--driver": "dht22",
-        "--pin": "99",
-        "--led-pin": "27",
+        "--pin": "4",
+        "--led-pin": "17",
         "--ca-file": __file__,
     }
     assert GROUP_KEY not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def central(tmp_path, group_key):
+    """The data directory of a local IoT Central, as far as the installer reads it."""
+    about = {
+        "id_scope": "0ne2", "group_key_file": str(group_key),
+        "mqtt_host": "192.0.2.1", "ca_file": __file__,
+    }  # fmt: skip
+    (tmp_path / "central.json").write_text(json.dumps(about))
+    return tmp_path
+
+
+def test_the_data_directory_of_a_local_central_suffices(central):
+    done = settle("--central", central, "--device-id", "pi-1", "--fake-hw", answers=[])
+    assert done.stderr == "A later step failed.\n"
+    cloud = 'id_scope = "0ne2"\nkey_file = "device.key"\nprovisioning_host = "192.0.2.1"\n'
+    assert f'[cloud]\n{cloud}ca_file = "ca.pem"\n' in done.stdout
+
+
+def test_central_excludes_the_options_that_it_replaces(central):
+    done = settle("--central", central, "--id-scope", "0ne1", "--fake-hw")
+    assert done.returncode == 2
+    assert "--central replaces --id-scope" in done.stderr
+
+
+def test_a_central_that_does_not_run_is_named(tmp_path):
+    done = settle("--central", tmp_path, "--fake-hw")
+    assert done.returncode == 1
+    assert f"Cannot read {tmp_path}/central.json. Start the local IoT Central" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "is_centrals"),
+    [
+        ("127.0.0.1", "group.key", True),
+        ("localhost", "group.key", True),
+        ("192.0.2.1", "group-key", True),
+        ("192.0.2.1", "group.key", False),
+        ("global.azure-devices-provisioning.net", "group.key", False),
+    ],
+)
+def test_the_group_key_of_a_central_on_this_machine_is_to_stay(tmp_path, host, name, is_centrals):
+    (tmp_path / "ca.pem").touch()
+    key = tmp_path / name
+    done = run(f"host={host} group_key_file={key} device_id=pi-1; tell")
+    assert done.returncode == 0, done.stderr
+    assert (f"Remove {key} from this machine" not in done.stdout) is is_centrals
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], ""),
+        (["--wheels", "/w", "--key-file", "k"], ""),
+        (
+            ["--pin", "4", "--fake-hw"],
+            " To change it, edit it: these options are not used: --pin --fake-hw",
+        ),
+    ],
+)
+def test_options_that_a_kept_configuration_makes_useless_are_named(options, sentence):
+    done = run('parse "$@"; configuration=FILE; say_what_is_kept', *options)
+    assert done.stdout == f"Keeping FILE.{sentence}\n"
 
 
 def test_answers_are_quoted_for_the_shell():
@@ -161,22 +314,20 @@ def test_answers_are_quoted_for_the_shell():
     assert shlex.split(done.stdout) == [text]
 
 
-def test_who_answers_no_more_is_asked_no_more():
-    ours, theirs = pty.openpty()
-    os.write(ours, b"0ne1\n\x04")
-    done = install(stdin=theirs)
+@pytest.mark.parametrize(
+    ("answers", "last"),
+    [(["0ne1"], "Is the key this device"), (["0ne1", "g"], "Key (not shown while you type): ")],
+)
+def test_the_end_of_input_ends_the_questions(answers, last):
+    done = settle(answers=answers)
     assert done.returncode == 1
-    assert "Which key do you have" in done.stderr
-    assert "The key (it is not shown)" not in done.stderr
+    assert last in done.stderr
+    assert "Device id" not in done.stderr
     assert "Nothing was changed.\n" in done.stderr
 
 
 def test_the_key_of_a_device_is_made_from_the_groups(group_key):
-    settle = f"group_key_file={group_key} device_id=pi-1"
-    done = subprocess.run(
-        ["sh", "-c", f". deploy/answers.sh; {settle}; make_key $group_key_file"],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    done = run(f"make_key {group_key} pi-1")
     own = hmac.digest(base64.b64decode(GROUP_KEY), b"pi-1", hashlib.sha256)
     assert base64.b64decode(done.stdout) == own
 

@@ -46,6 +46,7 @@ def board(pi, tmp_path_factory):
     overlay = pi.path("/usr/bin/dtoverlay")
     overlay.write_text('#!/bin/sh\necho "$*" >>/root/dtoverlay\n')
     overlay.chmod(0o755)
+    pi.run("touch", "/dev/gpiochip0")
     pi.path("/opt/cpuinfo").write_text("Revision\t: c03114\nModel\t\t: Raspberry Pi 4\n")
     addition = pi.path("/etc/systemd/system/sensor-agent.service.d/test.conf")
     addition.parent.mkdir()
@@ -55,6 +56,7 @@ def board(pi, tmp_path_factory):
     assert not addition.parent.exists()  # With what the owner added to the unit.
     shutil.rmtree(boot)
     overlay.unlink()
+    pi.run("rm", "/dev/gpiochip0")
 
 
 def _offer_package(pi, place):
