@@ -1,1 +1,1 @@
-"""The log: its events, and the journal."""
+"""The log and its events, and the interface to systemd."""

@@ -1,7 +1,7 @@
-"""The kinds of event that the log tells of.
+"""The kinds of events in the log.
 
-Each has a MESSAGE_ID, by which the journal finds it and the catalogue (deploy/sensor-agent.catalog)
-explains it: https://www.freedesktop.org/software/systemd/man/systemd.journal-fields.html
+The journal finds a kind of event by its MESSAGE_ID, and deploy/sensor-agent.catalog explains it:
+https://www.freedesktop.org/software/systemd/man/systemd.journal-fields.html
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ from enum import StrEnum
 class LogEvent(StrEnum):
     """A kind of event; its value is the MESSAGE_ID, which never changes."""
 
-    # Its own life.
+    # The daemon.
     STARTED = "a905cb0cd231482898d2ac9a61a6ae11"
     STOPPING = "1aee8282e2704693a5ef8f2f680a0e33"
     STOPPED = "de6b024831bc4ee69cdf38250875de59"
@@ -34,7 +34,7 @@ class LogEvent(StrEnum):
     LED_FAILED = "b92e86102d4848dca55f20a212c5390e"
     LED_RECOVERED = "c158f0ea48cd4a26a3188ef1627e9e7d"
 
-    # What waits to be sent.
+    # The queue of readings and the state file.
     STORE_DAMAGED = "9e619b7d70b14e63ab53790609d06f01"
     STORE_OF_ANOTHER_BOARD = "6a577147203343aebefb5ceddcd33861"
     DISK_FAILED = "c6e5f91531b749e2a6c6ef71f5b2508b"
@@ -65,9 +65,9 @@ class LogEvent(StrEnum):
     MESSAGE_IGNORED = "8bce6b5140104424b8c4e9608fb40e66"
 
     def about(self, **fields: object) -> dict[str, object]:
-        """Return what a log call takes as `extra`: `log.info("...", extra=STARTED.about(PIN=4))`.
+        """Return the `extra` of a log call: `log.info("...", extra=STARTED.about(PIN=4))`.
 
-        Fields are in capitals, as the journal has them; those that are None are left out.
+        Field names are in capitals, as in the journal. Fields that are None are left out.
         """
-        told = {name: value for name, value in fields.items() if value is not None}
-        return {"MESSAGE_ID": self.value, **told}
+        given = {name: value for name, value in fields.items() if value is not None}
+        return {"MESSAGE_ID": self.value, **given}

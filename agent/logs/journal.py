@@ -1,6 +1,6 @@
-"""What the daemon says of itself: log lines, and its state for systemd.
+"""The daemon's log lines, to the journal or to stderr, and its notices to systemd.
 
-The only file that imports systemd. Where there is no journal the same records go to stderr.
+No other module imports systemd's bindings.
 """
 
 import logging
@@ -26,8 +26,8 @@ LEVELS = {
     "error": logging.ERROR,
 }
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
-# What JournalHandler adds and nobody asked for: the message has the traceback, and the arguments
-# stand in it with what came from outside escaped.
+# Fields of JournalHandler that only repeat the message. It has the traceback and the arguments, and
+# in it text from outside is escaped.
 UNWANTED = {"CODE_ARGS", "EXCEPTION_TEXT", "EXCEPTION_INFO"}
 LONGEST_FIELD = 1000  # Characters.
 LONGEST_STATUS = 1000  # Characters.
@@ -40,10 +40,10 @@ def configure(
     environ: Mapping[str, str] = os.environ,
     stderr: TextIO | None = None,
 ) -> None:
-    """Send records of `level` and above to where people look for them.
+    """Send records of `level` and above to the journal or to stderr.
 
-    That is the journal where stderr leads there and systemd-python is installed, with what
-    `Event.about` was told as fields, and DEVICE_ID; else it is stderr.
+    Records go to the journal if stderr leads there and systemd-python is installed. They have
+    the fields of `LogEvent.about`, and DEVICE_ID.
     """
     follow_system_zone()
     stderr = stderr or sys.stderr
@@ -56,12 +56,12 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    # asyncio tells of its event loop at debug level, which helps nobody here.
+    # At debug level asyncio logs details of its event loop, which do not help here.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     if "NOTIFY_SOCKET" in environ and not _has_systemd():
         log.warning(
-            "systemd wants to be told when this daemon is ready, and the package systemd-python "
-            "that tells it is not installed: it will end the daemon after a while.",
+            "The package systemd-python is missing, so systemd is not notified that the daemon "
+            "is ready and will stop it. journalctl -xu sensor-agent shows how to install it.",
             extra=LogEvent.SYSTEMD_UNHEARD.about(),
         )
 
@@ -74,9 +74,9 @@ def _has_systemd() -> bool:
 
 
 def _leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether systemd connected this stream with the journal.
+    """Return whether systemd connected this stream to the journal.
 
-    The variable alone proves nothing: who was started from a service inherits it.
+    The variable alone proves nothing, because every process started by a service inherits it.
     """
     try:
         there = os.fstat(stream.fileno())
@@ -97,33 +97,33 @@ def _journal_handler(device_id: str | None, send: Callable[..., Any] | None = No
 
 
 def _send(send: Callable[..., Any], text: str, /, **fields: Any) -> None:
-    """Send what JournalHandler gathered, without what is only logging's own (in small letters)."""
-    told = {
+    """Send the fields from JournalHandler, except those of logging itself (in small letters)."""
+    wanted = {
         name: value if isinstance(value, int) else escaped(str(value))[:LONGEST_FIELD]
         for name, value in fields.items()
         if name.isupper() and name not in UNWANTED
     }
-    send(text, **told)
+    send(text, **wanted)
 
 
 def escaped(text: str) -> str:
-    """Return `text` in one line: what came from outside cannot forge another, or colour it."""
+    """Return `text` on one line, so that text from outside cannot forge a line or colour it."""
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
 
 
 class _Text(logging.Formatter):
-    """One record, one line, and below it the traceback, if any, indented."""
+    """Formats a record as one line, with the traceback indented below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name.
         record.message = escaped(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the same.
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above.
         return _indented(super().formatException(ei))
 
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the same.
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - as above.
         return _indented(stack_info)
 
 
@@ -132,7 +132,7 @@ def _indented(text: str) -> str:
 
 
 class _Lines(_Text):
-    """For stderr: with the time and in colour, or, where the journal reads it, its priority."""
+    """Formats lines for stderr: with time and colour, or with a priority for the journal."""
 
     converter = staticmethod(local_time)
 
@@ -152,30 +152,30 @@ class _Lines(_Text):
         text = super().format(record)
         if not self._in_journal:
             return text
-        # sd-daemon(3): a number in front of each line says how important it is.
+        # sd-daemon(3): the number in front of each line is its priority.
         priority = PRIORITIES.get(record.levelno, 2)
         return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
 
 
 def refuse(sentences: Sequence[str], *, status: int) -> None:
-    """Say why the daemon cannot run, to the log and to `systemctl status`."""
+    """Report why the daemon cannot run, in the log and in `systemctl status`."""
     for sentence in sentences:
         log.error("%s", sentence, extra=LogEvent.CONFIGURATION_UNUSABLE.about(STATUS=status))
     notify(STATUS=_in_short(sentences))
 
 
 def _in_short(sentences: Sequence[str]) -> str:
-    """Return as much of them as systemd takes: 4096 bytes of all that one notice says."""
+    """Shorten the text to what systemd accepts: 4096 bytes for a whole notice."""
     text = " ".join(sentences)
     if len(text) > LONGEST_STATUS:
-        text = f"{sentences[0][:LONGEST_STATUS]} The journal has all {len(sentences)} reasons."
+        text = f"{sentences[0][:LONGEST_STATUS]} The journal lists all {len(sentences)} reasons."
     return text
 
 
 def notify(**state: str) -> None:
-    """Tell systemd, as sd_notify(3) has it: `notify(READY="1", STATUS="Connected")`.
+    """Send a notice to systemd, see sd_notify(3): `notify(READY="1", STATUS="Connected")`.
 
-    Where nobody listens that is no reason to end.
+    Does nothing if systemd does not listen.
     """
     if "NOTIFY_SOCKET" not in os.environ or not _has_systemd():
         return
@@ -184,13 +184,13 @@ def notify(**state: str) -> None:
     try:
         daemon.notify("\n".join(f"{name}={escaped(value)}" for name, value in state.items()))
     except OSError as error:
-        log.debug("systemd could not be told: %s", error)
+        log.debug("Cannot notify systemd: %s", error)
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Return how long systemd waits for WATCHDOG=1, as sd_watchdog_enabled(3) has it."""
+    """Return how long systemd waits for WATCHDOG=1, see sd_watchdog_enabled(3), or None."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # Meant for another process, which started this one.
+        return None  # The variables are for the process that started this one.
     try:
         microseconds = int(environ.get("WATCHDOG_USEC", ""))
     except ValueError:

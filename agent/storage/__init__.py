@@ -1,1 +1,1 @@
-"""What the daemon remembers over a restart."""
+"""What the daemon keeps over a restart."""

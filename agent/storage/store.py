@@ -1,7 +1,7 @@
-"""One SQLite file: the settings in it, and whatever else is done to it, one piece at a time.
+"""One SQLite file with the daemon's settings and its queue of readings.
 
-All work is done by one thread, so that a slow card holds up nobody but those who wait for it. A
-disk that fails ends nothing: the file is opened again with the next piece of work.
+One thread does all the work, so that a slow card does not block the event loop. If the disk fails,
+the file is opened again for the next piece of work.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 STORE_NAME = "state.db"
 
-CLOSE_DEADLINE = 1.0  # Seconds; the daemon stops within 5, whatever hangs.
+CLOSE_DEADLINE = 1.0  # Seconds. The daemon stops within 5 even if the disk hangs.
 
-# After these the connection is worth nothing; the others leave it as it was.
+# After these errors only a new connection can work.
 FRESH_CONNECTION_HELPS = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
@@ -36,9 +36,9 @@ FRESH_CONNECTION_HELPS = {
 
 
 class Store:
-    """The daemon's file. `open` or `begin` it, hand it to those who need it, `close` it last.
+    """The daemon's state file. `open` or `begin` comes first and `close` last.
 
-    Everything that is committed survives a power cut (WAL, synchronous=FULL).
+    Every committed transaction survives a power cut (WAL, synchronous=FULL).
     """
 
     def __init__(self, path: Path, *, board: str | None = None) -> None:
@@ -52,12 +52,12 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, board: str | None = None) -> "Store":
-        """Open the file, make it if there is none, and bring an older one up to date.
+        """Open the file. Create it if it does not exist, and upgrade an older one.
 
-        A damaged file, and one that was written on another `board`, is set aside with the date in
-        its name, and a fresh one is begun. Raises StoreInUse if another daemon has it open,
-        StoreTooNew if a newer version of this program wrote it. Where the disk fails, `run`
-        raises StoreError until it can be used.
+        A damaged file, and one that was written on another `board`, is renamed with the date, and a
+        new one is created. Raises StoreInUse if another daemon uses it, and StoreTooNew if a newer
+        version of this program wrote it. If the disk fails, `run` raises StoreError until the disk
+        works.
         """
         store = cls(path, board=board)
         try:
@@ -68,32 +68,32 @@ class Store:
         return store
 
     async def begin(self) -> None:
-        """Do what `open` does, and hold up nobody: to check a large file takes seconds."""
+        """Open the file as `open` does, in the thread: checking a large file takes seconds."""
         await self._in_thread(self._begin)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work` in one transaction on the store's own thread.
+        """Do `work` in one transaction in the store's thread.
 
-        Raises StoreError if the file could not be read or written; nothing is changed then.
+        Raises StoreError if the file cannot be read or written. The transaction is rolled back.
         """
         return await self._in_thread(lambda: self._do(work))
 
     async def get(self, name: str, default: Any = None) -> Any:
-        """Return the setting `name`; `default` when there is none, or the disk fails."""
+        """Return the setting `name`, or `default` if it does not exist or the disk fails."""
         return await self._in_thread(lambda: self._get(name, default))
 
     async def put(self, name: str, value: Any) -> None:
-        """Keep `value` (anything JSON can say) as the setting `name`; None forgets it.
+        """Store `value` (of JSON's types) as the setting `name`. None deletes the setting.
 
-        While the disk fails it is kept in memory, and written as soon as anything can be.
+        While the disk fails, the value stays in memory. It is written when the disk works again.
         """
         await self._in_thread(lambda: self._put(name, value))
 
     def close(self) -> None:
-        """Finish what was begun and close the file. Safe to call twice.
+        """Finish the pending work and close the file. Does nothing the second time.
 
-        A disk that hangs is left alone after CLOSE_DEADLINE seconds, and the file locked: the
-        process is about to end, and what was committed is in the WAL.
+        If the disk hangs for CLOSE_DEADLINE seconds, the file stays open and locked: the process is
+        about to end, and committed transactions are in the WAL.
         """
         if self._closed:
             return
@@ -106,7 +106,7 @@ class Store:
     async def _in_thread(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
-    # On the store's thread.
+    # In the store's thread.
 
     def _begin(self) -> None:
         try:
@@ -114,7 +114,7 @@ class Store:
         except (StoreInUse, StoreTooNew):
             raise
         except StoreError as error:
-            log.debug("It will be tried again: %s", error)
+            log.debug("The file is opened again later: %s", error)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         database = self._connect()
@@ -124,7 +124,7 @@ class Store:
                     _write(database, name, value)
                 result = work(database)
         except sqlite3.Error as error:
-            # Extended codes have the plain one in their lowest byte.
+            # The lowest byte of an extended code is the primary code.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in FRESH_CONNECTION_HELPS:
                 self._disconnect()
             raise StoreError(self.path, str(error)) from error
@@ -143,14 +143,14 @@ class Store:
         try:
             return self._do(work)
         except StoreError as error:
-            log.debug("The setting %s could not be read: %s", name, error)
+            log.debug("Cannot read the setting %s: %s", name, error)
             return default
 
     def _put(self, name: str, value: Any) -> None:
         try:
             self._do(lambda database: _write(database, name, value))
         except StoreError as error:
-            log.debug("The setting %s will be written later: %s", name, error)
+            log.debug("Cannot write the setting %s yet: %s", name, error)
             self._unwritten[name] = value
 
     def _connect(self) -> sqlite3.Connection:
@@ -162,7 +162,9 @@ class Store:
     def _disconnect(self) -> None:
         database, self._database = self._database, None
         if database is not None:
-            with suppress(sqlite3.Error):  # A disk that is gone; what was committed is in the WAL.
+            with suppress(
+                sqlite3.Error
+            ):  # The disk is gone. Committed transactions are in the WAL.
                 database.close()
 
 

@@ -1,4 +1,4 @@
-"""The file under the store: made, locked, checked, upgraded; set aside when it cannot be ours."""
+"""Creates, locks, checks and upgrades the store's file, and renames a file it cannot use."""
 
 import fcntl
 import json
@@ -14,13 +14,13 @@ from agent.logs.events import LogEvent
 
 log = logging.getLogger(__name__)
 
-BOARD = "board"  # Setting: the machine that the readings in the file were taken on.
-SET_ASIDE = "set_aside"  # Setting: the files that made way for this one, as status tells them.
+BOARD = "board"  # Setting: the machine on which the readings in the file were taken.
+SET_ASIDE = "set_aside"  # Setting: renamed files, as they appear in the status.
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 SCHEMA = (
-    # Version 1. AUTOINCREMENT: a sequence number is never used twice, even when the newest
-    # readings have been removed.
+    # Version 1. AUTOINCREMENT never reuses a sequence number, even if the newest readings have been
+    # removed.
     """
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE readings (
@@ -32,7 +32,7 @@ SCHEMA = (
         boot_id TEXT NOT NULL,
         synchronised INTEGER NOT NULL
     ) STRICT;
-    -- Readings that were in memory while the disk failed, in their place among the others.
+    -- Readings that were in memory while the disk failed, with their place among the others.
     CREATE TABLE rescued (
         place INTEGER NOT NULL,
         outbox_id TEXT NOT NULL,
@@ -54,19 +54,19 @@ SCHEMA = (
 
 
 class Lock:
-    """Keeps every other daemon out of the file's directory, for as long as this process lives."""
+    """Locks the file's directory against other daemons while this process runs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._directory: int | None = None
 
     def take(self) -> None:
-        """Make the directory if need be and lock it. Raises StoreInUse or StoreError."""
+        """Create the directory if necessary, and lock it. Raises StoreInUse or StoreError."""
         if self._directory is not None:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # The directory itself: it can be locked on a read-only disk, too.
+            # The directory itself, which can be locked even on a read-only disk.
             directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise StoreError(self._path, str(error.strerror)) from error
@@ -87,9 +87,9 @@ class Lock:
 
 
 def open_database(path: Path, *, board: str | None) -> sqlite3.Connection:
-    """Open the file as it is, or a fresh one in its place; see Store.open for what it raises.
+    """Open the file, or a new one in its place. Raises StoreError, StoreInUse or StoreTooNew.
 
-    `board` tells this machine from every other one; None where nothing does.
+    `board` identifies this machine; None if nothing does.
     """
     try:
         try:
@@ -97,12 +97,12 @@ def open_database(path: Path, *, board: str | None) -> sqlite3.Connection:
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
-            return _begin_afresh(path, board, reason="corrupt", said=str(error))
-        stranger = _of_another_board(database, board)
-        if stranger is None:
+            return _replace(path, board, reason="corrupt", detail=str(error))
+        foreign = _readings_of_another_board(database, board)
+        if foreign is None:
             return database
         database.close()
-        return _begin_afresh(path, board, reason="other-board", said=board or "", readings=stranger)
+        return _replace(path, board, reason="other-board", detail=board or "", readings=foreign)
     except sqlite3.Error as error:
         raise StoreError(path, str(error)) from error
     except OSError as error:
@@ -110,15 +110,15 @@ def open_database(path: Path, *, board: str | None) -> sqlite3.Connection:
 
 
 def set_aside(path: Path, reason: str) -> Path:
-    """Rename a database, its -wal and its -shm beside it, with reason and date in the new name."""
+    """Rename a database with its -wal and -shm. The new name has the reason and the date."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.{reason}-{stamp}")
     number = 1
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.{reason}-{stamp}-{number}")
-    # The database first: where a power cut leaves its -wal behind, SQLite deletes that as it begins
-    # a fresh one. A database without its -wal would be an older one, and give numbers away again.
+    # The database first. If a power cut leaves its -wal behind, SQLite deletes that with the new
+    # database. A database without its -wal would be an older state, and reuse sequence numbers.
     for ending in ("", "-wal", "-shm"):
         part = path.with_name(path.name + ending)
         if part.exists():
@@ -126,26 +126,25 @@ def set_aside(path: Path, reason: str) -> Path:
     return aside
 
 
-def _begin_afresh(
-    path: Path, board: str | None, *, reason: str, said: str, readings: int | None = None
+def _replace(
+    path: Path, board: str | None, *, reason: str, detail: str, readings: int | None = None
 ) -> sqlite3.Connection:
     aside = set_aside(path, reason)
     if reason == "corrupt":
         log.warning(
-            "%s is damaged (%s). It is kept as %s; the readings in it are not sent. "
-            "A fresh file is begun.",
+            "%s is damaged (%s). It is renamed to %s and replaced by a new file; its unsent "
+            "readings are not sent.",
             path,
-            said,
+            detail,
             aside,
             extra=LogEvent.STORE_DAMAGED.about(FILE=aside),
         )
     else:
         log.warning(
-            "%s was written on another board than this one (%s), as on a card that was copied. It "
-            "is kept as %s; the %d readings waiting in it are that board's to send. A fresh file "
-            "is begun.",
+            "%s was written on another board than this one (%s): the card was moved or copied. The "
+            "file is renamed to %s and replaced by a new one; its %d readings are not sent.",
             path,
-            said,
+            detail,
             aside,
             readings,
             extra=LogEvent.STORE_OF_ANOTHER_BOARD.about(FILE=aside, READINGS=readings),
@@ -159,8 +158,8 @@ def _begin_afresh(
     return database
 
 
-def _of_another_board(database: sqlite3.Connection, board: str | None) -> int | None:
-    """Return how many readings of another board wait in the file; None if it is this one's."""
+def _readings_of_another_board(database: sqlite3.Connection, board: str | None) -> int | None:
+    """Return the number of unsent readings if the file is another board's, else None."""
     if board is None:
         return None
     row = database.execute("SELECT value FROM settings WHERE name = ?", (BOARD,)).fetchone()
@@ -181,14 +180,14 @@ def _put(database: sqlite3.Connection, name: str, value: Any) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # Made by us first, so that nobody else on the machine can read it.
+    # Created here with a mode that keeps others from reading it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    # A card rots inside texts, too: one that is no UTF-8 must not make all around it unreadable.
+    # Damage can hit a text, too. One text that is not UTF-8 must not make its row unreadable.
     database.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
-        # A card wears with each block written, and a reading is small. Exclusive: nobody else
-        # opens this file, so there need be no second one through which to agree with them.
+        # A card wears with each written block, and a reading is small. No other process opens this
+        # file, so with an exclusive lock SQLite needs no -shm file.
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
@@ -217,14 +216,14 @@ def _check_tables(database: sqlite3.Connection) -> None:
 
 
 def _check_settings(database: sqlite3.Connection) -> None:
-    # A card rots inside values, too, where SQLite does not look.
-    rotten = database.execute("SELECT name FROM settings WHERE NOT json_valid(value)").fetchone()
-    if rotten is not None:
-        raise sqlite3.DatabaseError(f"its setting {rotten[0]!r} is no JSON")
+    # Damage can hit a value, too, which SQLite does not check.
+    damaged = database.execute("SELECT name FROM settings WHERE NOT json_valid(value)").fetchone()
+    if damaged is not None:
+        raise sqlite3.DatabaseError(f"its setting {damaged[0]!r} is not JSON")
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    # The checks below raise errors of ours, which have no code.
+    # The checks in this file raise errors without a code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF in DAMAGE
 
@@ -234,5 +233,5 @@ def _upgrade(path: Path, database: sqlite3.Connection) -> None:
     if version > len(SCHEMA):
         raise StoreTooNew(path, version, len(SCHEMA))
     for number, script in enumerate(SCHEMA[version:], start=version + 1):
-        # One transaction a step: a power cut leaves the old format or the new one.
+        # One transaction for each step, so a power cut leaves the old format or the new one.
         database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -1,4 +1,4 @@
-"""The journal's catalogue, taken apart."""
+"""Parses the journal's catalogue."""
 
 import re
 
@@ -8,7 +8,7 @@ CATALOG = ROOT / "deploy" / "sensor-agent.catalog"
 
 
 def catalog():
-    """The entries of the catalogue: the comment above each, its id, its headers, its text."""
+    """Yield each entry: the name in the comment above it, its id, its headers, its text."""
     entries = re.split(r"(?m)^# ([A-Z_]+)\n-- ", CATALOG.read_text(encoding="utf-8"))[1:]
     for name, entry in zip(entries[::2], entries[1::2], strict=True):
         head, _, text = entry.partition("\n\n")

@@ -1,4 +1,4 @@
-"""The journal's catalogue, as systemd itself takes it."""
+"""systemd accepts the journal's catalogue."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from optional import need_program
 from agent.logs.events import LogEvent
 
 
-def test_systemd_takes_the_catalogue(tmp_path):
+def test_systemd_accepts_the_catalogue(tmp_path):
     need_program("journalctl", package="systemd")
     for folder in ("usr/lib/systemd/catalog", "var/lib/systemd/catalog"):
         (tmp_path / folder).mkdir(parents=True)

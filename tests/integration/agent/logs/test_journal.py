@@ -9,7 +9,7 @@ from places import ROOT
 from agent.logs.events import LogEvent
 from agent.logs.journal import escaped
 
-# Emits what a daemon would, through systemd's own JournalHandler, and prints what that sends.
+# Logs through systemd's JournalHandler, and prints what the handler sends.
 TO_JOURNAL = """
 import json, logging, sys
 from agent.logs import journal
@@ -69,7 +69,7 @@ def test_levels_have_the_journals_priorities():
     assert [fields["PRIORITY"] for _, fields in sent] == ["7", "6", "4", "3"]
 
 
-def test_what_comes_from_the_cloud_stands_escaped_in_message_and_fields():
+def test_text_from_the_cloud_is_escaped_in_message_and_fields():
     evil = "a\nPRIORITY=0\x1b[31m\x00\u202eb\ud800"
     [[text, fields]] = through_journal_handler(
         ["warning", "There is no command %s.", [evil], {"COMMAND": evil}]
@@ -79,7 +79,7 @@ def test_what_comes_from_the_cloud_stands_escaped_in_message_and_fields():
     assert not any(evil in str(value) for value in fields.values())
 
 
-def test_a_traceback_is_below_its_message_and_cannot_forge_a_line():
+def test_a_traceback_follows_its_message_and_cannot_forge_a_line():
     [[text, fields]] = through_journal_handler(["exception", "It failed.", [], {}])
     first, *rest = text.split("\n")
     assert first == "It failed."
@@ -88,7 +88,7 @@ def test_a_traceback_is_below_its_message_and_cannot_forge_a_line():
     assert "EXCEPTION_TEXT" not in fields
 
 
-def test_systemd_is_told_through_its_own_library(tmp_path):
+def test_notices_go_through_systemds_library(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.settimeout(30)
@@ -108,7 +108,7 @@ def test_systemd_is_told_through_its_own_library(tmp_path):
         assert listener.recv(1000).decode() == "READY=1\nSTATUS=21.4 °C\\nMAINPID=1"
 
 
-def test_where_nobody_listens_telling_systemd_harms_nobody(tmp_path):
+def test_a_notice_that_nobody_reads_does_no_harm(tmp_path):
     subprocess.run(
         [
             python_with_systemd(),
@@ -121,7 +121,7 @@ def test_where_nobody_listens_telling_systemd_harms_nobody(tmp_path):
     )
 
 
-def test_the_module_needs_nothing_but_python():
+def test_the_module_imports_neither_systemd_nor_asyncio():
     script = (
         "import agent.logs.journal, sys; print('systemd' in sys.modules, 'asyncio' in sys.modules)"
     )

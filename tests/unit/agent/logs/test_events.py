@@ -1,4 +1,4 @@
-"""Code, events and catalogue, held to each other."""
+"""The code, the events and the catalogue match each other."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from agent.logs.events import LogEvent
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 TAKEN = {"MESSAGE", "MESSAGE_ID", "PRIORITY", "LOGGER", "DEVICE_ID", "SYSLOG_IDENTIFIER"}
-# Where the event is chosen by a table or by the caller, that is where it is named.
+# Variables for an event that a table or the caller chooses.
 CHOSEN = {"event"}
 
 
@@ -33,7 +33,7 @@ SOURCES = {p: p.read_text() for p in (ROOT / "agent").rglob("*.py") if p.name !=
 @pytest.mark.parametrize(
     ("where", "keywords"), [(w, k) for w, level, k in CALLS if level != "debug"]
 )
-def test_whatever_is_told_is_an_event(where, keywords):
+def test_every_log_line_above_debug_is_an_event(where, keywords):
     match keywords.get("extra"):
         case ast.Call(
             func=ast.Attribute(
@@ -54,19 +54,19 @@ def test_whatever_is_told_is_an_event(where, keywords):
             assert field.arg not in TAKEN, f"{where}: {field.arg}"
 
 
-def test_an_event_is_told_with_what_it_is_about():
+def test_an_event_carries_its_id_and_fields():
     assert LogEvent.STOPPED.about(STATUS=0, HUB=None) == {
         "MESSAGE_ID": "de6b024831bc4ee69cdf38250875de59",
         "STATUS": 0,
     }
 
 
-def test_every_event_is_told_somewhere():
+def test_every_event_is_logged_somewhere():
     named = set(re.findall(r"\bLogEvent\.([A-Z_]+)", "".join(SOURCES.values())))
     assert named == set(LogEvent.__members__)
 
 
-def test_every_event_has_one_entry_and_every_entry_its_event():
+def test_events_and_catalogue_entries_match():
     assert {name: entry[0] for name, entry in ENTRIES.items()} == {
         e.name: e.value for e in LogEvent
     }
@@ -75,7 +75,7 @@ def test_every_event_has_one_entry_and_every_entry_its_event():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_says_what_it_is_and_what_to_do(name):
+def test_an_entry_has_a_subject_and_a_text(name):
     _, headers, text = ENTRIES[name]
     assert headers["Defined-By"] == "sensor-agent"
     assert 10 < len(headers["Subject"]) < 80
@@ -83,7 +83,7 @@ def test_an_entry_says_what_it_is_and_what_to_do(name):
     assert max(map(len, text.splitlines())) <= 104
 
 
-def warned_of():
+def warnings():
     names = set(re.findall(r"\bLogEvent\.([A-Z_]+)", "".join(SOURCES.values())))
     quiet = {
         ast.unparse(keywords["extra"].func.value).removeprefix("LogEvent.")
@@ -93,20 +93,20 @@ def warned_of():
     return sorted(names - quiet)
 
 
-@pytest.mark.parametrize("name", warned_of())
-def test_a_warning_says_what_to_do(name):
+@pytest.mark.parametrize("name", warnings())
+def test_the_entry_of_a_warning_says_what_to_do(name):
     _, _, text = ENTRIES[name]
     assert "hat to do" in text or "please report" in text, f"{name} does not say what to do"
 
 
-def test_only_fields_that_its_records_have_are_put_into_an_entry():
-    told = {
+def test_entries_use_only_fields_that_records_have():
+    used_by_records = {
         field.arg
         for _, _, keywords in CALLS
         if isinstance(keywords.get("extra"), ast.Call)
         for field in keywords["extra"].keywords
     }
-    told |= {"TEMPERATURE", "HUMIDITY", "DEVICE_ID"}
+    used_by_records |= {"TEMPERATURE", "HUMIDITY", "DEVICE_ID"}
     for name, (_, headers, text) in ENTRIES.items():
         used = set(re.findall(r"@([A-Z_]+)@", headers["Subject"] + text))
-        assert used <= told, name
+        assert used <= used_by_records, name

@@ -20,13 +20,13 @@ def clean_root():
     root.setLevel(level)
 
 
-def test_without_systemd_nobody_is_told(monkeypatch):
+def test_without_systemd_no_notice_is_sent(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setattr(journal, "_has_systemd", lambda: 1 / 0)
     journal.notify(READY="1")
 
 
-def test_a_missing_package_under_systemd_is_said(monkeypatch, clean_root):
+def test_a_missing_package_is_reported_under_systemd(monkeypatch, clean_root):
     monkeypatch.setattr(journal, "_has_systemd", lambda: False)
     stderr = io.StringIO()
     configure("info", environ={"NOTIFY_SOCKET": "/run/notify"}, stderr=stderr)
@@ -47,7 +47,7 @@ def lines(stream, *, level="debug", environ=None):
     return stream.getvalue().splitlines()
 
 
-def test_on_stderr_a_record_is_a_line_with_time_and_level(clean_root):
+def test_a_record_on_stderr_is_one_line_with_time_and_level(clean_root):
     got = lines(io.StringIO(), level="info")
     assert [line.partition(" ")[2] for line in got] == [
         r"INFO as\x1b[2Jusual\n12:00:00 WARNING forged",
@@ -55,7 +55,7 @@ def test_on_stderr_a_record_is_a_line_with_time_and_level(clean_root):
     ]
 
 
-def test_on_a_terminal_warnings_are_coloured(clean_root):
+def test_warnings_on_a_terminal_are_coloured(clean_root):
     *_, usual, warning = lines(Terminal())
     assert "\x1b" not in usual
     assert warning.startswith("\x1b[33m")
@@ -69,9 +69,7 @@ def connected_file(tmp_path):
         yield stream, {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
 
 
-def test_a_journal_without_the_package_still_gets_priorities(
-    connected_file, monkeypatch, clean_root
-):
+def test_without_the_package_lines_have_priorities(connected_file, monkeypatch, clean_root):
     monkeypatch.setattr(journal, "_has_systemd", lambda: False)
     stream, environ = connected_file
     configure("info", environ=environ, stderr=stream)
@@ -85,7 +83,7 @@ def test_a_journal_without_the_package_still_gets_priorities(
     assert all(line.startswith("<3>    ") for line in got[1:])
 
 
-def test_stderr_that_leads_to_the_journal_is_recognised(connected_file, monkeypatch, clean_root):
+def test_stderr_connected_to_the_journal_is_recognised(connected_file, monkeypatch, clean_root):
     monkeypatch.setattr(journal, "_has_systemd", lambda: True)
     made = []
     monkeypatch.setattr(
@@ -94,14 +92,14 @@ def test_stderr_that_leads_to_the_journal_is_recognised(connected_file, monkeypa
     stream, environ = connected_file
     configure("info", device_id="pi-1", environ=environ, stderr=stream)
     assert made == ["pi-1"]
-    # Inherited from whoever started a terminal, say.
+    # A variable that was inherited, for example in a terminal.
     configure("info", environ={"JOURNAL_STREAM": "1:2"}, stderr=stream)
     configure("info", environ=environ, stderr=io.StringIO())
     assert made == ["pi-1"]
 
 
 @given(st.text())
-def test_whatever_is_logged_is_one_harmless_line(text):
+def test_any_text_is_escaped_to_one_printable_line(text):
     line = escaped(text)
     assert line.isprintable()
     assert line.splitlines() == ([line] if line else [])
@@ -110,7 +108,7 @@ def test_whatever_is_logged_is_one_harmless_line(text):
         assert line == text
 
 
-def test_a_field_cannot_fill_the_journal():
+def test_long_fields_are_cut():
     sent = {}
     journal._send(lambda text, **fields: sent.update(fields), "x", VALUE="y" * 10_000, name="z")
     assert sent == {"VALUE": "y" * 1000}
@@ -127,5 +125,5 @@ def test_a_field_cannot_fill_the_journal():
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_how_often_systemd_wants_to_hear(environ, seconds):
+def test_the_watchdog_limit_comes_from_the_environment(environ, seconds):
     assert watchdog_seconds(environ) == seconds

@@ -1,7 +1,7 @@
-"""Times for people follow a time zone that changes while the program runs.
+"""Local times follow a change of the time zone while the program runs.
 
-glibc remembers the zone until tzset(3) is called, whether it is set by TZ, as here, or by
-/etc/localtime, which only root may change.
+glibc caches the zone until tzset(3) is called. The zone comes from TZ, as here, or from
+/etc/localtime, which only root can change.
 """
 
 import io
@@ -19,7 +19,7 @@ NOON = 1_790_000_000.0 // 86400 * 86400 + 12 * 3600  # UTC
 
 @pytest.fixture
 def set_zone(monkeypatch):
-    """Change the zone and, as the system does, tell nobody."""
+    """Change the zone without notifying the process, as the system does."""
     before = list(logging.getLogger().handlers), logging.getLogger().level
     yield lambda zone: monkeypatch.setenv("TZ", zone)
     logging.getLogger().handlers[:], logging.getLogger().level = before
@@ -47,7 +47,7 @@ def test_the_log_follows_the_zone(set_zone):
 
 
 @pytest.mark.parametrize("value", [":/etc/localtime", "/etc/localtime"])
-def test_a_variable_that_names_the_systems_zone_does_not_hold_it_fast(set_zone, value):
+def test_a_variable_that_names_the_system_zone_does_not_pin_it(set_zone, value):
     set_zone(value)
     follow_system_zone()
     assert "TZ" not in os.environ

@@ -31,5 +31,5 @@ def machine(tmp_path, **files):
         ({}, None),
     ],
 )
-def test_a_machine_is_known_by_its_serial_number_or_its_id(tmp_path, files, found):
+def test_a_machine_is_identified_by_serial_number_or_machine_id(tmp_path, files, found):
     assert board_id(machine(tmp_path, **files)) == found

@@ -17,7 +17,7 @@ def path(tmp_path):
     return tmp_path / "deep" / "state.db"
 
 
-async def test_what_was_put_is_there_after_a_restart(path):
+async def test_settings_survive_a_restart(path):
     store = Store.open(path)
     await store.put("property.brightness", 2)
     await store.put("assignment", {"hub": "a", "list": [1, None, "å"]})
@@ -30,7 +30,7 @@ async def test_what_was_put_is_there_after_a_restart(path):
     store.close()
 
 
-async def test_none_forgets(path):
+async def test_none_deletes_a_setting(path):
     store = Store.open(path)
     await store.put("name", "x")
     await store.put("name", None)
@@ -38,7 +38,7 @@ async def test_none_forgets(path):
     store.close()
 
 
-async def test_a_transaction_that_fails_changes_nothing(path):
+async def test_a_failed_transaction_changes_nothing(path):
     store = Store.open(path)
     await store.put("name", "before")
 
@@ -52,7 +52,7 @@ async def test_a_transaction_that_fails_changes_nothing(path):
     store.close()
 
 
-def test_a_second_daemon_is_refused_with_a_sentence(path):
+def test_a_second_daemon_is_refused(path):
     store = Store.open(path)
     with pytest.raises(StoreInUse, match="another sensor-agent is using it"):
         Store.open(path)
@@ -66,7 +66,7 @@ def test_closing_twice_is_harmless(path):
     store.close()
 
 
-async def test_closing_does_not_wait_for_a_disk_that_hangs(path, monkeypatch):
+async def test_closing_does_not_wait_for_a_hanging_disk(path, monkeypatch):
     monkeypatch.setattr(store_module, "CLOSE_DEADLINE", 0.01)
     store, release = Store.open(path), threading.Event()
     writing = asyncio.create_task(store.run(lambda _db: release.wait(10)))
@@ -99,11 +99,11 @@ def execute(path, statement):
         lambda path: truncate(path, 4096),
         lambda path: truncate(path, 5000),
         lambda path: execute(path, "DROP TABLE readings"),
-        lambda path: execute(path, "UPDATE settings SET value = 'rotten'"),
+        lambda path: execute(path, "UPDATE settings SET value = 'damaged'"),
     ],
     ids=["garbage", "pages", "header", "truncated", "truncated in a page", "a table", "a value"],
 )
-async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog):
+async def test_a_damaged_file_is_renamed_and_replaced(path, damage, caplog):
     store = Store.open(path)
     await store.put("name", "old")
     store.close()
@@ -122,7 +122,7 @@ async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, damage, caplog
     assert str(aside) in caplog.text
 
 
-async def test_a_power_cut_while_a_file_is_set_aside_brings_nothing_old_back(path, monkeypatch):
+async def test_a_power_cut_during_a_rename_restores_no_old_setting(path, monkeypatch):
     store = Store.open(path)
     await store.put("name", "old")
     store.close()
@@ -154,7 +154,7 @@ async def test_a_power_cut_while_a_file_is_set_aside_brings_nothing_old_back(pat
     store.close()
 
 
-async def test_what_stands_in_a_log_before_it_was_cut_off_is_kept(path, tmp_path):
+async def test_a_truncated_wal_keeps_its_complete_transactions(path, tmp_path):
     store = Store.open(path)
     for number in range(20):
         await store.put(f"n{number}", number)
@@ -174,7 +174,7 @@ async def test_what_stands_in_a_log_before_it_was_cut_off_is_kept(path, tmp_path
     store.close()
 
 
-async def test_a_file_that_is_damaged_while_it_is_open_is_set_aside_then(path):
+async def test_a_file_damaged_while_open_is_renamed_and_replaced(path):
     store = Store.open(path)
     await store.put("name", "old")
 
@@ -193,9 +193,9 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_set_aside_then(path):
     assert len(list(path.parent.glob("state.db.corrupt-*"))) == 1
 
 
-async def test_a_copied_card_does_not_send_what_the_other_board_took(path, caplog):
+async def test_a_file_of_another_board_is_renamed_and_replaced(path, caplog):
     store = Store.open(path, board="serial a")
-    await store.put("property.name", "the other one's")
+    await store.put("property.name", "another one's")
     await store.run(
         lambda db: db.execute("INSERT INTO readings VALUES (1, 20.0, 50.0, 0, 0, 'boot', 1)")
     )
@@ -211,7 +211,7 @@ async def test_a_copied_card_does_not_send_what_the_other_board_took(path, caplo
     (aside,) = path.parent.glob("state.db.other-board-*")
     assert note == {"file": aside.name, "reason": "other-board", "readings": 1}
     assert "written on another board" in caplog.text
-    assert "1 readings waiting" in caplog.text
+    assert "its 1 readings are not sent" in caplog.text
 
     store = Store.open(path, board="serial b")
     assert (await store.get(SET_ASIDE)) == [note]
@@ -219,7 +219,7 @@ async def test_a_copied_card_does_not_send_what_the_other_board_took(path, caplo
     assert len(list(path.parent.glob("state.db.other-board-*"))) == 1
 
 
-async def test_a_file_from_before_boards_were_noted_is_taken_over(path):
+async def test_a_file_without_a_board_is_kept(path):
     store = Store.open(path)
     await store.put("name", "kept")
     store.close()
@@ -229,7 +229,7 @@ async def test_a_file_from_before_boards_were_noted_is_taken_over(path):
         store.close()
 
 
-async def test_a_place_that_becomes_usable_is_used_then(tmp_path):
+async def test_a_directory_that_becomes_usable_is_used(tmp_path):
     place = tmp_path / "place"
     place.write_text("in the way")
     store = Store.open(place / "state.db")
@@ -250,7 +250,7 @@ async def test_a_place_that_becomes_usable_is_used_then(tmp_path):
     store.close()
 
 
-def test_a_file_of_a_newer_version_is_left_alone(path):
+def test_a_file_of_a_newer_version_is_refused_and_kept(path):
     Store.open(path).close()
     database = sqlite3.connect(path)
     database.execute(f"PRAGMA user_version = {len(SCHEMA) + 1}")
@@ -260,13 +260,13 @@ def test_a_file_of_a_newer_version_is_left_alone(path):
     assert path.exists()
 
 
-def test_nobody_else_may_read_the_file(path):
+def test_only_the_owner_can_read_the_file(path):
     Store.open(path).close()
     assert path.stat().st_mode & 0o077 == 0
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_commit_is_on_disk_when_it_returns(path):
+def test_every_commit_is_synced_to_disk(path):
     store = Store.open(path)
     # 2 is FULL: the WAL is synced at each commit.
     assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)
