@@ -1,6 +1,24 @@
 """What can go wrong in the daemon, each in a sentence a person can act on."""
 
+import re
+import socket
 from pathlib import Path
+
+LOOKUP_FAILURES = {
+    socket.EAI_NONAME: "the name has no address, or there is no network",
+    socket.EAI_AGAIN: "no name server answers",
+}
+
+
+def in_words(error: OSError) -> str:
+    """Return why a system call failed, without error numbers and a final full stop."""
+    if isinstance(error, socket.gaierror) and error.errno in LOOKUP_FAILURES:
+        return LOOKUP_FAILURES[error.errno]
+    # PySocks and asyncio quote another error in theirs, with its number.
+    text = re.sub(r"\[Errno -?\d+\] ", "", error.strerror or str(error)).strip().rstrip(".")
+    if not text:
+        return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return text
 
 
 class AgentError(Exception):

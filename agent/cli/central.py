@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.cli import signals
 from agent.device import model
+from agent.errors import in_words
 from agent.logs import journal
 from central.application import Settings
 from central.console.run import run
@@ -37,8 +38,11 @@ def make_certificate(data: Path, device_id: str) -> int:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate, key = issue_device_certificate(data, device_id)
-    except (CentralError, OSError) as error:
+    except CentralError as error:
         print(error, file=sys.stderr)
+        return FAILURE
+    except OSError as error:
+        print(f"Cannot write to {error.filename or data}: {in_words(error)}.", file=sys.stderr)
         return FAILURE
     print(f"x509_cert_file = {json.dumps(str(certificate.absolute()))}")
     print(f"x509_key_file = {json.dumps(str(key.absolute()))}")

@@ -20,7 +20,7 @@ from agent.diagnostics.checks import software
 from agent.diagnostics.checks.finding import Finding, Outcome
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.runner import Findings, chosen, counted, examination, examine
-from agent.errors import ConfigError, ControlError, NoDaemonError
+from agent.errors import ConfigError, ControlError, NoDaemonError, in_words
 from agent.readings.clock import utc
 from agent.status import Status
 from agent.storage.store import STORE_NAME
@@ -155,7 +155,7 @@ def _write_report(
             journal=bug_report.journal_lines(),
         )
     except OSError as error:
-        print(f"{file} could not be written: {error.strerror}.", file=sys.stderr)
+        print(f"{file} could not be written: {in_words(error)}.", file=sys.stderr)
         return False
     print(f"{file} has everything for a bug report, and no keys.", file=sys.stderr)
     if os.geteuid() != 0:

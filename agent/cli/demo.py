@@ -18,7 +18,7 @@ from agent.cli import signals
 from agent.cli.terminal import leave
 from agent.config.loader import state_directory
 from agent.daemon.control_socket import SOCKET_NAME
-from agent.errors import AgentError
+from agent.errors import AgentError, in_words
 
 DONE, FAILURE = 0, 1
 
@@ -68,7 +68,8 @@ def demo(*, minutes: float | None) -> int:
         with _locked(home) as processes:
             return asyncio.run(_demo(home, minutes, processes))
     except OSError as error:
-        raise AgentError(f"The demo cannot work in {home}: {error}.") from error
+        where = error.filename or home
+        raise AgentError(f"The demo cannot use {where}: {in_words(error)}.") from error
 
 
 @contextmanager

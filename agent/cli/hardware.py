@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.config.loader import Config
 from agent.daemon.control_socket import PATIENCE, ask, read_status
+from agent.diagnostics.checks.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
@@ -137,8 +138,9 @@ def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
     result = summary(counters)
     faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
     print(
-        f"{result['readings']} readings; {result['answered']} of {result['attempts']} attempts "
-        f"answered ({result['success_rate']:.0%}); faults: {faults or 'none'}",
+        f"{plural(result['readings'], 'reading')}; {result['answered']} of "
+        f"{result['attempts']} attempts answered ({result['success_rate']:.0%}); "
+        f"faults: {faults or 'none'}",
         file=sys.stderr if as_json else sys.stdout,
     )
 

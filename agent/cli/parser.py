@@ -52,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="To see it work without a Raspberry Pi and without an account: sensor-agent demo",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    top.set_defaults(do=lambda _arguments: _list_commands(top))
+    commands = top.add_subparsers(metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the daemon")
     _config_option(run)
@@ -124,13 +125,19 @@ def parser() -> argparse.ArgumentParser:
     model.set_defaults(do=_model)
 
     config = commands.add_parser("config", help="check a configuration, or print an example")
-    verbs = config.add_subparsers(metavar="COMMAND", required=True)
+    config.set_defaults(do=lambda _arguments: _list_commands(config))
+    verbs = config.add_subparsers(metavar="COMMAND")
     config_check = verbs.add_parser("check", help="find every mistake in the file")
     _config_option(config_check)
     config_check.set_defaults(do=_config_check)
     example = verbs.add_parser("example", help="print a commented example")
     example.set_defaults(do=_config_example)
     return top
+
+
+def _list_commands(group: argparse.ArgumentParser) -> int:
+    group.print_help(sys.stderr)
+    return USAGE
 
 
 class _Version(argparse.Action):

@@ -24,7 +24,7 @@ from paho.mqtt.client import Client as Paho  # What the SDK stands on; it brings
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.deadline_thread import Worker
-from agent.errors import NoAnswerError, SdkStuckError
+from agent.errors import NoAnswerError, SdkStuckError, in_words
 
 T = TypeVar("T")
 
@@ -203,7 +203,8 @@ def reason(error: BaseException) -> str:
     """Say the innermost cause of one of the SDK's errors, and what its wording leaves out."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(error).strip().rstrip(".") or type(error).__name__
+    text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
+    text = text or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
         return FELL_SILENT
     if "certificate is not yet valid" in text or "certificate has expired" in text:

@@ -16,7 +16,7 @@ from typing import Any
 from agent.config.credentials import Credentials, read_credentials, secret_files
 from agent.config.loader import CloudConfig, Config, load, with_fake_hardware
 from agent.device.information import software_version
-from agent.diagnostics.checks.finding import Finding, Outcome, failed, skipped
+from agent.diagnostics.checks.finding import Finding, Outcome, failed, plural, skipped
 from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS, Check, Examination
 from agent.diagnostics.status_text import summary
 from agent.errors import ConfigError, SecretError
@@ -188,7 +188,7 @@ def counted(findings: Findings) -> str:
     """Say how many checks came out how."""
     counts = Counter(finding.outcome for _, finding in findings)
     parts = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
-    return f"{len(findings)} checks: {parts}"
+    return f"{plural(len(findings), 'check')}: {parts}"
 
 
 def diagnosis(findings: Findings, status: Status) -> str:

@@ -30,6 +30,11 @@ class Finding:
         return cls(Outcome(told["outcome"]), told["line"], told["advice"], tuple(told["details"]))
 
 
+def plural(count: int, noun: str) -> str:
+    """Return "1 reading" or "2 readings"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def ok(line: str, *details: str) -> Finding:
     """Say that all is well."""
     return Finding(Outcome.OK, line, None, details)

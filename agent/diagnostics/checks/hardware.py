@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from agent.config.loader import SensorConfig
-from agent.diagnostics.checks.finding import Finding, failed, ok, warning
+from agent.diagnostics.checks.finding import Finding, failed, ok, plural, warning
 from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, Light
 from hw.errors import DriverError, Fault, HardwareError, SensorError
@@ -83,7 +83,7 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
     counters, attempts = sensor.counters, sensor.attempts
     faults = {fault: counters[fault] for fault in Fault if counters.get(fault)}
     told = ", ".join(f"{fault} {count}" for fault, count in faults.items())
-    details = [f"{attempts} attempts, faults: {told or 'none'}"]
+    details = [f"{plural(attempts, 'attempt')}, faults: {told or 'none'}"]
     last = sensor.last
     if last is not None:
         details.append(f"The last: {last.temperature:.1f} °C, {last.humidity:.1f} %, {last.taken}")
@@ -97,7 +97,7 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
             *details,
         )
     rate = 1 - sum(faults.values()) / max(1, attempts)
-    line = f"The daemon has readings; {rate:.0%} of {attempts} attempts gave one."
+    line = f"The daemon has readings; {rate:.0%} of {plural(attempts, 'attempt')} gave one."
     if rate < ENOUGH / READS:
         return warning(line, ADVICE[max(faults, key=lambda fault: faults[fault])], *details)
     return ok(line, *details)

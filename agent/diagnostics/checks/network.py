@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from agent.config.loader import CloudConfig
 from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
-from agent.errors import AgentError, SecretError
+from agent.errors import AgentError, SecretError, in_words
 from agent.status import CloudPart
 
 PORTS = {"mqtt": 8883, "websockets": 443}
@@ -69,7 +69,7 @@ class Way:
             found = self._addresses(str(host))
         except OSError as error:
             return failed(
-                f"The name of {what} has no address: {error.strerror or error}.",
+                f"Cannot look up {what}: {in_words(error)}.",
                 "Is there a network (ip addr), and a name server (cat /etc/resolv.conf)?",
             )
         addresses = sorted({entry[4][0] for entry in found})
@@ -87,7 +87,7 @@ class Way:
         except TimeoutError:
             return failed(f"{what} does not answer.", self._way_out())
         except OSError as error:
-            return failed(f"{what} cannot be reached: {_reason(error)}.", self._way_out())
+            return failed(f"{what} cannot be reached: {in_words(error)}.", self._way_out())
         return ok(f"{what} can be reached.")
 
     @cached_property
@@ -111,7 +111,7 @@ class Way:
             )
         except OSError as error:
             return failed(
-                f"{self._host} does not speak TLS 1.2 as it should: {_reason(error)}.",
+                f"{self._host} does not speak TLS 1.2 as it should: {in_words(error)}.",
                 "Something on the way may be in between: ask who runs the network.",
             )
         certificate = self._connection.getpeercert() or {}
@@ -171,10 +171,6 @@ class Way:
                 'transport = "websockets" in [cloud], which goes by port 443.'
             )
         return "A firewall must let port 443 out; where a proxy is needed, name it in [cloud]."
-
-
-def _reason(error: OSError) -> str:
-    return str(error.strerror or error).rstrip(".")
 
 
 def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:

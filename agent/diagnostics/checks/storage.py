@@ -163,7 +163,7 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
     ]
     if outbox.error is not None or outbox.in_memory:
         return failed(
-            outbox.error or f"{outbox.in_memory} readings are in memory only.",
+            outbox.error or f"Readings that are in memory only: {outbox.in_memory}.",
             "See the checks disk-space and disk-write.",
             *details,
         )

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,15 @@ def test_a_wrong_command_line_is_status_2(arguments):
     assert run(*arguments).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "commands"), [([], ("run", "demo", "check")), (["config"], ("check", "example"))]
+)
+def test_a_command_that_is_missing_is_answered_with_the_list(arguments, commands, capsys):
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert all(re.search(rf"^    {command} +\w", shown, re.MULTILINE) for command in commands)
+
+
 def test_run_with_nothing_to_report_to_is_status_78_and_says_what_to_try():
     ended = run("run")
     assert ended.returncode == 78
@@ -124,6 +134,11 @@ def test_reading_without_a_daemon(capsys):
     *readings, rate = capsys.readouterr().out.splitlines()
     assert len(readings) == 3
     assert rate == "3 readings; 3 of 3 attempts answered (100%); faults: none"
+
+
+def test_one_reading_is_one_reading(capsys):
+    assert main(["read", "--fake-hw"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 reading; 1 of 1 attempts")
 
 
 def test_reading_for_programs(capsys):

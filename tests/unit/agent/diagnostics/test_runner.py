@@ -97,6 +97,7 @@ FOUND = [
 
 def test_what_is_wrong_comes_first_and_the_worst_before_all():
     assert counted(FOUND) == "4 checks: 1 ok, 1 warning, 1 failed, 1 skipped"
+    assert counted(FOUND[:1]).startswith("1 check: ")
     first, *lines = diagnosis(FOUND, STATUS).splitlines()
     assert first == counted(FOUND)
     assert lines[0] == "failed: led: It is dark. Look."
