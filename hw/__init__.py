@@ -1,4 +1,4 @@
-"""The board: one climate sensor and one light, behind two contracts.
+"""The board: one climate sensor and one LED, behind two contracts.
 
 Drivers are chosen by name and imported only when asked for. Nothing falls back to another
 driver by itself, least of all to the fake one.
@@ -6,9 +6,9 @@ driver by itself, least of all to the fake one.
 
 from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError
-from hw.leds.led import Light, LightState
+from hw.leds.led import Led, LedState
 
-__all__ = ["ClimateSensor", "Light", "LightState", "Reading", "open_light", "open_sensor"]
+__all__ = ["ClimateSensor", "Led", "LedState", "Reading", "open_led", "open_sensor"]
 
 
 def open_sensor(
@@ -58,19 +58,20 @@ def open_sensor(
     return PoweredSensor(sensor, lambda: Output(power_pin))
 
 
-def open_light(driver: str, *, pin: int = 17, active_high: bool = True) -> Light:
-    """Open the light with this driver, `gpiozero` or `fake`, switched off.
+def open_led(driver: str, *, pin: int = 17, active_high: bool = True) -> Led:
+    """Return the LED with this driver: `gpiozero` or `fake`.
 
-    `pin` is the GPIO number (BCM). `active_high` is false for an LED wired from the supply to the
-    pin, which lights while the pin is low. Raise `DriverError` if the driver is unknown or cannot
-    be used on this machine, `LightError` if the line cannot be driven (another program holds it).
+    `pin` is the GPIO number (BCM). Set `active_high` to false for an LED wired from 3.3 V to the
+    pin, which lights up while the pin is low. Raise `DriverError` if the driver is unknown.
+    What may change while the program runs (another program holds the line) is reported by the
+    commands.
     """
     if driver == "fake":
-        from hw.leds.fake_led import FakeLight  # noqa: PLC0415 - as in open_sensor
+        from hw.leds.fake_led import SimulatedLed  # noqa: PLC0415 - as in open_sensor
 
-        return FakeLight()
+        return SimulatedLed()
     if driver == "gpiozero":
-        from hw.leds.gpiozero_led import Led  # noqa: PLC0415 - as in open_sensor
+        from hw.leds.gpiozero_led import GpiozeroLed  # noqa: PLC0415 - as in open_sensor
 
-        return Led(pin, active_high=active_high)
-    raise DriverError(f"There is no light driver {driver!r}: choose 'gpiozero' or 'fake'.")
+        return GpiozeroLed(pin, active_high=active_high)
+    raise DriverError(f"Unknown LED driver {driver!r}. Choose 'gpiozero' or 'fake'.")

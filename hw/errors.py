@@ -48,8 +48,8 @@ def damaged_frame(pin: int, hint: str = "") -> SensorError:
     )
 
 
-class LightError(HardwareError):
-    """The light could not be driven; what it shows now is unknown."""
+class LedError(HardwareError):
+    """The LED could not be driven, or is closed."""
 
 
 class LineError(HardwareError):

@@ -21,8 +21,8 @@ from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
 from agent.readings.sampler import INCREDIBLE
-from hw import ClimateSensor, Light, Reading, open_light, open_sensor
-from hw.errors import DriverError, Fault, HardwareError, LightError, SensorError
+from hw import ClimateSensor, Led, Reading, open_led, open_sensor
+from hw.errors import DriverError, Fault, HardwareError, LedError, SensorError
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
 
 DONE, FAILURE = 0, 1
@@ -192,37 +192,35 @@ def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") ->
 
 def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
     try:
-        light = open_light(
-            config.led.driver, pin=config.led.pin, active_high=config.led.active_high
-        )
+        led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
     except DriverError as error:
         raise ConfigError(with_advice(error)) from error
-    except LightError as error:
+    except LedError as error:
         raise ControlError(str(error)) from error
-    with light:
+    with led:
         if what == "off":
-            _drive(light, what, number)
-            _show_led(light.state, light.brightness, as_json=as_json)
+            _drive(led, what, number)
+            _show_led(led.state, led.brightness, as_json=as_json)
             return
         with suppress(KeyboardInterrupt):  # The way to end it, whenever it comes.
-            _drive(light, what, number)
+            _drive(led, what, number)
             until = " until Ctrl-C: no daemon is running that would keep it so"
-            _show_led(light.state, light.brightness, as_json=as_json, until=until)
+            _show_led(led.state, led.brightness, as_json=as_json, until=until)
             threading.Event().wait()
 
 
-def _drive(light: Light, what: str, number: int | None) -> None:
+def _drive(led: Led, what: str, number: int | None) -> None:
     try:
         match what, number:
             case "on", _:
-                light.on()
+                led.on()
             case "blink", int(seconds):
-                light.blink(seconds)
+                led.blink(seconds)
             case "brightness", int(level):
-                light.set_brightness(level)
-                light.on()
+                led.set_brightness(level)
+                led.on()
             case _:
-                light.off()
+                led.off()
     except (HardwareError, ValueError) as error:
         raise ControlError(str(error)) from error
 

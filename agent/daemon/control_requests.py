@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
-from agent.device.led import Lamp
+from agent.device.led import AsyncLed
 from agent.device.operator import BLINK_RANGE, check_brightness, whole_number
 from agent.diagnostics.runner import Findings, chosen
 from agent.errors import ControlError
 from agent.status import Status, status_to_json
 from hw import Reading
-from hw.errors import LightError, SensorError
+from hw.errors import LedError, SensorError
 from hw.sensors.fake import Room
 
 
@@ -19,7 +19,7 @@ class Daemon(Protocol):
     """What the control socket needs of the daemon. `room` is None if the sensor is real."""
 
     @property
-    def led(self) -> Lamp: ...
+    def led(self) -> AsyncLed: ...
 
     @property
     def room(self) -> Room | None: ...
@@ -75,12 +75,12 @@ async def _led(daemon: Daemon, request: Request) -> dict[str, Any]:
     led = daemon.led
     try:
         await _drive(led, request)
-    except LightError as error:
+    except LedError as error:
         raise ControlError(str(error)) from error
     return {"led": {"state": led.state, "brightness": led.brightness}}
 
 
-async def _drive(led: Lamp, request: Request) -> None:
+async def _drive(led: AsyncLed, request: Request) -> None:
     match request.get("do"):
         case "on":
             await led.on()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from agent.daemon.systemd import Watch, notify_systemd
 from agent.deadline_thread import Worker
 from agent.device import model
 from agent.device.information import device_information, software_version
-from agent.device.led import Lamp
+from agent.device.led import AsyncLed
 from agent.device.operator import Actions, Device, recalled
 from agent.diagnostics import runner
 from agent.diagnostics.examination import IDS
@@ -38,8 +38,7 @@ from agent.readings.sampler import Sampler
 from agent.status import CloudPart, LastReading, LedPart, SensorPart, Status
 from agent.storage.machine_id import board_id
 from agent.storage.store import STORE_NAME, Store
-from hw import Reading, open_light, open_sensor
-from hw.errors import LightError
+from hw import LedState, Reading, open_led, open_sensor
 from hw.sensors.fake import FakeSensor, Room
 from hw.sensors.policy import Policy, SensorStatus
 
@@ -105,7 +104,6 @@ class Service:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as self._group:
             sampling = self._task(self._sampler.run(), "sampler")
-            self._task(self._lamp.watch(), "light")
             linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
             notices = notify_systemd(
                 ready=self._sampler.attempted,
@@ -133,7 +131,7 @@ class Service:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self, held: AsyncExitStack) -> None:
-        """Take hold of file, light, sensor and socket; what is held is let go in reverse."""
+        """Take hold of file, LED, sensor and socket; what is held is let go in reverse."""
         config = self._config
         store = None
         if self._credentials is not None:
@@ -148,18 +146,11 @@ class Service:
             )
             held.push_async_callback(self._outbox.close)
         values = await recalled(store.get) if store else {}
-        self._lamp = Lamp(
-            partial(
-                open_light,
-                config.led.driver,
-                pin=config.led.pin,
-                active_high=config.led.active_high,
-            ),
-            brightness=values.get("brightness") or 1,
-            on_change=self._on_light,
-        )
-        held.push_async_callback(self._lamp.close)
-        await self._lamp.open()
+        led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
+        led.set_brightness(values.get("brightness") or 1)
+        self._led = AsyncLed(led, on_change=self._on_led)
+        held.push_async_callback(self._led.close)
+        await self._led.open()
         self._sensor = open_sensor(
             config.sensor.driver,
             model=config.sensor.model,
@@ -196,12 +187,11 @@ class Service:
         log.info("Stopping.", extra=LogEvent.STOPPING.about())
         journal.notify(STOPPING="1", STATUS="Stopping")
         sampling.cancel()
-        with suppress(LightError):  # Closing the light tries once more, and tells.
-            await self._lamp.retire()
+        await self._led.close()
         if self._uplink is not None and linking is not None:
             try:
                 async with asyncio.timeout(FAREWELL_DEADLINE):
-                    await self._uplink.farewell({"state": False, "ledState": self._lamp.state})
+                    await self._uplink.farewell({"state": False, "ledState": self._led.state})
             except TimeoutError:
                 log.info(
                     "The hub could not be told that this device stops.",
@@ -235,7 +225,7 @@ class Service:
         self._changed.set()
         self._report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
 
-    def _on_light(self, state: str) -> None:
+    def _on_led(self, state: LedState) -> None:
         self._report({"ledState": state})
 
     def _report(self, patch: Mapping[str, Any]) -> None:
@@ -247,7 +237,7 @@ class Service:
             "state": True,
             "sensorStatus": self._sampler.policy.status.value,
             "sensorStatusSince": self._utc(self._sampler.status_since),
-            "ledState": self._lamp.state,
+            "ledState": self._led.state,
             "deviceInformation": device_information(),
         }
 
@@ -286,10 +276,10 @@ class Service:
         defaults = {"name": "", "brightness": 1, "telemetryInterval": interval}
         self._device = Device(
             actions=Actions(
-                turn_on=self._lamp.on,
-                turn_off=self._lamp.off,
-                blink=self._lamp.blink,
-                set_brightness=self._lamp.set_brightness,
+                turn_on=self._led.on,
+                turn_off=self._led.off,
+                blink=self._led.blink,
+                set_brightness=self._led.set_brightness,
                 set_interval=self._set_interval,
                 diagnose=self._diagnose,
                 remember=lambda name, value: store.put(f"property.{name}", value),
@@ -332,8 +322,8 @@ class Service:
     # What the control socket needs: `control_requests.Daemon`.
 
     @property
-    def led(self) -> Lamp:
-        return self._lamp
+    def led(self) -> AsyncLed:
+        return self._led
 
     @property
     def room(self) -> Room | None:
@@ -369,9 +359,9 @@ class Service:
             sensor=sensor,
             led=LedPart(
                 driver=self._config.led.driver,
-                state=self._lamp.state,
-                brightness=self._lamp.brightness,
-                fault=self._lamp.fault,
+                state=self._led.state,
+                brightness=self._led.brightness,
+                fault=self._led.fault,
             ),
             cloud=self._cloud_part(),
             properties=None if self._device is None else self._device.values,

@@ -1,158 +1,106 @@
-"""The one owner of the light: every command goes through here, and what it really does is told."""
+"""The daemon's LED: commands with a deadline, and a report of each change."""
 
 import asyncio
 import logging
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from agent.deadline_thread import Worker
 from agent.logs.events import LogEvent
-from hw import Light, LightState
-from hw.errors import LightError
+from hw import Led, LedState
+from hw.errors import LedError
 
 log = logging.getLogger(__name__)
 
-DEADLINE = 1.0  # Seconds for one command to the light.
-OPENING = 20.0  # Seconds for the first, which a Pi Zero spends on importing gpiozero.
-WATCH = 10.0  # Seconds between looks at whether the light still does what it was told.
+DEADLINE = 1.0  # Seconds for one command.
+OPENING = 20.0  # Seconds for the first, in which a Pi Zero imports gpiozero.
 
 
-class Lamp:
-    """A light, driven from a thread of its own. `on_change` is told each change of its state.
+class AsyncLed:
+    """An `hw.Led` for asyncio, driven by a thread of its own.
 
-    `open_light` is called by `open`. Where the line cannot be had, a LED is no reason to stop
-    reading the sensor: it is tried again with each command.
+    Commands run one after the other. One that takes longer than a second raises LedError, as does
+    every command that fails; a command that has not started by then is never carried out.
+    `on_change` is called in the event loop with each new state. Create it in a running loop.
     """
 
-    def __init__(
-        self,
-        open_light: Callable[[], Light],
-        *,
-        brightness: int,
-        on_change: Callable[[str], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._open_light = open_light
-        self._brightness = brightness
+    def __init__(self, led: Led, *, on_change: Callable[[LedState], None]) -> None:
+        self._led = led
         self._on_change = on_change
-        self._sleep = sleep
-        self._worker = Worker("light")
-        self._light: Light | None = None
-        self._opening = threading.Lock()
-        self._not_open: LightError | None = None
-        self._told: str | None = None
+        # Its thread ends when nothing refers to the executor any more.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="led")
         self._failing = False
-        self._retired = False
+        loop = asyncio.get_running_loop()
+        led.on_change = lambda state: loop.call_soon_threadsafe(self._changed, state)
 
     @property
-    def state(self) -> str:
-        """What the light does: `off`, `on` or `blinking`."""
-        return str(LightState.OFF if self._light is None else self._light.state)
+    def state(self) -> LedState:
+        """What the LED does: `off`, `on` or `blinking`."""
+        return self._led.state
 
     @property
     def brightness(self) -> int:
-        """1 high, 2 medium, 3 low."""
-        return self._brightness
+        """1 (high), 2 (medium) or 3 (low)."""
+        return self._led.brightness
 
     @property
     def fault(self) -> str | None:
-        """Why the light cannot be driven, if it cannot."""
-        fault = self._not_open if self._light is None else self._light.fault
-        return None if fault is None else str(fault)
+        """Why the LED cannot be driven; None if it can."""
+        return None if self._led.fault is None else str(self._led.fault)
 
     async def open(self) -> None:
-        """Take the line, with the light off. A failure is only told; DriverError is raised."""
+        """Claim the line, with the LED off. Raise DriverError if this machine cannot.
+
+        A LedError is logged: the agent can run without its LED, and each command tries again.
+        """
         try:
-            await self._drive(lambda _light: None, deadline=OPENING)
-        except LightError as error:
-            self._failed("The LED cannot be driven: %s", error)
+            await self._drive(self._led.off, OPENING)
+        except LedError as error:
+            self._log_failure("The LED cannot be driven: %s", error)
 
     async def on(self) -> None:
-        """Light up. Raises LightError, as all that follow do."""
-        self._must_serve()
-        await self._drive(lambda light: light.on())
+        """Turn the LED on."""
+        await self._drive(self._led.on, DEADLINE)
 
     async def off(self) -> None:
-        """Go dark."""
-        await self._drive(lambda light: light.off())
+        """Turn the LED off."""
+        await self._drive(self._led.off, DEADLINE)
 
     async def blink(self, period: float) -> None:
         """Blink once every `period` seconds until the next command."""
-        self._must_serve()
-        await self._drive(lambda light: light.blink(period))
+        await self._drive(partial(self._led.blink, period), DEADLINE)
 
     async def set_brightness(self, level: int) -> None:
-        """Shine at `level`, now if lit."""
-        await self._drive(lambda light: light.set_brightness(level))
-        self._brightness = level
-
-    async def retire(self) -> None:
-        """Go dark and stay so, whoever asks for light from now on."""
-        self._retired = True
-        await self.off()
+        """Set the brightness. A lit LED changes at once."""
+        await self._drive(partial(self._led.set_brightness, level), DEADLINE)
 
     async def close(self) -> None:
-        """Go dark and release the line, for the last time."""
-        if self._light is not None:
-            try:
-                await self._drive(lambda light: light.close())
-            except LightError as error:
-                self._failed("The LED could not be turned off: %s", error)
-        self._worker.close()
+        """Turn the LED off and release the line; a failure is logged. Closing again does nothing.
 
-    async def watch(self) -> None:
-        """Tell when the light stops doing what it was told, until cancelled."""
-        while True:
-            await self._sleep(WATCH)
-            if self.state != self._told and self.fault is not None:
-                self._failed("The LED went out: %s", self.fault)
-            self._tell()
-
-    async def _drive(self, work: Callable[[Light], None], *, deadline: float | None = None) -> None:
-        deadline = DEADLINE if deadline is None else deadline
-        over = threading.Event()
-
-        def carry_out() -> None:
-            light = self._opened()
-            # That may have taken long: one that was told as failed must not come after a newer.
-            if not over.is_set():
-                work(light)
-
+        Later commands raise LedError.
+        """
         try:
-            await self._worker.run(carry_out, deadline=deadline)
+            await self._drive(self._led.close, DEADLINE)
+        except LedError as error:
+            if self.state is not LedState.OFF:
+                self._log_failure("The LED could not be turned off: %s", error)
+
+    async def _drive(self, command: Callable[[], None], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(deadline):
+                await asyncio.get_running_loop().run_in_executor(self._executor, command)
         except TimeoutError:
-            raise LightError(f"The LED's driver did not return within {deadline:g} s.") from None
-        else:
-            if self._failing and self.fault is None:
-                self._failing = False
-                log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
-        finally:
-            over.set()
-            self._tell()
+            raise LedError(f"The LED's driver did not return within {deadline:g} s.") from None
+        if self._failing and self.fault is None:
+            self._failing = False
+            log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
 
-    def _must_serve(self) -> None:
-        if self._retired:
-            raise LightError("The daemon is stopping; the LED stays off.")
+    def _changed(self, state: LedState) -> None:
+        if self.fault is not None:  # Nothing but a blink ends by itself.
+            self._log_failure("The LED stopped blinking: %s", self.fault)
+        self._on_change(state)
 
-    def _failed(self, sentence: str, reason: object) -> None:
+    def _log_failure(self, sentence: str, reason: object) -> None:
         level = logging.DEBUG if self._failing else logging.WARNING
         log.log(level, sentence, reason, extra=LogEvent.LED_FAILED.about())
         self._failing = True
-
-    def _opened(self) -> Light:
-        # An opening that was too slow goes on in its thread; a second would find the line taken.
-        with self._opening:
-            if self._light is None:
-                try:
-                    light = self._open_light()
-                except LightError as error:
-                    self._not_open = error
-                    raise
-                light.set_brightness(self._brightness)
-                self._light = light
-            return self._light
-
-    def _tell(self) -> None:
-        if self.state != self._told:
-            self._told = self.state
-            self._on_change(self.state)

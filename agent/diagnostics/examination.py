@@ -15,7 +15,7 @@ from agent.diagnostics.checks.finding import Finding, Outcome, skipped
 from agent.errors import SecretError
 from agent.readings.clock import Clock
 from agent.status import Status
-from hw import ClimateSensor, Light, open_light, open_sensor
+from hw import ClimateSensor, Led, open_led, open_sensor
 
 Check = Callable[[], Finding]
 
@@ -108,7 +108,7 @@ class Examination:
     clock: Clock = field(default_factory=Clock)
     vcgencmd: Callable[[], str | None] = vcgencmd
     open_sensor: Callable[..., ClimateSensor] = open_sensor
-    open_light: Callable[..., Light] = open_light
+    open_led: Callable[..., Led] = open_led
     way: Callable[..., network.Way] = network.Way
     _ways: list[network.Way] = field(default_factory=list, init=False)
 
@@ -211,7 +211,7 @@ class Examination:
             return skipped(UNASKED)
         led = self.config.led
         return hardware.led_here(
-            lambda: self.open_light(led.driver, pin=led.pin, active_high=led.active_high)
+            lambda: self.open_led(led.driver, pin=led.pin, active_high=led.active_high)
         )
 
     def _outbox(self) -> Finding:

@@ -1,18 +1,18 @@
-"""An LED in memory, for tests and for machines without GPIO."""
+"""A simulated LED, for tests and for machines without GPIO."""
 
 import threading
 import time
 
 from hw.contracts import Clock, Wait
-from hw.errors import LightError
-from hw.leds.led import Light
+from hw.errors import LedError
+from hw.leds.led import Led
 
 
-class FakeLight(Light):
-    """A light that remembers.
+class SimulatedLed(Led):
+    """An LED that records what it shows.
 
-    `changes` is what it showed and since when: (monotonic seconds, level from 0.0 to 1.0), first
-    the dark of the start. While `broken` is a sentence, driving it fails with that.
+    `changes` lists (monotonic seconds, duty cycle from 0.0 to 1.0) and begins with off. While
+    `broken` is set, every change fails with that sentence.
     """
 
     def __init__(self, *, clock: Clock = time.monotonic, wait: Wait = threading.Event.wait) -> None:
@@ -22,6 +22,6 @@ class FakeLight(Light):
 
     def _drive(self, level: float) -> None:
         if self.broken is not None:
-            raise LightError(self.broken)
+            raise LedError(self.broken)
         if level != self.changes[-1][1]:
             self.changes.append((self._clock(), level))

@@ -1,7 +1,7 @@
-"""An LED on a GPIO line, driven by gpiozero over lgpio.
+"""An LED on a GPIO line, driven by gpiozero with lgpio.
 
-Wire it from the pin through a resistor (330 ohm) to ground, or, with `active_high` false, from
-3.3 V through the resistor to the pin.
+Connect the LED through a 330 ohm resistor from the pin to ground. With `active_high=False`,
+connect it through the resistor from 3.3 V to the pin.
 """
 
 import threading
@@ -9,16 +9,16 @@ import time
 from typing import Any
 
 from hw.contracts import Clock, Wait
-from hw.errors import LightError, LineError
+from hw.errors import LedError, LineError
 from hw.gpio import Output
-from hw.leds.led import Light
+from hw.leds.led import Led
 
 
-class Led(Light):
-    """The LED on GPIO `pin` (BCM), off at first.
+class GpiozeroLed(Led):
+    """The LED on GPIO `pin` (BCM numbering).
 
-    An LED that a crashed program left on goes off. `factory` is a pin factory of gpiozero, for
-    tests; else it is lgpio's. Raise `DriverError`, or `LightError` if the line cannot be had.
+    The first command also turns off an LED that a crashed program left on. `factory` is a pin
+    factory of gpiozero; the default is lgpio's.
     """
 
     def __init__(
@@ -31,19 +31,24 @@ class Led(Light):
         wait: Wait = threading.Event.wait,
     ) -> None:
         super().__init__(clock=clock, wait=wait)
-        try:
-            self._output = Output(pin, active_high=active_high, factory=factory)
-        except LineError as error:
-            raise LightError(str(error)) from error
+        self._pin = pin
+        self._active_high = active_high
+        self._factory = factory
+        self._output: Output | None = None
 
     def _drive(self, level: float) -> None:
         try:
+            if self._output is None:
+                self._output = Output(
+                    self._pin, active_high=self._active_high, factory=self._factory
+                )
             self._output.drive(level)
         except LineError as error:
-            raise LightError(str(error)) from error
+            raise LedError(str(error)) from error
 
     def _release(self) -> None:
         try:
-            self._output.close()
+            if self._output is not None:
+                self._output.close()
         except LineError as error:
-            raise LightError(str(error)) from error
+            raise LedError(str(error)) from error

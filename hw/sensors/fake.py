@@ -1,4 +1,4 @@
-"""A room with weather and faults, its sensor, and a light that remembers what it showed.
+"""A room with weather and faults, its sensor, and an LED that remembers what it showed.
 
 They obey the same contracts as the real drivers, and are held to them by the same tests.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks.finding import Finding, failed, ok, plural, warning
 from agent.status import LedPart, SensorPart
-from hw import ClimateSensor, Light
+from hw import ClimateSensor, Led
 from hw.errors import DriverError, Fault, HardwareError, SensorError
 from hw.sensors.policy import Policy
 
@@ -104,14 +104,14 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
 
 
 def led_here(
-    open_light: Callable[[], Light], *, sleep: Callable[[float], None] = time.sleep
+    open_led: Callable[[], Led], *, sleep: Callable[[float], None] = time.sleep
 ) -> Finding:
-    """Light it up for a moment."""
+    """Light up the LED for a moment."""
     try:
-        with open_light() as light:
-            light.on()
+        with open_led() as led:
+            led.on()
             sleep(LIT)
-            light.off()
+            led.off()
     except DriverError as error:
         return failed(str(error), "See the check packages.")
     except HardwareError as error:

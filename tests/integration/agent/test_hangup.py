@@ -178,14 +178,14 @@ import sys
 from pathlib import Path
 from agent.cli import hardware, parser
 from hw import Reading
-from hw.leds.fake_led import FakeLight
+from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import FakeSensor, Room
 
 def note(text):
     with open({notes!r}, "a") as file:
         print(text, file=file)
 
-class Light(FakeLight):
+class Led(SimulatedLed):
     def _drive(self, level):
         note(f"LED {{level}}")
         super()._drive(level)
@@ -199,7 +199,7 @@ class Sensor(FakeSensor):
         note("closed")
         super().close()
 
-hardware.open_light = lambda *_, **__: Light()
+hardware.open_led = lambda *_, **__: Led()
 hardware.open_sensor = lambda *_, **__: Sensor(Room(seed=1))
 sys.exit(parser.main({arguments!r}))
 """

@@ -79,7 +79,7 @@ def test_commands_are_answered(service, device):
     assert answer["response"] == {"description": "Blinking LED every 2 seconds"}
     wait_for(lambda: properties(service, device)["ledState"] == "blinking", "the blinking")
     assert command(service, device, "turnon")["responseCode"] == 200
-    wait_for(lambda: properties(service, device)["ledState"] == "on", "the light")
+    wait_for(lambda: properties(service, device)["ledState"] == "on", "the LED")
     assert command(service, device, "turnoff")["responseCode"] == 200
     wait_for(lambda: properties(service, device)["ledState"] == "off", "the dark")
 

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from hw import ClimateSensor, Light, LightState, Reading, open_light, open_sensor
-from hw.errors import DriverError, Fault, LightError, SensorError
+from hw import ClimateSensor, Led, LedState, Reading, open_led, open_sensor
+from hw.errors import DriverError, Fault, LedError, SensorError
 from hw.gpio import Output
-from hw.leds.fake_led import FakeLight
-from hw.leds.gpiozero_led import Led
+from hw.leds.fake_led import SimulatedLed
+from hw.leds.gpiozero_led import GpiozeroLed
 from hw.sensors.adafruit import AdafruitSensor
 from hw.sensors.fake import FakeSensor
 from hw.sensors.kernel import KernelSensor
@@ -53,7 +53,7 @@ def powered(_):
 
 def led(_):
     mock = pytest.importorskip("gpiozero.pins.mock")
-    return Led(17, factory=mock.MockFactory(pin_class=mock.MockPWMPin))
+    return GpiozeroLed(17, factory=mock.MockFactory(pin_class=mock.MockPWMPin))
 
 
 @pytest.fixture(params=[fake_dht22, fake_dht11, kernel, child, powered])
@@ -62,10 +62,10 @@ def sensor(request, tmp_path):
         yield sensor
 
 
-@pytest.fixture(params=[lambda _: open_light("fake"), led], ids=["fake", "led"])
-def light(request, tmp_path):
-    with request.param(tmp_path) as light:
-        yield light
+@pytest.fixture(params=[lambda _: open_led("fake"), led], ids=["fake", "led"])
+def led(request, tmp_path):
+    with request.param(tmp_path) as led:
+        yield led
 
 
 def test_a_sensor_tells_its_model_spacing_and_deadline(sensor):
@@ -99,34 +99,34 @@ def test_a_sensor_is_closed_at_the_end_of_its_context(sensor):
         sensor.read()
 
 
-def test_a_light_obeys_and_tells_what_it_does(light):
-    assert isinstance(light, Light)
-    assert light.state is LightState.OFF
-    light.on()
-    assert light.state is LightState.ON
-    light.set_brightness(3)
-    assert light.brightness == 3
-    light.blink(3600.0)
-    assert light.state is LightState.BLINKING
-    light.off()
-    assert light.state is LightState.OFF
+def test_an_led_obeys_and_tells_what_it_does(led):
+    assert isinstance(led, Led)
+    assert led.state is LedState.OFF
+    led.on()
+    assert led.state is LedState.ON
+    led.set_brightness(3)
+    assert led.brightness == 3
+    led.blink(3600.0)
+    assert led.state is LedState.BLINKING
+    led.off()
+    assert led.state is LedState.OFF
 
 
-def test_a_light_is_dark_and_takes_no_command_at_the_end_of_its_context(light):
-    with light as entered:
-        assert entered is light
-        light.on()
-    light.close()
-    assert light.state is LightState.OFF
-    with pytest.raises(LightError, match="closed"):
-        light.on()
+def test_an_led_is_dark_and_takes_no_command_at_the_end_of_its_context(led):
+    with led as entered:
+        assert entered is led
+        led.on()
+    led.close()
+    assert led.state is LedState.OFF
+    with pytest.raises(LedError, match="closed"):
+        led.on()
 
 
 def test_an_unknown_driver_is_refused_with_those_there_are():
     with pytest.raises(DriverError, match="'fake'"):
         open_sensor("bme280")
     with pytest.raises(DriverError, match="'gpiozero'"):
-        open_light("neopixel")
+        open_led("neopixel")
 
 
 def test_an_unknown_model_is_refused_with_those_there_are():
@@ -135,6 +135,6 @@ def test_an_unknown_model_is_refused_with_those_there_are():
 
 
 def test_the_fake_drivers_are_fake_and_need_no_pin():
-    with open_sensor("fake", pin=4, power_pin=5) as sensor, open_light("fake", pin=99) as light:
+    with open_sensor("fake", pin=4, power_pin=5) as sensor, open_led("fake", pin=99) as led:
         assert isinstance(sensor, FakeSensor)
-        assert isinstance(light, FakeLight)
+        assert isinstance(led, SimulatedLed)

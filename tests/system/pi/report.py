@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.hardware import read_once, summary
-from hw import ClimateSensor, Light, Reading, open_light, open_sensor
+from hw import ClimateSensor, Led, Reading, open_led, open_sensor
 from hw.errors import HardwareError, SensorError
 from hw.sensors.policy import Policy
 
@@ -31,13 +31,13 @@ PACKAGES = (
     *("sensor-agent", "adafruit-circuitpython-dht", "Adafruit-Blinka", "gpiod"),
     *("gpiozero", "lgpio", "adafruit-lgpio"),
 )
-LED_STEPS: tuple[tuple[str, float, Callable[[Light], None]], ...] = (
-    ("on, full", 2.0, lambda light: light.on()),
-    ("medium", 2.0, lambda light: light.set_brightness(2)),
-    ("low", 2.0, lambda light: light.set_brightness(3)),
-    ("full again", 1.0, lambda light: light.set_brightness(1)),
-    ("blinking, once a second", 5.0, lambda light: light.blink(1.0)),
-    ("off", 1.0, lambda light: light.off()),
+LED_STEPS: tuple[tuple[str, float, Callable[[Led], None]], ...] = (
+    ("on, full", 2.0, lambda led: led.on()),
+    ("medium", 2.0, lambda led: led.set_brightness(2)),
+    ("low", 2.0, lambda led: led.set_brightness(3)),
+    ("full again", 1.0, lambda led: led.set_brightness(1)),
+    ("blinking, once a second", 5.0, lambda led: led.blink(1.0)),
+    ("off", 1.0, lambda led: led.off()),
 )
 
 
@@ -99,16 +99,16 @@ def try_sensor(driver: str, open_it: Callable[[], ClimateSensor], count: int) ->
     return trial
 
 
-def try_light(open_it: Callable[[], Light], wait: Callable[[float], None]) -> list[str]:
+def try_led(open_it: Callable[[], Led], wait: Callable[[float], None]) -> list[str]:
     """Drive the LED through everything it can do, and return a line on each step."""
     lines = []
     try:
-        with open_it() as light:
+        with open_it() as led:
             for name, seconds, step in LED_STEPS:
                 progress(f"LED: {name}")
-                step(light)
+                step(led)
                 wait(seconds)
-                lines.append(f"{name}: state {light.state}, fault {light.fault or 'none'}")
+                lines.append(f"{name}: state {led.state}, fault {led.fault or 'none'}")
     except HardwareError as error:
         lines.append(f"failed: {error}")
     return lines
@@ -202,7 +202,7 @@ def sensor_section(trial: Trial) -> list[str]:
 
 
 def report(
-    facts: dict[str, str], trials: list[Trial], light: list[str], answers: dict[str, str]
+    facts: dict[str, str], trials: list[Trial], led: list[str], answers: dict[str, str]
 ) -> str:
     """The whole, in Markdown."""
     lines = ["## sensor-agent tried on a board", ""]
@@ -210,7 +210,7 @@ def report(
     lines.append("")
     for trial in trials:
         lines += sensor_section(trial)
-    lines += ["### LED", "", *light, ""]
+    lines += ["### LED", "", *led, ""]
     lines += ["### The person beside it", ""]
     lines += [f"- {question} {answer}" for question, answer in answers.items()]
     return "\n".join(lines)
@@ -241,22 +241,20 @@ def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.
         )
         for driver in drivers
     ]
-    light = try_light(
-        lambda: open_light("fake" if chosen.fake_hw else "gpiozero", pin=chosen.led), wait
-    )
+    led = try_led(lambda: open_led("fake" if chosen.fake_hw else "gpiozero", pin=chosen.led), wait)
     answers = {
         question: ask(question)
         for question in (
-            "Did the LED light up, dim twice, blink and go dark?",
+            "Did the LED led up, dim twice, blink and go dark?",
             "What does another thermometer there say, if there is one?",
             "What is wired: which sensor, which resistor, how long is the cable?",
         )
     }
     if chosen.fake_hw:
         print("THIS IS NO REPORT: the board was made up (--fake-hw).\n")
-    print(report(machine(), trials, light, answers))
+    print(report(machine(), trials, led, answers))
     is_read = any(trial.readings for trial in trials)
-    return 0 if is_read and not light[-1].startswith("failed") else 1
+    return 0 if is_read and not led[-1].startswith("failed") else 1
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig
 
-from agent.device.led import Lamp
+from agent.device.led import AsyncLed
 from agent.device.operator import Actions, Device
 from agent.logs.events import LogEvent
 from agent.readings.sampler import Sampler
-from hw.leds.fake_led import FakeLight
+from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import FakeSensor, Room
 from hw.sensors.policy import Policy, SensorStatus
 
@@ -25,13 +25,13 @@ class Day(Rig):
 
     def __init__(self, outbox, hub):
         super().__init__(outbox, hub)
-        self.lamp = Lamp(FakeLight, brightness=1, on_change=lambda _: None)
+        self.led = AsyncLed(SimulatedLed(), on_change=lambda _: None)
         self.device = Device(
             actions=Actions(
-                turn_on=self.lamp.on,
-                turn_off=self.lamp.off,
-                blink=self.lamp.blink,
-                set_brightness=self.lamp.set_brightness,
+                turn_on=self.led.on,
+                turn_off=self.led.off,
+                blink=self.led.blink,
+                set_brightness=self.led.set_brightness,
                 set_interval=self.nothing,
                 diagnose=self.nothing,
                 remember=self.nothing,
@@ -87,7 +87,7 @@ class Day(Rig):
             finally:
                 task.cancel()
                 await asyncio.wait({task})
-                await self.lamp.close()
+                await self.led.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from agent.daemon.service import Places, Service
 from agent.errors import ControlError, StoreError
 from agent.storage import store as store_module
 from agent.storage.store import STORE_NAME, Store
-from hw.errors import DriverError, LightError
+from hw.errors import DriverError, LedError
+from hw.leds.fake_led import SimulatedLed
 
 
 def make(tmp_path, **changes):
@@ -44,15 +45,15 @@ async def test_it_starts_shows_and_stops(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-async def test_a_daemon_that_stops_lights_no_led_any_more(tmp_path):
+async def test_a_stopped_daemon_refuses_to_turn_on_the_led(tmp_path):
     service, shown = make(tmp_path)
     running = asyncio.create_task(service.run())
     await until(lambda: shown)
-    await service._lamp.on()
+    await service._led.on()
     service.stop.set()
     await running
-    with pytest.raises(LightError, match="The daemon is stopping"):
-        await service._lamp.on()
+    with pytest.raises(LedError, match="The LED is closed"):
+        await service._led.on()
 
 
 async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
@@ -64,12 +65,12 @@ async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
 async def test_a_daemon_that_is_still_starting_stops_as_soon_as_it_is_told(tmp_path, monkeypatch):
     opening, release, opened = threading.Event(), threading.Event(), []
 
-    def open_slowly(*_arguments, **_keywords):
-        opening.set()
-        opened.append(release.wait(20))
-        raise LightError("That took too long.")
+    class SlowLed(SimulatedLed):
+        def _drive(self, level):
+            opening.set()
+            opened.append(release.wait(20))
 
-    monkeypatch.setattr(service_module, "open_light", open_slowly)
+    monkeypatch.setattr(service_module, "open_led", lambda *_, **__: SlowLed())
     service, shown = make(tmp_path)
     running = asyncio.create_task(service.run())
     await until(opening.is_set)
@@ -141,13 +142,13 @@ async def test_a_second_daemon_beside_the_first_is_refused_and_the_first_goes_on
 
 async def test_what_was_taken_is_given_back_when_the_start_fails(tmp_path, monkeypatch):
     opened = []
-    open_light = service_module.open_light
+    open_led = service_module.open_led
 
     def remember(*arguments, **keywords):
-        opened.append(open_light(*arguments, **keywords))
+        opened.append(open_led(*arguments, **keywords))
         return opened[-1]
 
-    monkeypatch.setattr(service_module, "open_light", remember)
+    monkeypatch.setattr(service_module, "open_led", remember)
     config = default(host_name="laptop")
     service, _ = make(tmp_path, sensor=replace(config.sensor, driver="sht31"))
     with pytest.raises(DriverError):

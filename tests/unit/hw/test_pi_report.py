@@ -6,8 +6,8 @@ import sys
 import pytest
 from places import TESTS
 
-from hw.errors import DriverError, LightError
-from hw.leds.fake_led import FakeLight
+from hw.errors import DriverError, LedError
+from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import FakeSensor, Room
 
 
@@ -62,14 +62,14 @@ def test_a_driver_that_cannot_work_is_told_with_its_reason(pi):
 
 def test_an_led_that_cannot_be_driven_is_told_with_its_reason(pi):
     def refuse():
-        raise LightError("Another program holds GPIO 17.")
+        raise LedError("Another program holds GPIO 17.")
 
-    assert pi.try_light(refuse, lambda _: None) == ["failed: Another program holds GPIO 17."]
-    light = FakeLight()
-    light.broken = "The line is gone."
-    *_, last = pi.try_light(lambda: light, lambda _: None)
+    assert pi.try_led(refuse, lambda _: None) == ["failed: Another program holds GPIO 17."]
+    led = SimulatedLed()
+    led.broken = "The line is gone."
+    *_, last = pi.try_led(lambda: led, lambda _: None)
     assert last.startswith("failed: The line is gone.")
-    light.broken = None
+    led.broken = None
 
 
 def test_the_board_is_described_as_it_says_itself(pi, tmp_path):

@@ -4,13 +4,13 @@ import pytest
 from statuses import STATUS
 
 from agent.daemon.control_requests import control_requests
-from agent.device.led import Lamp
+from agent.device.led import AsyncLed
 from agent.diagnostics.checks.finding import ok
 from agent.errors import ControlError
 from agent.status import status_to_json
 from hw import Reading
 from hw.errors import Fault, SensorError
-from hw.leds.fake_led import FakeLight
+from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import FakeSensor, Room
 
 
@@ -18,8 +18,8 @@ class Daemon:
     """A daemon for the control socket, without sensor and hub."""
 
     def __init__(self):
-        self.light = FakeLight(wait=lambda event, seconds: event.wait(10))
-        self.led = Lamp(lambda: self.light, brightness=1, on_change=lambda state: None)
+        self.simulated_led = SimulatedLed(wait=lambda event, seconds: event.wait(10))
+        self.led = AsyncLed(self.simulated_led, on_change=lambda state: None)
         self.sensor = FakeSensor(Room(seed=1))
         self.room = self.sensor.room
         self.broken = None
@@ -96,10 +96,10 @@ async def test_a_wrong_led_request_is_refused(daemon, request_):
 
 
 async def test_a_broken_led_is_reported(daemon):
-    daemon.light.broken = "The line is busy."
+    daemon.simulated_led.broken = "The line is busy."
     with pytest.raises(ControlError, match="busy"):
         await daemon.ask(command="led", do="on")
-    daemon.light.broken = None
+    daemon.simulated_led.broken = None
 
 
 async def test_room_changes_and_returns_the_simulated_room(daemon):

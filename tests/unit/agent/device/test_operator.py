@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.device.operator import MAX_DIAGNOSTICS, OWN, Actions, Device, quote, shorten
-from hw.errors import LightError
+from hw.errors import LedError
 
 
 class Board:
@@ -90,8 +90,8 @@ async def test_an_unknown_command_is_answered_404(board):
     assert "blink, turnon, turnoff, rundiagnostics" in answer["error"]
 
 
-async def test_a_light_that_fails_is_answered_500(board):
-    board.broken = LightError("The line is busy.")
+async def test_an_led_that_fails_is_answered_500(board):
+    board.broken = LedError("The line is busy.")
     assert await board.device.command("turnon", None) == (
         500,
         {"error": "turnon failed: The line is busy."},
@@ -262,8 +262,8 @@ async def test_a_device_made_anew_at_the_hub_starts_counting_again(board):
     assert board.device.values["brightness"] == 3
 
 
-async def test_a_light_that_fails_leaves_the_old_brightness(board):
-    board.broken = LightError("The line is busy.")
+async def test_an_led_that_fails_leaves_the_old_brightness(board):
+    board.broken = LedError("The line is busy.")
     await board.device.desired({"brightness": 2, "$version": 4})
     ack = board.reported["brightness"]
     assert (ack["value"], ack["ac"]) == (1, 500)

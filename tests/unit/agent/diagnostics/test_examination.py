@@ -19,8 +19,8 @@ from agent.errors import RegistrationError, SecretError
 from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
-from hw.errors import Fault, LightError, SensorError
-from hw.leds.fake_led import FakeLight
+from hw.errors import Fault, LedError, SensorError
+from hw.leds.fake_led import SimulatedLed
 
 CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
 CONFIG = Config(
@@ -119,7 +119,7 @@ class Machine:
             "clock": self.clock,
             "vcgencmd": lambda: None,
             "open_sensor": lambda *_, **__: Sensor(Reading(21.0, 45.0)),
-            "open_light": lambda *_, **__: FakeLight(),
+            "open_led": lambda *_, **__: SimulatedLed(),
             "way": lambda *a, **k: Way(*a, fails=self.fails, **k),
             "register": lambda: "hub.test",
         }
@@ -159,11 +159,11 @@ def refuse_secret(machine):
     machine.options["secrets"] = secrets
 
 
-def busy_light(machine):
-    def open_light(*_, **__):
-        raise LightError("Another program holds GPIO 17.")
+def busy_led(machine):
+    def open_led(*_, **__):
+        raise LedError("Another program holds GPIO 17.")
 
-    machine.options["open_light"] = open_light
+    machine.options["open_led"] = open_led
 
 
 def silent_sensor(machine):
@@ -221,7 +221,7 @@ FAILING = {
         (machine.root / "sys/bus/iio/devices/iio:device0/name").unlink(),
     ),
     "sensor": silent_sensor,
-    "led": busy_light,
+    "led": busy_led,
     "clock": lambda machine: setattr(machine.clock, "known", False),
     "power": lambda machine: machine.file(
         "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n"
@@ -273,7 +273,7 @@ def test_a_stage_whose_stage_before_failed_is_skipped_with_the_reason(machine):
 
 def test_beside_a_daemon_nobody_registers_and_nobody_takes_its_lines(machine):
     machine.daemon()
-    for name in ("register", "open_sensor", "open_light"):
+    for name in ("register", "open_sensor", "open_led"):
         machine.options[name] = lambda *_, **__: pytest.fail("it disturbs the daemon")
     assert machine.find("registration").line == "The daemon is connected to hub.test."
     assert machine.find("sensor").outcome is Outcome.OK
@@ -286,7 +286,7 @@ def test_beside_a_daemon_nobody_registers_and_nobody_takes_its_lines(machine):
 @pytest.mark.parametrize("name", ["sensor", "led", "outbox", "registration"])
 def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
     machine.options["refusal"] = "It did not answer."
-    for one in ("register", "open_sensor", "open_light"):
+    for one in ("register", "open_sensor", "open_led"):
         machine.options[one] = lambda *_, **__: pytest.fail("it disturbs the daemon")
     assert machine.find(name).outcome is Outcome.SKIPPED
 

@@ -7,9 +7,9 @@ import lgpio_fake
 import pytest
 from places import ROOT
 
-from hw import LightState, open_light
-from hw.errors import DriverError, LightError
-from hw.leds.gpiozero_led import Led
+from hw import LedState, open_led
+from hw.errors import DriverError, LedError
+from hw.leds.gpiozero_led import GpiozeroLed
 
 gpiozero = pytest.importorskip("gpiozero", reason="gpiozero: no wheel for this Python and machine")
 mock = pytest.importorskip("gpiozero.pins.mock")
@@ -34,7 +34,7 @@ def states(pin):
 
 def test_on_off_and_brightness_are_exact_on_the_mock_pin(factory):
     pin = factory.pin("GPIO17")
-    with Led(17, factory=factory) as led:
+    with GpiozeroLed(17, factory=factory) as led:
         led.on()
         led.off()
         led.set_brightness(2)
@@ -59,7 +59,7 @@ def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_in
         now[0] += seconds
         return event.is_set()
 
-    with Led(17, factory=factory, clock=lambda: now[0], wait=wait) as led:
+    with GpiozeroLed(17, factory=factory, clock=lambda: now[0], wait=wait) as led:
         led.set_brightness(2)
         led.blink(3.0)
         assert done.wait(10.0)
@@ -70,8 +70,8 @@ def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_in
 
 
 def test_a_pin_that_another_device_of_this_process_has_is_busy(factory):
-    with gpiozero.LED(17, pin_factory=factory), pytest.raises(LightError, match="Another program"):
-        Led(17, factory=factory)
+    with gpiozero.LED(17, pin_factory=factory), pytest.raises(LedError, match="Another program"):
+        GpiozeroLed(17, factory=factory).off()
 
 
 # The real LGPIOFactory over a fake lgpio
@@ -92,7 +92,9 @@ def driven(lgpio):
 
 
 def test_an_led_is_claimed_dark_and_driven(lgpio):
-    with Led(17) as led:
+    with GpiozeroLed(17) as led:
+        assert lgpio.calls == []
+        led.off()
         assert lgpio.levels == {17: 0}
         led.on()
         assert lgpio.levels == {17: 1}
@@ -103,7 +105,8 @@ def test_an_led_is_claimed_dark_and_driven(lgpio):
 
 
 def test_an_active_low_led_is_never_low_before_it_is_switched_on(lgpio):
-    with Led(17, active_high=False) as led:
+    with GpiozeroLed(17, active_high=False) as led:
+        led.off()
         # The first claim as output has the level of dark; lgpio ignores gpiozero's later one.
         assert driven(lgpio)[0] == ("output", 17, 1)
         assert ("write", 17, 0) not in lgpio.calls
@@ -116,7 +119,7 @@ def test_an_active_low_led_is_never_low_before_it_is_switched_on(lgpio):
 
 @pytest.mark.parametrize(("active_high", "duties"), [(True, (30, 10)), (False, (70, 90))])
 def test_lower_brightness_is_pwm_and_full_and_dark_are_steady(lgpio, active_high, duties):
-    with Led(17, active_high=active_high) as led:
+    with GpiozeroLed(17, active_high=active_high) as led:
         led.on()
         assert lgpio.pwm == {}
         led.set_brightness(2)
@@ -134,12 +137,12 @@ def test_lower_brightness_is_pwm_and_full_and_dark_are_steady(lgpio, active_high
 
 
 def test_a_closed_led_is_dark_before_its_line_is_given_back(lgpio):
-    led = Led(17)
+    led = GpiozeroLed(17)
     led.set_brightness(2)
     led.on()
     led.close()
     led.close()
-    assert led.state is LightState.OFF
+    assert led.state is LedState.OFF
     assert lgpio.calls[-5:] == [
         ("pwm", 17, 0, 0),
         ("write", 17, 0),
@@ -150,39 +153,46 @@ def test_a_closed_led_is_dark_before_its_line_is_given_back(lgpio):
 
 
 def test_two_leds_do_not_take_each_other_down(lgpio):
-    with Led(17) as one:
-        two = Led(27)
+    with GpiozeroLed(17) as one:
+        two = GpiozeroLed(27)
         one.on()
+        two.on()
         two.close()
         assert lgpio.levels == {17: 1}
         one.off()
         assert lgpio.levels == {17: 0}
 
 
+def test_an_led_that_never_had_its_line_is_closed_without_it(lgpio):
+    GpiozeroLed(17).close()
+    assert lgpio.calls == []
+
+
 def test_a_line_that_another_program_holds_is_named_busy(lgpio):
-    with Led(17) as first:
-        with pytest.raises(LightError, match="Another program holds GPIO 17"):
-            Led(17)
+    with GpiozeroLed(17) as first:
+        first.off()
+        with pytest.raises(LedError, match="Another program holds GPIO 17"):
+            GpiozeroLed(17).off()
         assert len(lgpio.handles) == 1
         first.on()
         assert lgpio.levels == {17: 1}
 
 
 def test_an_error_while_driving_is_named_and_leaves_the_state(lgpio):
-    with Led(17) as led:
+    with GpiozeroLed(17) as led:
         led.on()
         lgpio.fails["write"] = "bad gpio"
-        with pytest.raises(LightError, match="GPIO 17 could not be driven: bad gpio"):
+        with pytest.raises(LedError, match="GPIO 17 could not be driven: bad gpio"):
             led.off()
-        assert led.state is LightState.ON
+        assert led.state is LedState.ON
         lgpio.fails.clear()
 
 
 def test_a_close_that_fails_to_go_dark_still_gives_the_line_back(lgpio):
-    led = Led(17)
+    led = GpiozeroLed(17)
     led.on()
     lgpio.fails["write"] = "bad gpio"
-    with pytest.raises(LightError, match="bad gpio"):
+    with pytest.raises(LedError, match="bad gpio"):
         led.close()
     assert lgpio.handles == {}
 
@@ -192,14 +202,14 @@ def test_a_chip_that_cannot_be_opened_says_why(lgpio, monkeypatch):
     chips = []
     monkeypatch.setattr(Path, "glob", lambda *_: iter(chips))
     with pytest.raises(DriverError, match="no GPIO lines"):
-        Led(17)
+        GpiozeroLed(17).off()
     chips.append(Path("/dev/gpiochip0"))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(LightError, match="usermod -aG gpio"):
-        Led(17)
+    with pytest.raises(LedError, match="usermod -aG gpio"):
+        GpiozeroLed(17).off()
     monkeypatch.setattr(os, "access", lambda *_: True)
-    with pytest.raises(LightError, match="can not open gpiochip"):
-        Led(17)
+    with pytest.raises(LedError, match="can not open gpiochip"):
+        GpiozeroLed(17).off()
 
 
 def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
@@ -208,20 +218,20 @@ def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
 
     monkeypatch.setattr("gpiozero.pins.local.get_pi_revision", no_pi)
     with pytest.raises(DriverError, match="no Raspberry Pi"):
-        Led(17)
+        GpiozeroLed(17).off()
 
 
 @pytest.mark.parametrize("pin", [28, -1, True, 17.5, "17", None])
 def test_what_is_no_gpio_number_is_refused(lgpio, pin):
     with pytest.raises(DriverError, match="0 to 27"):
-        Led(pin)
+        GpiozeroLed(pin).off()
     assert lgpio.calls == []
 
 
 def test_the_empty_placeholder_of_lgpio_is_recognised(lgpio, monkeypatch):
     monkeypatch.setitem(sys.modules, "lgpio", type(sys)("lgpio"))
     with pytest.raises(DriverError, match="empty placeholder"):
-        Led(17)
+        GpiozeroLed(17).off()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +240,7 @@ def test_the_empty_placeholder_of_lgpio_is_recognised(lgpio, monkeypatch):
 def test_a_missing_package_is_named(lgpio, monkeypatch, package, module):
     monkeypatch.setitem(sys.modules, module, None)  # Importing it raises ImportError.
     with pytest.raises(DriverError, match=rf"{package} is not installed") as caught:
-        open_light("gpiozero")
+        open_led("gpiozero").off()
     assert caught.value.packages == (package,)
 
 
@@ -244,7 +254,7 @@ def test_a_package_that_is_there_and_broken_is_told_with_its_reason(
     for module in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(DriverError, match=f"{package} does not work here: No module .*what_it_"):
-        Led(17)
+        GpiozeroLed(17).off()
 
 
 def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
@@ -252,13 +262,14 @@ def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
         raise FileNotFoundError(2, "No such file or directory", "/run/sensor-agent")
 
     monkeypatch.setattr(lgpio, "gpiochip_open", fail)
-    with pytest.raises(LightError, match="No such file or directory: '/run/sensor-agent'"):
-        Led(17)
+    with pytest.raises(LedError, match="No such file or directory: '/run/sensor-agent'"):
+        GpiozeroLed(17).off()
 
 
 def test_the_driver_is_opened_by_name(lgpio):
-    with open_light("gpiozero", pin=27, active_high=False) as light:
-        assert isinstance(light, Led)
+    with open_led("gpiozero", pin=27, active_high=False) as led:
+        assert isinstance(led, GpiozeroLed)
+        led.off()
         assert lgpio.levels == {27: 1}
 
 

@@ -4,8 +4,8 @@ from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import hardware
 from agent.diagnostics.checks.finding import Outcome
 from hw import ClimateSensor, Reading
-from hw.errors import DriverError, Fault, LightError, SensorError
-from hw.leds.fake_led import FakeLight
+from hw.errors import DriverError, Fault, LedError, SensorError
+from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import FakeSensor, Room
 
 GOOD = Reading(21.0, 45.0)
@@ -92,21 +92,21 @@ def test_a_fake_sensor_needs_no_time():
 
 
 def test_the_led_is_lit_and_dark_again():
-    light = FakeLight()
+    led = SimulatedLed()
     slept = []
     finding = hardware.led_here(
-        lambda: light, sleep=lambda seconds: slept.append((seconds, str(light.state)))
+        lambda: led, sleep=lambda seconds: slept.append((seconds, str(led.state)))
     )
     assert finding.outcome is Outcome.OK
     assert slept == [(hardware.LIT, "on")]
-    assert str(light.state) == "off"
+    assert str(led.state) == "off"
 
 
-@pytest.mark.parametrize("error", [DriverError("No lgpio."), LightError("GPIO 17 is held.")])
+@pytest.mark.parametrize("error", [DriverError("No lgpio."), LedError("GPIO 17 is held.")])
 def test_an_led_that_cannot_be_had_is_told(error):
-    def open_light():
+    def open_led():
         raise error
 
-    finding = hardware.led_here(open_light)
+    finding = hardware.led_here(open_led)
     assert finding.outcome is Outcome.FAILED
     assert finding.line == str(error)
