@@ -1,1 +1,1 @@
-"""The running daemon: its parts wired together, its control socket, and systemd."""
+"""The daemon: its start and stop, its control socket, its notices to systemd."""

@@ -1,9 +1,9 @@
-"""A unix socket where the running daemon can be asked: one JSON object a line, each way.
+"""The Unix socket of the running daemon. Each request and each answer is one line of JSON.
 
     {"command": "status"}  ->  {"ok": true, "status": {...}}
     {"command": "led", "do": "blink", "seconds": 2}  ->  {"ok": true, "led": {...}}
 
-Whatever is refused is answered {"ok": false, "error": "a sentence"}.
+The answer to a refused request is {"ok": false, "error": "a sentence"}.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from agent.status import Status, status_from_json
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-MODE = 0o660  # The service's group may ask; the installer adds its caller to it.
+MODE = 0o660  # The installer adds its caller to the service's group.
 LONGEST_LINE = 64 * 1024  # Bytes.
-PATIENCE = 30.0  # Seconds for a client to say something, for a request, and for its answer.
+PATIENCE = 30.0  # Seconds for each of these: receiving a request, handling it, sending the answer.
 MOST_CLIENTS = 16
 
 Request = Mapping[str, Any]
@@ -33,12 +33,12 @@ Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
 @asynccontextmanager
 async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-    """Answer on `path` while the block lasts.
+    """Answer requests on `path` during the block.
 
-    A handler is given the request and returns what is added to {"ok": true}; a ControlError or
-    ValueError from it is the refusal. Raises ControlError if another daemon answers there. Where
-    the socket cannot be made that is logged, and the block goes on without: a disk that has
-    become read-only must not end the readings.
+    A handler gets the request and returns what is added to {"ok": true}. If it raises ControlError
+    or ValueError, the request is refused with that sentence. Raises ControlError if another daemon
+    answers on `path`. If the socket cannot be created, for example on a read-only disk, a warning
+    is logged and the block runs without it.
     """
     clients: set[asyncio.StreamWriter] = set()
 
@@ -48,21 +48,22 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
             if len(clients) <= MOST_CLIENTS:
                 await _serve(reader, writer, handlers)
             else:
-                await _tell(writer, _refusal("Too many ask this daemon; try again in a minute."))
+                await _send(writer, _refusal("The control socket is busy. Try again in a minute."))
         except (ConnectionError, TimeoutError):
-            log.debug("A client of the control socket went away.")
+            log.debug("A client of the control socket has disconnected or timed out.")
         finally:
             clients.discard(writer)
             writer.close()
 
     if _answers(path):
-        raise ControlError(f"Another sensor-agent answers at {path}; stop that one first.")
+        raise ControlError(f"Another sensor-agent answers at {path}. Stop it first.")
     server = None
     try:
         server = await asyncio.start_unix_server(serve, sock=_bind(path), limit=LONGEST_LINE)
     except OSError as error:
         log.warning(
-            "The control socket %s cannot be made: %s. Nobody can ask this daemon for its status.",
+            "Cannot create the control socket %s: %s. The commands status, read and led cannot "
+            "reach this daemon.",
             path,
             error.strerror or error,
             extra=LogEvent.CONTROL_SOCKET_FAILED.about(),
@@ -91,7 +92,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether somebody listens; a socket left by a crash does not."""
+    """Return whether a daemon listens on `path`. After a crash the socket is left without one."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
@@ -109,14 +110,16 @@ async def _serve(
             async with asyncio.timeout(PATIENCE):
                 line = await reader.readline()
         except ValueError:
-            await _tell(writer, _refusal(f"A request may have at most {LONGEST_LINE} bytes."))
+            await _send(
+                writer, _refusal(f"A request must not be longer than {LONGEST_LINE} bytes.")
+            )
             return
         if not line:
             return
-        await _tell(writer, await _answer(line, handlers))
+        await _send(writer, await _answer(line, handlers))
 
 
-async def _tell(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
+async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
     async with asyncio.timeout(PATIENCE):
         await writer.drain()
@@ -126,25 +129,25 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
-        return _refusal("A request is one JSON object on a line.")
+        return _refusal("A request must be a JSON object on one line.")
     command = request.get("command") if isinstance(request, dict) else None
     handler = handlers.get(command) if isinstance(command, str) else None
     if handler is None:
-        return _refusal(f"A request names one of these as its command: {', '.join(handlers)}.")
+        return _refusal(f"The command of a request must be one of {', '.join(handlers)}.")
     try:
         async with asyncio.timeout(PATIENCE):
             return {"ok": True, **await handler(request)}
     except (ControlError, ValueError) as error:
         return _refusal(str(error))
     except TimeoutError:
-        return _refusal(f"{command} took too long.")
+        return _refusal(f"{command} did not finish within {PATIENCE:g} s.")
     except Exception as error:
         log.exception("The request %s failed.", command, extra=LogEvent.REQUEST_FAILED.about())
         return _refusal(f"{command} failed: {error}")
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # A disk that has become read-only must not make a failure of a stop.
+    with suppress(OSError):  # Stopping succeeds even on a read-only disk.
         path.unlink()
 
 
@@ -153,31 +156,35 @@ def _refusal(sentence: str) -> dict[str, Any]:
 
 
 def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str, Any]:
-    """Ask the running daemon, and return its answer. Blocks for at most `timeout` seconds.
+    """Send a request to the running daemon and return its answer. Blocks up to `timeout` seconds.
 
-    Raises ControlError if no daemon answers, or with the reason if it refuses.
+    Raises NoDaemonError if no daemon listens, and ControlError if it refuses or does not answer.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            with suppress(BrokenPipeError):  # Too many ask: that is answered before the question.
+            with suppress(BrokenPipeError):  # A busy daemon answers without reading the request.
                 connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
     except PermissionError as error:
         raise ControlError(
-            f"The running daemon may not be asked by you: {path} is for its group. Use sudo, or "
-            f"join the group of that file."
+            f"Permission denied: only the daemon's user and group can use {path}. Use sudo, or "
+            "join the group."
         ) from error
     except TimeoutError as error:
         raise ControlError(f"The daemon did not answer at {path} within {timeout:g} s.") from error
     except OSError as error:
-        raise NoDaemonError(f"No daemon answers at {path}.") from error
+        raise NoDaemonError(
+            f"No daemon answers at {path}. Start the service or, in a terminal, sensor-agent run."
+        ) from error
     try:
         answer: dict[str, Any] = json.loads(line)
     except ValueError as error:
-        raise ControlError(f"The daemon went away while it was asked at {path}.") from error
+        raise ControlError(
+            f"The daemon at {path} closed the connection without an answer."
+        ) from error
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error")))
     return answer

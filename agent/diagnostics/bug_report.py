@@ -1,4 +1,4 @@
-"""Everything that a bug report needs, in one text; what is secret is not in it."""
+"""Writes a bug report: one text with everything that a bug report needs and no secrets."""
 
 import json
 import re
@@ -14,10 +14,10 @@ from agent.diagnostics.checks.finding import Finding
 from agent.status import Status, status_to_json
 
 REDACTED = "[redacted]"
-SHORTEST = 4  # Characters; less is no secret, and would blot out half the text.
+SHORTEST = 4  # Characters. A shorter line is not a secret, and redacting it would ruin the text.
 JOURNAL_LINES = 200
 
-# What a secret looks like, wherever it may have come from.
+# Redacted wherever it comes from.
 LOOKS_SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)(?!=)"
@@ -29,21 +29,21 @@ LOOKS_SECRET = re.compile(
 
 
 def secrets_in(files: Iterable[Path]) -> set[str]:
-    """Return what must not be told of these files; those that cannot be read have nothing."""
+    """Return the secrets in these files. Files that cannot be read have none."""
     found = set()
     for file in files:
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        if "-----BEGIN CERTIFICATE" in text:  # Public, and known by its looks what is not.
+        if "-----BEGIN CERTIFICATE" in text:  # Public. LOOKS_SECRET finds a key beside it.
             continue
         found |= {line.strip() for line in text.splitlines() if not line.startswith("-----")}
     return {secret for secret in found if len(secret) >= SHORTEST}
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` without these secrets, and without whatever looks like one."""
+    """Return `text` without these secrets and without anything that looks like one."""
     for secret in sorted(secrets, key=len, reverse=True):
         for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             text = text.replace(form, REDACTED)
@@ -51,7 +51,7 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def journal_lines() -> str:
-    """Return the daemon's last lines in the journal, or why there are none."""
+    """Return the daemon's last lines in the journal, or the reason why there are none."""
     try:
         done = subprocess.run(
             ["journalctl", "-u", "sensor-agent", "-n", str(JOURNAL_LINES), "--no-pager"],  # noqa: S607 - from the PATH.
@@ -61,7 +61,7 @@ def journal_lines() -> str:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"There is no journal here: {error}"
+        return f"Cannot read the journal: {error}"
     return done.stdout or done.stderr
 
 
@@ -75,7 +75,7 @@ def write(
     secrets: Iterable[str],
     journal: str,
 ) -> None:
-    """Write the report, which only its owner can read. Raises OSError."""
+    """Write the report to `file`, readable only by its owner. Raises OSError."""
     parts = {
         "Checks": "\n".join(_line(name, finding) for name, finding in findings),
         "Machine": json.dumps(device_information(), indent=2),
@@ -88,7 +88,7 @@ def write(
     text = "".join(f"== {title}\n\n{part.rstrip()}\n\n" for title, part in parts.items())
     file.touch(mode=0o600)
     file.chmod(0o600)
-    # Half a character, as JSON can hold in a name, must not cost the report.
+    # A name from JSON can contain half a surrogate pair.
     file.write_text(redacted(text, secrets), encoding="utf-8", errors="backslashreplace")
 
 

@@ -41,7 +41,7 @@ def test_somebody_who_may_not_ask_is_told_what_to_do(ordinary_place):
             timeout=30,
         )
     assert asked.returncode == 1
-    assert asked.stderr.startswith("The running daemon may not be asked by you: ")
+    assert asked.stderr.startswith("Permission denied: only the daemon's user and group can use ")
 
 
 def test_a_key_of_somebody_else_cannot_be_read_and_the_status_is_78(ordinary_place):

@@ -3,13 +3,13 @@ import pytest
 from agent.diagnostics import bug_report
 
 
-def test_a_machine_without_journal_says_so(monkeypatch, tmp_path):
+def test_a_missing_journal_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert bug_report.journal_lines().startswith("There is no journal here")
+    assert bug_report.journal_lines().startswith("Cannot read the journal")
 
 
 @pytest.mark.parametrize("said", ["lines of the journal", ""])
-def test_the_journal_is_asked_for_this_service(monkeypatch, tmp_path, said):
+def test_only_lines_of_this_service_are_read(monkeypatch, tmp_path, said):
     program = tmp_path / "journalctl"
     program.write_text(f'#!/bin/sh\nprintf "%s" "{said}"\necho "$@" >&2\n')
     program.chmod(0o755)

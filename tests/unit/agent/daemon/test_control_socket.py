@@ -39,12 +39,12 @@ async def talk(path, line):
     return json.loads(answer)
 
 
-async def test_a_question_is_answered(path):
+async def test_a_request_is_answered(path):
     answer = await asyncio.to_thread(ask, path, {"command": "echo", "say": "hello"})
     assert answer == {"ok": True, "echo": "hello"}
 
 
-async def test_one_connection_carries_many_questions(path):
+async def test_a_connection_carries_several_requests(path):
     reader, writer = await asyncio.open_unix_connection(path)
     for number in range(3):
         writer.write(json.dumps({"command": "echo", "say": number}).encode() + b"\n")
@@ -53,12 +53,12 @@ async def test_one_connection_carries_many_questions(path):
     await writer.wait_closed()
 
 
-async def test_a_refusal_is_raised_where_it_was_asked(path):
+async def test_ask_raises_the_reason_of_a_refusal(path):
     with pytest.raises(ControlError, match="That cannot be done"):
         await asyncio.to_thread(ask, path, {"command": "echo", "fail": "refuse"})
 
 
-async def test_a_bug_in_a_handler_is_answered_and_logged(path, caplog):
+async def test_a_bug_in_a_handler_is_logged_and_answered(path, caplog):
     answer = await talk(path, b'{"command": "echo", "fail": "crash"}\n')
     assert not answer["ok"]
     assert "The request echo failed" in caplog.text
@@ -76,50 +76,53 @@ async def test_a_bug_in_a_handler_is_answered_and_logged(path, caplog):
         b"\xff\n",
     ],
 )
-async def test_nonsense_is_answered_with_a_sentence(path, line):
+async def test_a_malformed_request_is_refused_with_a_sentence(path, line):
     answer = await talk(path, line)
     assert answer["ok"] is False
     assert answer["error"].endswith(".")
 
 
-async def test_a_line_without_end_is_cut_off(path):
+async def test_a_request_that_is_too_long_is_refused(path):
     answer = await talk(path, b"x" * (LONGEST_LINE * 2))
-    assert answer == {"ok": False, "error": f"A request may have at most {LONGEST_LINE} bytes."}
+    assert answer == {
+        "ok": False,
+        "error": f"A request must not be longer than {LONGEST_LINE} bytes.",
+    }
 
 
-async def test_a_client_that_says_nothing_is_let_go(path, monkeypatch):
+async def test_a_silent_client_is_disconnected(path, monkeypatch):
     monkeypatch.setattr(control, "PATIENCE", 0.01)
     reader, writer = await asyncio.open_unix_connection(path)
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_too_many_clients_are_turned_away(path):
+async def test_too_many_clients_are_refused(path):
     clients = [await asyncio.open_unix_connection(path) for _ in range(control.MOST_CLIENTS)]
     for reader, writer in clients:
         writer.write(b'{"command": "echo"}\n')
         await reader.readline()
-    with pytest.raises(ControlError, match="Too many ask this daemon; try again"):
+    with pytest.raises(ControlError, match="The control socket is busy"):
         await asyncio.to_thread(ask, path, {"command": "echo"})
     for reader, other in clients:
-        other.write_eof()  # And they are let go.
+        other.write_eof()
         assert await reader.read() == b""
         other.close()
         await other.wait_closed()
 
 
-async def test_a_request_that_takes_too_long_is_answered_so(monkeypatch):
+async def test_a_request_that_takes_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(control, "PATIENCE", 0.0)
     handlers = {"hang": lambda _request: asyncio.Event().wait()}
     answer = await control._answer(b'{"command": "hang"}', handlers)
-    assert answer == {"ok": False, "error": "hang took too long."}
+    assert answer == {"ok": False, "error": "hang did not finish within 0 s."}
 
 
-async def test_only_the_group_may_ask(path):
+async def test_only_user_and_group_can_use_the_socket(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-async def test_the_socket_is_gone_afterwards(tmp_path):
+async def test_the_socket_is_removed_at_the_end(tmp_path):
     path = tmp_path / "control.sock"
     async with control_socket(path, {}):
         assert path.exists()
@@ -128,7 +131,7 @@ async def test_the_socket_is_gone_afterwards(tmp_path):
         ask(path, {"command": "echo"})
 
 
-async def test_a_socket_that_cannot_be_removed_fails_nothing(tmp_path, monkeypatch):
+async def test_a_socket_that_cannot_be_removed_is_left_without_an_error(tmp_path, monkeypatch):
     refusing = Mock(side_effect=OSError(errno.EROFS, "Read-only file system"))
     async with control_socket(tmp_path / "control.sock", {}):
         monkeypatch.setattr(Path, "unlink", refusing)
@@ -143,21 +146,21 @@ async def test_a_socket_left_by_a_crash_is_replaced(tmp_path):
         assert (await talk(path, b'{"command": "echo"}\n'))["ok"]
 
 
-async def test_a_socket_in_use_is_left_alone(path):
+async def test_a_socket_in_use_is_not_replaced(path):
     with pytest.raises(ControlError, match="Another sensor-agent answers"):
         async with control_socket(path, {}):
             pass
     assert (await talk(path, b'{"command": "echo"}\n'))["ok"]
 
 
-async def test_a_place_that_cannot_be_used_is_said_and_ends_nothing(tmp_path, caplog):
+async def test_without_a_socket_a_warning_is_logged_and_the_block_runs(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     async with control_socket(tmp_path / "file" / "control.sock", {}):
-        assert "cannot be made: File exists" in caplog.text
+        assert "/control.sock: File exists" in caplog.text
 
 
 @given(st.binary(max_size=200))
-def test_any_line_is_answered_with_json(line):
+def test_any_line_is_answered_with_one_json_object(line):
     answer = asyncio.run(control._answer(line, {"echo": echo}))
     json.dumps(answer)
     assert answer["ok"] in {True, False}

@@ -31,7 +31,7 @@ def write(file, **different):
     return file.read_text()
 
 
-def test_a_report_has_everything(tmp_path):
+def test_a_report_contains_every_part(tmp_path):
     text = write(tmp_path / "report.txt")
     for words in (
         "failed: led: It is dark.\n    Look at it.\n    GPIO 17",
@@ -44,12 +44,12 @@ def test_a_report_has_everything(tmp_path):
         assert words in text
 
 
-def test_half_a_character_in_the_operators_name_is_written_out(tmp_path):
+def test_half_a_surrogate_pair_is_escaped(tmp_path):
     status = replace(STATUS, properties={"name": "attic \ud83d"})
     assert "attic \\ud83d" in write(tmp_path / "report.txt", status=status)
 
 
-def test_only_its_owner_can_read_it(tmp_path):
+def test_only_the_owner_can_read_a_report(tmp_path):
     file = tmp_path / "report.txt"
     file.write_text("old")
     file.chmod(0o644)
@@ -57,7 +57,7 @@ def test_only_its_owner_can_read_it(tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_no_secret_is_in_it_wherever_it_comes_from(tmp_path):
+def test_a_report_contains_no_secret_in_any_part(tmp_path):
     key, password, both = tmp_path / "pi.key", tmp_path / "password", tmp_path / "x.pem"
     key.write_text(f"{KEY}\n")
     password.write_text('s3cret "quoted" pass\n')
@@ -82,25 +82,25 @@ def test_no_secret_is_in_it_wherever_it_comes_from(tmp_path):
     assert text.count(REDACTED) > 20
 
 
-def test_certificates_are_public(tmp_path):
+def test_certificates_are_not_redacted(tmp_path):
     file = tmp_path / "ca.pem"
     file.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     assert secrets_in([file]) == set()
 
 
-def test_a_key_that_nobody_knew_of_is_recognised_by_its_looks():
+def test_an_unknown_key_is_recognised_by_its_form():
     assert redacted(f"the key is {KEY}.", ()) == f"the key is {REDACTED}."
     double = "A" * 86 + "=="
     assert redacted(f"({double})", ()) == f"({REDACTED})"
 
 
-def test_what_only_looks_alike_stays():
+def test_similar_text_that_is_not_a_key_is_kept():
     text = "MESSAGE_ID=7e6add4324f44636a18dc8699aaaa1fe https://example.org/a:b@c sig"
     assert redacted(text, ()) == text
 
 
 @given(st.text(min_size=4).map(str.strip).filter(lambda text: len(text) >= 4), st.text(), st.text())
-def test_a_known_secret_never_survives(secret, before, after):
+def test_a_known_secret_is_always_redacted(secret, before, after):
     if secret in REDACTED or any(secret in part for part in (before, after)):
         return
     text = redacted(json.dumps({"x": f"{before}\n{secret}\n{after}"}), [secret])
