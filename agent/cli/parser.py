@@ -14,7 +14,7 @@ from agent.cli.signals import interruptible
 from agent.config import loader as configuration
 from agent.config.loader import Config
 from agent.diagnostics import installation
-from agent.errors import AgentError, ConfigError, OutputError
+from agent.errors import AgentError, ConfigError, OutputError, SecretError
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 
@@ -339,11 +339,28 @@ def _model(arguments: argparse.Namespace) -> int:
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
+    from agent.config.credentials import read_credentials  # noqa: PLC0415 - brings in ssl.
+
     path = configuration.find(arguments.config, os.environ)
     if path is None:
-        raise ConfigError("There is no configuration file; name one with --config FILE.")
-    configuration.load(path)
-    print(f"{path}: no mistake found. Keys, devices and packages were not looked at.")
+        places = " or ".join(str(place) for place in configuration.places(os.environ))
+        raise ConfigError(
+            f"There is no configuration file at {places}. Name one with --config FILE, or make "
+            "one to start from: sensor-agent config example > config.toml"
+        )
+    config = configuration.load(path)
+    if config.cloud is not None:
+        try:
+            read_credentials(
+                config.cloud, device_id=config.device.id, base=path.parent, environ=os.environ
+            )
+        except SecretError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            print(error, file=sys.stderr)
+            print(f"{path}: no mistake found, but its keys could not be read by this user.")
+            return DONE
+    print(f"{path}: no mistake found. To check hardware and connection: sensor-agent check")
     return DONE
 
 

@@ -1,19 +1,31 @@
-"""The secrets this device signs in with. They are files; what is in them is shown to nobody."""
+"""The secrets this device signs in with. They are files; their contents are never shown."""
 
 import base64
 import hashlib
 import hmac
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from agent.config.loader import CloudConfig
-from agent.errors import SecretError
+from agent.config.loader import CloudConfig, exists
+from agent.errors import SecretError, in_words
 
+T = TypeVar("T")
+
+STORED = "credentials"  # The installer keeps the service's keys in this directory.
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+CONTENTS = {
+    "key_file": "this device's key, as the Connect dialog of the device shows it,",
+    "group_key_file": "the key of the enrolment group",
+    "x509_cert_file": "this device's certificate, in PEM,",
+    "x509_key_file": "the private key of the certificate, in PEM,",
+    "proxy_password_file": "the password for the proxy",
+    "ca_file": "the certificates of the authorities, in PEM,",
+}
+"""The configuration keys in [cloud] that name a file, and what the file holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,53 +39,60 @@ class Credentials:
     ca: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that the configuration names."""
+
+    key: str  # In [cloud].
+    path: Path
+    is_guarded: bool  # It is in systemd's directory, which other users cannot enter.
+
+
 def read_credentials(
     cloud: CloudConfig, *, device_id: str, base: Path, environ: Mapping[str, str]
 ) -> Credentials:
     """Read the files that `cloud` names.
 
-    A relative name is looked up in $CREDENTIALS_DIRECTORY first, then beside the configuration,
-    in `base`. A group key is turned into this device's own. Raises SecretError, with what to do,
-    when a file is missing, empty, not what it should be, or readable by others.
+    A relative name is looked up in $CREDENTIALS_DIRECTORY, then in `base`, the directory of the
+    configuration, and then in its directory `credentials`. A group key is turned into this
+    device's own. Raises SecretError with a sentence for each file that is missing, empty, readable
+    by others, or not what it should be.
     """
-    guarded = environ.get("CREDENTIALS_DIRECTORY")
-    find = partial(_find, base=base, guarded=Path(guarded) if guarded else None)
-    key = certificate = private_key = password = ca = None
-    if cloud.group_key_file is not None:
-        key = derive_device_key(_key(*find(cloud.group_key_file)), device_id)
-    elif cloud.key_file is not None:
-        key = _key(*find(cloud.key_file))
-    if cloud.x509_cert_file is not None and cloud.x509_key_file is not None:
-        certificate, _ = find(cloud.x509_cert_file)
-        _text(certificate)
-        private_key, is_guarded = find(cloud.x509_key_file)
-        _secret(private_key, is_guarded)
-    if cloud.proxy_password_file is not None:
-        password = _secret(*find(cloud.proxy_password_file))
-    if cloud.ca_file is not None:
-        ca = _certificates(find(cloud.ca_file)[0])
+    files = _files(cloud, base=base, environ=environ)
+    errors: list[SecretError] = []
+
+    def read(key: str, reader: Callable[[_File], T]) -> T | None:
+        if key not in files:
+            return None
+        try:
+            return reader(files[key])
+        except SecretError as error:
+            errors.append(error)
+            return None
+
+    key, group_key = read("key_file", _key), read("group_key_file", _key)
+    certificate = read("x509_cert_file", _certificates)
+    private_key = read("x509_key_file", _secret)
+    if certificate is not None and private_key is not None:
+        read("x509_key_file", lambda file: _must_match(files["x509_cert_file"], file))
+    password, ca = read("proxy_password_file", _secret), read("ca_file", _certificates)
+    if errors:
+        # A caller that sees PermissionError may advise to use sudo: only if that is all.
+        causes = [error.__cause__ for error in errors]
+        others = [cause for cause in causes if not isinstance(cause, PermissionError)]
+        raise SecretError(*(str(error) for error in errors)) from (others or causes)[0]
     return Credentials(
-        key=key,
-        x509_cert_file=certificate,
-        x509_key_file=private_key,
+        key=key if group_key is None else derive_device_key(group_key, device_id),
+        x509_cert_file=files["x509_cert_file"].path if certificate is not None else None,
+        x509_key_file=files["x509_key_file"].path if private_key is not None else None,
         proxy_password=password,
         ca=ca,
     )
 
 
 def secret_files(cloud: CloudConfig, *, base: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Return where the files are that `read_credentials` would read; they need not exist."""
-    guarded = environ.get("CREDENTIALS_DIRECTORY")
-    named = (
-        cloud.key_file,
-        cloud.group_key_file,
-        cloud.x509_cert_file,
-        cloud.x509_key_file,
-        cloud.proxy_password_file,
-        cloud.ca_file,
-    )
-    find = partial(_find, base=base, guarded=Path(guarded) if guarded else None)
-    return [find(name)[0] for name in named if name is not None]
+    """Return the paths that `read_credentials` would read; they need not exist."""
+    return [file.path for file in _files(cloud, base=base, environ=environ).values()]
 
 
 def derive_device_key(group_key: str, device_id: str) -> str:
@@ -85,54 +104,94 @@ def derive_device_key(group_key: str, device_id: str) -> str:
     return base64.b64encode(signature).decode()
 
 
-def _find(path: Path, *, base: Path, guarded: Path | None) -> tuple[Path, bool]:
-    """Return where a file is, and whether systemd guards it."""
-    if guarded is not None and not path.is_absolute() and (guarded / path).exists():
-        return guarded / path, True
-    path = base / path.expanduser()
-    return path, guarded is not None and path.parent == guarded
+def _files(cloud: CloudConfig, *, base: Path, environ: Mapping[str, str]) -> dict[str, _File]:
+    """Return the files that are named, by key."""
+    guarded = Path(given) if (given := environ.get("CREDENTIALS_DIRECTORY")) else None
+    named = {key: getattr(cloud, key) for key in CONTENTS}
+    return {
+        key: _find(key, name, base=base, guarded=guarded)
+        for key, name in named.items()
+        if name is not None
+    }
 
 
-def _key(path: Path, is_guarded: bool) -> str:  # noqa: FBT001 - what _find says.
-    key = _secret(path, is_guarded)
+def _find(key: str, name: Path, *, base: Path, guarded: Path | None) -> _File:
+    if guarded is not None and not name.is_absolute() and (guarded / name).exists():
+        return _File(key, guarded / name, is_guarded=True)
+    path = base / name.expanduser()
+    stored = base / STORED / name
+    if not exists(path) and exists(stored):
+        path = stored
+    return _File(key, path, is_guarded=guarded is not None and path.parent == guarded)
+
+
+def _key(file: _File) -> str:
+    key = _secret(file)
     try:
         decoded = base64.b64decode(key, validate=True)
     except ValueError:
         decoded = b""
     if not decoded:
         raise SecretError(
-            f"{path} does not hold a key: a key is one line of base64, as the Connect dialog of "
-            "the device shows it."
+            f"{file.path} does not hold a key. A key is one line of base64, as the Connect dialog "
+            "of the device shows it."
         )
     return key
 
 
-def _secret(path: Path, is_guarded: bool) -> str:  # noqa: FBT001 - what _find says.
-    """Read a file that nobody else may read; refuse one that somebody can."""
-    text = _text(path).strip()
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & OTHERS and not is_guarded:
+def _secret(file: _File) -> str:
+    """Read a file that must be closed to other users."""
+    text = _text(file).strip()
+    mode = stat.S_IMODE(file.path.stat().st_mode)
+    if mode & OTHERS and not file.is_guarded:
         raise SecretError(
-            f"{path} can be read by others (mode {mode:04o}); close it with: chmod 600 {path}"
+            f"{file.path} can be read by others (mode {mode:04o}). To close it: "
+            f"chmod 600 {file.path}"
         )
     if not text:
-        raise SecretError(f"{path} is empty; it should hold a secret.")
+        raise SecretError(
+            f"{file.path} is empty. Write {CONTENTS[file.key].rstrip(',')} to that file."
+        )
     return text
 
 
-def _certificates(path: Path) -> str:
-    text = _text(path)
+def _certificates(file: _File) -> str:
+    text = _text(file)
     try:
         ssl.create_default_context(cadata=text)
     except (ssl.SSLError, ValueError) as error:
-        raise SecretError(f"{path} does not hold certificates in PEM form.") from error
+        raise SecretError(f"{file.path} does not hold certificates in PEM form.") from error
     return text
 
 
-def _text(path: Path) -> str:
+def _must_match(certificate: _File, private_key: _File) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # With an empty passphrase an encrypted key is an error; without one OpenSSL would prompt.
+        context.load_cert_chain(certificate.path, private_key.path, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise SecretError(
+            f"{private_key.path} is not the private key of {certificate.path}, or it is "
+            "encrypted. Name an unencrypted key in PEM form that belongs to the certificate."
+        ) from error
+
+
+def _text(file: _File) -> str:
+    path = file.path
     try:
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SecretError(
+            f"{path} does not exist. Write {CONTENTS[file.key]} to that file, or correct "
+            f"{file.key} in [cloud]."
+        ) from error
+    except PermissionError as error:
+        raise SecretError(
+            f"{path} cannot be read: {in_words(error)}. Use sudo, or give this user access to it."
+        ) from error
     except OSError as error:
-        raise SecretError(f"{path} cannot be read: {error.strerror}.") from error
+        raise SecretError(
+            f"{path} cannot be read: {in_words(error)}. Correct {file.key} in [cloud]."
+        ) from error
     except UnicodeDecodeError as error:
         raise SecretError(f"{path} is not a text file.") from error

@@ -41,6 +41,7 @@ __all__ = [
     "example",
     "find",
     "load",
+    "places",
     "reference",
     "runtime_directory",
     "state_directory",
@@ -91,8 +92,13 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
     """Return the file to read: `explicit`, else the system's, else the user's; None without."""
     if explicit is not None:
         return explicit
+    return next((path for path in places(environ) if exists(path)), None)
+
+
+def places(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the paths of the system's and of the user's configuration file."""
     user = _base(environ, "XDG_CONFIG_HOME", ".config") / "sensor-agent" / "config.toml"
-    return next((path for path in (SYSTEM_FILE, user) if _exists(path)), None)
+    return SYSTEM_FILE, user
 
 
 def state_directory(environ: Mapping[str, str], config_path: Path | None) -> Path:
@@ -128,13 +134,14 @@ def _path(name: str) -> Path:
     return Path(os.fsdecode(name.encode()))
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Return whether `path` exists, or may exist in a directory that this user cannot search."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        pass  # It is there, or may be: load() will say why it cannot be read.
+        pass  # Reading it will say why it cannot be read.
     return True
 
 

@@ -9,20 +9,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.config.credentials import Credentials, read_credentials, secret_files
-from agent.config.loader import CloudConfig, Config, load, with_fake_hardware
+from agent.config.loader import Config, load, with_fake_hardware
 from agent.device.information import software_version
 from agent.diagnostics.checks.finding import Finding, Outcome, failed, plural, skipped
 from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS, Check, Examination
 from agent.diagnostics.status_text import summary
-from agent.errors import ConfigError, SecretError
+from agent.errors import ConfigError
 from agent.status import Status
 
-STORED = "credentials"  # The directory beside the configuration where the installer puts keys.
 BUDGET = 24.0  # Seconds for all checks in the daemon: whoever asks waits no longer than 30.
 
 Findings = list[tuple[str, Finding]]
@@ -107,21 +105,14 @@ def examination(
     base = Path.cwd() if path is None else path.parent
 
     def secrets(config: Config) -> Credentials:
-        assert config.cloud is not None  # noqa: S101 - whoever asks has seen to it.
-        cloud = _as_service(config.cloud, base, environ)
-        try:
-            return read_credentials(cloud, device_id=config.device.id, base=base, environ=environ)
-        except SecretError as error:
-            stored = base / STORED
-            if isinstance(error.__cause__, FileNotFoundError) and not os.access(stored, os.X_OK):
-                refused = PermissionError(f"{stored} is closed, or not there.")
-                raise SecretError(str(error)) from (refused if stored.exists() else error.__cause__)
-            raise
+        assert config.cloud is not None  # noqa: S101 - the checks ask only if there is one.
+        return read_credentials(
+            config.cloud, device_id=config.device.id, base=base, environ=environ
+        )
 
-    named = []
+    named: Sequence[Path] = ()
     if config.cloud is not None:
-        cloud = _as_service(config.cloud, base, environ)
-        named = secret_files(cloud, base=base, environ=environ)
+        named = secret_files(config.cloud, base=base, environ=environ)
     return Examination(
         config=config,
         path=path,
@@ -134,19 +125,6 @@ def examination(
         is_root=os.geteuid() == 0,
         **more,
     )
-
-
-def _as_service(cloud: CloudConfig, base: Path, environ: Mapping[str, str]) -> CloudConfig:
-    """Name the files that systemd hands to the service where they are kept for it."""
-    if "CREDENTIALS_DIRECTORY" in environ:
-        return cloud
-    kept = {}
-    for key in ("key_file", "group_key_file", "x509_key_file", "proxy_password_file"):
-        name = getattr(cloud, key)
-        # Not Path.exists(), which raises where it may not look.
-        if name is not None and os.path.exists(base / STORED / name):  # noqa: PTH110 - see above
-            kept[key] = base / STORED / name
-    return replace(cloud, **kept)
 
 
 def inside(

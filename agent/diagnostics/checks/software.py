@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
-from agent.errors import SecretError
+from agent.errors import SecretError, in_words
 from agent.status import Status
 from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
@@ -25,9 +25,8 @@ def configuration(
 ) -> Finding:
     """`mistakes` are those in the file; `in_file` is what it says, if another may be in force."""
     if mistakes:
-        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         return failed(
-            f"{mistakes[0]}{more}",
+            _first_of(mistakes),
             "Correct the file; sensor-agent config check finds every mistake in it.",
             *mistakes,
         )
@@ -49,6 +48,10 @@ def configuration(
     return ok(f"{path} has no mistake.")
 
 
+def _first_of(mistakes: Sequence[str]) -> str:
+    return mistakes[0] + (f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else "")
+
+
 def secrets(read: Callable[[], object], files: Sequence[Path], *, may_ask_root: bool) -> Finding:
     """`read` reads them or raises SecretError, `files` are where they should be."""
     if not files:
@@ -60,8 +63,9 @@ def secrets(read: Callable[[], object], files: Sequence[Path], *, may_ask_root: 
         if may_ask_root and isinstance(error.__cause__, PermissionError):
             return skipped("only root may read the secrets; ask with sudo sensor-agent check")
         return failed(
-            str(error),
-            "A secret is a file of its own, of mode 600; the device's page shows the key.",
+            _first_of(error.mistakes),
+            "Correct that; then check every file with: sensor-agent config check.",
+            *error.mistakes,
             *details,
         )
     return ok("Every secret can be read here, and by nobody else.", *details)
@@ -71,7 +75,7 @@ def _described(file: Path) -> str:
     try:
         found = file.stat()
     except OSError as error:
-        return f"{file}: {error.strerror}"
+        return f"{file}: {in_words(error)}"
     return f"{file}: mode {stat.S_IMODE(found.st_mode):04o}, owner {found.st_uid}:{found.st_gid}"
 
 

@@ -99,7 +99,7 @@ def test_ready_is_said_without_a_network_and_then_how_it_is(tmp_path):
     [
         ("[sensor]\npin = 99\nintervall = 5\n", "pin = 99"),
         ('[sensor]\ndriver = "dht22"\n', "no [cloud] section"),
-        (NO_NETWORK, "key cannot be read"),
+        (NO_NETWORK, "key does not exist"),
     ],
 )
 def test_what_cannot_work_is_told_to_systemd_with_the_reason(tmp_path, text, reason):
@@ -117,7 +117,7 @@ def test_of_many_mistakes_systemd_is_told_as_much_as_it_takes(tmp_path):
         status = systemd.hear()["STATUS"]
         systemd.end()
     assert "mistake_0 = ...: stands before" in status
-    assert status.endswith("The journal has all 100 reasons.")
+    assert status.endswith("The journal lists all 100 reasons.")
 
 
 def test_a_daemon_that_is_aborted_says_where_it_was(tmp_path):

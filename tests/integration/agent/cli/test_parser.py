@@ -170,6 +170,38 @@ def test_checking_a_file_that_is_not_there_is_status_78(tmp_path, capsys):
     assert "there is no such file" in capsys.readouterr().err
 
 
+def test_checking_without_a_file_names_the_places_and_the_example(capsys, ordinary_place):
+    assert main(["config", "check"]) == 78
+    said = capsys.readouterr().err
+    assert f"/etc/sensor-agent/config.toml or {ordinary_place}/.config/sensor-agent" in said
+    assert "sensor-agent config example" in said
+
+
+def test_checking_a_file_checks_the_keys_it_names(tmp_path, capsys):
+    path = config_file(
+        tmp_path,
+        '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "device.key"\n',
+    )
+    key = tmp_path / "device.key"
+
+    def check():
+        status = main(["config", "check", "--config", path])
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err
+
+    assert check()[0] == 78
+    assert f"{key} does not exist." in check()[1]
+    key.write_text("my key\n")
+    key.chmod(0o644)
+    assert f"chmod 600 {key}" in check()[1]
+    key.chmod(0o600)
+    assert "does not hold a key" in check()[1]
+    key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=\n")
+    assert check() == (
+        0, f"{path}: no mistake found. To check hardware and connection: sensor-agent check\n"
+    )  # fmt: skip
+
+
 def test_output_that_nobody_reads_is_no_crash():
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

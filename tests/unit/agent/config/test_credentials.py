@@ -1,7 +1,10 @@
 import base64
+from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.config.credentials import derive_device_key, read_credentials
 from agent.config.loader import load
@@ -86,9 +89,62 @@ def test_a_file_that_holds_no_key_is_said_and_not_repeated(read, tmp_path, text,
     assert not text or text not in str(caught.value).replace(str(tmp_path), "")
 
 
-def test_a_missing_file_is_said(read, tmp_path):
-    with pytest.raises(SecretError, match=f"{tmp_path}/key cannot be read: No such file"):
+@pytest.mark.parametrize(
+    ("lines", "key", "contents"),
+    [
+        ('key_file = "k"', "key_file", "this device's key, as the Connect dialog"),
+        ('group_key_file = "k"', "group_key_file", "the key of the enrolment group"),
+    ],
+)
+def test_a_missing_file_is_reported_with_what_belongs_there(read, tmp_path, lines, key, contents):
+    with pytest.raises(SecretError) as caught:
+        read(lines)
+    assert str(caught.value).startswith(f"{tmp_path}/k does not exist. Write {contents}")
+    assert str(caught.value).endswith(f"or correct {key} in [cloud].")
+
+
+def test_every_bad_file_is_reported_at_once(read, tmp_path):
+    secret(tmp_path / "password", "pass word", 0o644)
+    lines = (
+        'key_file = "key"\nproxy = "http://proxy:8080"\nproxy_user = "me"\n'
+        'proxy_password_file = "password"\nca_file = "ca.pem"'
+    )
+    with pytest.raises(SecretError) as caught:
+        read(lines)
+    missing, open_to_all, no_ca = caught.value.mistakes
+    assert missing.startswith(f"{tmp_path}/key does not exist.")
+    assert open_to_all.startswith(f"{tmp_path}/password can be read by others")
+    assert no_ca.startswith(f"{tmp_path}/ca.pem does not exist.")
+
+
+def test_a_key_is_found_where_the_installer_keeps_it(read, tmp_path):
+    stored = tmp_path / "credentials"
+    stored.mkdir()
+    secret(stored / "key", KEY)
+    assert read('key_file = "key"').key == KEY
+    (stored / "key").chmod(0o640)
+    with pytest.raises(SecretError, match="chmod 600"):
         read('key_file = "key"')
+
+
+@pytest.mark.parametrize(("also", "cause"), [("", PermissionError), ('ca_file = "ca"', OSError)])
+def test_a_file_that_this_user_may_not_read_is_told_from_a_mistake(
+    read, tmp_path, monkeypatch, also, cause
+):
+    def may_not(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "key").touch()
+    read_text = Path.read_text
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda path, **k: (may_not if path.name == "key" else read_text)(path, **k),
+    )
+    with pytest.raises(SecretError, match=r"Permission denied\. Use sudo") as caught:
+        read(f'key_file = "key"\n{also}')
+    assert isinstance(caught.value.__cause__, cause)
+    assert isinstance(caught.value.__cause__, PermissionError) is (not also)
 
 
 def test_a_file_that_is_no_text_is_said(read, tmp_path):
@@ -107,14 +163,53 @@ def test_a_ca_is_read_and_must_be_one(read, tmp_path):
         read('key_file = "key"\nca_file = "ca.pem"')
 
 
-def test_a_certificate_needs_a_closed_key(read, tmp_path):
-    (tmp_path / "cert.pem").write_text("certificate")
-    secret(tmp_path / "key.pem", "private")
-    lines = 'x509_cert_file = "cert.pem"\nx509_key_file = "key.pem"'
-    assert read(lines).x509_key_file == tmp_path / "key.pem"
+CERTIFICATE = 'x509_cert_file = "cert.pem"\nx509_key_file = "key.pem"'
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    issued = trustme.CA().issue_cert("pi-1")
+    (tmp_path / "cert.pem").write_bytes(issued.cert_chain_pems[0].bytes())
+    secret(tmp_path / "key.pem", issued.private_key_pem.bytes().decode())
+    return issued
+
+
+def test_a_certificate_needs_a_closed_key(read, tmp_path, certificate):
+    assert read(CERTIFICATE).x509_key_file == tmp_path / "key.pem"
     (tmp_path / "key.pem").chmod(0o644)
     with pytest.raises(SecretError, match="can be read by others"):
-        read(lines)
+        read(CERTIFICATE)
+
+
+def encrypted():
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = serialization.BestAvailableEncryption(b"passphrase")
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked
+    ).decode()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda: trustme.CA().issue_cert("pi-2").private_key_pem.bytes().decode(),
+        lambda: "private",
+        encrypted,
+    ],
+    ids=["another's", "no key", "encrypted"],
+)
+def test_a_key_that_cannot_be_used_with_the_certificate_is_refused(
+    read, tmp_path, certificate, key
+):
+    secret(tmp_path / "key.pem", key())
+    with pytest.raises(SecretError, match="is not the private key of"):
+        read(CERTIFICATE)
+
+
+def test_a_certificate_that_is_none_is_refused(read, tmp_path, certificate):
+    (tmp_path / "cert.pem").write_text("certificate")
+    with pytest.raises(SecretError, match="does not hold certificates"):
+        read(CERTIFICATE)
 
 
 def test_a_proxy_password_is_read(read, tmp_path):

@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -70,8 +71,6 @@ def test_every_deadline_is_that_of_a_check():
 def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_path, monkeypatch):
     file = tmp_path / "config.toml"
     file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
-    (tmp_path / "credentials").mkdir()
-    monkeypatch.setattr(runner.os, "access", lambda *_: False)
     monkeypatch.setattr(runner.os, "geteuid", lambda: 1000)
 
     def find():
@@ -80,11 +79,22 @@ def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_pa
         ) as examined:
             return examined.checks()["secrets"]()
 
+    assert find().outcome is Outcome.FAILED
+    stat = Path.stat
+
+    def closed(path, **keywords):
+        if path.parent.name == "credentials":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **keywords)
+
+    def may_not(_path, **_keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", closed)
+    monkeypatch.setattr(Path, "read_text", may_not)
     finding = find()
     assert finding.outcome is Outcome.SKIPPED
     assert "sudo sensor-agent check" in finding.line
-    (tmp_path / "credentials").rmdir()
-    assert find().outcome is Outcome.FAILED
 
 
 FOUND = [

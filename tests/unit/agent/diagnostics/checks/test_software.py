@@ -98,7 +98,7 @@ def test_a_secret_that_only_root_may_read_is_no_failure_of_it():
     assert "sudo" in ask.line
     itself = software.secrets(not_ours, [Path("/nowhere/key")], may_ask_root=False)
     assert itself.outcome is Outcome.FAILED
-    assert "/nowhere/key: No such file" in itself.details[0]
+    assert "/nowhere/key: No such file" in itself.details[1]
 
 
 def test_secrets_are_told_by_mode_and_owner_and_never_by_what_is_in_them(tmp_path):
