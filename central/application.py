@@ -8,6 +8,7 @@ from typing import Any
 
 from central.hub.hub import Hub
 from central.storage.registry import Registry
+from central.storage.store import Store
 from central.transport.faults import Faults
 from central.transport.listener import LOOPBACK
 
@@ -43,6 +44,11 @@ class Central:
     mqtt_port: int
     proxy: str  # URL
     http: str = ""  # The console's base URL.
+
+    @property
+    def store(self) -> Store:
+        """The database: `central.store.read(history.commands, device_id)`."""
+        return self.registry.store
 
     @property
     def id_scope(self) -> str:

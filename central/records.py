@@ -6,15 +6,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Device:
+    """A device as central knows it, connected or not."""
+
     id: str
     display_name: str
-    template: str | None  # A model's DTMI: announced by the device, or chosen by the operator.
-    enabled: bool
-    provisioned: bool  # Has it ever registered?
-    simulated: bool
     created: float
-    etag: str  # Another one after each change.
-    announced: str | None  # The model that the device itself named last, if it names one.
+    etag: str  # Changes with each update.
+    template: str | None = None  # The device's template, announced by it or chosen by the operator.
+    enabled: bool = True
+    provisioned: bool = False  # Whether it has registered at least once.
+    simulated: bool = False
+    announced: str | None = None  # The model id that the device itself announced last.
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """A command that the operator sent to a device, and how the device answered."""
+
     id: str
     device_id: str
     name: str  # In a component: `component*name`.
     request: object | None
     asked: float
-    answered: float | None  # For a queued one: when the device took it.
-    status: int | None  # The device's, or 404 not connected, 504 no answer. None if queued.
-    response: object | None
-    queued: bool
-    completion: object | None  # After 202: the reported property of the command's name.
-    completed: float | None
+    queued: bool = False
+    answered: float | None = None  # When the device acknowledged it, for a queued command.
+    status: int | None = None  # The device's, or 404 not connected, 504 no answer. None if queued.
+    response: object | None = None
+    completion: object | None = None  # After status 202: the reported property of this name.
+    completed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

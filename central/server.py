@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from central.errors import (
 from central.hub.hub import Hub
 from central.hub.provisioning import Provisioning
 from central.protocol import sas
-from central.storage import devices as directory
-from central.storage import history
+from central.storage import devices, history, templates
 from central.storage.registry import Registry
 from central.storage.retention import keep_within
 from central.storage.store import Store
@@ -63,16 +62,16 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         _check_database(data)
         store = Store(data / "central.db")
         stack.callback(store.close)
-        store.call(history.end_what_is_open)
+        store.call(history.end_interrupted)
         # The ID scope is kept last of what a first start makes: a start that was interrupted before
         # may be repeated, and after it no file is made a second time unasked.
-        new = not store.read(directory.has_id_scope)
+        new = not store.read(devices.has_id_scope)
         group_key = _group_key(data, new=new)
         authority = load_authority(data, "ca", new=new)
-        devices = load_authority(data, "device-ca", new=new)
+        device_authority = load_authority(data, "device-ca", new=new)
         registry = Registry(store, group_key=group_key, clock=settings.clock)
         for template in settings.templates:
-            store.call(partial(directory.hand_template, dtmi=template["@id"], interface=template))
+            store.call(templates.put_shipped, template)
         keeping = keep_within(
             store,
             days=settings.keep_days,
@@ -87,7 +86,9 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
 
         @cache
         def context(fault: Certificate | None) -> ssl.SSLContext:
-            return server_context(authority, devices, [*names, host, *_host_names()], fault)
+            return server_context(
+                authority, device_authority, [*names, host, *_host_names()], fault
+            )
 
         own_names = frozenset((*names, host, "localhost"))
         everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
@@ -101,7 +102,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         proxy_socket = stack.enter_context(listen(LOOPBACK, 0))
 
         faults = Faults()
-        hub = Hub(registry, store, faults=faults, clock=settings.clock)
+        hub = Hub(registry, faults=faults, clock=settings.clock)
         provisioning = Provisioning(registry, faults=faults, clock=settings.clock)
         listener = MqttListener(context, provisioning=provisioning, hub=hub, faults=faults)
         faults.listens(mqtt)

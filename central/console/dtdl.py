@@ -9,7 +9,8 @@ from typing import Any
 
 from central.errors import UnknownTemplate
 from central.records import Device
-from central.storage.registry import Registry
+from central.storage import templates
+from central.storage.store import Store
 
 NUMERIC = {"integer", "long", "float", "double"}
 
@@ -19,31 +20,31 @@ Interface = dict[str, Any]
 DEEPEST = 10  # Interfaces that extend one another, as the language has it.
 
 
-def interface_of(registry: Registry, device: Device) -> Interface | None:
+def interface_of(store: Store, device: Device) -> Interface | None:
     """Return the model of a device, or None if it has none or one that is not known here."""
-    return None if device.template is None else find_interface(registry, device.template)
+    return None if device.template is None else find_interface(store, device.template)
 
 
-def find_interface(registry: Registry, dtmi: str) -> Interface | None:
+def find_interface(store: Store, dtmi: str) -> Interface | None:
     """Return an interface with what it inherits (`extends`), or None if it is not known here."""
     try:
-        return _with_inherited(registry, registry.template(dtmi), DEEPEST)
+        return _with_inherited(store, store.read(templates.get, dtmi), DEEPEST)
     except UnknownTemplate:
         return None
 
 
-def _with_inherited(registry: Registry, interface: Interface, depth: int) -> Interface:
+def _with_inherited(store: Store, interface: Interface, depth: int) -> Interface:
     bases = interface.get("extends")
     inherited: list[Any] = []
     for base in bases if isinstance(bases, list) else [bases]:
         found = base
         if isinstance(base, str) and depth:
             try:
-                found = registry.template(base)
+                found = store.read(templates.get, base)
             except UnknownTemplate:
                 continue
         if isinstance(found, dict) and depth:
-            inherited += _with_inherited(registry, found, depth - 1).get("contents") or []
+            inherited += _with_inherited(store, found, depth - 1).get("contents") or []
     own = interface.get("contents")
     return {**interface, "contents": [*inherited, *(own if isinstance(own, list) else [])]}
 
@@ -58,13 +59,13 @@ def contents(interface: Interface, kind: str) -> Iterator[dict[str, Any]]:
                 yield element
 
 
-def component(registry: Registry, interface: Interface, name: str) -> Interface | None:
+def component(store: Store, interface: Interface, name: str) -> Interface | None:
     """Return the interface of a component; an empty one where its own is not known here."""
     for element in contents(interface, "Component"):
         if element["name"] == name:
             schema = element.get("schema")
             if isinstance(schema, str):
-                return find_interface(registry, schema) or {}
+                return find_interface(store, schema) or {}
             return schema if isinstance(schema, dict) else {}
     return None
 
@@ -75,11 +76,11 @@ def writable(interface: Interface) -> set[str]:
     return {element["name"] for element in properties if element.get("writable") is True}
 
 
-def numeric_telemetry(registry: Registry, interface: Interface) -> list[str]:
+def numeric_telemetry(store: Store, interface: Interface) -> list[str]:
     """Return the names of the telemetry that can be drawn: in components `component*name`."""
     parts = [("", interface)]
     parts += [
-        (f"{element['name']}*", component(registry, interface, element["name"]) or {})
+        (f"{element['name']}*", component(store, interface, element["name"]) or {})
         for element in contents(interface, "Component")
     ]
     return [

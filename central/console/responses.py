@@ -15,6 +15,7 @@ from aiohttp import web
 
 from central import errors
 from central.protocol.twins import parse_json
+from central.storage import devices
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -109,7 +110,7 @@ STATUS_OF = {
     errors.NoAnswer: HTTPStatus.GATEWAY_TIMEOUT,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""The statuses of what registry and hub refuse; anything else they refuse is a bad request."""
+"""The statuses of what store and hub refuse; anything else they refuse is a bad request."""
 
 
 @web.middleware
@@ -156,8 +157,8 @@ async def look_up(work: Callable[[], T]) -> T:
 
 async def find_device(request: web.Request) -> "Device":
     """Return the device that the path names, or raise UnknownDevice."""
-    registry = request.app[CENTRAL].registry
-    return await look_up(lambda: registry.device(request.match_info["device"]))
+    store = request.app[CENTRAL].store
+    return await look_up(lambda: store.read(devices.get, request.match_info["device"]))
 
 
 async def read_json(request: web.Request) -> Any:

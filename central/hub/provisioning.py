@@ -28,6 +28,7 @@ from central.protocol.mqtt import (
 from central.protocol.topics import BadBag, request_topic
 from central.protocol.twins import dump_json, parse_json
 from central.records import Device
+from central.storage import devices
 from central.storage.registry import DEVICE_ID, Registry
 from central.transport.connection import Connection, Refused
 from central.transport.faults import Faults
@@ -198,7 +199,7 @@ class Registration:
         sas.check_token(
             self._token,
             path=f"/registrations/{self._id}",
-            keys=await self._registry.fetch_keys(self._id),
+            keys=await self._registry.accepted_keys(self._id),
             now=self._provisioning.clock() + self._faults.clock_offset,
         )
 
@@ -207,7 +208,7 @@ class Registration:
         if self._faults.registration in {"failed", "disabled"}:
             return await self._failure(self._faults.registration, "asked for as a fault")
         try:
-            known = await self._registry.fetch_device(self._id)
+            known = await self._registry.store.run(devices.get, self._id)
         except UnknownDevice:
             # Stricter than the hub: IoT Central creates devices with plain names only.
             if not NEW_DEVICE_ID.fullmatch(self._id):

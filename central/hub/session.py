@@ -7,9 +7,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from central.errors import InvalidTwin, TwinTooLarge
+from central.hub.calls import Calls
 from central.protocol import twins
 from central.protocol.mqtt import (
     MAX_BODY,
@@ -31,11 +32,13 @@ from central.protocol.topics import (
     request_topic,
     split_properties,
 )
-from central.storage import command_queue
+from central.storage import command_queue, devices
 from central.storage.registry import Registry
-from central.storage.store import Store
 from central.transport.connection import Connection
 from central.transport.faults import Faults
+
+if TYPE_CHECKING:
+    from central.hub.presence import Presence
 
 METHODS = "$iothub/methods/POST/"
 METHOD_ANSWERS = "$iothub/methods/res/"
@@ -52,25 +55,14 @@ class SessionHub(Protocol):
     """What a session needs of its hub."""
 
     registry: Registry
-    store: Store
     faults: Faults
     clock: Callable[[], float]
-
-    def saw(self, device_id: str) -> None:
-        """Note that a device sent something."""
-
-    async def arrived(self) -> None:
-        """Note that a device can take commands now."""
-
-    def left(self, session: "DeviceSession") -> None:
-        """Note that a session's connection ended."""
-
-    async def answered(self, device_id: str, rid: str, status: int, response: object) -> bool:
-        """Take a device's answer to a call; False if no call of this device waits for it."""
+    presence: "Presence[DeviceSession]"
+    calls: Calls
 
 
 class DeviceSession:
-    """What a device subscribed to, and what is under way with it."""
+    """A device's subscriptions, and the messages that are on their way to it."""
 
     def __init__(
         self,
@@ -84,6 +76,7 @@ class DeviceSession:
     ) -> None:
         self._hub = hub
         self._registry = hub.registry
+        self._store = hub.registry.store
         self._connection = connection
         self._clean = connect.clean_session
         self._wraps = wraps  # It announced no model: values go as in 2020, in objects.
@@ -109,14 +102,14 @@ class DeviceSession:
 
     async def restore(self) -> None:
         """Take up what is kept of this device's session, or forget it, as the client asked."""
-        store, device_id = self._hub.store, self.device_id
+        store, device_id = self._store, self.device_id
         if self._clean:
-            await store.run(lambda db: command_queue.forget_session(db, device_id))
+            await store.run(command_queue.forget_session, device_id)
             return
         if self._hub.faults.sessions_lost:
-            await store.run(lambda db: command_queue.save_session(db, device_id, {}))
+            await store.run(command_queue.save_session, device_id, {})
             return
-        kept = await store.run(lambda db: command_queue.load_session(db, device_id))
+        kept = await store.run(command_queue.load_session, device_id)
         self.present = kept is not None
         self._filters = kept or {}
 
@@ -126,10 +119,10 @@ class DeviceSession:
             await self._save()
         detail = f"from {self._connection.peer_address}"
         log.info("%s connected %s.", self.device_id, detail)
-        self._hub.saw(self.device_id)
+        self._hub.presence.saw(self.device_id)
         await self._registry.record_connection(self.device_id, "connected", detail)
         await self.deliver()
-        await self._hub.arrived()
+        await self._hub.presence.notify_ready()
 
     async def closed(self, reason: str, will: Publish | None) -> None:
         self._open = False
@@ -138,7 +131,7 @@ class DeviceSession:
             await self._registry.record_connection(self.device_id, "disconnected", reason)
         finally:
             # Not before: the next connection's begin is to stand after this one's end.
-            self._hub.left(self)
+            self._hub.presence.leave(self)
             self.ended.set()
         if will is not None:
             await self._last_will(will)
@@ -164,7 +157,7 @@ class DeviceSession:
         await self._save()
         self._connection.send(SubAck(packet.packet_id, tuple(granted)))
         await self.deliver()
-        await self._hub.arrived()
+        await self._hub.presence.notify_ready()
 
     async def unsubscribe(self, packet: Unsubscribe) -> None:
         for topic_filter in packet.filters:
@@ -186,14 +179,12 @@ class DeviceSession:
     async def _save(self) -> None:
         if not self._clean:
             filters = dict(self._filters)
-            await self._hub.store.run(
-                lambda db: command_queue.save_session(db, self.device_id, filters)
-            )
+            await self._store.run(command_queue.save_session, self.device_id, filters)
 
     # From the device
 
     async def publish(self, packet: Publish) -> None:
-        self._hub.saw(self.device_id)
+        self._hub.presence.saw(self.device_id)
         if len(packet.body) > MAX_BODY:
             raise ProtocolError(f"a message of {len(packet.body)} bytes")
         topic = packet.topic
@@ -243,7 +234,7 @@ class DeviceSession:
         if self._hub.faults.twin == "throttled":
             self._answer_twin(rid, 429, b"")
             return
-        twin = await self._registry.fetch_twin(self.device_id)
+        twin = await self._store.run(devices.get_twin, self.device_id)
         desired = twins.wrapped(twin.desired) if self._wraps else twin.desired
         document = {
             "desired": {**desired, "$version": twin.desired_version},
@@ -286,15 +277,15 @@ class DeviceSession:
             response = twins.parse_json(body) if body else None
         except ValueError:
             response = body.decode("utf-8", "replace")  # Not JSON: shown as it came.
-        if not await self._hub.answered(self.device_id, rid, number, response):
+        if not await self._hub.calls.answered(self.device_id, rid, number, response):
             log.info("%s answered a command that nobody waits for.", self.device_id)
 
     async def acknowledged(self, packet_id: int) -> None:
-        self._hub.saw(self.device_id)
+        self._hub.presence.saw(self.device_id)
         number = self._delivered.get(packet_id)
         if number is None:
             return
-        command_id = await self._hub.store.run(lambda db: command_queue.remove(db, number))
+        command_id = await self._store.run(command_queue.remove, number)
         self._delivered.pop(packet_id, None)  # Not before: `deliver` would send it again.
         if command_id is not None:
             await self._registry.record_answer(
@@ -321,7 +312,7 @@ class DeviceSession:
         if qos is None:
             return
         now = self._hub.clock()
-        waiting = await self._hub.store.run(lambda db: command_queue.take(db, self.device_id, now))
+        waiting = await self._store.run(command_queue.take, self.device_id, now)
         for message in waiting:
             if message.packet_id in self._delivered:
                 continue

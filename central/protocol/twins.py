@@ -133,11 +133,13 @@ def difference(old: Document, new: Document) -> Document:
     return patch
 
 
-def check_size(document: Document) -> None:
-    """Raise TwinTooLarge if the hub would not keep this."""
-    size = len(dump_json(document).encode())
+def merge_within_limit(document: Document, patch: Mapping[str, Any]) -> Document:
+    """Return the document changed by a merge patch. Raise TwinTooLarge above 32 KiB of JSON."""
+    merged = merge(document, patch)
+    size = len(dump_json(merged).encode())
     if size > MAX_SIZE:
         raise TwinTooLarge(size, MAX_SIZE)
+    return merged
 
 
 def wrapped(properties: Mapping[str, Any]) -> Document:

@@ -1,6 +1,6 @@
-"""What the hub keeps for a device that may be away, in SQL: its session, and messages to it.
+"""The session of a disconnected device and the messages queued for it, in SQL.
 
-Each function is a job for the store.
+Each function is a query for `Store`.
 """
 
 import json
@@ -10,11 +10,11 @@ from central.errors import QueueFull
 from central.protocol.twins import dump_json
 from central.records import QueuedMessage
 
-MAX_QUEUED = 50  # Messages that wait for one device, as IoT Hub has it.
+MAX_QUEUED = 50  # Messages queued for one device; IoT Hub's limit.
 
 
 def load_session(db: sqlite3.Connection, device_id: str) -> dict[str, int] | None:
-    """Return the kept subscriptions, filter to quality of service; None if no session is kept."""
+    """Return the saved subscriptions, filter to quality of service; None without a session."""
     row = db.execute("SELECT filters FROM sessions WHERE device_id = ?", (device_id,)).fetchone()
     if row is None:
         return None
@@ -23,15 +23,17 @@ def load_session(db: sqlite3.Connection, device_id: str) -> dict[str, int] | Non
 
 
 def save_session(db: sqlite3.Connection, device_id: str, filters: dict[str, int]) -> None:
+    """Save the subscriptions of a device."""
     db.execute("REPLACE INTO sessions VALUES (?, ?)", (device_id, dump_json(filters)))
 
 
 def forget_session(db: sqlite3.Connection, device_id: str) -> None:
+    """Delete the saved session of a device."""
     db.execute("DELETE FROM sessions WHERE device_id = ?", (device_id,))
 
 
 def enqueue(db: sqlite3.Connection, message: QueuedMessage, *, now: float) -> None:
-    """Keep a message for a device, or raise QueueFull."""
+    """Queue a message for a device. Raise QueueFull."""
     if len(_waiting(db, message.device_id, now)) >= MAX_QUEUED:
         raise QueueFull(message.device_id, MAX_QUEUED)
     db.execute(
@@ -48,14 +50,14 @@ def enqueue(db: sqlite3.Connection, message: QueuedMessage, *, now: float) -> No
 
 
 def take(db: sqlite3.Connection, device_id: str, now: float) -> list[QueuedMessage]:
-    """Return what waits for a device, oldest first, and note that it is sent."""
+    """Return the messages queued for a device, oldest first, and mark them as sent."""
     messages = _waiting(db, device_id, now)
     db.execute("UPDATE queue SET sent = 1 WHERE device_id = ?", (device_id,))
     return messages
 
 
 def forget_expired(db: sqlite3.Connection, now: float) -> None:
-    """Forget what waited too long, whether its device ever comes or not."""
+    """Delete the queued messages that have expired, of all devices."""
     db.execute("DELETE FROM queue WHERE expires <= ?", (now,))
 
 
@@ -77,7 +79,7 @@ def _waiting(db: sqlite3.Connection, device_id: str, now: float) -> list[QueuedM
 
 
 def remove(db: sqlite3.Connection, number: int) -> str | None:
-    """Forget a message; return the command it was for, if it was still there."""
+    """Delete a queued message; return the id of its command, if the message was still there."""
     row = db.execute(
         "DELETE FROM queue WHERE number = ? RETURNING command_id", (number,)
     ).fetchone()

@@ -1,6 +1,6 @@
-"""Devices, their keys and twins, and the templates, in SQL.
+"""Devices, their keys and their twins, in SQL. Each function is a query for `Store`.
 
-Each function is a job for the store.
+A function that takes a `device_id` raises UnknownDevice if there is no such device.
 """
 
 import contextlib
@@ -8,17 +8,17 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from typing import Any
 
-from central.errors import DeviceExists, UnknownDevice, UnknownTemplate
+from central.errors import DeviceExists, UnknownDevice
 from central.protocol import sas
 from central.records import Device, Twin
+from central.storage import templates
 
 SCOPE_LETTERS = "0123456789ABCDEF"
 
 
 def id_scope(db: sqlite3.Connection) -> str:
-    """Return the id scope, made at the first start in the form that the service's have."""
+    """Return the ID scope: `0ne00` and six hexadecimal digits, made at the first start."""
     row = db.execute("SELECT value FROM settings WHERE name = 'id_scope'").fetchone()
     if row is not None:
         return str(row["value"])
@@ -32,11 +32,13 @@ def has_id_scope(db: sqlite3.Connection) -> bool:
     return bool(db.execute("SELECT 1 FROM settings WHERE name = 'id_scope'").fetchone())
 
 
-def devices(db: sqlite3.Connection) -> list[Device]:
+def get_all(db: sqlite3.Connection) -> list[Device]:
+    """Return all devices, in the order of their ids."""
     return [_to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
 
 
-def device(db: sqlite3.Connection, device_id: str) -> Device:
+def get(db: sqlite3.Connection, device_id: str) -> Device:
+    """Return a device."""
     return _to_device(_row(db, device_id))
 
 
@@ -51,24 +53,25 @@ def _row(db: sqlite3.Connection, device_id: str) -> sqlite3.Row:
 
 def _to_device(row: sqlite3.Row) -> Device:
     return Device(
-        row["id"],
-        row["display_name"],
-        row["template"],
-        bool(row["enabled"]),
-        bool(row["provisioned"]),
-        bool(row["simulated"]),
-        row["created"],
-        row["etag"],
-        row["announced"],
+        id=row["id"],
+        display_name=row["display_name"],
+        created=row["created"],
+        etag=row["etag"],
+        template=row["template"],
+        enabled=bool(row["enabled"]),
+        provisioned=bool(row["provisioned"]),
+        simulated=bool(row["simulated"]),
+        announced=row["announced"],
     )
 
 
 def new_etag() -> str:
+    """Return an etag that no device has had."""
     return secrets.token_hex(8)
 
 
 def insert(db: sqlite3.Connection, new: Device) -> None:
-    """Add a device, or raise DeviceExists."""
+    """Add a device. Raise DeviceExists."""
     try:
         db.execute(
             "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
@@ -104,47 +107,55 @@ CHANGEABLE = frozenset(
 
 
 def update(db: sqlite3.Connection, device_id: str, changes: Mapping[str, object]) -> Device:
-    """Change some columns of a device, and return it."""
+    """Set some columns of a device (those in CHANGEABLE), and return the device."""
     _row(db, device_id)
     for column, value in {**changes, "etag": new_etag()}.items():
         if column not in CHANGEABLE | {"etag"}:
             raise AssertionError(column)
         db.execute(f"UPDATE devices SET {column} = ? WHERE id = ?", (value, device_id))  # noqa: S608 - one of our own names, checked above
-    return device(db, device_id)
+    return get(db, device_id)
 
 
 def register(db: sqlite3.Connection, new: Device, model: str | None) -> Device:
-    """Note that a device registered, which may be a new one.
+    """Record the registration of a device, which is added if it is new, and return the device.
 
-    A template that the operator chose after the model was announced stays.
+    A newly announced model sets the template. The same model again keeps the template that the
+    operator chose meanwhile.
     """
     with contextlib.suppress(DeviceExists):
         insert(db, new)
     changes: dict[str, object] = {"provisioned": True, "announced": model}
     if model is not None and model != _row(db, new.id)["announced"]:
-        changes["template"] = template_of(db, model)
+        changes["template"] = templates.for_model(db, model)
     return update(db, new.id, changes)
 
 
 def announce(db: sqlite3.Connection, device_id: str, model: str) -> Device | None:
-    """Note the model that a device names; return the device if that is news."""
+    """Record the model that a device announces; return the device if the model is another one."""
     if _row(db, device_id)["announced"] == model:
         return None
-    return update(db, device_id, {"announced": model, "template": template_of(db, model)})
+    template = templates.for_model(db, model)
+    return update(db, device_id, {"announced": model, "template": template})
 
 
 def delete(db: sqlite3.Connection, device_id: str) -> None:
+    """Delete a device and everything recorded of it."""
     _row(db, device_id)
     db.execute("DELETE FROM devices WHERE id = ?", (device_id,))
 
 
-def keys(db: sqlite3.Connection, device_id: str, group_key: str) -> tuple[str, str]:
+def get_keys(db: sqlite3.Connection, device_id: str, group_key: str) -> tuple[str, str]:
+    """Return the primary and the secondary key of a device, in base64.
+
+    The primary key is derived from the group's unless the device was given its own.
+    """
     row = _row(db, device_id)
     primary = row["primary_key"] or sas.derive_device_key(group_key, device_id)
     return primary, row["secondary_key"]
 
 
-def twin(db: sqlite3.Connection, device_id: str) -> Twin:
+def get_twin(db: sqlite3.Connection, device_id: str) -> Twin:
+    """Return the twin of a device."""
     row = db.execute("SELECT * FROM twins WHERE device_id = ?", (device_id,)).fetchone()
     if row is None:
         raise UnknownDevice(device_id)
@@ -159,6 +170,7 @@ def twin(db: sqlite3.Connection, device_id: str) -> Twin:
 
 
 def save_twin(db: sqlite3.Connection, device_id: str, new: Twin) -> None:
+    """Replace the twin of a device."""
     db.execute(
         "UPDATE twins SET desired = ?, desired_version = ?, desired_times = ?,"
         " reported = ?, reported_version = ?, reported_times = ? WHERE device_id = ?",
@@ -172,51 +184,3 @@ def save_twin(db: sqlite3.Connection, device_id: str, new: Twin) -> None:
             device_id,
         ),
     )
-
-
-def templates(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """Return the interface of each template, by the template's id."""
-    rows = db.execute("SELECT id, interface FROM templates ORDER BY id")
-    return {row["id"]: json.loads(row["interface"]) for row in rows}
-
-
-def template(db: sqlite3.Connection, dtmi: str) -> dict[str, Any]:
-    """Return the interface of a template, called by the template's id or by its own."""
-    row = db.execute(BY_EITHER_ID, {"id": dtmi}).fetchone()
-    if row is None:
-        raise UnknownTemplate(dtmi)
-    interface: dict[str, Any] = json.loads(row["interface"])
-    return interface
-
-
-def template_of(db: sqlite3.Connection, model: str) -> str:
-    """Return the template that a device with this model has: often one of the same id."""
-    row = db.execute(BY_EITHER_ID, {"id": model}).fetchone()
-    return model if row is None else str(row["id"])
-
-
-BY_EITHER_ID = """
-    SELECT id, interface FROM templates WHERE id = :id OR json_extract(interface, '$."@id"') = :id
-    ORDER BY id = :id DESC LIMIT 1
-"""
-
-
-def put_template(db: sqlite3.Connection, dtmi: str, interface: dict[str, Any]) -> None:
-    db.execute("REPLACE INTO templates VALUES (?, ?)", (dtmi, json.dumps(interface)))
-
-
-def hand_template(db: sqlite3.Connection, dtmi: str, interface: Mapping[str, Any]) -> None:
-    """Put a template in that central is started with, unless it was so before.
-
-    What the operator made of it since, or that it was removed, stays.
-    """
-    name, text = f"handed {dtmi}", json.dumps(interface)
-    row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-    if row is None or row["value"] != text:
-        db.execute("REPLACE INTO settings VALUES (?, ?)", (name, text))
-        db.execute("REPLACE INTO templates VALUES (?, ?)", (dtmi, text))
-
-
-def delete_template(db: sqlite3.Connection, dtmi: str) -> None:
-    if not db.execute("DELETE FROM templates WHERE id = ?", (dtmi,)).rowcount:
-        raise UnknownTemplate(dtmi)

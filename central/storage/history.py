@@ -1,66 +1,24 @@
-"""What happened, in SQL: messages, their telemetry, commands and the connection log.
+"""Commands and the connection log of each device, in SQL. Each function is a query for `Store`.
 
-What is looked up of it for charts, tables and files is in `central.storage.telemetry_queries`.
-
-Each function is a job for the store.
+A function that takes a `device_id` raises UnknownDevice if there is no such device.
 """
 
 import json
 import sqlite3
-from dataclasses import replace
 from typing import Any
 
-from central.protocol.twins import dump_json, is_unicode, parse_json
-from central.records import Command, Connection, Message
+from central.records import Command, Connection
 from central.storage import devices
 
-MAX_FIELDS = 256  # Telemetry values of one message that can be asked for by name.
-LOG_LINES = 1000  # Of the connection log of one device ...
-COMMANDS = 1000  # That are remembered of one device.
-REFUSALS = 200  # ... and so many refusals besides.
+COMMANDS = 1000  # Commands that are kept of one device.
+LOG_LINES = 1000  # Lines of the connection log that are kept of one device,
+REFUSALS = 200  # and this many refusals besides.
 NO_ANSWER = 504  # The status of a command that was not answered in time.
 
 
-def add_message(db: sqlite3.Connection, new: Message) -> Message:
-    """Keep a message, and each field of a JSON object in it under its name; return it numbered."""
-    number = db.execute(
-        "INSERT INTO messages (device_id, received, created, body, properties, system)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            new.device_id,
-            new.received,
-            new.created,
-            new.body,
-            dump_json(new.properties),
-            dump_json(new.system),
-        ),
-    ).lastrowid
-    if number is None:
-        raise AssertionError("an INSERT gives a row id")
-    time = new.received if new.created is None else new.created
-    component = new.system.get("component", "")
-    db.executemany(
-        "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
-        [(new.device_id, component, name, time, number, value) for name, value in fields(new.body)],
-    )
-    return replace(new, number=number)
-
-
-def fields(body: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a JSON object, each value as JSON text."""
-    try:
-        value = parse_json(body)
-        if not isinstance(value, dict):
-            return []
-        fields = list(value.items())[:MAX_FIELDS]
-        return [(name, json.dumps(part)) for name, part in fields if is_unicode(name)]
-    except (ValueError, RecursionError):
-        return []
-
-
 def add_command(db: sqlite3.Connection, command: Command) -> None:
-    """Note that a command was asked for, or raise UnknownDevice."""
-    devices.device(db, command.device_id)
+    """Record a command. Raise UnknownDevice."""
+    devices.get(db, command.device_id)
     db.execute(
         "INSERT INTO commands (id, device_id, name, request, asked, queued)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -87,7 +45,7 @@ def answer_command(
     status: int | None,
     response: object,
 ) -> Command | None:
-    """Note how a command ended, and return it; None if it is no longer there."""
+    """Record the answer to a command, and return the command; None if it is no longer there."""
     row = db.execute(
         "UPDATE commands SET answered = ?, status = ?, response = ? WHERE id = ? RETURNING *",
         (answered, status, json.dumps(response), command_id),
@@ -98,9 +56,9 @@ def answer_command(
 def complete_commands(
     db: sqlite3.Connection, device_id: str, reported: dict[str, Any], now: float
 ) -> list[Command]:
-    """Note what a device reported about long-running commands, and return those.
+    """Complete long-running commands with what their device reports, and return them.
 
-    It answered 202, and now reports a property with the command's name:
+    Such a command was answered with 202, and its result is a reported property of its name:
     https://learn.microsoft.com/azure/iot-central/core/howto-use-commands#long-running-commands
     """
     completed = []
@@ -126,8 +84,11 @@ def _names(reported: dict[str, Any]) -> list[tuple[str, Any]]:
     return names
 
 
-def commands(db: sqlite3.Connection, device_id: str, name: str | None, limit: int) -> list[Command]:
-    """Return commands, newest first."""
+def commands(
+    db: sqlite3.Connection, device_id: str, name: str | None = None, *, limit: int = 50
+) -> list[Command]:
+    """Return the commands of a device, newest first: all, or those of one name."""
+    devices.get(db, device_id)
     rows = db.execute(
         "SELECT * FROM commands WHERE device_id = ? AND (?2 IS NULL OR name = ?2)"
         " ORDER BY number DESC LIMIT ?3",
@@ -137,27 +98,27 @@ def commands(db: sqlite3.Connection, device_id: str, name: str | None, limit: in
 
 
 def _command(row: sqlite3.Row) -> Command:
-    def load(text: str | None) -> object | None:
-        value: object | None = None if text is None else json.loads(text)
+    def load(column: str) -> object | None:
+        value: object | None = None if row[column] is None else json.loads(row[column])
         return value
 
     return Command(
-        row["id"],
-        row["device_id"],
-        row["name"],
-        load(row["request"]),
-        row["asked"],
-        row["answered"],
-        row["status"],
-        load(row["response"]),
-        bool(row["queued"]),
-        load(row["completion"]),
-        row["completed"],
+        id=row["id"],
+        device_id=row["device_id"],
+        name=row["name"],
+        request=load("request"),
+        asked=row["asked"],
+        queued=bool(row["queued"]),
+        answered=row["answered"],
+        status=row["status"],
+        response=load("response"),
+        completion=load("completion"),
+        completed=row["completed"],
     )
 
 
 def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
-    """Note a line of the connection log. False if there is no such device."""
+    """Add a line to the connection log; return False if there is no such device."""
     if db.execute("SELECT 1 FROM devices WHERE id = ?", (entry.device_id,)).fetchone() is None:
         return False
     refused = entry.event.endswith("refused")
@@ -165,7 +126,7 @@ def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
         "INSERT INTO connections (device_id, at, event, detail) VALUES (?, ?, ?, ?)",
         (entry.device_id, entry.at, entry.event, entry.detail),
     )
-    # Refusals are counted apart: who knows no key cannot push the rest out.
+    # Refusals are counted separately: a client without a key cannot displace the other lines.
     db.execute(
         "DELETE FROM connections WHERE device_id = ?1 AND (event LIKE '%refused') = ?2"
         " AND number <= (SELECT number FROM connections WHERE device_id = ?1"
@@ -175,8 +136,20 @@ def add_connection(db: sqlite3.Connection, entry: Connection) -> bool:
     return True
 
 
+def connections(db: sqlite3.Connection, device_id: str, *, limit: int = 100) -> list[Connection]:
+    """Return the connection log of a device, newest line first."""
+    devices.get(db, device_id)
+    rows = db.execute(
+        "SELECT device_id, at, event, detail FROM connections WHERE device_id = ?"
+        " ORDER BY number DESC LIMIT ?",
+        (device_id, limit),
+    )
+    return [Connection(*row) for row in rows]
+
+
 def last_connection(db: sqlite3.Connection, device_id: str) -> Connection | None:
-    """Return the newest begin or end of a connection of a device."""
+    """Return the newest `connected` or `disconnected` line of a device, if there is one."""
+    devices.get(db, device_id)
     row = db.execute(
         "SELECT device_id, at, event, detail FROM connections WHERE device_id = ?"
         " AND event IN ('connected', 'disconnected') ORDER BY number DESC LIMIT 1",
@@ -185,28 +158,18 @@ def last_connection(db: sqlite3.Connection, device_id: str) -> Connection | None
     return None if row is None else Connection(*row)
 
 
-def end_what_is_open(db: sqlite3.Connection) -> None:
-    """End what an earlier central could not end, as it was killed: calls, and connections.
+def end_interrupted(db: sqlite3.Connection) -> None:
+    """End the calls and connections that were open when an earlier central was killed.
 
-    A connection ended when the last was heard over it, as far as that is known.
+    A connection is taken to have ended with the last message that came over it.
     """
     db.execute("UPDATE commands SET status = ? WHERE status IS NULL AND NOT queued", (NO_ANSWER,))
     db.execute(
         "INSERT INTO connections (device_id, at, event, detail)"
         " SELECT device_id, max(at, ifnull((SELECT received FROM messages"
         "  WHERE device_id = line.device_id ORDER BY number DESC LIMIT 1), at)),"
-        "  'disconnected', 'central ended without a word'"
+        "  'disconnected', 'central was killed'"
         " FROM connections AS line WHERE event = 'connected' AND number = (SELECT max(number)"
         "  FROM connections WHERE device_id = line.device_id"
         "  AND event IN ('connected', 'disconnected'))"
     )
-
-
-def connections(db: sqlite3.Connection, device_id: str, limit: int) -> list[Connection]:
-    """Return the connection log, newest first."""
-    rows = db.execute(
-        "SELECT device_id, at, event, detail FROM connections WHERE device_id = ?"
-        " ORDER BY number DESC LIMIT ?",
-        (device_id, limit),
-    )
-    return [Connection(*row) for row in rows]

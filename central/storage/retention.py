@@ -4,12 +4,11 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from central.errors import StoreError
 from central.storage import command_queue
-from central.storage.history import fields
 from central.storage.store import Store
+from central.storage.telemetry import fields
 
 DAY = 86400.0
 MEGABYTE = 1024 * 1024
@@ -24,10 +23,10 @@ async def keep_within(
     while True:
         before = clock() - days * DAY
         with suppress(StoreError):  # The store has said so; perhaps the next look goes better.
-            await store.run(partial(command_queue.forget_expired, now=clock()))
+            await store.run(command_queue.forget_expired, clock())
             more = True
             while more:
-                more = await store.run(partial(forget, before=before, most=megabytes * MEGABYTE))
+                more = await store.run(forget, before=before, most=megabytes * MEGABYTE)
         await asyncio.sleep(EVERY)
 
 

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from central.errors import StoreError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Job = Callable[[sqlite3.Connection], T]
+Query = Callable[Concatenate[sqlite3.Connection, P], T]
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -81,7 +83,12 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """One SQLite file. Jobs are functions of the connection; they run one after another."""
+    """One SQLite file.
+
+    `query` is a function whose first argument is the database connection, such as those of
+    `central.storage.history`; the other arguments follow it. Each method raises whatever the
+    query raises, or StoreError if the file cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -96,31 +103,35 @@ class Store:
         for _ in range(READERS):
             self._readers.put(_open_reader(path))
 
-    def submit(self, job: Job[T]) -> "Future[T]":
-        """Ask for a job; the future has its result once what it did is committed."""
+    def submit(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Queue a query that may write. The future has its result once it is committed."""
         if self._closed:
             raise StoreError("Central is stopping.")
         future: Future[T] = Future()
+        job = lambda db: query(db, *args, **kwargs)  # noqa: E731
         self._jobs.put((job, future))  # type: ignore[arg-type]  # T is any object
         return future
 
-    def call(self, job: Job[T]) -> T:
-        """Do a job and wait for it: a few milliseconds."""
-        return self.submit(job).result()
+    def call(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query that may write, and wait until it is committed: a few milliseconds."""
+        return self.submit(query, *args, **kwargs).result()
 
-    async def run(self, job: Job[T]) -> T:
-        """Do a job without holding up the event loop."""
-        return await asyncio.wrap_future(self.submit(job))
+    async def run(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query that may write, without blocking the event loop."""
+        return await asyncio.wrap_future(self.submit(query, *args, **kwargs))
 
-    def read(self, job: Job[T]) -> T:
-        """Look something up, from any thread: what is committed, all of one moment."""
+    def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query that only reads, in this thread, which may be any.
+
+        It sees one committed state of the file and does not wait for writes in progress.
+        """
         if self._closed:
             raise StoreError("Central is stopping.")
         db = self._readers.get()
         try:
             db.execute("BEGIN")
             try:
-                return job(db)
+                return query(db, *args, **kwargs)
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")

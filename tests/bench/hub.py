@@ -57,7 +57,7 @@ class Hub:
 
     def until_it_takes_commands(self, device_id, program):
         def ready():
-            session = self._central.call(lambda c: c.hub._sessions.get(device_id))
+            session = self._central.call(lambda c: c.hub.presence.session(device_id))
             return session is not None and session.takes_commands
 
         until(ready, program)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from addresses import own_address
 from places import ROOT
@@ -20,8 +20,11 @@ from places import ROOT
 from central.application import Central, Settings
 from central.console.run import open_central
 from central.protocol import sas
+from central.storage import history
+from central.storage.store import Query
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 DEADLINE = 30.0  # Seconds for whatever a test waits for.
 
@@ -74,6 +77,10 @@ class RunningCentral:
 
         return asyncio.run_coroutine_threadsafe(in_loop(), self._loop).result(DEADLINE)
 
+    def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Look something up in the central's database: `central.read(history.commands, "pi-1")`."""
+        return self._central.store.read(query, *args, **kwargs)
+
     def wait_for(self, function: Callable[[Central], T]) -> T:
         """Ask the central until the answer is true, and return it."""
         return wait_for(lambda: self.call(function))
@@ -82,7 +89,7 @@ class RunningCentral:
         """Wait for the end of a device's connection, and return what the log says of it."""
 
         def ended(central: Central) -> str | None:
-            newest = central.registry.connections(device_id, limit=1)
+            newest = central.store.read(history.connections, device_id, limit=1)
             return newest[0].detail if newest and newest[0].event == "disconnected" else None
 
         return str(self.wait_for(ended))

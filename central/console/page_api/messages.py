@@ -27,7 +27,8 @@ from central.console.responses import (
 from central.errors import CentralError
 from central.protocol.twins import parse_json
 from central.records import Message
-from central.storage.registry import Registry
+from central.storage import telemetry
+from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
@@ -51,12 +52,14 @@ def time_span(request: web.Request) -> tuple[float, float]:
 @routes.get("/console/api/devices/{device}/messages")
 async def list_messages(request: web.Request) -> web.Response:
     """Answer with messages, newest first: `limit`, `before` a number, `since` and `until`."""
-    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
+    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
     limit = int(query_number(request, "limit", 100, least=1, most=MOST_MESSAGES))
     before = int(query_number(request, "before", 2.0**53, least=1, most=2.0**53))
     since, until = time_span(request)
     messages = await look_up(
-        lambda: registry.messages(device_id, limit=limit, before=before, since=since, until=until)
+        lambda: store.read(
+            telemetry.messages, device_id, limit=limit, before=before, since=since, until=until
+        )
     )
     return answer({"value": [message_body(message) for message in messages]})
 
@@ -67,7 +70,7 @@ async def get_series(request: web.Request) -> web.Response:
 
     `late` has the places of those that came late. A name in a component is `component*name`.
     """
-    registry, device = request.app[CENTRAL].registry, await find_device(request)
+    store, device = request.app[CENTRAL].store, await find_device(request)
     names = request.query.getall("name", [])
     if len(names) > MOST_NAMES:
         raise bad_request(f"At most {MOST_NAMES} names.", code="InvalidQuery")
@@ -76,7 +79,8 @@ async def get_series(request: web.Request) -> web.Response:
 
     def series(name: str) -> dict[str, Any]:
         component, _, plain = name.rpartition("*")
-        points = registry.telemetry_series(
+        points = store.read(
+            telemetry.series,
             device.id,
             plain,
             component=component or None,
@@ -88,7 +92,7 @@ async def get_series(request: web.Request) -> web.Response:
             "times": [at for at, _, _ in points],
             "values": [value for _, value, _ in points],
             "late": [index for index, (_, _, late) in enumerate(points) if late],
-            "last": last_value(registry, device, name),
+            "last": last_value(store, device, name),
         }
 
     return answer(await look_up(lambda: {name: series(name) for name in names}))
@@ -100,9 +104,9 @@ async def get_sequence(request: web.Request) -> web.Response:
 
     Known from the numbers at the end of message ids, where there are such; the newest source last.
     """
-    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
+    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
     since, _ = time_span(request)
-    found = await look_up(lambda: registry.numbered(device_id, since))
+    found = await look_up(lambda: store.read(telemetry.count_messages, device_id, since))
     return answer({"value": [asdict(each) for each in found]})
 
 
@@ -113,7 +117,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     `column`s of the CSV are names of telemetry, `component*name` in components; what is in no
     column is in the last one, as JSON.
     """
-    registry, device = request.app[CENTRAL].registry, await find_device(request)
+    store, device = request.app[CENTRAL].store, await find_device(request)
     since, until = time_span(request)
     columns = request.query.getall("column", [])
     if len(columns) > MOST_COLUMNS:
@@ -134,7 +138,7 @@ async def export(request: web.Request) -> web.StreamResponse:
             names = [_cell(name) for name in columns]
             head = ["received", "taken", "late_s", "component", *names, "other", "properties"]
             await response.write(_csv([head]).encode())
-        async for text in _pages(registry, device.id, (since, until), write):
+        async for text in _pages(store, device.id, (since, until), write):
             await response.write(text.encode())
     except ConnectionError:
         pass  # The browser wants no more of it.
@@ -146,7 +150,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 async def _pages(
-    registry: Registry,
+    store: Store,
     device_id: str,
     span: tuple[float, float],
     write: Callable[[list[Message]], str],
@@ -155,8 +159,8 @@ async def _pages(
 
     def page(after: int) -> tuple[str, int]:
         since, until = span
-        messages = registry.messages_after(
-            device_id, after, since=since, until=until, limit=AT_ONCE
+        messages = store.read(
+            telemetry.messages_after, device_id, after, since=since, until=until, limit=AT_ONCE
         )
         return write(messages), messages[-1].number if messages else 0
 

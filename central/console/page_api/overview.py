@@ -22,7 +22,8 @@ from central.console.rest.devices import device_body
 from central.console.rest.properties import unwrap
 from central.hub.hub import TIME_TO_LIVE
 from central.records import Command, Connection, Device
-from central.storage.registry import Registry
+from central.storage import devices, history, telemetry
+from central.storage.store import Store
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -66,11 +67,11 @@ async def list_devices(request: web.Request) -> web.Response:
     """Answer with all devices, the last values of each, and whether any fault is on."""
     central = request.app[CENTRAL]
 
-    def devices() -> list[dict[str, Any]]:
+    def overviews() -> list[dict[str, Any]]:
         names: dict[str | None, list[str]] = {}  # By template: reading one takes a while.
-        return [overview(central, device, names) for device in central.registry.devices()]
+        return [overview(central, device, names) for device in central.store.read(devices.get_all)]
 
-    return answer({"value": await look_up(devices)})
+    return answer({"value": await look_up(overviews)})
 
 
 @routes.get("/console/api/devices/{device}")
@@ -81,15 +82,15 @@ async def get_device(request: web.Request) -> web.Response:
 
 @routes.get("/console/api/devices/{device}/commands")
 async def list_commands(request: web.Request) -> web.Response:
-    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
-    commands = await look_up(lambda: registry.commands(device_id))
+    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
+    commands = await look_up(lambda: store.read(history.commands, device_id))
     return answer({"value": [history_body(command) for command in commands]})
 
 
 @routes.get("/console/api/devices/{device}/connections")
 async def list_connections(request: web.Request) -> web.Response:
-    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
-    entries = await look_up(lambda: registry.connections(device_id))
+    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
+    entries = await look_up(lambda: store.read(history.connections, device_id))
     log = [{"at": iso(e.at), "event": e.event, "detail": e.detail} for e in entries]
     return answer({"value": log})
 
@@ -112,27 +113,31 @@ def overview(
 
     `names` keeps which telemetry a template names, from one device to the next.
     """
-    connected_since = central.hub.connected_since(device.id)
-    last = central.registry.last_connection(device.id)
+    connected_since = central.hub.presence.connected_since(device.id)
+    last = central.store.read(history.last_connection, device.id)
     left = last.at if last and last.event == "disconnected" else None
     if device.template not in names:
-        interface = dtdl.interface_of(central.registry, device) or {}
-        names[device.template] = dtdl.numeric_telemetry(central.registry, interface)
-    shown = names[device.template] or sent_numbers(central.registry, device)
+        interface = dtdl.interface_of(central.store, device) or {}
+        names[device.template] = dtdl.numeric_telemetry(central.store, interface)
+    shown = names[device.template] or sent_numbers(central.store, device)
     return {
         **device_body(device),
         "created": iso(device.created),
         "connected": connected_since is not None,
         "connectedSince": maybe_iso(connected_since),
         "disconnectedSince": maybe_iso(left if connected_since is None else None),
-        "lastSeen": maybe_iso(central.hub.last_seen(device.id) or _heard(central, device, last)),
-        "telemetry": {name: last_value(central.registry, device, name) for name in shown[:SHOWN]},
+        "lastSeen": maybe_iso(
+            central.hub.presence.last_seen(device.id) or _heard(central, device, last)
+        ),
+        "telemetry": {name: last_value(central.store, device, name) for name in shown[:SHOWN]},
     }
 
 
 def _heard(central: "Central", device: Device, last: Connection | None) -> float | None:
     """Return when something was last heard of a device before this central was started."""
-    heard = [message.received for message in central.registry.messages(device.id, limit=1)]
+    heard = [
+        message.received for message in central.store.read(telemetry.messages, device.id, limit=1)
+    ]
     return max(heard + ([] if last is None else [last.at]), default=None)
 
 
@@ -150,9 +155,9 @@ def history_body(command: Command) -> dict[str, Any]:
     }
 
 
-def sent_numbers(registry: Registry, device: Device) -> list[str]:
+def sent_numbers(store: Store, device: Device) -> list[str]:
     """Return the names of the numbers in the newest message: there is no model to tell them."""
-    for message in registry.messages(device.id, limit=1):
+    for message in store.read(telemetry.messages, device.id, limit=1):
         try:
             body = json.loads(message.body)
         except (ValueError, RecursionError):
@@ -162,10 +167,10 @@ def sent_numbers(registry: Registry, device: Device) -> list[str]:
     return []
 
 
-def last_value(registry: Registry, device: Device, name: str) -> dict[str, Any] | None:
+def last_value(store: Store, device: Device, name: str) -> dict[str, Any] | None:
     """Write the newest value of `name`, or of `component*name`; None if there is none."""
     component, _, plain = name.rpartition("*")
-    last = registry.last_telemetry(device.id, plain, component or None)
+    last = store.read(telemetry.last_value, device.id, plain, component or None)
     return None if last is None else {"timestamp": iso(last[0]), "value": last[1]}
 
 

@@ -15,6 +15,7 @@ from central.console.responses import (
     read_object,
 )
 from central.records import Command
+from central.storage import history
 
 routes = web.RouteTableDef()
 
@@ -62,9 +63,9 @@ async def call_command(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/commands/{command}")
 @routes.get("/api/devices/{device}/components/{component}/commands/{command}")
 async def command_history(request: web.Request) -> web.Response:
-    registry, name = request.app[CENTRAL].registry, command_name(request)
+    store, name = request.app[CENTRAL].store, command_name(request)
     device_id = request.match_info["device"]
-    commands = await look_up(lambda: registry.commands(device_id, name))
+    commands = await look_up(lambda: store.read(history.commands, device_id, name))
     return answer({"value": [command_body(command) for command in commands]})
 
 

@@ -19,8 +19,10 @@ from central.console.responses import (
     read_object,
 )
 from central.errors import UnknownDevice
+from central.hub.presence import DELETED
 from central.records import Device
-from central.storage.registry import Registry
+from central.storage import devices, telemetry, templates
+from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
@@ -52,8 +54,8 @@ async def list_devices(request: web.Request) -> web.Response:
             raise bad_request(f"{unsupported} is not offered here.", code="InvalidQuery")
     top = int(query_number(request, "$top", PAGE, least=1, most=LARGEST_PAGE))
     after = request.query.get("$skiptoken", "")
-    devices = await look_up(request.app[CENTRAL].registry.devices)
-    rest = [device for device in devices if device.id > after]
+    everything = await look_up(lambda: request.app[CENTRAL].store.read(devices.get_all))
+    rest = [device for device in everything if device.id > after]
     body: dict[str, Any] = {"value": [device_body(device) for device in rest[:top]]}
     if len(rest) > top:
         query = {**request.query, "$top": str(top), "$skiptoken": rest[top - 1].id}
@@ -71,7 +73,7 @@ async def put_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
     fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(lambda: _find(registry, device_id, fields.get("template")))
+    before = await look_up(lambda: _find(registry.store, device_id, fields.get("template")))
     _check_etag(request, before)
     if before is None:
         device = registry.add_device(
@@ -98,7 +100,7 @@ async def patch_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
     fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(lambda: _find(registry, device_id, fields.get("template")))
+    before = await look_up(lambda: _find(registry.store, device_id, fields.get("template")))
     if before is None:
         raise UnknownDevice(device_id)
     _check_etag(request, before)
@@ -120,7 +122,7 @@ async def delete_device(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     device = await find_device(request)
     _check_etag(request, device)
-    await central.hub.disconnect(device.id)
+    await central.hub.presence.disconnect(device.id, DELETED)
     central.registry.delete_device(device.id)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
@@ -136,22 +138,22 @@ async def get_credentials(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/telemetry/{telemetry}")
 @routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
 async def get_telemetry(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
+    store = request.app[CENTRAL].store
     device_id, name = request.match_info["device"], request.match_info["telemetry"]
     component = request.match_info.get("component")
-    last = await look_up(lambda: registry.last_telemetry(device_id, name, component))
+    last = await look_up(lambda: store.read(telemetry.last_value, device_id, name, component))
     if last is None:
         raise not_found(f"{device_id} has sent no telemetry {name!r} yet.")
     at, value = last
     return answer({"timestamp": iso(at), "value": value})
 
 
-def _find(registry: Registry, device_id: str, template: str | None) -> Device | None:
+def _find(store: Store, device_id: str, template: str | None) -> Device | None:
     """Return the device, if there is one; the template it is to have must be there."""
     if template is not None:
-        registry.template(template)
+        store.read(templates.get, template)
     try:
-        return registry.device(device_id)
+        return store.read(devices.get, device_id)
     except UnknownDevice:
         return None
 

@@ -18,7 +18,8 @@ from central.console.responses import (
     read_object,
 )
 from central.records import Device, Twin
-from central.storage.registry import Registry
+from central.storage import devices
+from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
@@ -33,8 +34,8 @@ REFUSED = 400  # Acknowledgement codes from here on say that nothing changed.
 
 @routes.get("/api/devices/{device}/properties")
 async def get_properties(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    twin = await look_up(lambda: registry.twin(request.match_info["device"]))
+    store = request.app[CENTRAL].store
+    twin = await look_up(lambda: store.read(devices.get_twin, request.match_info["device"]))
     return answer(rest_properties(twin))
 
 
@@ -43,7 +44,7 @@ async def get_properties(request: web.Request) -> web.Response:
 async def set_properties(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     device, body = await find_device(request), without_metadata(await read_object(request))
-    patch = await look_up(lambda: desired_patch(central.registry, device, body))
+    patch = await look_up(lambda: desired_patch(central.store, device, body))
     replace = request.method == "PUT"
     await central.hub.set_desired(device.id, patch, replace=replace)
     return answer(asked(patch), status=HTTPStatus.ACCEPTED)
@@ -51,17 +52,17 @@ async def set_properties(request: web.Request) -> web.Response:
 
 @routes.get("/api/devices/{device}/components")
 async def list_components(request: web.Request) -> web.Response:
-    registry, device = request.app[CENTRAL].registry, await find_device(request)
+    store, device = request.app[CENTRAL].store, await find_device(request)
 
     def components() -> list[dict[str, Any]]:
-        interface = dtdl.interface_of(registry, device) or {}
+        interface = dtdl.interface_of(store, device) or {}
         labels = {
             element["name"]: dtdl.text(element, "displayName") or element["name"]
             for element in dtdl.contents(interface, "Component")
         }
         return [
             {"@type": "Component", "name": name, "displayName": labels.get(name, name)}
-            for name in [*labels, *sorted(component_names(registry, device) - labels.keys())]
+            for name in [*labels, *sorted(component_names(store, device) - labels.keys())]
         ]
 
     return answer({"value": await look_up(components)})
@@ -69,12 +70,14 @@ async def list_components(request: web.Request) -> web.Response:
 
 @routes.get("/api/devices/{device}/components/{component}/properties")
 async def get_component_properties(request: web.Request) -> web.Response:
-    registry, device = request.app[CENTRAL].registry, await find_device(request)
+    store, device = request.app[CENTRAL].store, await find_device(request)
     name = request.match_info["component"]
 
     def values() -> dict[str, Any]:
-        _must_have(registry, device, name)
-        part: dict[str, Any] = rest_properties(registry.twin(device.id)).get(name, {})
+        _must_have(store, device, name)
+        part: dict[str, Any] = rest_properties(store.read(devices.get_twin, device.id)).get(
+            name, {}
+        )
         return part or {"$metadata": {}}
 
     return answer(await look_up(values))
@@ -88,10 +91,10 @@ async def set_component_properties(request: web.Request) -> web.Response:
     values = without_metadata(await read_object(request))
 
     def patch_of_component() -> dict[str, Any]:
-        _must_have(central.registry, device, name)
-        patch = desired_patch(central.registry, device, {name: values})
+        _must_have(central.store, device, name)
+        patch = desired_patch(central.store, device, {name: values})
         if request.method == "PUT":
-            before = _part(central.registry.twin(device.id).desired, name)
+            before = _part(central.store.read(devices.get_twin, device.id).desired, name)
             patch[name] = {**dict.fromkeys(before), **patch[name]}
         return patch
 
@@ -186,23 +189,23 @@ def without_metadata(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "$metadata"}
 
 
-def component_names(registry: Registry, device: Device) -> set[str]:
+def component_names(store: Store, device: Device) -> set[str]:
     """Return the names of the components in the device's model and in its twin."""
-    interface = dtdl.interface_of(registry, device) or {}
+    interface = dtdl.interface_of(store, device) or {}
     names = {element["name"] for element in dtdl.contents(interface, "Component")}
-    twin = registry.twin(device.id)
+    twin = store.read(devices.get_twin, device.id)
     for document in (twin.reported, twin.desired):
         names |= {name for name, value in document.items() if is_component(value)}
     return names
 
 
-def desired_patch(registry: Registry, device: Device, body: dict[str, Any]) -> dict[str, Any]:
+def desired_patch(store: Store, device: Device, body: dict[str, Any]) -> dict[str, Any]:
     """Make the twin's patch: bare values by name, components marked as the hub wants them.
 
     Raises `RestError` for what the model does not let an operator set.
     """
-    interface = dtdl.interface_of(registry, device)
-    components = component_names(registry, device)
+    interface = dtdl.interface_of(store, device)
+    components = component_names(store, device)
     values = {name: value for name, value in body.items() if name not in components}
     patch = dict(values)
     if interface is not None:
@@ -215,7 +218,7 @@ def desired_patch(registry: Registry, device: Device, body: dict[str, Any]) -> d
         if not isinstance(part, dict):
             raise bad_request(f"{name!r} is a component; its properties go into an object.")
         part = without_metadata(part)
-        inner = interface and dtdl.component(registry, interface, name)
+        inner = interface and dtdl.component(store, interface, name)
         if inner:
             _refuse_unknown(part, inner, name)
         patch[name] = {"__t": "c", **part}
@@ -234,8 +237,8 @@ def asked(patch: dict[str, Any]) -> dict[str, Any]:
     return {**answered, "$metadata": metadata}
 
 
-def _must_have(registry: Registry, device: Device, component: str) -> None:
-    if component not in component_names(registry, device):
+def _must_have(store: Store, device: Device, component: str) -> None:
+    if component not in component_names(store, device):
         raise not_found(f"{device.id} has no component {component!r}.")
 
 

@@ -10,6 +10,7 @@ from central.console import dtdl
 from central.console.responses import CENTRAL, RestError, answer, bad_request, look_up, read_object
 from central.errors import UnknownTemplate
 from central.protocol.twins import merge
+from central.storage import devices, templates
 
 routes = web.RouteTableDef()
 
@@ -31,8 +32,8 @@ def template_body(dtmi: str, interface: dtdl.Interface) -> dict[str, Any]:
 
 @routes.get("/api/deviceTemplates")
 async def list_templates(request: web.Request) -> web.Response:
-    templates = await look_up(request.app[CENTRAL].registry.templates)
-    return answer({"value": [template_body(*template) for template in templates.items()]})
+    found = await look_up(lambda: request.app[CENTRAL].store.read(templates.get_all))
+    return answer({"value": [template_body(*template) for template in found.items()]})
 
 
 @routes.get("/api/deviceTemplates/{dtmi}")
@@ -42,52 +43,52 @@ async def get_template(request: web.Request) -> web.Response:
 
 @routes.put("/api/deviceTemplates/{dtmi}")
 async def put_template(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
+    store = request.app[CENTRAL].store
     dtmi = request.match_info["dtmi"]
     body = _checked(dtmi, await read_object(request))
     if "capabilityModel" not in body:
         raise bad_request("A template needs a capabilityModel: its DTDL interface.")
     interface = _interface(dtmi, body, body["capabilityModel"])
-    registry.put_template(dtmi, interface)
+    store.call(templates.put, dtmi, interface)
     return answer(template_body(dtmi, interface))
 
 
 @routes.patch("/api/deviceTemplates/{dtmi}")
 async def patch_template(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
+    store = request.app[CENTRAL].store
     dtmi = request.match_info["dtmi"]
     before = await _find(request)
     body = _checked(dtmi, await read_object(request))
     change = body.get("capabilityModel", {})
     model = merge(before, change) if isinstance(change, dict) else change  # RFC 7396.
     interface = _interface(dtmi, body, model)
-    registry.put_template(dtmi, interface)
+    store.call(templates.put, dtmi, interface)
     return answer(template_body(dtmi, interface))
 
 
 @routes.delete("/api/deviceTemplates/{dtmi}")
 async def delete_template(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
+    store = request.app[CENTRAL].store
     dtmi = request.match_info["dtmi"]
     names = {dtmi, (await _find(request)).get("@id")}
-    devices = await look_up(registry.devices)
-    users = [device.id for device in devices if device.template in names]
+    everything = await look_up(lambda: store.read(devices.get_all))
+    users = [device.id for device in everything if device.template in names]
     if users:
         raise RestError(
             HTTPStatus.CONFLICT,
             f"{len(users)} device(s) have this template, {users[0]} among them; give them another.",
         )
-    registry.delete_template(dtmi)
+    store.call(templates.delete, dtmi)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def _find(request: web.Request) -> dtdl.Interface:
     """Return the interface of the template that the path names."""
     dtmi = request.match_info["dtmi"]
-    templates = await look_up(request.app[CENTRAL].registry.templates)
-    if dtmi not in templates:
+    found = await look_up(lambda: request.app[CENTRAL].store.read(templates.get_all))
+    if dtmi not in found:
         raise UnknownTemplate(dtmi)
-    return templates[dtmi]
+    return found[dtmi]
 
 
 def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:

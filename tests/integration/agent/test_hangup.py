@@ -14,6 +14,8 @@ from addresses import own_address
 from centrals import running_central
 from daemons import PATIENCE, Daemon, until
 
+from central.storage import devices
+
 AGENT = [sys.executable, "-m", "agent"]
 
 pytestmark = pytest.mark.usefixtures("default_signals")
@@ -26,7 +28,7 @@ def central(tmp_path_factory):
 
 
 def reported(central, device_id):
-    return central.call(lambda central: central.registry.twin(device_id)).reported
+    return central.read(devices.get_twin, device_id).reported
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
 from agent.errors import RefusedError, RegistrationError, UnreachableError
+from central.storage import telemetry
 from central.transport.certificates import issue_device_certificate, load_authority
 from central.transport.listener import listen
 
@@ -79,7 +80,7 @@ async def use(central, cloud, credentials):
         assert isinstance(command, Command)
         await session.answer(command, 200, None)
         assert (await asked).status == 200
-    (message,) = central.call(lambda c: c.registry.messages("pi-1"))
+    (message,) = central.read(telemetry.messages, "pi-1")
     assert json.loads(message.body) == {"temp": 21.5}
     return assignment
 

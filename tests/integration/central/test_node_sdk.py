@@ -11,6 +11,8 @@ import pytest
 from centrals import wait_for
 from optional import NODE, need_from_npm
 
+from central.storage import devices, telemetry
+
 DEADLINE = 60.0  # Seconds for whatever is expected.
 MODEL = "dtmi:test:Climate;1"
 
@@ -81,11 +83,11 @@ def test_it_registers_sends_answers_and_syncs_its_twin(central):
         assert device.next("desired")["desired"] == {"$version": 1}  # What the twin has at first.
         device.next("ready")
 
-        (message,) = central.call(lambda c: c.registry.messages("node-1"))
+        (message,) = central.read(telemetry.messages, "node-1")
         assert json.loads(message.body) == {"temp": 21.5, "humid": 45}
         assert message.system["message_id"] == "node:1"
         assert message.created == 1767323045.678
-        assert central.call(lambda c: c.registry.device("node-1")).template == MODEL
+        assert central.read(devices.get, "node-1").template == MODEL
 
         command = central.call(lambda c: c.hub.call("node-1", "blink", 3))
         assert (command.status, command.response) == (200, {"description": "Blinking every 3 s"})
@@ -94,7 +96,7 @@ def test_it_registers_sends_answers_and_syncs_its_twin(central):
         central.call(lambda c: c.hub.set_desired("node-1", {"brightness": 2}))
         assert device.next("desired")["desired"] == {"brightness": 2, "$version": 2}
         assert device.next("reported") == {"error": None}
-        reported = central.call(lambda c: c.registry.twin("node-1")).reported
+        reported = central.read(devices.get_twin, "node-1").reported
         assert reported["brightness"] == {"value": 2, "ac": 200, "av": 2, "ad": "completed"}
 
         central.call(lambda c: c.hub.queue_command("node-1", "turnoff", None))
@@ -103,4 +105,4 @@ def test_it_registers_sends_answers_and_syncs_its_twin(central):
         device.close()
         device.next("closed")
         assert device.process.returncode == 0
-    wait_for(lambda: not central.call(lambda c: c.hub.connected("node-1")))
+    wait_for(lambda: not central.call(lambda c: c.hub.presence.session("node-1")))

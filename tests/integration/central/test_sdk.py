@@ -22,6 +22,8 @@ from azure.iot.device.aio import ProvisioningDeviceClient as AsyncProvisioningDe
 from centrals import running_central
 from optional import several_loopbacks
 
+from central.storage import devices, telemetry
+
 MODEL = "dtmi:test:Model;1"
 PATIENCE = 30.0
 
@@ -95,14 +97,14 @@ async def test_the_whole_way_with_the_async_client(central, device):
     heard = Heard(client)
     await client.connect()
     await heard.install()
-    assert await asked(central, lambda c: c.registry.device(device).template) == MODEL
+    assert await asked(central, lambda c: c.store.read(devices.get, device).template) == MODEL
 
     message = Message('{"temp": 21.5}', message_id="a:1", content_encoding="utf-8")
     message.content_type = "application/json"
     time = "2026-11-22T10:00:00.123Z"
     message.custom_properties = {"iothub-creation-time-utc": time, "ä b": "&="}
     await client.send_message(message)
-    (received,) = await asked(central, lambda c: c.registry.messages(device))
+    (received,) = await asked(central, lambda c: c.store.read(telemetry.messages, device))
     assert received.body == b'{"temp": 21.5}'
     assert received.created == 1795341600.123
     assert received.properties["ä b"] == "&="
@@ -137,8 +139,8 @@ async def test_the_whole_way_with_the_async_client(central, device):
     assert queued.custom_properties["method-name"] == "turnon"
 
     # It comes back by itself, never subscribes again, and finds its session kept.
-    await asked(central, lambda c: c.hub.disconnect(device))
-    await asyncio.to_thread(central.wait_for, lambda c: c.hub.connected(device))
+    await asked(central, lambda c: c.hub.presence.disconnect(device, "cut by the operator"))
+    await asyncio.to_thread(central.wait_for, lambda c: c.hub.presence.session(device))
     command = await asked(
         central, lambda c: c.hub.call(device, "echo", "again", connect_timeout=20)
     )
@@ -164,7 +166,7 @@ def test_the_whole_way_with_the_blocking_client(central, device):
     client.on_method_request_received = answer
     client.on_twin_desired_properties_patch_received = patches.put
     client.send_message("plain text")
-    assert central.call(lambda c: c.registry.messages(device))[0].body == b"plain text"
+    assert central.read(telemetry.messages, device)[0].body == b"plain text"
     client.patch_twin_reported_properties({"state": True})
     assert client.get_twin()["reported"]["state"] is True
     assert central.call(lambda c: c.hub.call(device, "echo", 1)).response == {"payload": 1}
@@ -189,7 +191,7 @@ def test_many_messages_at_once_arrive_whole(central, device):
         await client.shutdown()
 
     asyncio.run(send())
-    received = central.call(lambda c: c.registry.messages(device, limit=1000))
+    received = central.read(telemetry.messages, device, limit=1000)
     assert sorted(json.loads(m.body)["n"] for m in received) == list(range(500))
 
 
@@ -275,5 +277,5 @@ def test_a_program_that_knows_azures_names_only(tmp_path, mqtt_port):
         )
         assert program.returncode == 0, program.stderr
         assert program.stdout.strip() == "central.azure-devices.net"
-        (message,) = central.call(lambda c: c.registry.messages("proxied-1"))
+        (message,) = central.read(telemetry.messages, "proxied-1")
         assert message.body == b"through the proxy"

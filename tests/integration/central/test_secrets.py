@@ -7,6 +7,7 @@ from centrals import running_central
 from mqtt_client import MqttClient, Registering
 
 from central.protocol import sas
+from central.storage import history
 
 
 def test_no_key_and_no_token_is_logged(tmp_path, caplog):
@@ -24,7 +25,9 @@ def test_no_key_and_no_token_is_logged(tmp_path, caplog):
             assert client.connect("pi-1", f"a.hub/{wrong}/", "SharedAccessSignature sig=x")[1] == 2
         group = (tmp_path / "group-key").read_text().strip()
         keys = [group, central.key("pi-1"), *central.call(lambda c: c.registry.keys("pi-1"))]
-        lines = central.call(lambda c: [each.detail for each in c.registry.connections("pi-1")])
+        lines = central.call(
+            lambda c: [each.detail for each in c.store.read(history.connections, "pi-1")]
+        )
     said = caplog.text + "".join(lines)
     assert "the key is wrong" in said
     assert not [key for key in keys if key in said]

@@ -31,6 +31,7 @@ from central.errors import (
     StartError,
     UnknownAddress,
 )
+from central.storage import history, telemetry, templates
 from central.transport.listener import LOOPBACK, listen, listen_for_mqtt, local_names
 
 
@@ -95,19 +96,21 @@ async def test_a_second_one_on_the_same_data_is_refused(tmp_path):
 async def test_its_templates_are_put_in(tmp_path):
     template = {"@id": "dtmi:test:Model;1"}
     async with open_central(tmp_path, templates=(template,)) as central:
-        assert central.registry.template("dtmi:test:Model;1") == template
+        assert central.store.read(templates.get, "dtmi:test:Model;1") == template
 
 
 async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
     first, second = {"@id": "dtmi:test:A;1"}, {"@id": "dtmi:test:B;1"}
     async with open_central(tmp_path, templates=(first, second)) as central:
-        central.registry.put_template(first["@id"], {**first, "displayName": "Mine"})
-        central.registry.delete_template(second["@id"])
+        central.store.call(templates.put, first["@id"], {**first, "displayName": "Mine"})
+        central.store.call(templates.delete, second["@id"])
     async with open_central(tmp_path, templates=(first, second)) as central:
-        assert central.registry.templates() == {first["@id"]: {**first, "displayName": "Mine"}}
+        assert central.store.read(templates.get_all) == {
+            first["@id"]: {**first, "displayName": "Mine"}
+        }
     newer = {**first, "description": "With more in it"}
     async with open_central(tmp_path, templates=(newer, second)) as central:
-        assert central.registry.templates() == {first["@id"]: newer}
+        assert central.store.read(templates.get_all) == {first["@id"]: newer}
 
 
 async def test_a_damaged_group_key_is_named(tmp_path):
@@ -270,7 +273,7 @@ def test_it_stops_with_devices_connected(tmp_path):
     connected.close()
     silent.close()
     with running_central(tmp_path, mqtt_port=0) as central:
-        log = central.call(lambda c: c.registry.connections("pi-1"))
+        log = central.read(history.connections, "pi-1")
         assert (log[0].event, log[0].detail) == ("disconnected", "central stopped")
 
 
@@ -311,7 +314,7 @@ def test_a_client_without_tls_is_let_go(tmp_path, caplog):
     assert any("did not get through TLS" in message for message in caplog.messages)
 
 
-def telemetry(client, numbers):
+def send_telemetry(client, numbers):
     for number in numbers:
         client.publish("devices/pi-1/messages/events/", b"%d" % number, packet_id=number)
         assert client.receive(4).packet_id == number
@@ -338,18 +341,18 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
         client = MqttClient(known)
         client.connect_as(known, "pi-1")
         client.subscribe("devices/pi-1/messages/devicebound/#", "$iothub/methods/POST/#")
-        telemetry(client, range(1, 21))
+        send_telemetry(client, range(1, 21))
         process.kill()
         assert client.is_closed_by_server()
         known = Known(process.start(), key)
         with MqttClient(known) as client:
             # The session is kept, too: the SDK never subscribes again by itself.
             assert client.connect_as(known, "pi-1") == (True, 0)
-            telemetry(client, range(21, 31))
+            send_telemetry(client, range(21, 31))
         assert process.stop() == 0
     assert not (tmp_path / "central.json").exists()
     with running_central(tmp_path, mqtt_port=0) as central:
-        kept = central.call(lambda c: c.registry.messages("pi-1"))
+        kept = central.read(telemetry.messages, "pi-1")
         assert sorted(int(m.body) for m in kept) == list(range(1, 31))
 
 
@@ -362,7 +365,7 @@ def test_what_was_open_when_it_was_killed_is_ended(tmp_path):
         client = MqttClient(known)
         client.connect_as(known, "pi-1")
         client.subscribe("$iothub/methods/POST/#")
-        telemetry(client, [1])
+        send_telemetry(client, [1])
         path = f"{known.info['http']}api/devices/pi-1/commands/blink"
         asked = pool.submit(urllib.request.urlopen, urllib.request.Request(path, b"{}"))
         client.receive(3)
@@ -370,14 +373,14 @@ def test_what_was_open_when_it_was_killed_is_ended(tmp_path):
         assert asked.exception(30) is not None
         client.close()
     with running_central(tmp_path, mqtt_port=0) as central:
-        newest, before = central.call(lambda c: c.registry.connections("pi-1"))
-        [message] = central.call(lambda c: c.registry.messages("pi-1"))
+        newest, before = central.read(history.connections, "pi-1")
+        [message] = central.read(telemetry.messages, "pi-1")
         assert (newest.event, before.event) == ("disconnected", "connected")
         assert newest.at == message.received
-        [command] = central.call(lambda c: c.registry.commands("pi-1"))
+        [command] = central.read(history.commands, "pi-1")
         assert (command.status, command.answered) == (504, None)
     with running_central(tmp_path, mqtt_port=0) as central:
-        assert len(central.call(lambda c: c.registry.connections("pi-1"))) == 2
+        assert len(central.read(history.connections, "pi-1")) == 2
 
 
 def test_queued_commands_survive_a_restart(tmp_path):

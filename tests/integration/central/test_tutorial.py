@@ -9,6 +9,8 @@ import pytest
 from centrals import running_central
 from places import SUPPORT
 
+from central.storage import devices, history, telemetry
+
 PROGRAM = SUPPORT / "tutorial_device.py"
 DESIRED = "$iothub/twin/PATCH/properties/desired/#"
 DEVICE = "environmental-sensor-1"
@@ -58,13 +60,15 @@ def test_the_tutorial_step_by_step(central, way):
     )
     with tutorial(central, **variables) as program:
         # It registers, connects, and reports that it is there.
-        central.wait_for(lambda c: c.registry.device(DEVICE).provisioned)
-        central.wait_for(lambda c: c.registry.twin(DEVICE).reported.get("state") == "true")
+        central.wait_for(lambda c: c.store.read(devices.get, DEVICE).provisioned)
+        central.wait_for(
+            lambda c: c.store.read(devices.get_twin, DEVICE).reported.get("state") == "true"
+        )
 
         # Its readings arrive.
-        central.wait_for(lambda c: len(c.registry.messages(DEVICE)) >= 3)
-        _, temperature = central.call(lambda c: c.registry.last_telemetry(DEVICE, "temp"))
-        _, humidity = central.call(lambda c: c.registry.last_telemetry(DEVICE, "humid"))
+        central.wait_for(lambda c: len(c.store.read(telemetry.messages, DEVICE)) >= 3)
+        _, temperature = central.read(telemetry.last_value, DEVICE, "temp")
+        _, humidity = central.read(telemetry.last_value, DEVICE, "humid")
         assert 1 <= temperature < 75
         assert 30 <= humidity < 99
 
@@ -80,14 +84,14 @@ def test_the_tutorial_step_by_step(central, way):
         (diagnostics,) = central.wait_for(
             lambda c: [
                 command
-                for command in c.registry.commands(DEVICE, "rundiagnostics")
+                for command in c.store.read(history.commands, DEVICE, "rundiagnostics")
                 if command.completed
             ]
         )
         assert diagnostics.completion["value"].startswith("Diagnostics run complete at ")
 
         # It has to listen first: it never asks for what it missed.
-        central.wait_for(lambda c: DESIRED in c.hub._sessions[DEVICE]._filters)
+        central.wait_for(lambda c: DESIRED in c.hub.presence.session(DEVICE)._filters)
 
         # Its properties are set and acknowledged, in the form of those days.
         for name, value in (("name", "Contoso"), ("brightness", 2)):
@@ -95,7 +99,7 @@ def test_the_tutorial_step_by_step(central, way):
                 lambda c, name=name, value=value: c.hub.set_desired(DEVICE, {name: value})
             ).desired_version
             acknowledged = central.wait_for(
-                lambda c, name=name: c.registry.twin(DEVICE).reported.get(name)
+                lambda c, name=name: c.store.read(devices.get_twin, DEVICE).reported.get(name)
             )
             expected = {"value": value, "status": "completed", "desiredVersion": version}
             assert acknowledged == expected
@@ -112,6 +116,6 @@ def test_with_a_wrong_key_it_says_that_it_could_not_register(central):
     central.call(lambda c: c.registry.add_device(DEVICE))
     wrong = central.key("another")
     with tutorial(central, PRIMARY_KEY=wrong, PROVISIONING_HOST=central.info["mqtt_host"]):
-        log = central.wait_for(lambda c: c.registry.connections(DEVICE))
+        log = central.wait_for(lambda c: c.store.read(history.connections, DEVICE))
     assert log[0].event == "registration refused"
-    assert not central.call(lambda c: c.registry.device(DEVICE)).provisioned
+    assert not central.read(devices.get, DEVICE).provisioned

@@ -15,6 +15,7 @@ from daemons import Daemon, until
 from places import SUPPORT
 
 from central.errors import UnknownDevice
+from central.storage import telemetry
 
 AT_ONCE = 5
 PROGRAM = SUPPORT / "crashing_daemon.py"
@@ -45,7 +46,7 @@ def committed(state):
 
 def arrived(central, device_id):
     try:
-        messages = central.call(lambda c: c.registry.messages(device_id, limit=100_000))
+        messages = central.read(telemetry.messages, device_id, limit=100_000)
     except UnknownDevice:
         return {}
     seen = {}

@@ -14,6 +14,7 @@ from faults import FAULTS, at_once
 from optional import several_loopbacks
 
 from central.errors import UnknownDevice
+from central.storage import telemetry
 
 pytestmark = several_loopbacks
 
@@ -66,7 +67,7 @@ def readings(daemon):
 
 def arrived(central):
     try:
-        return central.call(lambda c: c.registry.messages("pi-1", limit=100_000))[::-1]
+        return central.read(telemetry.messages, "pi-1", limit=100_000)[::-1]
     except UnknownDevice:
         return []  # It has not registered yet.
 

@@ -15,6 +15,8 @@ from centrals import running_central
 from daemons import Daemon, until
 from places import SUPPORT
 
+from central.storage import telemetry
+
 CONNECTIONS = int(os.environ.get("FLAT_CONNECTIONS", "40"))
 READINGS = int(os.environ.get("FLAT_READINGS", "2000"))
 WARM_UP = 15  # Connections until every cache and pool is as large as it gets.
@@ -61,7 +63,7 @@ def test_nothing_grows_over_many_connections_and_readings(tmp_path):
     ):
 
         def arrived():
-            return central.call(lambda c: c.registry.messages("pi-1", limit=1))[0].number
+            return central.read(telemetry.messages, "pi-1", limit=1)[0].number
 
         def connections():
             return daemon.status()["cloud"]["connections"]
@@ -78,7 +80,7 @@ def test_nothing_grows_over_many_connections_and_readings(tmp_path):
             return held(daemon.process)
 
         daemon.until_connected()
-        until(lambda: central.call(lambda c: c.registry.messages("pi-1", limit=1)))
+        until(lambda: central.read(telemetry.messages, "pi-1", limit=1))
         cut_until(WARM_UP, 100)
         before = look()
         cut_until(WARM_UP + CONNECTIONS, 100 + READINGS)

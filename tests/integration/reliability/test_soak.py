@@ -22,6 +22,7 @@ from places import SUPPORT
 from agent.cloud.message import utc
 from central.hub.session import DeviceSession
 from central.protocol.topics import decode_bag, split_properties
+from central.storage import telemetry
 
 READINGS = int(os.environ.get("SOAK_READINGS", "500"))
 KILLS = int(os.environ.get("SOAK_KILLS", "5"))
@@ -118,7 +119,7 @@ def test_every_reading_arrives_whatever_happens(tmp_path, heard):
         happened = suffer(central, daemon, choice)
         until(lambda: is_all_there(daemon, central), what=daemon.tail, patience=PATIENCE)
         assert daemon.stop() == 0
-        messages = central.call(lambda c: c.registry.messages("pi-1", limit=1_000_000))
+        messages = central.read(telemetry.messages, "pi-1", limit=1_000_000)
     witnessed = daemon.witnessed()
     arrived = defaultdict(list)
     for message in messages:

@@ -15,6 +15,7 @@ from ordinary import AS_ORDINARY_USER
 
 from agent.diagnostics.examination import IDS
 from central.protocol.sas import derive_device_key
+from central.storage import history
 
 SENSOR_AGENT = [sys.executable, "-m", "agent"]
 PASSES = ["packages", "sensor", "led", "disk-space", "outbox"]
@@ -57,7 +58,7 @@ def test_without_a_daemon_everything_is_tried_here(home, central):
         assert told[name] == "ok", (name, done.stdout)
     assert told["daemon"] == "warning"
     # It registered; it did not sign in at the hub.
-    connections = central.call(lambda central: central.registry.connections("pi-check"))
+    connections = central.read(history.connections, "pi-check")
     assert {one.event for one in connections} == {"registered"}
 
 
@@ -73,7 +74,7 @@ def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
         for name in [*PASSES, "daemon", "configuration", "secrets", "registration", *NETWORK]:
             assert told[name] == "ok", (name, done.stdout)
         # One connection, and it is the daemon's.
-        connections = central.call(lambda central: central.registry.connections("pi-both"))
+        connections = central.read(history.connections, "pi-both")
         assert [one.event for one in connections if one.event != "registered"] == ["connected"]
         (daemon.home / "config.toml").write_text("[sensor]\npin = 99\n")
         changed = check(daemon.home, "--only", "configuration")

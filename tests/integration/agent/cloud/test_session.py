@@ -36,6 +36,7 @@ from agent.errors import (
 )
 from central.errors import NoAnswer
 from central.protocol.mqtt import PubAck, SubAck
+from central.storage import devices, history, telemetry
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
@@ -103,7 +104,7 @@ async def session(cloud):
 async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
     assignment = await cloud.register()
     assert assignment == Assignment(cloud.config.provisioning_host, "pi-1")
-    device = cloud.central.call(lambda central: central.registry.device("pi-1"))
+    device = cloud.central.read(devices.get, "pi-1")
     assert device.template == CELSIUS
     assert device.provisioned
 
@@ -177,7 +178,7 @@ async def test_sessions_leave_no_thread_behind(cloud):
 async def test_a_message_arrives_as_it_was_sent(cloud, session):
     properties = {"iothub-creation-time-utc": "2026-11-22T10:00:00.123Z", "a b": "å=&/"}
     await session.send(Message("box:1", '{"temp": 21.5, "humid": 45.0}', properties))
-    (message,) = cloud.central.call(lambda central: central.registry.messages("pi-1"))
+    (message,) = cloud.central.read(telemetry.messages, "pi-1")
     assert json.loads(message.body) == {"temp": 21.5, "humid": 45.0}
     assert message.properties == properties
     assert message.system["message_id"] == "box:1"
@@ -189,13 +190,13 @@ async def test_messages_sent_together_keep_their_order(cloud, session):
     await asyncio.gather(
         *(session.send(Message(f"box:{n}", "{}", {})) for n in range(200)),
     )
-    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=200))
+    messages = cloud.central.read(telemetry.messages, "pi-1", limit=200)
     assert [m.system["message_id"] for m in reversed(messages)] == [f"box:{n}" for n in range(200)]
 
 
 async def test_properties_go_both_ways(cloud, session):
     await session.report({"state": True, "brightness": {"value": 1, "ac": 203, "av": 0}})
-    twin = cloud.central.call(lambda central: central.registry.twin("pi-1"))
+    twin = cloud.central.read(devices.get_twin, "pi-1")
     assert twin.reported["state"] is True
     await cloud.ask(lambda central: central.hub.set_desired("pi-1", {"brightness": 2}))
     event = await session.next_event()
@@ -386,7 +387,7 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
         await until(lambda: obeying.done() or len(set(queued())) == sent)
         assert not obeying.done(), obeying
         obeying.cancel()
-    messages = cloud.central.call(lambda central: central.registry.messages("pi-1", limit=10_000))
+    messages = cloud.central.read(telemetry.messages, "pi-1", limit=10_000)
     # One may come twice: acknowledged into a connection that was just closing, it is sent again.
     arrived = dict.fromkeys(m.system["message_id"] for m in messages[::-1])
     assert list(arrived) == [f"box:{n}" for n in range(1, sent + 1)]
@@ -396,4 +397,6 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
 
 
 def connections(central):
-    return sum(line.event == "connected" for line in central.registry.connections("pi-1"))
+    return sum(
+        line.event == "connected" for line in central.store.read(history.connections, "pi-1")
+    )

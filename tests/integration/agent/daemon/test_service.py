@@ -14,6 +14,7 @@ from daemons import PATIENCE, Daemon, until
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.operator import CHECKS
 from central.protocol.mqtt import PubAck
+from central.storage import devices, history, telemetry
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,13 @@ class Hub:
         self.device_id = device_id
 
     def messages(self):
-        return self.central.call(
-            lambda central: central.registry.messages(self.device_id, limit=100_000)
-        )[::-1]
+        return self.central.read(telemetry.messages, self.device_id, limit=100_000)[::-1]
 
     def sequences(self):
         return [int(m.system["message_id"].rpartition(":")[2]) for m in self.messages()]
 
     def reported(self):
-        return self.central.call(lambda central: central.registry.twin(self.device_id)).reported
+        return self.central.read(devices.get_twin, self.device_id).reported
 
     def call(self, name, payload=None):
         return self.central.call(lambda central: central.hub.call(self.device_id, name, payload))
@@ -123,9 +122,7 @@ def test_diagnostics_complete_later(daemon, hub):
     assert "session: connected to" in said
 
     def completion():
-        commands = hub.central.call(
-            lambda central: central.registry.commands(hub.device_id, "rundiagnostics")
-        )
+        commands = hub.central.read(history.commands, hub.device_id, "rundiagnostics")
         return commands[0].completion
 
     assert until(completion) == {"value": said}
@@ -289,7 +286,7 @@ def test_daemon_and_model_agree(central, tmp_path, device_id, unit, dtmi):
             assert set(value) == {"value", "ac", "av", "ad"}
         bare = value["value"] if name in writable else value
         assert schema_allows(contents[name]["schema"], bare), (name, bare)
-    assert central.call(lambda central: central.registry.device(device_id)).template == dtmi
+    assert central.read(devices.get, device_id).template == dtmi
 
 
 STOPS = {

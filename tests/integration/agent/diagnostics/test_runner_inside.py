@@ -10,6 +10,7 @@ from daemons import Daemon, until
 
 from agent.device.operator import MAX_DIAGNOSTICS
 from agent.diagnostics.examination import IDS
+from central.storage import devices, telemetry
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def call(central, name, payload=None):
 
 
 def result(central):
-    reported = central.call(lambda central: central.registry.twin("pi-1")).reported
+    reported = central.read(devices.get_twin, "pi-1").reported
     return reported.get("rundiagnostics", {}).get("value")
 
 
@@ -45,12 +46,8 @@ def test_while_a_check_hangs_everything_else_goes_on(central, daemon):
     assert call(central, "rundiagnostics").status == 409
     assert call(central, "turnon").status == 200
     assert daemon.status()["led"]["state"] == "on"
-    newest = central.call(lambda central: central.registry.messages("pi-1", limit=1))[0]
-    until(
-        lambda: (
-            central.call(lambda central: central.registry.messages("pi-1", limit=1))[0] != newest
-        )
-    )
+    newest = central.read(telemetry.messages, "pi-1", limit=1)[0]
+    until(lambda: central.read(telemetry.messages, "pi-1", limit=1)[0] != newest)
     assert result(central) is None
     said = until(lambda: result(central), what=daemon.tail)
     assert "failed: secrets: The check did not come to an end" in said

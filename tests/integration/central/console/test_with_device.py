@@ -12,6 +12,7 @@ from central.application import Settings
 from central.console.page_api.live import MOST_STREAMS
 from central.console.responses import iso
 from central.console.run import open_central
+from central.storage import history
 
 PATIENCE = 20  # Seconds.
 
@@ -176,7 +177,7 @@ class TestOverview:
         central.registry.add_device("pi-2")
         for event in ["connected", "disconnected", *["refused"] * 20]:
             await central.registry.record_connection("pi-2", event, "")
-        left = central.registry.connections("pi-2")[-2].at
+        left = central.store.read(history.connections, "pi-2")[-2].at
         told = await get(http, "/console/api/devices/pi-2")
         assert told["disconnectedSince"] == told["lastSeen"] == iso(left)
         await central.registry.record_connection("pi-1", "refused", "")

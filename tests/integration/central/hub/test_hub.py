@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mqtt_client import MqttClient, packet, sas_token, string
 
 from central.errors import DeviceExists
+from central.storage import devices, history, telemetry
 
 METHODS = "$iothub/methods/POST/#"
 TWIN = "$iothub/twin/res/#"
@@ -26,7 +27,7 @@ def telemetry_of(device):
 
 
 def log_of(central, device):
-    return [(c.event, c.detail) for c in central.call(lambda c: c.registry.connections(device))]
+    return [(c.event, c.detail) for c in central.read(history.connections, device)]
 
 
 # Who may connect
@@ -108,7 +109,7 @@ def test_what_is_no_connect_ends_the_connection(central, data):
 
 def test_a_model_named_at_the_hub_is_noted(central, connect, device):
     connect(model="dtmi:test:Model;1")
-    assert central.call(lambda c: c.registry.device(device)).template == "dtmi:test:Model;1"
+    assert central.read(devices.get, device).template == "dtmi:test:Model;1"
 
 
 # Connections
@@ -119,7 +120,7 @@ def test_a_second_connection_takes_over(central, connect, device):
     second = connect()
     assert first.is_closed_by_server()
     assert second.is_silent()
-    central.wait_for(lambda c: len(c.registry.connections(device)) == 3)
+    central.wait_for(lambda c: len(c.store.read(history.connections, device)) == 3)
     log = log_of(central, device)
     assert [event for event, _ in log] == ["connected", "disconnected", "connected"]
     assert log[1][1] == "another connection with its device id took over"
@@ -146,23 +147,23 @@ def _try_connect(client, central, device):
 
 
 def test_connected_is_what_the_hub_knows(central, connect, device):
-    assert not central.call(lambda c: c.hub.connected(device))
-    assert central.call(lambda c: c.hub.last_seen(device)) is None
+    assert not central.call(lambda c: c.hub.presence.session(device))
+    assert central.call(lambda c: c.hub.presence.last_seen(device)) is None
     client = connect()
-    assert central.wait_for(lambda c: c.hub.connected(device))
-    assert central.call(lambda c: c.hub.connected_since(device))
+    assert central.wait_for(lambda c: c.hub.presence.session(device))
+    assert central.call(lambda c: c.hub.presence.connected_since(device))
     client.disconnect()
-    assert central.wait_for(lambda c: not c.hub.connected(device))
-    assert central.call(lambda c: c.hub.connected_since(device)) is None
-    assert central.call(lambda c: c.hub.last_seen(device))
+    assert central.wait_for(lambda c: not c.hub.presence.session(device))
+    assert central.call(lambda c: c.hub.presence.connected_since(device)) is None
+    assert central.call(lambda c: c.hub.presence.last_seen(device))
     assert central.end_of_connection(device) == "it said goodbye"
 
 
 def test_a_device_may_be_cut_off(central, connect, device):
     client = connect()
-    assert central.call(lambda c: c.hub.disconnect(device))
+    assert central.call(lambda c: c.hub.presence.disconnect(device, "cut by the operator"))
     assert client.is_closed_by_server()
-    assert not central.call(lambda c: c.hub.disconnect(device))
+    assert not central.call(lambda c: c.hub.presence.disconnect(device, "cut by the operator"))
 
 
 @pytest.mark.parametrize("end", ["block", "delete"])
@@ -173,7 +174,7 @@ def test_a_blocked_or_deleted_device_is_cut_off(central, connect, device, end):
     else:
         central.call(lambda c: c.registry.delete_device(device))
     assert client.is_closed_by_server()
-    assert central.wait_for(lambda c: not c.hub.connected(device))
+    assert central.wait_for(lambda c: not c.hub.presence.session(device))
 
 
 def test_a_silent_device_is_cut_off_after_one_and_a_half_keep_alives(central, connect, device):
@@ -255,7 +256,7 @@ def test_telemetry_is_kept_with_its_properties(central, connect, device):
     )
     client.publish(telemetry_of(device) + bag, b'{"temp": 21.5}', packet_id=9)
     assert client.receive(4).packet_id == 9
-    (message,) = central.call(lambda c: c.registry.messages(device))
+    (message,) = central.read(telemetry.messages, device)
     assert message.body == b'{"temp": 21.5}'
     assert message.created == 1795341600.123
     assert message.properties == {
@@ -273,7 +274,7 @@ def test_telemetry_is_kept_with_its_properties(central, connect, device):
 def test_telemetry_of_quality_of_service_0_is_kept_too(central, connect, device):
     client = connect()
     client.publish(f"devices/{device}/messages/events", b"x", flags=0x00)
-    assert central.wait_for(lambda c: c.registry.messages(device))[0].body == b"x"
+    assert central.wait_for(lambda c: c.store.read(telemetry.messages, device))[0].body == b"x"
 
 
 def test_a_message_sent_twice_is_received_twice(central, connect, device):
@@ -281,7 +282,7 @@ def test_a_message_sent_twice_is_received_twice(central, connect, device):
     for flags in (0x02, 0x0A):
         client.publish(telemetry_of(device) + "%24.mid=1", b"x", packet_id=3, flags=flags)
         client.receive(4)
-    received = central.call(lambda c: c.registry.messages(device))
+    received = central.read(telemetry.messages, device)
     assert [m.system["message_id"] for m in received] == ["1", "1"]
 
 
@@ -291,7 +292,7 @@ def test_messages_in_one_go_are_acknowledged_in_order(central, connect, device):
     numbers = range(1, 301)
     client.send(b"".join(packet(0x32, topic + n.to_bytes(2) + b"%d" % n) for n in numbers))
     assert [client.receive(4).packet_id for _ in numbers] == list(numbers)
-    kept = central.call(lambda c: c.registry.messages(device, limit=1000))
+    kept = central.read(telemetry.messages, device, limit=1000)
     assert [int(m.body) for m in reversed(kept)] == list(numbers)
 
 
@@ -301,7 +302,7 @@ def test_what_came_before_a_mistake_is_kept_and_acknowledged(central, connect, d
     client.send(good + packet(0x34, string("a") + b"\0\2"))
     assert client.receive(4).packet_id == 1
     assert client.is_closed_by_server()
-    assert len(central.call(lambda c: c.registry.messages(device))) == 1
+    assert len(central.read(telemetry.messages, device)) == 1
 
 
 def test_the_will_of_a_device_that_is_gone_is_kept(central, connect, device):
@@ -310,7 +311,7 @@ def test_the_will_of_a_device_that_is_gone_is_kept(central, connect, device):
     client.disconnect()
     client = connect(will=will)
     client.close()
-    (message,) = central.wait_for(lambda c: c.registry.messages(device))
+    (message,) = central.wait_for(lambda c: c.store.read(telemetry.messages, device))
     assert (message.body, message.properties) == (
         b"farewell",
         {"a": "b", "iothub-MessageType": "Will"},
@@ -320,7 +321,7 @@ def test_the_will_of_a_device_that_is_gone_is_kept(central, connect, device):
 def test_what_cannot_be_kept_is_not_acknowledged(central, connect, device):
     def limit(pages):
         central.call(
-            lambda c: c.hub.store.call(lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
+            lambda c: c.store.call(lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
         )
 
     client = connect()
@@ -331,7 +332,7 @@ def test_what_cannot_be_kept_is_not_acknowledged(central, connect, device):
     client = connect()
     client.publish(telemetry_of(device), bytes(250_000))
     assert client.receive(4).packet_id == 1
-    assert len(central.call(lambda c: c.registry.messages(device))) == 1
+    assert len(central.read(telemetry.messages, device)) == 1
 
 
 def test_a_device_that_does_not_read_is_cut_off(central, connect, device, monkeypatch):
@@ -340,7 +341,7 @@ def test_a_device_that_does_not_read_is_cut_off(central, connect, device, monkey
 
     def flood(c):
         for _ in range(10_000):
-            session = c.hub._sessions.get(device)
+            session = c.hub.presence.session(device)
             if session is None or session._connection._writer.is_closing():
                 return True
             session.notify_desired({"a": "x" * 30_000}, 1)
@@ -386,5 +387,5 @@ def test_nothing_that_a_device_sends_breaks_the_hub(central, caplog, packets):
         assert client.connect_as(central, "any")[1] == 0
         client.send(b"".join(packets))
         client.finish()
-    assert central.wait_for(lambda c: not c.hub.connected("any"))
+    assert central.wait_for(lambda c: not c.hub.presence.session("any"))
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

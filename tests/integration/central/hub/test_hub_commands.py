@@ -8,6 +8,7 @@ from centrals import running_central
 from mqtt_client import MqttClient, packet, string
 
 from central.errors import InvalidCommand, NoAnswer, NotConnected, QueueFull, UnknownDevice
+from central.storage import history
 
 METHODS = "$iothub/methods/POST/#"
 TWIN = "$iothub/twin/res/#"
@@ -43,7 +44,7 @@ def test_a_command_is_called_and_answered(central, connect, device):
     command = answer()
     assert (command.status, command.response) == (200, {"ok": True})
     assert command.answered >= command.asked
-    assert central.call(lambda c: c.registry.commands(device)) == [command]
+    assert central.read(history.commands, device) == [command]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_completion_that_comes_with_the_answer_completes_the_command(central, 
         )
         assert client.receive(3).topic.startswith("$iothub/twin/res/204/")
         answer()
-        newest = central.call(lambda c: c.registry.commands(device, limit=1))
+        newest = central.read(history.commands, device, limit=1)
         assert [(c.status, c.completion) for c in newest] == [(202, {"value": value})]
 
 
@@ -128,7 +129,7 @@ def publication(topic, body):
 def test_a_command_to_a_device_that_is_away_is_not_found(central, device):
     with pytest.raises(NotConnected):
         central.call(lambda c: c.hub.call(device, "blink", 5))
-    (command,) = central.call(lambda c: c.registry.commands(device))
+    (command,) = central.read(history.commands, device)
     assert (command.status, command.answered) == (404, None)
 
 
@@ -152,12 +153,12 @@ def test_a_command_without_an_answer_times_out(central, connect, device):
     client = connect(METHODS)
     with pytest.raises(NoAnswer, match=r"in 0\.1 s"):
         central.call(lambda c: c.hub.call(device, "run", None, response_timeout=0.1))
-    (command,) = central.call(lambda c: c.registry.commands(device))
+    (command,) = central.read(history.commands, device)
     assert (command.status, command.answered) == (504, None)
     rid = client.receive(3).topic.partition("/?$rid=")[2]
     client.publish(f"$iothub/methods/res/200/?$rid={rid}", b"late")
     assert client.receive(4)
-    assert central.call(lambda c: c.registry.commands(device)) == [command]
+    assert central.read(history.commands, device) == [command]
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "#", "a?b", "é", "x" * 300])
@@ -193,7 +194,7 @@ def test_a_long_running_command_is_completed_by_a_reported_property(central, con
     assert answer().completion is None
     client.publish(TWIN_REPORT, b'{"check": {"value": "all well"}}', flags=0)
     client.receive(3)
-    (command,) = central.call(lambda c: c.registry.commands(device))
+    (command,) = central.read(history.commands, device)
     assert command.completion == {"value": "all well"}
     assert command.completed
 
@@ -217,7 +218,7 @@ def test_a_queued_command_waits_for_the_device(central, connect, device):
     client.acknowledge(first.packet_id)
     client.acknowledge(second.packet_id)
     delivered = central.wait_for(
-        lambda c: all(command.answered for command in c.registry.commands(device))
+        lambda c: all(command.answered for command in c.store.read(history.commands, device))
     )
     assert delivered
     client.disconnect()
@@ -239,7 +240,7 @@ def test_a_command_is_delivered_at_the_subscribed_quality_of_service(central, co
     client.subscribe(messages_to(device), qos=0)
     central.call(lambda c: c.hub.queue_command(device, "turnon", None))
     assert client.receive(3).flags == 0
-    assert central.wait_for(lambda c: c.registry.commands(device)[0].answered)
+    assert central.wait_for(lambda c: c.store.read(history.commands, device)[0].answered)
 
 
 def test_an_acknowledgement_of_nothing_is_ignored(connect, device):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from central.errors import TwinTooLarge
+from central.storage import devices
 
 TWIN = "$iothub/twin/res/#"
 DESIRED = "$iothub/twin/PATCH/properties/desired/#"
@@ -40,7 +41,7 @@ def test_reported_values_are_merged_and_versioned(central, connect, device):
     assert answer.body == b""
     report(client, b'{"a": null, "part": {"y": 2}}')
     assert twin_of(client)["reported"] == {"part": {"__t": "c", "x": 1, "y": 2}, "$version": 3}
-    assert central.call(lambda c: c.registry.twin(device)).reported_version == 3
+    assert central.read(devices.get_twin, device).reported_version == 3
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_without_a_model_values_are_wrapped_as_in_2020(central, connect, device)
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
     assert json.loads(client.receive(3).body) == {"brightness": {"value": 2}, "$version": 2}
     assert twin_of(client)["desired"] == {"brightness": {"value": 2}, "$version": 2}
-    assert central.call(lambda c: c.registry.twin(device)).desired == {"brightness": 2}
+    assert central.read(devices.get_twin, device).desired == {"brightness": 2}
 
 
 def test_a_template_that_the_operator_chose_does_not_change_the_form(central, connect, device):
@@ -108,12 +109,12 @@ def test_desired_values_that_are_too_large_are_refused(central, device):
     large = {f"p{n}": "x" * 4000 for n in range(9)}
     with pytest.raises(TwinTooLarge):
         central.call(lambda c: c.hub.set_desired(device, large))
-    assert central.call(lambda c: c.registry.twin(device)).desired == {}
+    assert central.read(devices.get_twin, device).desired == {}
 
 
 def test_what_changed_while_away_is_not_sent_but_asked_for(central, connect, device):
     connect(TWIN, DESIRED, model="dtmi:test:Model;1").disconnect()
-    central.wait_for(lambda c: not c.hub.connected(device))
+    central.wait_for(lambda c: not c.hub.presence.session(device))
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
     client = connect()
     assert client.is_silent()

@@ -6,6 +6,7 @@ import pytest
 from mqtt_client import RESPONSES, MqttClient, Registering, packet, string
 
 from central.protocol.sas import new_key
+from central.storage import devices, history
 
 ids = itertools.count(1)
 
@@ -16,7 +17,7 @@ def device():
 
 
 def log_of(central, device):
-    return [(c.event, c.detail) for c in central.call(lambda c: c.registry.connections(device))]
+    return [(c.event, c.detail) for c in central.read(history.connections, device)]
 
 
 def test_a_new_device_with_the_groups_key_is_assigned(central, device):
@@ -27,7 +28,7 @@ def test_a_new_device_with_the_groups_key_is_assigned(central, device):
     assert (body["status"], state["status"]) == ("assigned", "assigned")
     assert (state["deviceId"], state["registrationId"]) == (device, device)
     assert state["assignedHub"] == central.info["mqtt_host"]
-    known = central.call(lambda c: c.registry.device(device))
+    known = central.read(devices.get, device)
     assert known.provisioned
     assert known.template is None
     assert log_of(central, device) == [("registered", f"assigned {central.info['mqtt_host']}")]
@@ -44,7 +45,7 @@ def test_the_assigned_hub_takes_the_device(central, device):
 def test_the_announced_model_becomes_the_template(central, device, name):
     with Registering(central, device) as client:
         client.register({name: "dtmi:test:Model;1"})
-    known = central.call(lambda c: c.registry.device(device))
+    known = central.read(devices.get, device)
     assert (known.template, known.announced) == ("dtmi:test:Model;1", "dtmi:test:Model;1")
 
 
@@ -52,7 +53,7 @@ def test_the_announced_model_becomes_the_template(central, device, name):
 def test_any_other_payload_announces_nothing(central, device, payload):
     with Registering(central, device) as client:
         assert client.register(payload)["status"] == "assigned"
-    assert central.call(lambda c: c.registry.device(device)).announced is None
+    assert central.read(devices.get, device).announced is None
 
 
 def test_a_device_with_its_own_key_needs_that(central, device):
@@ -79,13 +80,13 @@ def test_a_bad_token_is_let_in_and_refused_at_the_put(central, device, wrong, re
     ((event, detail),) = log_of(central, device)
     assert event == "registration refused"
     assert reason in detail
-    assert not central.call(lambda c: c.registry.device(device)).provisioned
+    assert not central.read(devices.get, device).provisioned
 
 
 def test_a_new_device_with_a_bad_key_is_not_created(central, device):
     with Registering(central, device, key=new_key()) as client:
         assert client.put()[0] == 401
-    assert device not in [d.id for d in central.call(lambda c: c.registry.devices())]
+    assert device not in [d.id for d in central.read(devices.get_all)]
 
 
 def test_another_id_scope_is_unavailable(central, device):
@@ -100,7 +101,7 @@ def test_a_blocked_device_is_told_that_it_is_disabled(central, device):
         body = client.register({"modelId": "dtmi:test:Model;1"})
     assert body["status"] == body["registrationState"]["status"] == "disabled"
     assert "blocked" in body["registrationState"]["errorMessage"]
-    assert central.call(lambda c: c.registry.device(device)).template is None
+    assert central.read(devices.get, device).template is None
 
 
 def test_a_new_device_with_an_id_that_iot_central_does_not_take_fails(central, device):

@@ -10,6 +10,7 @@ from mqtt_client import MqttClient, Registering, sas_token
 
 from central.errors import NotConnected
 from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
+from central.storage import devices, telemetry
 from central.transport.faults import CHOICES, Faults
 from central.transport.listener import listen
 
@@ -89,7 +90,7 @@ def test_acknowledgements_can_be_withheld(central, device):
         client.connect_as(central, device)
         client.publish(f"devices/{device}/messages/events/", b"x")
         assert client.is_silent()
-    assert central.wait_for(lambda c: c.registry.messages(device))
+    assert central.wait_for(lambda c: c.store.read(telemetry.messages, device))
 
 
 @pytest.mark.parametrize("kind", [ConnAck, SubAck, PingResp])
@@ -149,7 +150,7 @@ def test_connections_hang_with_their_central_and_go_on(central, device):
         ask_for(central, hang="tcp")
         client.publish(f"devices/{device}/messages/events/", b"x")
         assert is_quiet(client)
-        assert central.call(lambda c: c.registry.messages(device)) == []
+        assert central.read(telemetry.messages, device) == []
         ask_for(central, hang=None)
         assert client.receive(4).packet_id == 1
 
@@ -159,7 +160,7 @@ def test_a_cut_connection_takes_no_commands(central, device):
         client.connect_as(central, device)
         client.subscribe("$iothub/methods/POST/#")
         central.call(lambda c: c.faults.drop_connections())
-        assert central.wait_for(lambda c: not c.hub.connected(device))
+        assert central.wait_for(lambda c: not c.hub.presence.session(device))
         with pytest.raises(NotConnected):
             central.call(lambda c: c.hub.call(device, "run", None))
 
@@ -213,10 +214,10 @@ def test_a_frozen_connection_says_nothing_and_new_ones_work(central, device):
         central.call(lambda c: c.faults.half_open())
         frozen.publish(f"devices/{device}/messages/events/", b"x")
         assert is_quiet(frozen)
-        assert central.call(lambda c: c.hub.connected(device))
+        assert central.call(lambda c: c.hub.presence.session(device))
         with MqttClient(central) as fresh:
             assert fresh.connect_as(central, device)[1] == 0
-    assert central.call(lambda c: c.registry.messages(device)) == []
+    assert central.read(telemetry.messages, device) == []
 
 
 def test_a_frozen_connection_ends_if_its_device_never_comes_back(central, device):
@@ -227,7 +228,7 @@ def test_a_frozen_connection_ends_if_its_device_never_comes_back(central, device
         central.call(lambda c: c.faults.half_open())
     # Once its token has expired, too, it is waited for, and not asked for all the time.
     assert central.end_of_connection(device) == "nothing was heard from it for 4.5 s"
-    assert not central.call(lambda c: c.hub.connected(device))
+    assert not central.call(lambda c: c.hub.presence.session(device))
 
 
 def test_answers_can_be_late_and_keep_their_order(central, device):
@@ -249,7 +250,7 @@ def test_a_connection_can_be_cut_in_the_middle_of_a_message(central, device, rec
         client.connect_as(central, device)
         client.publish(f"devices/{device}/messages/events/", b"x")
         assert client.is_closed_by_server()
-    assert len(central.call(lambda c: c.registry.messages(device))) == recorded
+    assert len(central.read(telemetry.messages, device)) == recorded
     with MqttClient(central) as client:
         client.connect_as(central, device)
         client.publish(f"devices/{device}/messages/events/", b"x")
@@ -265,7 +266,7 @@ def test_twins_can_be_throttled(central, device):
         assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=1"
         client.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", b'{"a": 1}', flags=0)
         assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=2"
-    assert central.call(lambda c: c.registry.twin(device)).reported == {}
+    assert central.read(devices.get_twin, device).reported == {}
 
 
 def test_sessions_can_be_lost(central, device):
@@ -278,7 +279,7 @@ def test_sessions_can_be_lost(central, device):
     ask_for(central, sessions_lost=True)
     with MqttClient(central) as client:
         assert client.connect_as(central, device) == (False, 0)
-        assert central.wait_for(lambda c: c.hub.connected(device))
+        assert central.wait_for(lambda c: c.hub.presence.session(device))
         with pytest.raises(NotConnected):
             central.call(lambda c: c.hub.call(device, "run", None))
 

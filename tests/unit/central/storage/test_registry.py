@@ -18,6 +18,7 @@ from central.errors import (
 )
 from central.protocol import sas
 from central.records import Command, Event, QueuedMessage
+from central.storage import devices, history, telemetry, templates
 from central.storage.history import LOG_LINES
 from central.storage.registry import Registry
 from central.storage.store import Store
@@ -45,13 +46,13 @@ async def send(registry, device_id, body, *, created=None, component=None, **pro
 
 
 def command(device_id, name="blink", command_id="1", *, asked=1000.0, queued=False):
-    return Command(command_id, device_id, name, 5, asked, None, None, None, queued, None, None)
+    return Command(command_id, device_id, name, 5, asked, queued)
 
 
-def test_a_device_is_as_it_was_added(registry, clock):
+def test_a_device_is_as_it_was_added(registry, store, clock):
     device = registry.add_device("pi-1", display_name="Kitchen", template="dtmi:a;1")
-    assert registry.device("pi-1") == device
-    assert registry.devices() == [device]
+    assert store.read(devices.get, "pi-1") == device
+    assert store.read(devices.get_all) == [device]
     assert (device.display_name, device.template, device.created) == ("Kitchen", "dtmi:a;1", 1000)
     assert device.enabled
     assert not device.provisioned
@@ -73,11 +74,11 @@ def test_a_device_is_added_once(registry, pi):
         registry.add_device(pi)
 
 
-def test_an_update_changes_what_it_names_and_the_etag(registry, pi):
-    before = registry.device(pi)
+def test_an_update_changes_what_it_names_and_the_etag(registry, store, pi):
+    before = store.read(devices.get, pi)
     after = registry.update_device(pi, display_name="Attic", enabled=False)
     assert (after.display_name, after.enabled, after.template) == ("Attic", False, None)
-    assert registry.device(pi) == after
+    assert store.read(devices.get, pi) == after
     assert after.etag != before.etag
     assert registry.update_device(pi, template="dtmi:a;1").template == "dtmi:a;1"
     assert registry.update_device(pi, template=None).template is None
@@ -91,23 +92,26 @@ async def test_everything_of_a_deleted_device_is_gone(registry, store, pi):
         count = f"SELECT count(*) FROM {table}"  # noqa: S608 - our own names
         assert store.call(lambda db, count=count: db.execute(count).fetchone()[0]) == 0
     registry.add_device(pi)
-    assert registry.messages(pi) == []
+    assert store.read(telemetry.messages, pi) == []
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda r: r.device("no"),
+        lambda r: r.store.read(devices.get, "no"),
         lambda r: r.update_device("no", enabled=False),
         lambda r: r.delete_device("no"),
         lambda r: r.keys("no"),
         lambda r: r.set_keys("no", primary=OWN_KEY, secondary=OWN_KEY),
-        lambda r: r.twin("no"),
-        lambda r: r.messages("no"),
-        lambda r: r.last_telemetry("no", "temp"),
-        lambda r: r.telemetry_series("no", "temp", since=0, until=1),
-        lambda r: r.commands("no"),
-        lambda r: r.connections("no"),
+        lambda r: r.store.read(devices.get_twin, "no"),
+        lambda r: r.store.read(telemetry.messages, "no"),
+        lambda r: r.store.read(telemetry.messages_after, "no", 0, since=0, until=1, limit=1),
+        lambda r: r.store.read(telemetry.last_value, "no", "temp"),
+        lambda r: r.store.read(telemetry.series, "no", "temp", since=0, until=1),
+        lambda r: r.store.read(telemetry.count_messages, "no", 0),
+        lambda r: r.store.read(history.commands, "no"),
+        lambda r: r.store.read(history.connections, "no"),
+        lambda r: r.store.read(history.last_connection, "no"),
     ],
 )
 def test_an_unknown_device_is_named(registry, ask):
@@ -125,13 +129,13 @@ def test_the_primary_key_comes_from_the_group_and_the_secondary_stays(registry, 
 async def test_a_device_with_its_own_keys_no_longer_has_the_groups(registry, pi):
     registry.set_keys(pi, primary=OWN_KEY, secondary=OWN_KEY)
     assert registry.keys(pi) == (OWN_KEY, OWN_KEY)
-    assert await registry.fetch_keys(pi) == (OWN_KEY, OWN_KEY)
+    assert await registry.accepted_keys(pi) == (OWN_KEY, OWN_KEY)
     with pytest.raises(InvalidKey):
         registry.set_keys(pi, primary="no key", secondary=OWN_KEY)
 
 
 async def test_a_device_to_come_has_the_key_of_the_group(registry):
-    assert await registry.fetch_keys("new") == (sas.derive_device_key(GROUP_KEY, "new"),)
+    assert await registry.accepted_keys("new") == (sas.derive_device_key(GROUP_KEY, "new"),)
 
 
 async def test_a_registration_makes_the_device_and_notes_its_model(registry):
@@ -149,28 +153,28 @@ async def test_the_template_that_the_operator_chose_stays_until_another_model_co
     assert (await registry.register("pi-9", "dtmi:a;2")).template == "dtmi:a;2"
 
 
-async def test_a_model_may_be_announced_at_the_hub(registry, pi):
+async def test_a_model_may_be_announced_at_the_hub(registry, store, pi):
     await registry.announce(pi, "dtmi:b;1")
-    device = registry.device(pi)
+    device = store.read(devices.get, pi)
     assert (device.template, device.announced) == ("dtmi:b;1", "dtmi:b;1")
     await registry.announce(pi, "dtmi:b;1")
-    assert registry.device(pi) == device
+    assert store.read(devices.get, pi) == device
 
 
-def test_a_new_twin_is_empty(registry, pi):
-    twin = registry.twin(pi)
+def test_a_new_twin_is_empty(registry, store, pi):
+    twin = store.read(devices.get_twin, pi)
     assert (twin.desired, twin.reported) == ({}, {})
     assert (twin.desired_version, twin.reported_version) == (1, 1)
 
 
-async def test_reported_values_are_merged_versioned_and_timed(registry, pi, clock):
+async def test_reported_values_are_merged_versioned_and_timed(registry, store, pi, clock):
     await registry.patch_reported(pi, {"a": 1, "part": {"__t": "c", "x": 1}})
     clock.now = 2000.0
     twin = await registry.patch_reported(pi, {"b": 2, "part": {"y": 2}, "a": None})
     assert twin.reported == {"part": {"__t": "c", "x": 1, "y": 2}, "b": 2}
     assert twin.reported_version == 3
     assert twin.reported_times == {"part": 2000, "b": 2000}
-    assert registry.twin(pi) == twin
+    assert store.read(devices.get_twin, pi) == twin
 
 
 async def test_desired_values_may_be_merged_or_replaced(registry, pi):
@@ -182,46 +186,46 @@ async def test_desired_values_may_be_merged_or_replaced(registry, pi):
     assert set(twin.desired_times) == {"b"}
 
 
-async def test_a_twin_that_would_be_too_large_stays_as_it_is(registry, pi):
+async def test_a_twin_that_would_be_too_large_stays_as_it_is(registry, store, pi):
     large = {f"p{n}": "x" * 4000 for n in range(8)}
     before = await registry.patch_reported(pi, large)
     with pytest.raises(TwinTooLarge):
         await registry.patch_reported(pi, {"p9": "x" * 4000})
     with pytest.raises(InvalidTwin):
         await registry.patch_reported(pi, {"$version": 7})
-    assert registry.twin(pi) == before
+    assert store.read(devices.get_twin, pi) == before
 
 
-async def test_messages_come_newest_first_and_in_pages(registry, pi, clock):
+async def test_messages_come_newest_first_and_in_pages(registry, store, pi, clock):
     for number in range(5):
         clock.now = 1000.0 + number
         await send(registry, pi, {"n": number}, colour="red")
-    newest = registry.messages(pi, limit=2)
+    newest = store.read(telemetry.messages, pi, limit=2)
     assert [json.loads(m.body)["n"] for m in newest] == [4, 3]
     assert newest[0].properties == {"colour": "red"}
-    older = registry.messages(pi, limit=2, before=newest[-1].number)
+    older = store.read(telemetry.messages, pi, limit=2, before=newest[-1].number)
     assert [json.loads(m.body)["n"] for m in older] == [2, 1]
-    span = registry.messages(pi, since=1001, until=1002)
+    span = store.read(telemetry.messages, pi, since=1001, until=1002)
     assert [json.loads(m.body)["n"] for m in span] == [2, 1]
 
 
-async def test_the_last_telemetry_is_the_newest_by_its_own_time(registry, pi, clock):
+async def test_the_last_telemetry_is_the_newest_by_its_own_time(registry, store, pi, clock):
     await send(registry, pi, {"temp": 20.5, "humid": 40})
     clock.now = 2000.0
     await send(registry, pi, {"temp": 19.0}, created=500.0)
-    assert registry.last_telemetry(pi, "temp") == (1000.0, 20.5)
-    assert registry.last_telemetry(pi, "humid") == (1000.0, 40)
-    assert registry.last_telemetry(pi, "none") is None
-    series = registry.telemetry_series(pi, "temp", since=0, until=3000)
+    assert store.read(telemetry.last_value, pi, "temp") == (1000.0, 20.5)
+    assert store.read(telemetry.last_value, pi, "humid") == (1000.0, 40)
+    assert store.read(telemetry.last_value, pi, "none") is None
+    series = store.read(telemetry.series, pi, "temp", since=0, until=3000)
     assert series == [(500.0, 19.0, True), (1000.0, 20.5, False)]
-    assert registry.telemetry_series(pi, "temp", since=501, until=3000) == series[1:]
+    assert store.read(telemetry.series, pi, "temp", since=501, until=3000) == series[1:]
 
 
-async def test_a_components_telemetry_is_its_own(registry, pi):
+async def test_a_components_telemetry_is_its_own(registry, store, pi):
     await send(registry, pi, {"temp": 1}, component="inside")
     await send(registry, pi, {"temp": 2})
-    assert registry.last_telemetry(pi, "temp", "inside") == (1000.0, 1)
-    assert registry.last_telemetry(pi, "temp") == (1000.0, 2)
+    assert store.read(telemetry.last_value, pi, "temp", "inside") == (1000.0, 1)
+    assert store.read(telemetry.last_value, pi, "temp") == (1000.0, 2)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +241,10 @@ async def test_a_components_telemetry_is_its_own(registry, pi):
         b'{"\\ud800": 1}',
     ],
 )
-async def test_a_body_without_values_is_kept_as_it_came(registry, pi, body):
+async def test_a_body_without_values_is_kept_as_it_came(registry, store, pi, body):
     await send(registry, pi, body)
-    assert registry.messages(pi)[0].body == body
-    assert registry.last_telemetry(pi, "temp") is None
+    assert store.read(telemetry.messages, pi)[0].body == body
+    assert store.read(telemetry.last_value, pi, "temp") is None
 
 
 def test_any_body_is_kept(tmp_path_factory):
@@ -255,23 +259,25 @@ def test_any_body_is_kept(tmp_path_factory):
     @given(bodies)
     def check(body):
         message = asyncio.run(send(registry, "pi-1", body))
-        assert registry.messages("pi-1", limit=1) == [message]
+        assert store.read(telemetry.messages, "pi-1", limit=1) == [message]
         assert message.body == body
 
     check()
     store.close()
 
 
-async def test_a_command_is_remembered_with_its_answer(registry, pi):
+async def test_a_command_is_remembered_with_its_answer(registry, store, pi):
     await registry.record_command(command(pi))
     answered = await registry.record_answer("1", answered=1001.0, status=200, response={"a": 1})
-    assert registry.commands(pi) == [answered]
+    assert store.read(history.commands, pi) == [answered]
     assert (answered.status, answered.response, answered.request) == (200, {"a": 1}, 5)
-    assert registry.commands(pi, "other") == []
+    assert store.read(history.commands, pi, "other") == []
     assert await registry.record_answer("gone", answered=None, status=404, response=None) is None
 
 
-async def test_a_long_running_command_is_completed_by_the_property_of_its_name(registry, pi, clock):
+async def test_a_long_running_command_is_completed_by_the_property_of_its_name(
+    registry, store, pi, clock
+):
     await registry.record_command(command(pi, "run", "1"))
     await registry.record_command(command(pi, "run", "2"))
     await registry.record_command(command(pi, "part*run", "3"))
@@ -281,24 +287,24 @@ async def test_a_long_running_command_is_completed_by_the_property_of_its_name(r
     await registry.patch_reported(
         pi, {"run": {"value": "done"}, "part": {"__t": "c", "run": {"value": "too"}}}
     )
-    completions = {c.id: (c.completion, c.completed) for c in registry.commands(pi)}
+    completions = {c.id: (c.completion, c.completed) for c in store.read(history.commands, pi)}
     assert completions == {
         "3": ({"value": "too"}, 1234.0),
         "2": ({"value": "done"}, 1234.0),
         "1": (None, None),
     }
     await registry.patch_reported(pi, {"run": {"value": "again"}})
-    assert registry.commands(pi, "run")[0].completion == {"value": "done"}
+    assert store.read(history.commands, pi, "run")[0].completion == {"value": "done"}
 
 
-async def test_a_finished_command_is_not_completed_by_a_property(registry, pi):
+async def test_a_finished_command_is_not_completed_by_a_property(registry, store, pi):
     await registry.record_command(command(pi, "run"))
     await registry.record_answer("1", answered=1000.0, status=200, response=None)
     await registry.patch_reported(pi, {"run": {"value": "done"}})
-    assert registry.commands(pi)[0].completed is None
+    assert store.read(history.commands, pi)[0].completed is None
 
 
-async def test_fifty_commands_wait_and_no_more(registry, pi):
+async def test_fifty_commands_wait_and_no_more(registry, store, pi):
     def message(command_id):
         return QueuedMessage(0, pi, command_id, {}, b"@", expires=2000.0, sent=False)
 
@@ -306,36 +312,36 @@ async def test_fifty_commands_wait_and_no_more(registry, pi):
         await registry.record_command(command(pi, command_id=str(number)), message(str(number)))
     with pytest.raises(QueueFull):
         await registry.record_command(command(pi, command_id="50"), message("50"))
-    assert len(registry.commands(pi, limit=100)) == 50
+    assert len(store.read(history.commands, pi, limit=100)) == 50
     # A day later they have expired, and there is room again.
     late = command(pi, command_id="late", asked=2000.0)
     await registry.record_command(late, message("late"))
 
 
-async def test_the_connection_log_keeps_its_newest_lines(registry, pi, clock):
+async def test_the_connection_log_keeps_its_newest_lines(registry, store, pi, clock):
     for number in range(LOG_LINES + 5):
         clock.now = float(number)
         await registry.record_connection(pi, "connected", str(number))
-    log = registry.connections(pi, limit=5000)
+    log = store.read(history.connections, pi, limit=5000)
     assert len(log) == LOG_LINES
     assert (log[0].detail, log[-1].detail) == ("1004", "5")
 
 
-async def test_an_unknown_device_has_no_connection_log(registry):
+async def test_an_unknown_device_has_no_connection_log(registry, store):
     await registry.record_connection("no", "refused", "")
-    assert registry.devices() == []
+    assert store.read(devices.get_all) == []
 
 
-def test_templates_are_kept_by_their_id(registry):
-    registry.put_template("dtmi:b;1", {"@id": "dtmi:b;1"})
-    registry.put_template("dtmi:a;1", {"@id": "dtmi:a;1", "x": 1})
-    registry.put_template("dtmi:a;1", {"@id": "dtmi:a;1", "x": 2})
-    assert registry.template("dtmi:a;1")["x"] == 2
-    assert list(registry.templates()) == ["dtmi:a;1", "dtmi:b;1"]
-    registry.delete_template("dtmi:a;1")
-    for ask in (registry.template, registry.delete_template):
+def test_templates_are_kept_by_their_id(registry, store):
+    store.call(templates.put, "dtmi:b;1", {"@id": "dtmi:b;1"})
+    store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 1})
+    store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 2})
+    assert store.read(templates.get, "dtmi:a;1")["x"] == 2
+    assert list(store.read(templates.get_all)) == ["dtmi:a;1", "dtmi:b;1"]
+    store.call(templates.delete, "dtmi:a;1")
+    for query in (templates.get, templates.delete):
         with pytest.raises(UnknownTemplate):
-            ask("dtmi:a;1")
+            store.call(query, "dtmi:a;1")
 
 
 async def test_subscribers_hear_of_everything_in_order(registry):
@@ -364,7 +370,7 @@ async def test_subscribers_hear_of_everything_in_order(registry):
 async def test_a_slow_subscriber_is_told_that_it_lags(registry, pi):
     with registry.subscribe() as events:
         for _ in range(1500):
-            registry._tell("device", pi, None)
+            registry._publish("device", pi, None)
         assert (await anext(events)).kind == "lagged"
         assert events._queue.qsize() < 1000
 
@@ -379,6 +385,6 @@ def test_everything_is_there_after_a_restart(tmp_path, clock):
     store = Store(path)
     second = Registry(store, group_key=GROUP_KEY, clock=clock)
     assert second.id_scope == first.id_scope
-    assert second.devices() == [device]
+    assert store.read(devices.get_all) == [device]
     assert second.keys("pi-1") == keys
     store.close()

@@ -8,6 +8,7 @@ from consoles import eventually
 from central.hub.hub import Hub
 from central.protocol.sas import new_key
 from central.records import Command
+from central.storage import history, telemetry
 from central.storage.history import COMMANDS, LOG_LINES, REFUSALS
 from central.storage.registry import Registry
 from central.storage.retention import DAY, MEGABYTE, SLICE, bytes_used, forget, keep_within
@@ -31,8 +32,7 @@ async def record(registry, body=b'{"temp": 1}', **system):
 
 
 def command(name, asked):
-    return Command(name, "pi", name, None, asked, None, None, None, queued=False, completion=None,
-                   completed=None)  # fmt: skip
+    return Command(name, "pi", name, None, asked)
 
 
 async def test_what_is_too_old_is_forgotten_with_its_telemetry(registry, store, clock):
@@ -44,24 +44,24 @@ async def test_what_is_too_old_is_forgotten_with_its_telemetry(registry, store, 
     await registry.record_command(command("new", 5000.0))
     assert store.call(lambda db: forget(db, before=4000.0, most=1e12))
     assert not store.call(lambda db: forget(db, before=4000.0, most=1e12))
-    assert [message.received for message in registry.messages("pi")] == [5000.0]
+    assert [message.received for message in store.read(telemetry.messages, "pi")] == [5000.0]
     assert count(store, "telemetry") == 1
-    assert [each.name for each in registry.commands("pi")] == ["new"]
+    assert [each.name for each in store.read(history.commands, "pi")] == ["new"]
 
 
 async def test_a_command_that_still_waits_is_kept(registry, store, clock):
-    hub = Hub(registry, store, faults=Faults(), clock=clock)
+    hub = Hub(registry, faults=Faults(), clock=clock)
     await hub.queue_command("pi", "blink", 3)
     store.call(lambda db: forget(db, before=1e12, most=1e12))
-    assert [each.name for each in registry.commands("pi")] == ["blink"]
+    assert [each.name for each in store.read(history.commands, "pi")] == ["blink"]
 
 
 async def test_a_command_that_no_device_came_for_is_forgotten(registry, store, clock):
-    hub = Hub(registry, store, faults=Faults(), clock=clock)
+    hub = Hub(registry, faults=Faults(), clock=clock)
     await hub.queue_command("pi", "blink", 3)
     clock.now += 31 * DAY
     task = asyncio.create_task(keep_within(store, days=30, megabytes=1, clock=clock))
-    await eventually(lambda: registry.commands("pi") == [])
+    await eventually(lambda: store.read(history.commands, "pi") == [])
     assert count(store, "queue") == 0
     task.cancel()
     await asyncio.wait({task})
@@ -73,17 +73,17 @@ async def test_beyond_the_size_the_oldest_are_forgotten(registry, store):
     used = store.read(bytes_used)
     assert store.call(lambda db: forget(db, before=0, most=used - 100_000))
     assert not store.call(lambda db: forget(db, before=0, most=used - 100_000))
-    assert [m.body[1000:] for m in registry.messages("pi")] == [
+    assert [m.body[1000:] for m in store.read(telemetry.messages, "pi")] == [
         str(number).encode() for number in reversed(range(SLICE, SLICE + 100))
     ]
     assert store.read(bytes_used) < used - 100_000
 
 
-async def test_refusals_push_no_other_line_out_of_the_log(registry):
+async def test_refusals_push_no_other_line_out_of_the_log(registry, store):
     await registry.record_connection("pi", "connected", "from here")
     for number in range(LOG_LINES + 10):
         await registry.record_connection("pi", "refused", str(number))
-    log = registry.connections("pi", limit=10_000)
+    log = store.read(history.connections, "pi", limit=10_000)
     assert len(log) == REFUSALS + 1
     assert (log[0].detail, log[-1].event) == (str(LOG_LINES + 9), "connected")
 
@@ -91,7 +91,7 @@ async def test_refusals_push_no_other_line_out_of_the_log(registry):
 async def test_the_newest_commands_are_remembered(registry, store):
     for number in range(COMMANDS + 3):
         await registry.record_command(command(f"c{number}", 1000.0))
-    kept = registry.commands("pi", limit=10_000)
+    kept = store.read(history.commands, "pi", limit=10_000)
     assert [kept[0].name, kept[-1].name, len(kept)] == [f"c{COMMANDS + 2}", "c3", COMMANDS]
 
 
@@ -102,7 +102,7 @@ async def test_late_messages_are_forgotten_by_when_they_came(registry, store, cl
         "pi", created=created, body=b'{"temp": 1}', properties={}, system={}
     )
     store.call(lambda db: forget(db, before=20 * DAY, most=1e12))
-    assert registry.last_telemetry("pi", "temp") == (created, 1)
+    assert store.read(telemetry.last_value, "pi", "temp") == (created, 1)
 
 
 async def test_it_is_looked_after_while_central_runs(registry, store, clock):

@@ -16,6 +16,7 @@ from agent.diagnostics.checks.network import Way, registration_here
 from agent.diagnostics.examination import DEADLINE
 from agent.diagnostics.runner import examine
 from agent.errors import RegistrationError, UnreachableError
+from central.storage import devices
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_all_the_way_to_central(central):
         assert it.dns.outcome is it.tcp.outcome is Outcome.OK
         assert "TLSv1.2" in it.tls.details[0]
     # TLS alone is nothing that a hub would take for a device.
-    assert central.call(lambda central: central.registry.devices()) == []
+    assert central.read(devices.get_all) == []
 
 
 def test_through_centrals_proxy(central):

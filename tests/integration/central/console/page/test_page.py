@@ -16,6 +16,7 @@ from playwright.async_api import expect
 from central.application import Settings
 from central.console.run import open_central
 from central.records import Command
+from central.storage import devices, history, templates
 
 HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
 
@@ -117,12 +118,12 @@ class TestCommands:
         await page.goto("/#/devices/pi-1/commands")
         await page.get_by_role("button", name="Queue Turn off").click()
         await expect(page.locator("tbody tr").first).to_contain_text("Queued")
-        [command] = central.registry.commands("pi-1")
+        [command] = central.store.read(history.commands, "pi-1")
         assert (command.name, command.queued) == ("turnoff", True)
 
     async def test_a_command_that_no_device_came_for_is_shown_as_expired(self, page, central):
         asked = time.time() - 25 * 3600
-        old = Command("1", "pi-1", "turnoff", None, asked, None, None, None, True, None, None)
+        old = Command("1", "pi-1", "turnoff", None, asked, queued=True)
         await central.registry.record_command(old)
         await page.goto("/#/devices/pi-1/commands")
         await expect(page.locator("tbody tr").first).to_contain_text("Expired")
@@ -207,7 +208,7 @@ class TestDevices:
         await page.get_by_role("button", name="Delete device").click()
         await page.get_by_role("button", name="Delete", exact=True).click()
         await expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
-        assert central.registry.devices() == []
+        assert central.store.read(devices.get_all) == []
 
     async def test_a_device_that_is_not_there_is_said(self, page):
         await page.goto("/#/devices/nobody")
@@ -238,7 +239,7 @@ class TestSafety:
     async def test_script_from_a_device_is_text(self, page, central, tab):
         registry = central.registry
         registry.update_device("pi-1", display_name=HOSTILE)
-        registry.put_template(MODEL_ID, hostile_model())
+        central.store.call(templates.put, MODEL_ID, hostile_model())
         body = json.dumps({"temp": HOSTILE, HOSTILE: 1, "humid": 5}).encode()
         await registry.record_message(
             "pi-1",

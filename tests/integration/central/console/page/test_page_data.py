@@ -14,7 +14,7 @@ from playwright.async_api import expect
 from central.application import Settings
 from central.console.run import open_central
 from central.records import Message
-from central.storage.history import add_message
+from central.storage.telemetry import add_message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,7 +126,7 @@ class TestChart:
         ages = [*range(3500, 1800, -5), *range(1500, 0, -300)]
         for age in ages:
             in_time = Message(0, "pi-1", now - age, now - age, b'{"temp": 20.5}', {}, {})
-            await central.hub.store.run(partial(add_message, new=in_time))
+            await central.store.run(partial(add_message, new=in_time))
         await page.goto("/#/devices/pi-1")
         await page.get_by_role("radio", name="Hour").check()
         canvas = page.locator(".chart canvas").first
@@ -141,7 +141,7 @@ class TestChart:
         noise = {each: each * each * 31 % 1009 % 8 / 10 for each in there}
         rows = [("pi-1", "", "temp", first + 5 * n, 0, f"{20 + noise[n]:.1f}") for n in there]
         insert = "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)"
-        await central.hub.store.run(lambda db: db.executemany(insert, rows))
+        await central.store.run(lambda db: db.executemany(insert, rows))
         await page.goto("/")
         gaps = """async (since) => {
             const { withGaps } = await import("/chart.js");
@@ -192,7 +192,7 @@ class TestFaults:
             await expect(page.locator(".status")).to_contain_text("Connected since")
             await page.get_by_text("Make something go wrong").click()
             await page.get_by_role("button", name="Cut").click()
-            await eventually(lambda: not central.hub.connected("pi-1"))
+            await eventually(lambda: not central.hub.presence.session("pi-1"))
             await expect(page.locator(".status")).to_contain_text("Disconnected since")
 
     async def test_a_fault_for_a_time_ends_by_itself(self, page, central):

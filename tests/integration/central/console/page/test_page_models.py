@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from central.application import Settings
 from central.console.run import open_central
+from central.storage import devices, history
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -121,7 +122,7 @@ class TestComponents:
         await page.get_by_label("Cellar: Target").fill("8.5")
         await page.get_by_role("button", name="Save").click()
         wanted = {"cellar": {"__t": "c", "target": 8.5}}
-        await eventually(lambda: central.registry.twin("house").desired == wanted)
+        await eventually(lambda: central.store.read(devices.get_twin, "house").desired == wanted)
 
     async def test_a_command_of_one_is_queued(self, page, central):
         await page.goto("/#/devices/house/commands")
@@ -129,7 +130,7 @@ class TestComponents:
         await command.get_by_label("Since").fill("2026-11-24T10:00:00")
         await command.get_by_role("button", name="Queue Cellar: Report").click()
         await expect(page.locator("tbody tr").first).to_contain_text("Cellar: Report")
-        [queued] = central.registry.commands("house")
+        [queued] = central.store.read(history.commands, "house")
         assert (queued.name, queued.queued) == ("cellar*getMaxMinReport", True)
         assert queued.request.startswith("2026-11-2")
         assert queued.request.endswith("Z")
@@ -155,7 +156,7 @@ class TestSchemas:
         await place.get_by_label("Heated").select_option("true")
         await page.get_by_role("button", name="Save").click()
         wanted = {"place": {"floor": 2, "room": "Kitchen", "heated": True}}
-        await eventually(lambda: central.registry.twin("house").desired == wanted)
+        await eventually(lambda: central.store.read(devices.get_twin, "house").desired == wanted)
         await central.registry.patch_reported("house", wanted)
         row = page.locator(".row", has_text="Place")
         await expect(row).to_contain_text("Floor 2, Room Kitchen, Heated Yes")
@@ -165,7 +166,7 @@ class TestSchemas:
         await page.get_by_role("group", name="Place").get_by_label("Floor").fill("2.5")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_text("Floor must be a whole number.")).to_be_visible()
-        assert central.registry.twin("house").desired == {}
+        assert central.store.read(devices.get_twin, "house").desired == {}
 
 
 class TestTemplates:
@@ -182,7 +183,7 @@ class TestTemplates:
         await page.get_by_label("Model").select_option("Another")
         await page.get_by_role("button", name="Add", exact=True).click()
         await expect(page.get_by_role("dialog", name="Connect other-1")).to_be_visible()
-        assert central.registry.device("other-1").template == "dtmi:test:Other;1"
+        assert central.store.read(devices.get, "other-1").template == "dtmi:test:Other;1"
         await page.keyboard.press("Escape")
         await page.get_by_role("link", name="Templates").click()
         card = page.locator(".card", has_text="dtmi:test:Other;1")

@@ -76,9 +76,9 @@ async def test_all_are_ended_at_once(http):
 @pytest.mark.parametrize("name", ["cut", "refuse", "unauthorized"])
 async def test_what_only_new_connections_meet_cuts_the_open_ones(http, central, name):
     async with climate_device(central, "pi-1"):
-        assert central.hub.connected("pi-1")
+        assert central.hub.presence.session("pi-1")
         await ask(http, "POST", f"{FAULTS}/{name}")
-        await eventually(lambda: not central.hub.connected("pi-1"))
+        await eventually(lambda: not central.hub.presence.session("pi-1"))
         await ask(http, "DELETE", FAULTS)
 
 

@@ -8,6 +8,7 @@ from consoles import INFORMATION, INFORMATION_ID, MODEL, MODEL_ID, ask, refused
 
 from central.application import Settings
 from central.console.run import open_central
+from central.storage import devices, history
 
 
 @pytest.fixture
@@ -161,24 +162,32 @@ class TestTelemetryAndProperties:
         told = await ask(http, "GET", path)
         assert told["$metadata"]["brightness"]["desiredValue"] == 2
         await change(http, "PATCH", path, {**told, "name": "Ann"})
-        assert central.registry.twin("pi-1").desired == {"brightness": 2, "name": "Ann"}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {
+            "brightness": 2,
+            "name": "Ann",
+        }
         await change(http, "PUT", path, {"name": "Bo"})
-        assert central.registry.twin("pi-1").desired == {"name": "Bo"}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {"name": "Bo"}
         await change(http, "PATCH", path, {"name": None})
-        assert central.registry.twin("pi-1").desired == {}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {}
 
     async def test_a_component_is_marked_as_the_hub_wants_it(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)
         path = "/api/devices/pi-1/components/information/properties"
         answer = await change(http, "PATCH", path, {"limit": 3})
         assert answer == {"$metadata": {"limit": {"desiredValue": 3}}}
-        assert central.registry.twin("pi-1").desired == {"information": {"__t": "c", "limit": 3}}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {
+            "information": {"__t": "c", "limit": 3}
+        }
         assert (await ask(http, "GET", path))["$metadata"]["limit"]["desiredValue"] == 3
         await change(http, "PUT", path, {})
-        assert central.registry.twin("pi-1").desired == {"information": {"__t": "c"}}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {"information": {"__t": "c"}}
         nested = {"information": {"limit": 4}}
         await change(http, "PATCH", "/api/devices/pi-1/properties", nested)
-        assert central.registry.twin("pi-1").desired["information"] == {"__t": "c", "limit": 4}
+        assert central.store.read(devices.get_twin, "pi-1").desired["information"] == {
+            "__t": "c",
+            "limit": 4,
+        }
 
     async def test_the_components_of_a_device(self, http, central):
         central.registry.add_device("pi-1", template=MODEL_ID)
@@ -198,7 +207,7 @@ class TestTelemetryAndProperties:
         path = "/api/devices/pi-1/properties"
         error = await refused(http, "PATCH", path, body, expect=422)
         assert "brightness, name" in error["message"]
-        assert central.registry.twin("pi-1").desired == {}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {}
 
     async def test_without_a_model_anything_can_be_set_that_a_twin_can_hold(self, http, central):
         central.registry.add_device("pi-1")
@@ -206,7 +215,7 @@ class TestTelemetryAndProperties:
         await change(http, "PATCH", path, {"anything": {"at": ["all"]}})
         await refused(http, "PATCH", path, {"$version": 2}, expect=400)
         await refused(http, "PATCH", path, {"big": ["x" * 4000] * 10}, expect=400)
-        assert central.registry.twin("pi-1").desired == {"anything": {"at": ["all"]}}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {"anything": {"at": ["all"]}}
 
 
 class TestCommands:
@@ -231,7 +240,7 @@ class TestCommands:
     async def test_a_bad_call_is_refused(self, http, central, body):
         central.registry.add_device("pi-1")
         await refused(http, "POST", "/api/devices/pi-1/commands/blink", body, expect=400)
-        assert central.registry.commands("pi-1") == []
+        assert central.store.read(history.commands, "pi-1") == []
 
     @pytest.mark.parametrize("name", ["a%2Fb", "a%23", "%2B", "a%00b", "x" * 65])
     async def test_a_name_that_no_command_has_is_refused(self, http, central, name):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from central.protocol.sas import new_key
 from central.protocol.twins import dump_json
+from central.storage import telemetry
 from central.storage.registry import Registry
 from central.storage.store import Store
 
@@ -21,7 +22,7 @@ def registry(tmp_path):
 
 @pytest.fixture
 def store(registry):
-    return registry._store
+    return registry.store
 
 
 def add_points(store, points, name="temp"):
@@ -34,7 +35,7 @@ def test_of_many_points_the_extremes_are_kept_in_order(registry, store):
     points[31_234] = (31_234.0, "85.0")
     points[7] = (7.0, "-3.5")
     add_points(store, points)
-    kept = registry.telemetry_series("pi", "temp", since=0, until=1e6, most=2000)
+    kept = store.read(telemetry.series, "pi", "temp", since=0, until=1e6, most=2000)
     assert 1000 <= len(kept) <= 2002
     assert {(31_234.0, 85.0, False), (7.0, -3.5, False)} <= set(kept)
     assert kept == sorted(kept)
@@ -42,23 +43,23 @@ def test_of_many_points_the_extremes_are_kept_in_order(registry, store):
 
 def test_many_points_of_one_moment_are_no_trouble(registry, store):
     add_points(store, [(5.0, str(value)) for value in range(100)])
-    kept = registry.telemetry_series("pi", "temp", since=0, until=10, most=10)
+    kept = store.read(telemetry.series, "pi", "temp", since=0, until=10, most=10)
     assert kept == [(5.0, 0.0, False), (5.0, 99.0, False)]
 
 
 def test_what_is_no_number_is_not_drawn(registry, store):
     values = ["1", "true", "null", '"2"', "[3]", "-4", "1e3", "9" * 400]
     add_points(store, [(float(at), value) for at, value in enumerate(values)])
-    kept = registry.telemetry_series("pi", "temp", since=0, until=100)
+    kept = store.read(telemetry.series, "pi", "temp", since=0, until=100)
     assert [(at, value) for at, value, _ in kept] == [(0.0, 1.0), (5.0, -4.0), (6.0, 1000.0)]
 
 
-async def test_what_came_late_is_told(registry):
+async def test_what_came_late_is_told(registry, store):
     for created in (1e9 - 60, 1e9 - 1):
         await registry.record_message(
             "pi", created=created, body=b'{"temp": 5}', properties={}, system={}
         )
-    kept = registry.telemetry_series("pi", "temp", since=0, until=2e9)
+    kept = store.read(telemetry.series, "pi", "temp", since=0, until=2e9)
     assert kept == [(1e9 - 60, 5.0, True), (1e9 - 1, 5.0, False)]
 
 
@@ -67,21 +68,21 @@ async def send(registry, message_id, *, created=None):
     await registry.record_message("pi", created=created, body=b"{}", properties={}, system=system)
 
 
-async def test_messages_are_counted_by_the_numbers_in_their_ids(registry):
+async def test_messages_are_counted_by_the_numbers_in_their_ids(registry, store):
     for number in (1, 2, 2, 5):
         await send(registry, f"box:{number}")
     await send(registry, "box:3", created=1e9 - 60)
     await send(registry, "other:7")
-    first, second = registry.numbered("pi", since=0)
+    first, second = store.read(telemetry.count_messages, "pi", since=0)
     assert (first.source, first.first, first.last) == ("box", 1, 5)
     assert (first.received, first.missing, first.again, first.late) == (4, 1, 1, 1)
     assert (second.source, second.received, second.missing) == ("other", 1, 0)
 
 
-async def test_only_what_was_made_in_the_time_is_counted(registry):
+async def test_only_what_was_made_in_the_time_is_counted(registry, store):
     await send(registry, "box:1", created=1e9 - 500)  # Came late: its time is not asked for.
     await send(registry, "box:5")
-    (found,) = registry.numbered("pi", since=1e9 - 100)
+    (found,) = store.read(telemetry.count_messages, "pi", since=1e9 - 100)
     assert (found.first, found.missing) == (5, 0)
 
 
@@ -93,26 +94,26 @@ def test_any_message_id_is_counted_or_passed_over(tmp_path_factory, ids):
     add = "INSERT INTO messages (device_id, received, body, properties, system)"
     rows = [(dump_json({"message_id": each}),) for each in ids]
     store.call(lambda db: db.executemany(f"{add} VALUES ('pi', 1, '', '{{}}', ?)", rows))
-    assert all(found.received >= 1 for found in registry.numbered("pi", since=0))
+    assert all(found.received >= 1 for found in store.read(telemetry.count_messages, "pi", since=0))
     store.close()
 
 
 async def test_messages_of_a_time_follow_each_other(registry, store):
     for number in range(5):
         await send(registry, f"box:{number}")
-    first = registry.messages_after("pi", 0, since=0, until=2e9, limit=3)
-    rest = registry.messages_after("pi", first[-1].number, since=0, until=2e9, limit=3)
+    first = store.read(telemetry.messages_after, "pi", 0, since=0, until=2e9, limit=3)
+    rest = store.read(telemetry.messages_after, "pi", first[-1].number, since=0, until=2e9, limit=3)
     assert [m.system["message_id"][-1] for m in first + rest] == ["0", "1", "2", "3", "4"]
-    assert registry.messages_after("pi", 0, since=0, until=5, limit=3) == []
+    assert store.read(telemetry.messages_after, "pi", 0, since=0, until=5, limit=3) == []
 
 
-async def test_of_long_messages_few_are_in_memory_at_once(registry):
+async def test_of_long_messages_few_are_in_memory_at_once(registry, store):
     for _ in range(12):
         await registry.record_message(
             "pi", created=None, body=b"x" * 256 * 1024, properties={}, system={}
         )
     pages, last = [], 0
-    while found := registry.messages_after("pi", last, since=0, until=2e9, limit=200):
+    while found := store.read(telemetry.messages_after, "pi", last, since=0, until=2e9, limit=200):
         pages.append(len(found))
         last = found[-1].number
     assert pages == [4, 4, 4]

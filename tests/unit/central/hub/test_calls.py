@@ -1,0 +1,91 @@
+"""Calls that wait for a device's answer."""
+
+import asyncio
+
+import pytest
+
+from central.errors import NoAnswer, UnknownDevice
+from central.hub.calls import Calls
+from central.protocol.sas import new_key
+from central.records import Command
+from central.storage import history
+from central.storage.registry import Registry
+
+
+@pytest.fixture
+def registry(store, clock):
+    registry = Registry(store, group_key=new_key(), clock=clock)
+    registry.add_device("pi")
+    return registry
+
+
+@pytest.fixture
+def calls(registry, clock):
+    return Calls(registry, clock)
+
+
+@pytest.fixture
+async def command(registry):
+    command = Command("1", "pi", "blink", 5, asked=1000.0)
+    await registry.record_command(command)
+    return command
+
+
+async def called(calls, command):
+    """Call the command; return the task, and the request id that was sent."""
+    sent = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(calls.call(command, sent.set_result, 30))
+    return task, await sent
+
+
+async def test_a_call_returns_the_command_with_its_answer(calls, command, store, clock):
+    task, request_id = await called(calls, command)
+    clock.now = 1002.0
+    assert await calls.answered("pi", request_id, 200, {"description": "done"})
+    answered = await task
+    assert (answered.status, answered.response) == (200, {"description": "done"})
+    assert answered.answered == 1002.0
+    assert store.read(history.commands, "pi") == [answered]
+
+
+async def test_each_call_has_a_request_id_of_its_own(calls, command):
+    first, first_id = await called(calls, command)
+    second, second_id = await called(calls, command)
+    assert first_id != second_id
+    assert await calls.answered("pi", second_id, 202, None)
+    assert await calls.answered("pi", first_id, 200, None)
+    assert [(await first).status, (await second).status] == [200, 202]
+
+
+async def test_only_the_first_answer_of_the_called_device_counts(calls, command):
+    task, request_id = await called(calls, command)
+    assert not await calls.answered("another", request_id, 500, None)
+    assert not await calls.answered("pi", "another", 500, None)
+    assert await calls.answered("pi", request_id, 200, None)
+    assert not await calls.answered("pi", request_id, 500, None)
+    assert (await task).status == 200
+    assert not await calls.answered("pi", request_id, 500, None)
+
+
+async def test_without_an_answer_the_call_ends_with_504(calls, command, store):
+    with pytest.raises(NoAnswer, match="'pi' did not answer"):
+        await calls.call(command, lambda _: None, 0)
+    [recorded] = store.read(history.commands, "pi")
+    assert (recorded.status, recorded.answered) == (504, None)
+
+
+async def test_a_device_that_is_deleted_meanwhile_is_unknown(calls, command, registry):
+    task, request_id = await called(calls, command)
+    registry.delete_device("pi")
+    assert await calls.answered("pi", request_id, 200, None)
+    with pytest.raises(UnknownDevice):
+        await task
+
+
+async def test_a_call_that_cannot_be_sent_waits_for_nothing(calls, command):
+    def send(_):
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await calls.call(command, send, 30)
+    assert not calls._waiting
