@@ -1,4 +1,4 @@
-"""Every check that there is, and what each of them looks at."""
+"""All checks, and the machine and the daemon that they examine."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -43,9 +43,9 @@ IDS = (
     "hub-tcp",
     "hub-tls",
 )
-"""In the order in which they are made: each may lean on those before it."""
+"""In order: a check may use the results of earlier ones."""
 
-# Without knowing what is configured these would look at something else.
+# Without a valid configuration these would examine the wrong things.
 OF_CONFIGURATION = (
     "secrets",
     "packages",
@@ -58,16 +58,16 @@ OF_CONFIGURATION = (
 )
 
 DEADLINES = {"sensor": 90.0, "registration": 60.0}
-DEADLINE = 8.0  # Seconds for every other one.
+DEADLINE = 8.0  # Seconds for every other check.
 
-UNASKED = "a daemon runs that could not be asked (daemon)"
+UNASKED = "the running daemon did not answer (daemon)"
 
 
 def vcgencmd() -> str | None:
-    """Return what `vcgencmd get_throttled` prints; None where there is no such program."""
+    """Return the output of `vcgencmd get_throttled`, or None if it cannot be run."""
     try:
         done = subprocess.run(
-            ["vcgencmd", "get_throttled"],  # noqa: S607 - from the PATH, as its package has it.
+            ["vcgencmd", "get_throttled"],  # noqa: S607 - its place differs between systems.
             capture_output=True,
             text=True,
             timeout=5,
@@ -80,13 +80,13 @@ def vcgencmd() -> str | None:
 
 @dataclass(kw_only=True)
 class Examination:
-    """What the checks look at. One examination is made once: later checks use earlier ones.
+    """The subject of one run of the checks; it keeps results that later checks use.
 
-    `status` is what the running daemon says of itself, `refusal` why it could not be asked; with
-    neither, none runs. `inside` is true in the daemon itself: `config` is then what it runs by,
-    `config_in_file` what it would run by after a restart, and `hub` the one that it last knew.
-    `register` asks the provisioning service for the hub. Use it as a context manager: it may
-    hold connections.
+    `status` is the running daemon's status, and `refusal` the reason why the daemon did not send
+    it. Both are None if no daemon runs. `inside` is true in the daemon itself: `config` is then its
+    configuration, `config_in_file` its configuration after a restart, and `hub` its last known hub.
+    `register` asks the provisioning service for the hub. The examination is a context manager,
+    because it holds connections.
     """
 
     config: Config
@@ -120,7 +120,7 @@ class Examination:
             way.close()
 
     def checks(self) -> dict[str, Check]:
-        """Return the checks by id, ready to be made."""
+        """Return the checks by id."""
         state, config = self.store.parent, self.config
         by_kernel = config.sensor.driver == "kernel"
         asks_root = not (self.inside or self.is_root)
@@ -180,7 +180,7 @@ class Examination:
         return f"{datetime.fromtimestamp(self.clock.wall(), UTC):%Y-%m-%d %H:%M} UTC"
 
     def _lines(self, *, by_kernel: bool) -> dict[str, int]:
-        """Return the lines that are in use here, those of the kernel's drivers only if asked."""
+        """Return the configured lines, including those of a kernel driver if `by_kernel`."""
         sensor, led = self.config.sensor, self.config.led
         lines: dict[str, int | None] = {
             gpio.SENSOR_PIN: sensor.pin
@@ -228,7 +228,7 @@ class Examination:
 
     @cached_property
     def _registration(self) -> tuple[Finding, str | None]:
-        """Is this device known to the service; and the hub that it was assigned to."""
+        """Whether the service knows this device, and the hub it assigned."""
         cloud = self.config.cloud
         if self.status is not None:
             session = self.status.cloud
@@ -256,9 +256,8 @@ class Examination:
     def _make_way(self, name: str, host: str | None, because: str) -> network.Way:
         cloud = self.config.cloud
         if cloud is None:
-            # Nothing of it is used: there is no host.
             return self.way(name, None, None, ca=None, because="there is no [cloud] section")
-        # The key has no part in this, and need not be readable here.
+        # Connecting needs no key, and the user may not be able to read it.
         public = replace(
             cloud, key_file=None, group_key_file=None, x509_cert_file=None, x509_key_file=None
         )

@@ -1,7 +1,7 @@
 from agent.diagnostics import examination
 
 
-def test_vcgencmd_is_asked_where_it_is(tmp_path, monkeypatch):
+def test_vcgencmd_runs_if_it_is_installed(tmp_path, monkeypatch):
     program = tmp_path / "vcgencmd"
     program.write_text("#!/bin/sh\necho throttled=0x50000 $1\n")
     program.chmod(0o755)

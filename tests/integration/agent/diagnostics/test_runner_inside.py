@@ -1,4 +1,4 @@
-"""The checks as the operator's command, made by a running daemon that has other things to do."""
+"""The operator's command rundiagnostics in a running daemon."""
 
 import json
 import os
@@ -38,10 +38,10 @@ def result(central):
     return reported.get("rundiagnostics", {}).get("value")
 
 
-def test_while_a_check_hangs_everything_else_goes_on(central, daemon):
+def test_a_hanging_check_blocks_nothing_else(central, daemon):
     key = daemon.home / "key"
     key.unlink()
-    os.mkfifo(key, 0o600)  # Whoever reads it waits for somebody to write: a disk that hangs.
+    os.mkfifo(key, 0o600)  # Reading it blocks until somebody writes, as with a hanging disk.
     assert call(central, "rundiagnostics").status == 202
     assert call(central, "rundiagnostics").status == 409
     assert call(central, "turnon").status == 200
@@ -54,7 +54,7 @@ def test_while_a_check_hangs_everything_else_goes_on(central, daemon):
     assert len(said.encode()) <= MAX_DIAGNOSTICS
 
 
-def test_a_healthy_daemon_says_so_in_the_first_line(central, daemon):
+def test_the_first_line_of_a_healthy_daemon_counts_no_failure(central, daemon):
     until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
     assert call(central, "rundiagnostics").status == 202
     said = until(lambda: result(central), what=daemon.tail)
@@ -62,7 +62,7 @@ def test_a_healthy_daemon_says_so_in_the_first_line(central, daemon):
     assert " 0 failed, " in said.splitlines()[0]
 
 
-def test_the_socket_answers_with_findings_and_status(daemon):
+def test_the_check_request_returns_findings_and_status(daemon):
     answer = daemon.ask(command="check", only=["led", "hub"])
     assert [name for name, _ in answer["findings"]] == ["led", "hub-dns", "hub-tcp", "hub-tls"]
     assert answer["status"]["device_id"] == "pi-1"

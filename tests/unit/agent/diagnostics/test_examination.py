@@ -1,4 +1,4 @@
-"""Every check is seen passing and failing, on a machine made of files and stand-ins."""
+"""Every check passes and fails on a simulated machine of files and fakes."""
 
 import sqlite3
 from dataclasses import replace
@@ -32,7 +32,7 @@ CONFIG = Config(
 
 
 class Sensor:
-    """Answers the same for ever."""
+    """A sensor that always returns the same answer."""
 
     model, spacing, deadline = "dht22", 0.0, 1.0
 
@@ -52,7 +52,7 @@ class Sensor:
 
 
 class Way:
-    """A way of which a stage fails, and none after it is gone."""
+    """A network path. The stage `fails` fails, and later stages are skipped."""
 
     def __init__(self, name, host, _cloud, *, fails=None, because="", **_):
         self.name, self.host, self.fails = name, host, fails
@@ -75,7 +75,7 @@ class Way:
 
 
 class Machine:
-    """A Raspberry Pi on which all is well, until something is changed."""
+    """A healthy Raspberry Pi that tests change."""
 
     def __init__(self, root, monkeypatch):
         self.root = root
@@ -237,7 +237,7 @@ FAILING = {
     for stage in ("dns", "tcp", "tls")
 }
 
-# What is needed for those that are not looked at on the machine above as it is.
+# Changes for checks that are skipped on the unchanged machine.
 PASSING = {
     "daemon": lambda machine: machine.daemon(),
     "gpio-overlay": lambda machine: machine.sensor(driver="kernel"),
@@ -245,7 +245,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_every_check_passes_where_all_is_well(machine, name):
+def test_every_check_passes_on_a_healthy_machine(machine, name):
     PASSING.get(name, lambda _machine: None)(machine)
     finding = machine.find(name)
     assert finding.outcome is Outcome.OK, finding
@@ -254,7 +254,7 @@ def test_every_check_passes_where_all_is_well(machine, name):
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_every_check_fails_where_something_is_wrong(machine, name):
+def test_every_check_finds_its_fault(machine, name):
     FAILING[name](machine)
     finding = machine.find(name)
     wanted = Outcome.WARNING if name == "clock" else Outcome.FAILED
@@ -263,7 +263,7 @@ def test_every_check_fails_where_something_is_wrong(machine, name):
     assert finding.advice
 
 
-def test_a_stage_whose_stage_before_failed_is_skipped_with_the_reason(machine):
+def test_a_stage_after_a_failed_stage_is_skipped_with_the_reason(machine):
     machine.fails = "provisioning-tcp"
     assert machine.find("provisioning-dns").outcome is Outcome.OK
     assert machine.find("provisioning-tls") == checks.skipped("provisioning-tcp failed")
@@ -271,10 +271,10 @@ def test_a_stage_whose_stage_before_failed_is_skipped_with_the_reason(machine):
     assert machine.find("hub-tls") == checks.skipped("the hub is not known (registration)")
 
 
-def test_beside_a_daemon_nobody_registers_and_nobody_takes_its_lines(machine):
+def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):
     machine.daemon()
     for name in ("register", "open_sensor", "open_led"):
-        machine.options[name] = lambda *_, **__: pytest.fail("it disturbs the daemon")
+        machine.options[name] = lambda *_, **__: pytest.fail("The check disturbs the daemon.")
     assert machine.find("registration").line == "The daemon is connected to hub.test."
     assert machine.find("sensor").outcome is Outcome.OK
     assert machine.find("led").outcome is Outcome.OK
@@ -284,10 +284,10 @@ def test_beside_a_daemon_nobody_registers_and_nobody_takes_its_lines(machine):
 
 
 @pytest.mark.parametrize("name", ["sensor", "led", "outbox", "registration"])
-def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
+def test_checks_beside_a_daemon_that_does_not_answer_are_skipped(machine, name):
     machine.options["refusal"] = "It did not answer."
     for one in ("register", "open_sensor", "open_led"):
-        machine.options[one] = lambda *_, **__: pytest.fail("it disturbs the daemon")
+        machine.options[one] = lambda *_, **__: pytest.fail("The check disturbs the daemon.")
     assert machine.find(name).outcome is Outcome.SKIPPED
 
 
@@ -307,44 +307,44 @@ def test_beside_a_daemon_that_cannot_be_asked_these_are_skipped(machine, name):
         ("daemon", {"version": "1.2.2"}),
     ],
 )
-def test_what_the_daemon_says_of_itself_is_heeded(machine, name, parts):
+def test_faults_in_the_daemons_status_are_found(machine, name, parts):
     machine.daemon(**parts)
     finding = machine.find(name)
     assert finding.outcome in {Outcome.WARNING, Outcome.FAILED}
     assert finding.advice
 
 
-def test_a_hub_that_the_daemon_knew_is_tried_while_it_is_not_connected(machine):
+def test_the_last_known_hub_is_checked_while_the_daemon_is_not_connected(machine):
     machine.daemon(cloud={"hub": None, "error": "hub.test cannot be reached."})
     machine.options["hub"] = "hub.test"
     assert machine.find("hub-tcp").outcome is Outcome.OK
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_what_a_bad_file_does_not_tell_is_not_guessed(machine, inside):
+def test_checks_that_need_an_invalid_configuration_are_skipped(machine, inside):
     machine.options |= {"mistakes": ("config.toml: [sensor] pin = 99",), "inside": inside}
     found = {name: machine.find(name) for name in IDS}
     assert found["configuration"].outcome is Outcome.FAILED
     for name in ("secrets", "sensor", "led", "gpio-access", "hub-tls", "registration"):
         unknown = found[name] == checks.skipped("the configuration cannot be used (configuration)")
-        assert unknown is not inside  # The daemon knows what it runs by.
+        assert unknown is not inside  # The daemon knows its configuration.
     for name in ("clock", "power", "temperature", "disk-space", "disk-write", "outbox"):
         assert found[name].outcome is Outcome.OK
 
 
-def test_without_cloud_what_concerns_it_is_skipped(machine):
+def test_cloud_checks_without_a_cloud_section_are_skipped(machine):
     machine.options["config"] = replace(CONFIG, cloud=None)
     machine.options["secret_files"] = []
     for name in ("secrets", "provisioning-dns", "registration", "hub-tls"):
         assert machine.find(name).outcome is Outcome.SKIPPED
 
 
-def test_a_ca_file_that_cannot_be_used_is_no_news_of_the_network(machine):
+def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
     refuse_secret(machine)
     assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
 
 
-def test_the_outbox_without_a_daemon_is_counted_and_not_touched(machine):
+def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
     with sqlite3.connect(machine.state / STORE_NAME) as database:
         database.execute("INSERT INTO readings VALUES (1, 20, 50, 1, 1, 'b', 1)")
     database.close()
