@@ -81,6 +81,12 @@ lint: ## check style, types and imports
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/lint-imports setup.cfg
 
+docs: ## build the documentation in site/
+	@sh deploy/venv.sh docs
+	@$(VENV)/bin/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+	@echo "The documentation is in site/index.html"
+
 format: ## format the code
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python -m ruff check --fix --exit-zero
@@ -90,7 +96,7 @@ constraints: ## rewrite constraints.txt with today's versions
 	@sh deploy/venv.sh constraints
 
 clean: ## remove what make created here
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test soak bench lint format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz
+.PHONY: help check demo test soak bench lint docs format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz

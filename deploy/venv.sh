@@ -1,8 +1,9 @@
 #!/bin/sh
 # Creates the project's virtual environment and keeps it in step with setup.cfg and constraints.txt.
 #
-#   sh deploy/venv.sh central | test | pi  install what `make demo`, `make test`, `make test-pi` need
-#   sh deploy/venv.sh constraints          rewrite constraints.txt with today's versions
+#   sh deploy/venv.sh central | test | pi | docs  install what `make demo`, `make test`, `make test-pi`
+#                                                 and `make docs` need
+#   sh deploy/venv.sh constraints                 rewrite constraints.txt with today's versions
 #
 # PYTHON names the Python to use, VENV the directory. The script needs only Python and a network; on
 # Debian it installs python3-venv if that is missing. It prints one line for each step. It prints
@@ -164,8 +165,8 @@ install() {
     # By content, not by time: a checkout also touches files that it does not change. The directory
     # counts because an editable installation refers to it.
     state=$({ pwd && cat setup.cfg pyproject.toml constraints.txt; } | cksum)
-    # The extra "test" includes the others, except for "pi", which needs a Raspberry Pi's wheels.
-    for extra in "$1" $([ "$1" = pi ] || echo test); do
+    # The extra "test" includes "central", and no other.
+    for extra in "$1" $([ "$1" != central ] || echo test); do
         if [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$state" ] &&
             [ -x "$venv/bin/sensor-agent" ]; then
             return
@@ -189,7 +190,7 @@ write_constraints() {
     say "Asking for the current versions, with $("$python" -V)"
     quietly "$python" -I -m venv "$directory/venv"
     quietly "$directory/venv/bin/python" -I deploy/run_pip.py install --dry-run \
-        --report "$directory/report.json" '.[central,pi,test]'
+        --report "$directory/report.json" '.[central,pi,test,docs]'
     "$python" - "$directory/report.json" >"$directory/constraints.txt" <<'END'
 import json
 import sys
@@ -208,7 +209,7 @@ END
 
 drop_python_variables
 case ${1:-} in
-central | test | pi) install "$1" ;;
+central | test | pi | docs) install "$1" ;;
 constraints) write_constraints ;;
-*) fail "usage: sh deploy/venv.sh central | test | pi | constraints" ;;
+*) fail "usage: sh deploy/venv.sh central | test | pi | docs | constraints" ;;
 esac

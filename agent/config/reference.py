@@ -1,4 +1,4 @@
-"""The configuration in words: the commented example, and the reference for the README."""
+"""The configuration in words: the commented example, and the table for the documentation."""
 
 import json
 import textwrap
@@ -12,7 +12,7 @@ from agent.config.schema import KEYS, SECTIONS, Key
 OPTIONAL = "cloud"  # the one section whose mere presence says something
 LONGEST = 60  # characters of a value that are shown
 
-BEGIN = "<!-- configuration: begin (written by agent.config.loader.reference) -->"
+BEGIN = "<!-- configuration: begin (written by docs/generate.py) -->"
 END = "<!-- configuration: end -->"
 
 

@@ -23,7 +23,7 @@ def test_the_base_install_has_only_what_the_daemon_needs():
     required = [Requirement(line) for line in metadata.requires("sensor-agent")]
     assert [need.name for need in required if need.marker is None] == ["azure-iot-device"]
     extras = metadata.metadata("sensor-agent").get_all("Provides-Extra")
-    assert set(extras) == {"central", "pi", "service", "test"}
+    assert set(extras) == {"central", "docs", "pi", "service", "test"}
 
 
 def test_the_command_is_installed():

@@ -4,13 +4,8 @@ import pytest
 from places import ROOT
 
 from agent.cli.parser import parser
-from agent.config import loader
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_configuration_reference_is_the_programs_own():
-    assert loader.reference() in README
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!http|#)[^)]+)\)", README))

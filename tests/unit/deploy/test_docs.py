@@ -1,0 +1,104 @@
+"""The pages in docs/ agree with the code. That they can be built is tested by `make docs`."""
+
+import importlib.util
+import re
+import shlex
+
+import pytest
+from places import ROOT
+
+from agent.cli.parser import parser
+
+DOCS = ROOT / "docs"
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+}
+# What stands for something else in the commands of the pages, and a value to try them with.
+STAND_INS = {"FILE": "x.toml", "N": "1", "ADDRESS": "127.0.0.1", "DEVICE": "pi-1", "ID": "hub"}
+
+
+def load_generator():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load_generator()
+
+
+def everywhere(pattern):
+    """Return every match in the pages, as parameters of a test with the page in its name."""
+    return [
+        pytest.param(match[1], id=f"{page}:{match[1]}")
+        for page, text in PAGES.items()
+        for match in re.finditer(pattern, text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [pytest.param(path, text, id=path.name) for path, text in generate.outputs().items()],
+)
+def test_what_follows_from_the_code_is_current(path, text):
+    assert path.read_text(encoding="utf-8") == text, "Run: .venv/bin/python docs/generate.py"
+
+
+def test_the_way_of_a_reading_names_code_that_exists():
+    assert generate.missing_places() == []
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert set(re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)) == pages
+
+
+def commands():
+    """Return every `sensor-agent ...` in a code block or code span, as parameters of a test."""
+    for page, text in PAGES.items():
+        blocks = re.findall(r"^ *```\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+        lines = "\n".join(blocks).splitlines()
+        for code in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
+            if match := re.match(r" *(?:\w+=\S+ |sudo )*(sensor-agent [a-z-][^|\\]*)$", code):
+                yield pytest.param(match[1], id=f"{page}:{match[1]}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_in_the_pages_is_accepted(command):
+    words = [STAND_INS.get(word, word) for word in shlex.split(command, comments=True)]
+    words = words[1 : words.index(">") if ">" in words else None]
+    if "..." in words:
+        words.remove("...")
+        words[1:1] = ["on"]
+    if {"-h", "--help"} & set(words):
+        words.remove("--help")
+    if words:
+        parser().parse_args(words)
+
+
+@pytest.mark.parametrize("path", everywhere(r"`((?:agent|hw|central|tests|deploy|docs)/[^\s`]*)`"))
+def test_every_file_that_a_page_names_exists(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("target", everywhere(r"`make ([a-z0-9-]+)[^`]*`"))
+def test_every_make_target_that_a_page_names_exists(target):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("option", everywhere(r"deploy/install\.sh[^`\n]*? (--[a-z-]+)"))
+def test_every_option_of_the_installer_that_a_page_names_exists(option):
+    assert option in (ROOT / "deploy/answers.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("words", everywhere(r"!\[([^\]]*)\]"))
+def test_every_picture_has_a_description(words):
+    assert len(words) > 20
+
+
+@pytest.mark.parametrize("address", everywhere(r"(https?://[^\s>)\]`\"']+)"))
+def test_no_punctuation_touches_an_address(address):
+    assert not re.search(r"[.,;:!?]$", address)
