@@ -1,4 +1,4 @@
-"""Blocking work in a thread of its own, with a deadline."""
+"""Run blocking calls in a separate thread, each with a deadline."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,36 +7,35 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-MOST_ABANDONED = 8  # Threads. Where as many hang, the next one would, too.
+MAX_ABANDONED = 8  # Threads. If this many hang, the next one would hang too.
 
 
-class Worker:
-    """One thread that does one thing at a time.
+class DeadlineThread:
+    """One thread that runs one call at a time, in order.
 
-    A thread cannot be killed. One that misses its deadline is abandoned to finish whenever it
-    likes, and the next piece of work gets a fresh one; while MOST_ABANDONED have not finished,
-    work is not begun, and counts as late. Work that is late, or that nobody waits for any more,
-    before it has begun does not begin.
+    A thread cannot be killed. If a call misses its deadline, its thread is abandoned, and the next
+    call gets a new thread. While MAX_ABANDONED threads hang, calls are not started and time out
+    at once. A call that times out or is cancelled before it starts is never started.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._executor = self._fresh()
+        self._executor = self._new_executor()
         self._abandoned: set[asyncio.Future[Any]] = set()
 
-    def _fresh(self) -> ThreadPoolExecutor:
+    def _new_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)
 
     @property
-    def begins_nothing(self) -> bool:
-        """Whether as many pieces of work hang as may."""
-        return len(self._abandoned) >= MOST_ABANDONED
+    def is_exhausted(self) -> bool:
+        """Whether MAX_ABANDONED threads hang, so that no call can start."""
+        return len(self._abandoned) >= MAX_ABANDONED
 
-    async def run(self, work: Callable[[], T], *, deadline: float) -> T:
-        """Return what `work()` returns. Raises TimeoutError after `deadline` seconds."""
-        if self.begins_nothing:
+    async def run(self, call: Callable[[], T], *, deadline: float) -> T:
+        """Return the result of `call()`. Raises TimeoutError after `deadline` seconds."""
+        if self.is_exhausted:
             raise TimeoutError
-        submitted = self._executor.submit(work)
+        submitted = self._executor.submit(call)
         future = asyncio.wrap_future(submitted)
         try:
             done, _ = await asyncio.wait({future}, timeout=deadline)
@@ -46,12 +45,12 @@ class Worker:
         if not done:
             self._abandon(submitted, future)
             self._executor.shutdown(wait=False)
-            self._executor = self._fresh()
+            self._executor = self._new_executor()
             raise TimeoutError
         return future.result()
 
     def close(self) -> None:
-        """Let the thread end. Does not wait for it."""
+        """End the thread after its current call. Does not wait."""
         self._executor.shutdown(wait=False)
 
     def _abandon(self, submitted: Future[T], future: asyncio.Future[T]) -> None:
@@ -61,6 +60,6 @@ class Worker:
 
     def _forget(self, future: "asyncio.Future[Any]") -> None:
         self._abandoned.discard(future)
-        # Nobody waits for it any more; asking for the exception keeps asyncio from complaining.
+        # Retrieve the exception: asyncio logs those that are never retrieved.
         if not future.cancelled():
             future.exception()

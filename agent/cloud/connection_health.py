@@ -1,11 +1,11 @@
-"""What goes wrong between this device and its hub: told once, and what to make of it.
+"""Failures of the connection to the hub: how they are logged, and when to register again.
 
-Of each kind of failure the first is a warning and the rest is not; that it is over is one line.
+The first failure of each kind is logged as a warning, repeats at debug level. A connection that
+lasts ends this, with one line.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
 
 from agent.errors import (
     AgentError,
@@ -21,12 +21,13 @@ from agent.errors import (
     UnreachableError,
 )
 from agent.logs.events import LogEvent
+from agent.readings.clock import Clock
 
 log = logging.getLogger(__name__)
 
-REFUSALS_BEFORE_REGISTERING = 2  # The key may be right and the hub no longer ours.
-FAILING_BEFORE_REGISTERING = 300.0  # Seconds; the service may have moved the device.
-CLOSED_IN_A_ROW = 3  # Connections that the hub closed, until another device is suspected.
+REFUSALS_BEFORE_REGISTERING = 2  # The device may have been moved to another hub.
+FAILING_BEFORE_REGISTERING = 300.0  # Seconds, for the same reason.
+CLOSED_IN_A_ROW = 3  # Connections closed by the hub before another device is suspected.
 CLOSED_WITHIN = 600.0  # Seconds
 
 EVENTS: dict[type[AgentError], LogEvent] = {
@@ -41,83 +42,85 @@ EVENTS: dict[type[AgentError], LogEvent] = {
 }
 
 
-class Troubles:
-    """The uplink's failures. `now` is a clock in seconds.
+class ConnectionHealth:
+    """The failures since the last connection that lasted.
 
-    `doubt` says what is wrong with this machine's time of day, or None.
+    `last_error` is the latest of them; None while the connection works.
     """
 
-    def __init__(self, *, now: Callable[[], float], doubt: Callable[[], str | None]) -> None:
-        self.last: str | None = None
-        self._now = now
-        self._doubt = doubt
-        self._told: set[type[AgentError]] = set()
-        self._welcomed = False  # A connection was told that has not lasted yet.
-        self._unsaid = False  # One more was not.
+    def __init__(self, clock: Clock) -> None:
+        self.last_error: str | None = None
+        self._clock = clock
+        self._warned: set[type[AgentError]] = set()
+        self._announced = False  # A connection was logged, and has not lasted yet.
+        self._unannounced = False  # A later one was not logged.
         self._failing_since: float | None = None
         self._refusals = 0
         self._closed: deque[float] = deque(maxlen=CLOSED_IN_A_ROW)
         self._names = "", ""
 
     @property
-    def hub_may_be_another(self) -> bool:
-        """Whether the provisioning service should be asked again."""
+    def should_register(self) -> bool:
+        """Whether to register again: the device may belong to another hub now."""
         return self._refusals >= REFUSALS_BEFORE_REGISTERING or (
             self._failing_since is not None
-            and self._now() - self._failing_since >= FAILING_BEFORE_REGISTERING
+            and self._clock.uptime() - self._failing_since >= FAILING_BEFORE_REGISTERING
         )
 
     def registered(self) -> None:
-        """Hear that the provisioning service has said which hub it is."""
+        """Record that the provisioning service has assigned a hub."""
         self._refusals = 0
         self._failing_since = None
 
     def connected(self, hub: str, device_id: str) -> None:
-        """Hear of a connection; whether it lasts is another question."""
+        """Record a new connection, which may not last."""
         self._names = hub, device_id
         self._refusals = 0
-        again = "Connected again" if self._told else "Connected"
-        level = logging.DEBUG if self._welcomed else logging.INFO
+        again = "Connected again" if self._warned else "Connected"
+        level = logging.DEBUG if self._announced else logging.INFO
         log.log(
             level, "%s to %s as %s.", again, hub, device_id, extra=LogEvent.CONNECTED.about(HUB=hub)
         )
-        self._unsaid = self._welcomed
-        self._welcomed = True
+        self._unannounced = self._announced
+        self._announced = True
 
-    def over(self) -> None:
-        """Hear that the connection has lasted."""
-        if self._unsaid:
+    def lasted(self) -> None:
+        """Record that the connection has lasted."""
+        if self._unannounced:
             log.info(
-                "The connection to %s holds again.",
+                "The connection to %s is stable again.",
                 self._names[0],
                 extra=LogEvent.CONNECTED.about(HUB=self._names[0]),
             )
-        self.last = None
-        self._told.clear()
-        self._welcomed = self._unsaid = False
+        self.last_error = None
+        self._warned.clear()
+        self._announced = self._unannounced = False
         self._failing_since = None
 
     def failed(self, error: AgentError) -> None:
-        """Hear of a failure, and tell of it."""
-        error = self._understood(error)
+        """Record and log a failure."""
+        error = self._diagnosed(error)
         sentence = str(error)
         if isinstance(error, CloudError) and error.depends_on_clock:
-            doubt = self._doubt()
+            doubt = self._clock.doubt()
             sentence = sentence if doubt is None else f"{sentence} {doubt}"
-        level = logging.DEBUG if type(error) in self._told else logging.WARNING
+        level = logging.DEBUG if type(error) in self._warned else logging.WARNING
         event = next(EVENTS[kind] for kind in type(error).__mro__ if kind in EVENTS)
         log.log(level, "%s", sentence, extra=event.about(HUB=self._names[0] or None))
-        self._told.add(type(error))
-        self.last = sentence
+        self._warned.add(type(error))
+        self.last_error = sentence
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
         if self._failing_since is None:
-            self._failing_since = self._now()
+            self._failing_since = self._clock.uptime()
 
-    def _understood(self, error: AgentError) -> AgentError:
-        """Recognise the other device behind connections that the hub closes one after another."""
+    def _diagnosed(self, error: AgentError) -> AgentError:
+        """Return TakenOverError if the hub closes one connection after another."""
         if not isinstance(error, HubClosedError):
             return error
-        self._closed.append(self._now())
-        if len(self._closed) < CLOSED_IN_A_ROW or self._now() - self._closed[0] > CLOSED_WITHIN:
+        self._closed.append(self._clock.uptime())
+        if (
+            len(self._closed) < CLOSED_IN_A_ROW
+            or self._clock.uptime() - self._closed[0] > CLOSED_WITHIN
+        ):
             return error
         return TakenOverError(*self._names, times=CLOSED_IN_A_ROW, minutes=CLOSED_WITHIN / 60)

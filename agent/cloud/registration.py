@@ -13,6 +13,7 @@ from azure.iot.device import exceptions as azure_exceptions
 
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
+    KEEP_ALIVE_EXPIRED,
     Assignment,
     build,
     in_a_hurry,
@@ -126,7 +127,7 @@ def _registration_error(
         case azure_exceptions.CredentialError():
             return RegistrationError(device_id, said="the sign-in was refused", hint=HINTS[401])
         case azure_exceptions.OperationTimeout():
-            return UnreachableError(host, "it accepted the connection and then said nothing")
+            return UnreachableError(host, KEEP_ALIVE_EXPIRED)
     return UnreachableError(host, reason(error))
 
 

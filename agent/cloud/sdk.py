@@ -1,46 +1,45 @@
-"""Microsoft's SDK, held at arm's length: clients made and ended, each call under a deadline.
+"""Adapter for azure-iot-device: create and close clients, and run each call under a deadline.
 
-Only the files named azure_* import azure.iot.device. What is here answers the SDK's habits:
-calls that wait for ever, clients that live on after a failure, log lines that tell a person
-nothing.
+It works around the SDK's habits: calls that never return, clients that stay alive after a failure,
+and log lines about internals.
 """
 
 import asyncio
 import gc
 import logging
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
-from paho.mqtt.client import Client as Paho  # What the SDK stands on; it brings it.
+from paho.mqtt.client import Client as Paho  # A dependency of the SDK.
 
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
-from agent.deadline_thread import Worker
+from agent.deadline_thread import DeadlineThread
 from agent.errors import NoAnswerError, SdkStuckError, in_words
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a TLS handshake in the dark delays a close.
-HURRIED_CLOSE = 2.0  # Seconds to end a session when the daemon is being stopped.
-SAS_TOKEN_LIFETIME = 3600  # Seconds; the SDK renews it, and connects anew, 120 s before.
-FELL_SILENT = "it took the connection and then said nothing"
-MOST_IN_FLIGHT = 100  # Messages; of the 20 that the readings may have, the uplink takes care.
-BUILD_DEADLINE = 10.0  # Seconds in which a client must be made; it sends nothing yet.
+CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a hanging TLS handshake delays closing.
+HURRIED_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
+SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 120 s earlier.
+KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
+MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
+BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where the provisioning service sent this device."""
+    """The hub that the provisioning service assigned to this device."""
 
     hub: str
     device_id: str
@@ -81,7 +80,7 @@ def hub_client(
     cloud: CloudConfig, credentials: Credentials, assignment: Assignment, model_id: str
 ) -> Any:
     options = _options(cloud, credentials) | {
-        "product_info": model_id,  # There is no argument for the model; this is where it goes.
+        "product_info": model_id,  # The SDK has no argument for the model; it takes it from here.
         "auto_connect": False,
         "connection_retry": False,
         "ensure_desired_properties": False,
@@ -101,69 +100,71 @@ def _x509(credentials: Credentials) -> Any:
 
 
 async def build(make: Callable[[], Any]) -> Any:
-    """Make a client; raises SdkStuckError if that takes longer than it can."""
-    _enter_in_order()
-    # The last client's parts hold each other, and with them its sockets, until they are looked
-    # for. On a bad line that would be many before Python looks by itself.
+    """Create a client. Raises SdkStuckError after BUILD_DEADLINE seconds."""
+    # The previous client is a cycle of references, and holds its sockets until it is collected.
+    # With an unreliable connection many would accumulate before Python does it by itself.
     gc.collect()
     try:
         return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
     except TimeoutError:
         raise SdkStuckError(
-            f"The SDK could not make a client within {BUILD_DEADLINE:g} s."
+            f"The SDK did not create a client within {BUILD_DEADLINE:g} s."
         ) from None
 
 
-def _enter_in_order() -> None:
-    """See to it that calls enter the SDK in the order in which they were made.
+@cache
+def _sdk_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop on which the SDK's coroutines run, in a thread of its own.
 
-    It enters its pipeline from the loop's default executor, where several threads overtake each
-    other: messages sent one after the other would arrive shuffled.
+    The SDK passes each call to its pipeline in the default executor of the running loop, and takes
+    no other one. With several threads there, calls overtake each other and messages arrive out of
+    order. So the SDK gets a loop whose default executor has one thread. The daemon's loop keeps
+    its own, and no SDK call can block it.
     """
-    loop = asyncio.get_running_loop()
-    if loop not in _ordered:
-        loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="azure-calls"))
-        _ordered.add(loop)
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="azure-calls"))
+    threading.Thread(target=loop.run_forever, name="azure-loop", daemon=True).start()
+    return loop
 
 
 async def close(client: Any, deadline: float) -> None:
-    """End a hub client, whatever state it is in.
+    """Close a hub client, whatever state it is in.
 
-    Raises SdkStuckError if it does not end.
+    Raises SdkStuckError after `deadline` seconds.
     """
-    # Not client.shutdown(): it waits, on this very loop and for ever, until its handlers heed an
-    # order to end, which a connection lost at that moment throws away. No public way leads to
-    # what it is made of. That the connection ends shall throw nothing away.
+    # client.shutdown() waits, without a timeout, until its handlers process a stop message. The
+    # SDK discards that message if the connection is lost at this moment, so its parts are stopped
+    # separately, and on_disconnected is removed to keep the message. The SDK has no public way.
     pipeline = client._mqtt_pipeline  # noqa: SLF001 - see above.
     pipeline.on_disconnected = None
     await shut_down(pipeline, deadline)
     try:
         await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
     except TimeoutError:
-        raise SdkStuckError(f"The SDK did not end its handlers within {deadline:g} s.") from None
+        raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
 
 
 async def in_a_hurry(closing: Coroutine[Any, Any, None]) -> None:
-    """End a client because the daemon is being stopped.
+    """Close a client because the daemon stops.
 
-    Takes HURRIED_CLOSE seconds at most and raises nothing: the cancellation that led here must
-    go on its way, and what is left over ends with the process.
+    Takes at most HURRIED_CLOSE seconds and raises nothing, so that the cancellation continues.
+    Whatever is still running ends with the process.
     """
     try:
         async with asyncio.timeout(HURRIED_CLOSE):
             await closing
     except (TimeoutError, SdkStuckError) as error:
-        log.debug("The SDK is left to the end of the process: %s", error)
+        log.debug("The SDK is still closing its client: %s", error)
 
 
 async def shut_down(pipeline: Any, deadline: float) -> None:
-    """End a client's connection and threads; raises SdkStuckError if they do not end."""
+    """Close a client's connection and threads. Raises SdkStuckError after `deadline` seconds."""
     loop = asyncio.get_running_loop()
     finished = asyncio.Event()
 
     def callback(error: Exception | None = None) -> None:
         if error is not None:
-            log.debug("The SDK ended a connection with: %s", reason(error))
+            log.debug("The SDK closed a connection with an error: %s", reason(error))
         loop.call_soon_threadsafe(finished.set)
 
     try:
@@ -171,42 +172,42 @@ async def shut_down(pipeline: Any, deadline: float) -> None:
         async with asyncio.timeout(deadline):
             await finished.wait()
     except TimeoutError:
-        raise SdkStuckError(f"The SDK did not end a connection within {deadline:g} s.") from None
+        raise SdkStuckError(f"The SDK did not close a connection within {deadline:g} s.") from None
     except Exception as error:
-        # Shut down already; the class that says so is not public.
+        # It was shut down before. The class of this exception is not public.
         if type(error).__name__ != "PipelineNotRunning":
             raise
 
 
 async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
-    """Await an SDK call, but no longer than `deadline` seconds.
+    """Return the result of an SDK call. Raises NoAnswerError after `deadline` seconds.
 
-    The SDK cannot take a call back. One that is late goes on unheeded; cancelling it would make
-    the SDK complain when its answer comes after all.
+    Calls start in the order in which they are made. The SDK cannot cancel a call: a late one
+    continues, and its result is ignored.
     """
-    task = asyncio.ensure_future(call)
-    _unheeded.add(task)
-    task.add_done_callback(_forget)
-    done, _ = await asyncio.wait({task}, timeout=deadline)
+    future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, _sdk_loop()))
+    _pending.add(future)
+    future.add_done_callback(_forget)
+    done, _ = await asyncio.wait({future}, timeout=deadline)
     if not done:
         raise NoAnswerError(what, deadline)
-    return task.result()
+    return future.result()
 
 
-def _forget(task: "asyncio.Task[Any]") -> None:
-    _unheeded.discard(task)
-    if not task.cancelled():
-        task.exception()
+def _forget(future: "asyncio.Future[Any]") -> None:
+    _pending.discard(future)
+    if not future.cancelled():
+        future.exception()  # asyncio logs exceptions that are never retrieved.
 
 
 def reason(error: BaseException) -> str:
-    """Say the innermost cause of one of the SDK's errors, and what its wording leaves out."""
+    """Return the innermost cause of one of the SDK's errors, with advice if it needs any."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
     text = text or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
-        return FELL_SILENT
+        return KEEP_ALIVE_EXPIRED
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return f"{text}; is this machine's clock right?"
     if "407: " in text or "SOCKS5 authentication failed" in text:
@@ -216,24 +217,24 @@ def reason(error: BaseException) -> str:
     return text
 
 
-class _ToDebug(logging.Handler):
-    """The SDK's own lines speak of its inside: at debug level, under our name."""
+class _DebugHandler(logging.Handler):
+    """Repeats the SDK's log lines at debug level: they describe its internals."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log.debug("%s: %s", record.name, record.getMessage())
 
 
-def _tame_log(name: str) -> None:
+def _log_at_debug_level(name: str) -> None:
     logger = logging.getLogger(name)
     logger.propagate = False
-    logger.addHandler(_ToDebug(logging.WARNING))
+    logger.addHandler(_DebugHandler(logging.WARNING))
 
 
-def _tell_of_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
-    """Let paho see that a connection is lost, whatever the system calls it.
+def _report_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
+    """Make paho notice each lost connection.
 
-    paho 1.6 understands ConnectionError only. "No route to host", "timed out" and TLS cut short
-    end its thread instead, nobody is told, and the SDK waits for a connection that is gone.
+    paho 1.6 handles ConnectionError only. "No route to host", "timed out" and a TLS connection
+    that ends early end its thread without a callback, and the SDK waits for ever.
     """
 
     @wraps(transfer)
@@ -249,15 +250,16 @@ def _tell_of_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
-    """Let nothing wait for a receipt: no packet (Nagle's algorithm, RFC 896), and no answer.
+    """Send each packet without waiting for an acknowledgement.
 
-    A server may hold its receipt back for 40 ms and more (RFC 1122 section 4.2.3.2). And paho has
-    20 messages in flight at most: while as many readings are, a command's answer would wait.
+    Nagle's algorithm (RFC 896) waits for one from TCP, which a server may delay by 40 ms and more
+    (RFC 1122 section 4.2.3.2). paho waits when 20 messages are in flight: the answer to a command
+    would wait for as many readings.
     """
 
     @wraps(connect)
     def connecting(client: Paho) -> Any:
-        client.max_inflight_messages_set(MOST_IN_FLIGHT)
+        client.max_inflight_messages_set(MAX_IN_FLIGHT)
         connection = connect(client)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
@@ -265,11 +267,10 @@ def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
     return connecting
 
 
-Paho._create_socket_connection = _send_at_once(Paho._create_socket_connection)  # noqa: SLF001 - there is no other way in.
-Paho._sock_recv = _tell_of_every_loss(Paho._sock_recv)  # noqa: SLF001 - the same.
-Paho._sock_send = _tell_of_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
-_tame_log("azure.iot.device")
-_tame_log("paho")
-sdk_thread = Worker("azure-sdk")
-_unheeded: set["asyncio.Task[Any]"] = set()
-_ordered: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+Paho._create_socket_connection = _send_at_once(Paho._create_socket_connection)  # noqa: SLF001 - paho has no public way.
+Paho._sock_recv = _report_every_loss(Paho._sock_recv)  # noqa: SLF001 - the same.
+Paho._sock_send = _report_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
+_log_at_debug_level("azure.iot.device")
+_log_at_debug_level("paho")
+sdk_thread = DeadlineThread("azure-sdk")
+_pending: set["asyncio.Future[Any]"] = set()

@@ -16,7 +16,7 @@ from azure.iot.device import exceptions as azure_exceptions
 from agent.cloud.message import Message
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
-    FELL_SILENT,
+    KEEP_ALIVE_EXPIRED,
     Assignment,
     build,
     close,
@@ -172,7 +172,7 @@ class AzureSession:
         return SessionLostError(f"The connection to {self.hub} ended: {reason(error)}.")
 
     def _dropped(self, error: BaseException) -> CloudError:
-        if reason(error) == FELL_SILENT:
+        if reason(error) == KEEP_ALIVE_EXPIRED:
             return self._lost(error)
         return HubClosedError(f"The connection to {self.hub} was closed: {reason(error)}.")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from agent.cloud.connection_health import Troubles
+from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.message import Message
 from agent.cloud.publisher import send_readings
 from agent.cloud.registration_memory import RegistrationMemory
@@ -78,7 +78,7 @@ class Uplink:
         ],
         register: Callable[[], Awaitable[Assignment]],
         memory: RegistrationMemory,
-        troubles: Troubles,
+        health: ConnectionHealth,
         on_change: Callable[[], None],
         max_rate: float,
         now: Callable[[], float],
@@ -94,7 +94,7 @@ class Uplink:
         self._connect = connect
         self._register = register
         self._memory = memory
-        self._troubles = troubles
+        self._health = health
         self._on_change = on_change
         self._spacing = 1 / max_rate
         self._now = now
@@ -121,7 +121,7 @@ class Uplink:
     @property
     def last_error(self) -> str | None:
         """What is wrong with the connection, or was until a minute ago; None if nothing is."""
-        return self._troubles.last
+        return self._health.last_error
 
     def report(self, patch: Mapping[str, Any]) -> None:
         """Report properties now, or as soon as there is a connection."""
@@ -159,7 +159,7 @@ class Uplink:
             except* CloudError as group:
                 failure = _first(group)
             if failure is not None:
-                self._troubles.failed(failure)
+                self._health.failed(failure)
                 # A hub that takes us in and drops us at once is no better than one that is away;
                 # nor is one that took long to say nothing.
                 steady = self._now() - self._connected_at >= STEADY
@@ -175,20 +175,20 @@ class Uplink:
     async def _serve_once(self) -> None:
         self.attempts += 1
         assignment = await self._memory.recall()
-        if assignment is None or (self._troubles.hub_may_be_another and not self._try_hub_next):
+        if assignment is None or (self._health.should_register and not self._try_hub_next):
             # Should the provisioning service be what fails, the known hub is tried next.
             self._try_hub_next = True
             log.debug("Asking the provisioning service for this device's hub.")
             assignment = await self._register()
             await self._memory.remember(assignment)
-            self._troubles.registered()
+            self._health.registered()
         self._try_hub_next = False
         try:
             async with self._connect(assignment, self._take) as session:
                 self._session = session
                 self._connected_at = self._now()
                 self.connections += 1
-                self._troubles.connected(session.hub, session.device_id)
+                self._health.connected(session.hub, session.device_id)
                 self._on_change()
                 await self._serve(session)
         finally:
@@ -222,7 +222,7 @@ class Uplink:
 
     async def _become_steady(self) -> None:
         await self._sleep(STEADY)
-        self._troubles.over()
+        self._health.lasted()
 
     # Commands: what comes in, and the way back.
 

@@ -12,7 +12,7 @@ from typing import Any
 from zlib import crc32
 
 from agent.cloud import message
-from agent.cloud.connection_health import Troubles
+from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.registration import register
 from agent.cloud.registration_memory import RegistrationMemory
 from agent.cloud.session import open_session
@@ -22,7 +22,7 @@ from agent.config.loader import CloudConfig, Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
 from agent.daemon.systemd import Watch, notify_systemd
-from agent.deadline_thread import Worker
+from agent.deadline_thread import DeadlineThread
 from agent.device import model
 from agent.device.information import device_information, software_version
 from agent.device.led import AsyncLed
@@ -87,7 +87,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
         self._changed = asyncio.Event()  # Set when the status line may have changed.
-        self._doctor = Worker("doctor")
+        self._doctor = DeadlineThread("doctor")
         self._memory: RegistrationMemory | None = None
 
     async def run(self) -> None:
@@ -308,7 +308,7 @@ class Service:
                 cloud=cloud, credentials=credentials, device_id=device_id, model_id=model_id
             ),
             memory=self._memory,
-            troubles=Troubles(now=self._clock.uptime, doubt=self._clock.doubt),
+            health=ConnectionHealth(self._clock),
             on_change=self._changed.set,
             max_rate=cloud.max_rate,
             now=self._clock.uptime,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.deadline_thread import Worker
+from agent.deadline_thread import DeadlineThread
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
 from hw import ClimateSensor, Reading
@@ -61,7 +61,7 @@ class Sampler:
         self._on_status = on_status
         self._expect = expect
         self._wait = wait or _wait
-        self._worker = Worker("sensor")
+        self._thread = DeadlineThread("sensor")
         self._broken: set[type[Exception]] = set()  # What was told of already.
         self._told: set[SensorStatus] = set()  # The same.
         self._rescheduled = asyncio.Event()
@@ -101,7 +101,7 @@ class Sampler:
             self.attempted.set()
 
     def _say_next_word_within(self, seconds: float) -> None:
-        if not self._worker.begins_nothing:
+        if not self._thread.is_exhausted:
             self._expect(seconds)
 
     async def _attempt(self) -> None:
@@ -147,7 +147,7 @@ class Sampler:
     async def _read(self) -> Reading:
         deadline = self._sensor.deadline + DEADLINE_MARGIN
         try:
-            return await self._worker.run(self._sensor.read, deadline=deadline)
+            return await self._thread.run(self._sensor.read, deadline=deadline)
         except TimeoutError:
             raise SensorError(
                 f"The sensor's driver did not return within {deadline:g} s.", fault=Fault.FAILED

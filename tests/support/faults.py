@@ -61,7 +61,9 @@ FAULTS = {
     "black hole behind TLS": Fault(set_faults(hang="tls"), 2, ONE_UNDER_WAY),
     "half-open": Fault(call("half_open"), 1, NEXT, stays=True),
     "slow": Fault(set_faults(latency=0.5), 0, "late is not lost", stays=True),
-    "no CONNACK": Fault(at_once(withheld={ConnAck}), 2, ONE_UNDER_WAY, says="then said nothing"),
+    "no CONNACK": Fault(
+        at_once(withheld={ConnAck}), 2, ONE_UNDER_WAY, says="then stopped answering"
+    ),
     "no SUBACK": Fault(at_once(withheld={SubAck}), 2, ONE_UNDER_WAY, says="was not answered"),
     "no PUBACK": Fault(
         set_faults(withheld={PubAck}), 2, ONE_UNDER_WAY, says="was not answered within 4 s"

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fakes import HandClock
 
-from agent.cloud.connection_health import Troubles
+from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.message import message
 from agent.cloud.uplink import Handlers, Uplink
 from hw import Reading
@@ -34,7 +34,6 @@ class Rig:
         self.twins = []
         self.queued = []
         self.memory = memory or Memory()
-        self.doubt = None
         self.changes = []  # Hub and backlog at each change.
         self.steady = asyncio.Event()  # Set it, and the minute of a connection is over.
         self.background = set()
@@ -52,7 +51,7 @@ class Rig:
             connect=hub.connect,
             register=hub.register,
             memory=self.memory,
-            troubles=Troubles(now=lambda: self.clock.up, doubt=lambda: self.doubt),
+            health=ConnectionHealth(self.clock),
             on_change=self.changed,
             max_rate=max_rate,
             now=lambda: self.clock.up,

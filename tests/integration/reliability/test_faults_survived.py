@@ -89,7 +89,8 @@ def are_whole(messages, at_least=1):
 
 def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
     with running_central(tmp_path / "first") as first:
-        (tmp_path / "second").mkdir()
+        with running_central(tmp_path / "second"):
+            pass  # A central with a group key but no database would not start.
         for name in ("ca.pem", "ca-key.pem", "group-key"):
             shutil.copy(tmp_path / "first" / name, tmp_path / "second" / name)
         with (

@@ -5,84 +5,89 @@ import threading
 import pytest
 from fakes import until
 
-from agent.deadline_thread import MOST_ABANDONED, Worker
+from agent.deadline_thread import MAX_ABANDONED, DeadlineThread
 
 
-async def test_it_returns_what_the_work_returns_and_raises_what_it_raises():
-    worker = Worker("test")
-    assert await worker.run(lambda: 42, deadline=10) == 42
+@pytest.fixture
+def thread():
+    thread = DeadlineThread("deadline-test")
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def release():
+    """Ends every call that hangs in `release.wait`."""
+    release = threading.Event()
+    yield release
+    release.set()
+
+
+async def test_results_and_exceptions_of_the_call_are_passed_on(thread):
+    assert await thread.run(lambda: 42, deadline=10) == 42
     with pytest.raises(ZeroDivisionError):
-        await worker.run(lambda: 1 // 0, deadline=10)
-    worker.close()
+        await thread.run(lambda: 1 // 0, deadline=10)
 
 
-async def test_work_is_done_one_piece_at_a_time_in_order():
-    worker, order = Worker("test"), []
-    await asyncio.gather(*(worker.run(lambda n=n: order.append(n), deadline=10) for n in range(50)))
+async def test_calls_run_one_at_a_time_in_order(thread):
+    order = []
+    await asyncio.gather(*(thread.run(lambda n=n: order.append(n), deadline=10) for n in range(50)))
     assert order == list(range(50))
-    worker.close()
 
 
-async def test_work_that_is_late_holds_up_nobody():
-    worker, release = Worker("test"), threading.Event()
+async def test_a_late_call_does_not_block_the_next(thread, release):
     with pytest.raises(TimeoutError):
-        await worker.run(lambda: release.wait(10), deadline=0.01)
-    assert await worker.run(lambda: "next", deadline=10) == "next"
-    release.set()
-    worker.close()
+        await thread.run(lambda: release.wait(10), deadline=0.01)
+    assert await thread.run(lambda: "next", deadline=10) == "next"
 
 
-async def test_work_that_always_hangs_does_not_fill_the_machine_with_threads():
-    worker, release = Worker("hanging"), threading.Event()
-    while not worker.begins_nothing:
+async def test_calls_that_always_hang_create_a_limited_number_of_threads(thread, release):
+    while not thread.is_exhausted:
         with pytest.raises(TimeoutError):
-            await worker.run(lambda: release.wait(10), deadline=0.001)
+            await thread.run(lambda: release.wait(10), deadline=0.001)
     with pytest.raises(TimeoutError):
-        await worker.run(lambda: release.wait(10), deadline=10)
-    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("hanging")]
-    assert len(hanging) == MOST_ABANDONED
+        await thread.run(lambda: release.wait(10), deadline=10)
+    hanging = [one for one in threading.enumerate() if one.name.startswith("deadline-test")]
+    assert len(hanging) == MAX_ABANDONED
     release.set()
-    await until(lambda: not any(thread.is_alive() for thread in hanging))
-    await until(lambda: not worker._abandoned)
-    assert await worker.run(lambda: "next", deadline=10) == "next"
-    worker.close()
+    await until(lambda: not any(one.is_alive() for one in hanging))
+    await until(lambda: not thread._abandoned)
+    assert await thread.run(lambda: "next", deadline=10) == "next"
 
 
-async def test_work_that_is_late_before_it_has_begun_does_not_begin():
-    worker, hanging, release, done = Worker("test"), threading.Event(), threading.Event(), []
+async def test_a_call_that_times_out_before_it_starts_is_never_started(thread, release):
+    hanging, done = threading.Event(), []
 
     def hang():
         hanging.set()
         release.wait(10)
         done.append("first")
 
-    first = asyncio.create_task(worker.run(hang, deadline=10))
+    first = asyncio.create_task(thread.run(hang, deadline=10))
     await until(hanging.is_set)
     with pytest.raises(TimeoutError):
-        await worker.run(lambda: done.append("late"), deadline=0.0)
+        await thread.run(lambda: done.append("late"), deadline=0.0)
     release.set()
     await first
-    await worker.run(lambda: done.append("next"), deadline=10)
+    await thread.run(lambda: done.append("next"), deadline=10)
     assert done == ["first", "next"]
-    worker.close()
 
 
-async def test_work_that_nobody_waits_for_any_more_fails_in_silence(caplog):
-    worker, hanging, release = Worker("test"), threading.Event(), threading.Event()
+async def test_the_exception_of_a_cancelled_call_is_not_logged(thread, release, caplog):
+    hanging = threading.Event()
 
     def fail():
         hanging.set()
         release.wait(10)
         raise ZeroDivisionError
 
-    given_up = asyncio.create_task(worker.run(fail, deadline=10))
+    cancelled = asyncio.create_task(thread.run(fail, deadline=10))
     await until(hanging.is_set)
-    given_up.cancel()
-    await asyncio.wait({given_up})
+    cancelled.cancel()
+    await asyncio.wait({cancelled})
     release.set()
-    await worker.run(lambda: None, deadline=10)
-    await until(lambda: not worker._abandoned)
-    del given_up
+    await thread.run(lambda: None, deadline=10)
+    await until(lambda: not thread._abandoned)
+    del cancelled
     gc.collect()
     assert not caplog.records
-    worker.close()

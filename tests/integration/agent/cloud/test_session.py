@@ -46,7 +46,6 @@ class Cloud:
 
     def __init__(self, central):
         self.central = central
-        self.operator = ThreadPoolExecutor(4)
         self.left_over = []
         info = central.info
         self.config = CloudConfig(
@@ -84,9 +83,7 @@ class Cloud:
 
     async def ask(self, work):
         """Have central do `work(central)` on its own loop, without holding up this one."""
-        # The loop's own executor is the SDK's way in.
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.operator, self.central.call, work)
+        return await asyncio.to_thread(self.central.call, work)
 
 
 @pytest.fixture
@@ -192,6 +189,25 @@ async def test_messages_sent_together_keep_their_order(cloud, session):
     )
     messages = cloud.central.read(telemetry.messages, "pi-1", limit=200)
     assert [m.system["message_id"] for m in reversed(messages)] == [f"box:{n}" for n in range(200)]
+
+
+async def test_sending_needs_no_default_executor_of_the_loop(cloud, session):
+    release = threading.Event()
+    with ThreadPoolExecutor(1) as blocked:
+        blocked.submit(release.wait, 20)
+        asyncio.get_running_loop().set_default_executor(blocked)
+        await session.send(Message("box:1", "{}", {}))
+        release.set()
+
+
+async def test_an_sdk_call_that_hangs_leaves_the_default_executor_free(session):
+    loop, release = sdk._sdk_loop(), threading.Event()
+    loop.call_soon_threadsafe(loop.run_in_executor, None, release.wait, 20)
+    sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
+    await asyncio.to_thread(lambda: None)
+    assert not sending.done()
+    release.set()
+    await sending
 
 
 async def test_properties_go_both_ways(cloud, session):

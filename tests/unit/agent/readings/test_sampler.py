@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fakes import HandClock, until
 
-from agent.deadline_thread import MOST_ABANDONED
+from agent.deadline_thread import MAX_ABANDONED
 from agent.readings.sampler import Sampler
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, SensorError
@@ -157,13 +157,13 @@ async def test_a_driver_that_hangs_is_given_up_and_the_next_attempt_is_made():
 
 
 async def test_a_driver_that_never_returns_again_counts_as_stuck():
-    sensor = HangingSensor(times=MOST_ABANDONED)
+    sensor = HangingSensor(times=MAX_ABANDONED)
     rig = Rig(sensor)
     counters = rig.sampler.policy.counters
     async with rig.running():
-        await until(lambda: counters["failed"] > MOST_ABANDONED)
+        await until(lambda: counters["failed"] > MAX_ABANDONED)
         words = len(rig.words)
-        await until(lambda: counters["failed"] > MOST_ABANDONED + 9)
+        await until(lambda: counters["failed"] > MAX_ABANDONED + 9)
         assert len(rig.words) == words
         sensor.release.set()
         await until(lambda: rig.readings)
