@@ -176,7 +176,15 @@ class OutputError(AgentError):
 
 
 class ControlError(AgentError):
-    """The running daemon could not be asked, or refused what it was asked."""
+    """The running daemon could not be asked, or refused what it was asked.
+
+    `sentence` says what happened, `advice` what to do about it, where that is known.
+    """
+
+    def __init__(self, sentence: str, advice: str | None = None) -> None:
+        super().__init__(sentence if advice is None else f"{sentence} {advice}")
+        self.sentence = sentence
+        self.advice = advice
 
 
 class NoDaemonError(ControlError):

@@ -16,8 +16,18 @@ from hw.errors import DriverError, Fault, HardwareError, LineError
 LINES = range(28)
 """The GPIO numbers (BCM) of the header of every Raspberry Pi since the B+."""
 
+MODEL = "proc/device-tree/model"
+
 PWM_HERTZ = 100
 """lgpio's PWM is a thread; this is gpiozero's default, and fast enough for the eye."""
+
+
+def is_raspberry_pi(root: Path = Path("/")) -> bool:
+    """Return whether this machine is a Raspberry Pi; `root` is the root directory."""
+    try:
+        return "Raspberry Pi" in (root / MODEL).read_text(errors="replace")
+    except OSError:
+        return False
 
 
 class Output:
@@ -116,7 +126,7 @@ def _named(error: Exception, pin: int) -> HardwareError:
                 fault=Fault.NO_PERMISSION,
             )
     if kind == "PinUnknownPi":
-        return DriverError("This is no Raspberry Pi, or one that gpiozero does not know.")
+        return DriverError("This machine is not a Raspberry Pi that gpiozero knows.")
     if kind == "PinInvalidPin":
         return DriverError(f"This board has no GPIO {pin} on its header.")
     return LineError(f"GPIO {pin} could not be driven: {text or kind}", fault=Fault.FAILED)

@@ -78,7 +78,7 @@ class Answer:
     findings: Findings
 
 
-def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, str | None]:
+def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, ControlError | None]:
     """Return the running daemon's answer, or why it gave none; neither where none runs."""
     try:
         answer = ask(socket_path, {"command": "check", "only": list(ids)})
@@ -87,7 +87,7 @@ def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, s
     except NoDaemonError:
         return None, None
     except ControlError as error:
-        return None, str(error)
+        return None, error
 
 
 def _findings(

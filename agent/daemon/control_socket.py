@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from agent.diagnostics import service_advice
 from agent.errors import ControlError, NoDaemonError
 from agent.logs.events import LogEvent
 from agent.status import Status, status_from_json
@@ -169,15 +170,16 @@ def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str,
             with connection.makefile("rb") as stream:
                 line = stream.readline()
     except PermissionError as error:
+        group = service_advice.group_of(path)
         raise ControlError(
-            f"Permission denied: only the daemon's user and group can use {path}. Use sudo, or "
-            "join the group."
+            f"Permission denied: {path} belongs to the group {group}.",
+            service_advice.how_to_join(group),
         ) from error
     except TimeoutError as error:
         raise ControlError(f"The daemon did not answer at {path} within {timeout:g} s.") from error
     except OSError as error:
         raise NoDaemonError(
-            f"No daemon answers at {path}. Start the service or, in a terminal, sensor-agent run."
+            f"No daemon answers at {path}.", service_advice.how_to_start()
         ) from error
     try:
         answer: dict[str, Any] = json.loads(line)

@@ -12,10 +12,11 @@ from agent.config.credentials import Credentials
 from agent.config.loader import Config
 from agent.diagnostics.checks import gpio, hardware, machine, network, software, storage
 from agent.diagnostics.checks.finding import Finding, Outcome, skipped
-from agent.errors import SecretError
+from agent.errors import ControlError, SecretError
 from agent.readings.clock import Clock
 from agent.status import Status
 from hw import ClimateSensor, Led, open_led, open_sensor
+from hw.gpio import is_raspberry_pi
 
 Check = Callable[[], Finding]
 
@@ -60,6 +61,7 @@ OF_CONFIGURATION = (
 DEADLINES = {"sensor": 90.0, "registration": 60.0}
 DEADLINE = 8.0  # Seconds for every other check.
 
+NO_BOARD = skipped("this machine is not a Raspberry Pi (gpio-access)")
 UNASKED = "the running daemon did not answer (daemon)"
 
 
@@ -97,7 +99,7 @@ class Examination:
     secrets: Callable[[Config], Credentials]
     secret_files: Sequence[Path]
     status: Status | None = None
-    refusal: str | None = None
+    refusal: ControlError | None = None
     inside: bool = False
     config_in_file: Config | None = None
     hub: str | None = None
@@ -125,32 +127,39 @@ class Examination:
         by_kernel = config.sensor.driver == "kernel"
         asks_root = not (self.inside or self.is_root)
         made: tuple[Check, ...] = (
-            lambda: software.daemon(self.status, self.refusal, installed=self.installed),
+            lambda: software.daemon(
+                self.status, self.refusal, installed=self.installed, root=self.root
+            ),
             lambda: software.configuration(
-                self.path, self.mistakes, config, in_file=self.config_in_file
+                self.path, self.mistakes, config, in_file=self.config_in_file, root=self.root
             ),
             lambda: software.secrets(
                 partial(self.secrets, config), self.secret_files, may_ask_root=asks_root
             ),
-            lambda: software.packages(config),
+            lambda: software.packages(config, has_board=not self._no_board),
             lambda: gpio.access(
                 self.root / "dev",
+                is_raspberry_pi=is_raspberry_pi(self.root),
                 lines=self._lines(by_kernel=False),
                 may_use=self.may_use,
                 is_root=self.is_root,
             ),
-            lambda: gpio.holders(
-                lambda: gpio.read_chips(
-                    self.root / "dev", list(self._lines(by_kernel=True).values())
-                ),
-                lines=self._lines(by_kernel=True),
-                by_kernel=by_kernel,
-                daemon_runs=self._daemon_runs,
+            lambda: (
+                NO_BOARD
+                if self._no_board
+                else gpio.holders(
+                    lambda: gpio.read_chips(
+                        self.root / "dev", list(self._lines(by_kernel=True).values())
+                    ),
+                    lines=self._lines(by_kernel=True),
+                    by_kernel=by_kernel,
+                    daemon_runs=self._daemon_runs,
+                )
             ),
             lambda: gpio.overlay(self.root, by_kernel=by_kernel, pin=config.sensor.pin),
             self._sensor,
             self._led,
-            lambda: machine.clock(self.clock.doubt(), self._now()),
+            lambda: machine.clock(self.clock.doubt(), self._now(), root=self.root),
             lambda: machine.power(self.root, self.vcgencmd),
             lambda: machine.temperature(self.root),
             lambda: storage.disk_space(state, max_megabytes=config.outbox.max_megabytes),
@@ -176,6 +185,11 @@ class Examination:
     def _daemon_runs(self) -> bool:
         return self.status is not None or self.refusal is not None
 
+    @property
+    def _no_board(self) -> bool:
+        """Whether drivers are configured that this machine has no pins for."""
+        return bool(self._lines(by_kernel=False)) and not is_raspberry_pi(self.root)
+
     def _now(self) -> str:
         return f"{datetime.fromtimestamp(self.clock.wall(), UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -197,6 +211,8 @@ class Examination:
         if self.refusal is not None:
             return skipped(UNASKED)
         sensor = self.config.sensor
+        if self._no_board and sensor.driver in {"dht22", "dht11"}:
+            return NO_BOARD
         return hardware.sensor_here(
             lambda: self.open_sensor(
                 sensor.driver, model=sensor.model, pin=sensor.pin, power_pin=sensor.power_pin
@@ -210,6 +226,8 @@ class Examination:
         if self.refusal is not None:
             return skipped(UNASKED)
         led = self.config.led
+        if self._no_board and led.driver == "gpiozero":
+            return NO_BOARD
         return hardware.led_here(
             lambda: self.open_led(led.driver, pin=led.pin, active_high=led.active_high)
         )
@@ -233,7 +251,7 @@ class Examination:
         if self.status is not None:
             session = self.status.cloud
             hub = None if session is None else session.hub
-            return network.registration_of_daemon(session), hub or self.hub
+            return network.registration_of_daemon(session, root=self.root), hub or self.hub
         if cloud is None:
             return skipped("there is no [cloud] section"), None
         if self.refusal is not None or self.register is None:

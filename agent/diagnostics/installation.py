@@ -12,12 +12,17 @@ from pathlib import Path
 
 from agent.errors import MissingPackagesError
 from hw.errors import DriverError
+from hw.gpio import is_raspberry_pi
 
 CENTRAL = {"aiohttp": "aiohttp", "trustme": "trustme", "wsproto": "wsproto"}
 SDK = {"azure.iot.device": "azure-iot-device"}
 """Modules, and the package of each."""
 
 ROOT = Path(__file__).parents[2]
+FAKE = (
+    'on a machine that is not a Raspberry Pi, use --fake-hw, or set driver = "fake" in [sensor] '
+    "and [led]"
+)
 SERVICES = Path("/opt/sensor-agent")  # Where deploy/install.sh makes its virtual environments.
 
 
@@ -27,11 +32,13 @@ class Copy:
 
     root: Path  # The directory of the package `agent`.
     prefix: Path
+    base_prefix: Path  # Of the Python that the virtual environment was made with.
     python: str
     in_venv: bool
     belongs_to_system: bool  # pip must not install there (PEP 668).
     has_pip: bool
     may_write: bool
+    is_raspberry_pi: bool
 
     @property
     def is_checkout(self) -> bool:
@@ -53,11 +60,13 @@ def this_copy() -> Copy:
     return Copy(
         root=ROOT,
         prefix=Path(sys.prefix),
+        base_prefix=Path(sys.base_prefix),
         python=sys.executable,
         in_venv=in_venv,
         belongs_to_system=not in_venv and (marker.exists() or sys.prefix == "/usr"),
         has_pip=find_spec("pip") is not None,
         may_write=os.access(sysconfig.get_path("purelib"), os.W_OK),
+        is_raspberry_pi=is_raspberry_pi(),
     )
 
 
@@ -85,15 +94,21 @@ def is_installed(module: str) -> bool:
 
 
 def with_advice(error: DriverError) -> str:
-    """Return the sentences of `error`, and how to install the packages it lacks, if any."""
-    if not error.packages:
-        return str(error)
-    return f"{error} {sentence(error.packages, extra='pi')}"
+    """Return the sentences of `error`, and what to do about it.
+
+    That is how to install packages that are missing, or to use the fake drivers.
+    """
+    if error.packages:
+        return f"{error} {sentence(error.packages, extra='pi')}"
+    return str(error) if this_copy().is_raspberry_pi else f"{error} {_capitalized(FAKE)}."
 
 
 def sentence(packages: Sequence[str], *, extra: str) -> str:
     """Return `advice` as a sentence."""
-    text = advice(packages, extra=extra)
+    return _capitalized(advice(packages, extra=extra))
+
+
+def _capitalized(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
@@ -104,6 +119,16 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     the package index is not this program.
     """
     copy = copy or this_copy()
+    if extra == "pi" and not copy.is_raspberry_pi:
+        return FAKE
+    if "lgpio" in packages and lgpio_wheel() is None:
+        others = [package for package in packages if package != "lgpio"]
+        more = f"; then {advice(others, extra=extra, copy=copy)}" if others else ""
+        return f"{_lgpio_of_system(copy)}{more}"
+    return _advice(packages, copy, extra=extra)
+
+
+def _advice(packages: Sequence[str], copy: Copy, *, extra: str) -> str:
     them = "it" if len(packages) == 1 else "them"
     if copy.is_checkout:
         return f"to install {them}: {_in_checkout(copy, extra)}"
@@ -113,7 +138,7 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
             "directory with the source instead: sh deploy/venv.sh central, then "
             ".venv/bin/sensor-agent central (or make demo)"
         )
-    names = [_for_this_python(package) for package in packages]
+    names = [(lgpio_wheel() or one) if one == "lgpio" else one for one in packages]
     command = _pip(names, copy, upgrade=extra == "pi")
     if copy.is_service:
         return (
@@ -159,11 +184,32 @@ def _pip(names: Sequence[str], copy: Copy, *, upgrade: bool) -> str:
     return f"{sudo}{python} -m pip install {'--upgrade ' if upgrade else ''}{quoted}"
 
 
-def _for_this_python(package: str) -> str:
-    """Return the package that has a wheel here: lgpio's stop at Python 3.12."""
-    if package == "lgpio" and sys.version_info >= (3, 13) and platform.machine() == "aarch64":
-        return "adafruit-lgpio"
-    return package
+def lgpio_wheel() -> str | None:
+    """Return the package that brings the module lgpio to this Python; None if there is none.
+
+    setup.cfg has the same rules: lgpio has wheels up to Python 3.12, and adafruit-lgpio has some
+    for Python 3.13 on 64-bit ARM.
+    """
+    if sys.version_info < (3, 13):
+        return "lgpio"
+    # A 32-bit Raspberry Pi OS has a 64-bit kernel, which names the machine.
+    is_64_bit_arm = platform.machine() == "aarch64" and sys.maxsize > 2**32
+    return "adafruit-lgpio" if sys.version_info < (3, 14) and is_64_bit_arm else None
+
+
+def _lgpio_of_system(copy: Copy) -> str:
+    version = ".".join(str(number) for number in sys.version_info[:2])
+    if copy.is_service:  # Its environment sees the system's packages.
+        return "to install it: sudo apt install python3-lgpio"
+    environment = "DIRECTORY"
+    if copy.in_venv and copy.base_prefix == Path("/usr"):
+        environment = shlex.quote(str(copy.prefix))
+    more = "" if environment != "DIRECTORY" else " and install this program there"
+    return (
+        f"no package index has lgpio for Python {version} on this machine, so use the system's: "
+        "sudo apt install python3-lgpio && "
+        f"/usr/bin/python3 -m venv --system-site-packages {environment}{more}"
+    )
 
 
 def listed(names: Sequence[str]) -> str:

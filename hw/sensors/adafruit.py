@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, SensorError, damaged_frame, no_answer
-from hw.gpio import LINES
+from hw.gpio import LINES, is_raspberry_pi
 from hw.sensors.adafruit_child import QUEUE_MODE
 from hw.sensors.child_process import Child
 from hw.sensors.frame import clone_corrected
@@ -52,17 +52,12 @@ HINT = {"dht22": " Is it a DHT22? A DHT11 needs the driver 'dht11'.", "dht11": "
 
 
 def must_work_here(pin: int, *, root: Path = Path("/")) -> None:
-    """Raise `DriverError` where this driver cannot work: no Raspberry Pi, or packages missing."""
+    """Raise `DriverError` if this is not a Raspberry Pi, or if packages are missing."""
     if pin not in LINES:
         raise DriverError(f"There is no GPIO {pin!r} on the header: choose 0 to 27.")
-    try:
-        board = (root / "proc/device-tree/model").read_text()
-    except OSError:
-        board = ""
-    if "Raspberry Pi" not in board:
+    if not is_raspberry_pi(root):
         raise DriverError(
-            "This is no Raspberry Pi, so there are no pins for a DHT22. The driver 'fake' needs "
-            "none."
+            "This machine is not a Raspberry Pi, so it has no pins for a DHT22 or DHT11."
         )
     missing = [package for module, package in PACKAGES.items() if not _is_installed(module)]
     if missing:

@@ -35,16 +35,26 @@ class Chip:
 
 
 def access(
-    dev: Path, *, lines: Mapping[str, int], may_use: Callable[[Path], bool], is_root: bool
+    dev: Path,
+    *,
+    is_raspberry_pi: bool,
+    lines: Mapping[str, int],
+    may_use: Callable[[Path], bool],
+    is_root: bool,
 ) -> Finding:
     """`lines` are the lines that drivers here claim, by what the configuration calls them."""
     if not lines:
         return skipped("no driver that is configured claims a GPIO line")
+    if not is_raspberry_pi:
+        return failed(
+            f"This machine is not a Raspberry Pi, and {' and '.join(lines)} need one.",
+            'Use --fake-hw, or set driver = "fake" in [sensor] and [led].',
+        )
     chips = sorted(dev.glob("gpiochip*"))
     if not chips:
         return failed(
-            "This machine has no GPIO lines: there is no /dev/gpiochip0.",
-            'Is it a Raspberry Pi? Elsewhere, choose driver = "fake" in [sensor] and [led].',
+            "The kernel offers no GPIO lines: there is no /dev/gpiochip0.",
+            "Use the kernel of Raspberry Pi OS, or one that is built with CONFIG_GPIO_CDEV.",
         )
     details = [_described(chip) for chip in chips]
     closed = [chip for chip in chips if not may_use(chip)]

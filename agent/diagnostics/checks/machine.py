@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.service_advice import service_is_installed
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 NOW = {0: "under-voltage", 1: "slowed down", 2: "throttled", 3: "near the limit of temperature"}
@@ -18,15 +19,15 @@ SUPPLY = (
 COOLING = "Give it air, or a heat sink; keep the sensor away from it."
 
 
-def clock(doubt: str | None, now: str) -> Finding:
+def clock(doubt: str | None, now: str, *, root: Path = Path("/")) -> Finding:
     """`doubt` is what may be wrong with the time of day, `now` what it says."""
     if doubt is None:
         return ok(f"The clock was set from the network; it says {now}.")
-    return warning(
-        doubt,
-        "See timedatectl status; switch it on with sudo timedatectl set-ntp true. If chrony or "
-        "ntpd has come in place of systemd-timesyncd, run the installer again.",
-    )
+    advice = "To set the clock from the network: sudo timedatectl set-ntp true."
+    if service_is_installed(root):
+        # The installer tells the service which program sets the clock.
+        advice += " If you have replaced systemd-timesyncd, run sudo make install again."
+    return warning(doubt, advice)
 
 
 def power(root: Path, vcgencmd: Callable[[], str | None]) -> Finding:

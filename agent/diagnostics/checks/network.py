@@ -6,12 +6,14 @@ import ssl
 import threading
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
 from agent.config.loader import CloudConfig
 from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
+from agent.diagnostics.service_advice import where_the_log_is
 from agent.errors import AgentError, SecretError, in_words
 from agent.status import CloudPart
 
@@ -182,7 +184,7 @@ def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
     )
 
 
-def registration_of_daemon(cloud: CloudPart | None) -> Finding:
+def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -> Finding:
     """Judge the running daemon's session by its status: a second session would end the first."""
     if cloud is None:
         return skipped("the running daemon has no [cloud] section")
@@ -193,7 +195,7 @@ def registration_of_daemon(cloud: CloudPart | None) -> Finding:
         return warning("The daemon is connecting.", "Ask again in a minute.")
     return failed(
         f"The daemon is not connected: {cloud.error}",
-        "journalctl -xu sensor-agent explains it; the checks around this one narrow it down.",
+        f"The checks around this one narrow it down. {where_the_log_is(root)}",
     )
 
 

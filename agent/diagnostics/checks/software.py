@@ -10,7 +10,8 @@ from pathlib import Path
 from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
-from agent.errors import SecretError, in_words
+from agent.diagnostics.service_advice import how_to_restart, how_to_start, where_the_log_is
+from agent.errors import ControlError, SecretError, in_words
 from agent.status import Status
 from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
@@ -21,7 +22,12 @@ PLACEHOLDER = "0.0."  # The first version of lgpio on the package index is empty
 
 
 def configuration(
-    path: Path | None, mistakes: Sequence[str], config: Config, *, in_file: Config | None
+    path: Path | None,
+    mistakes: Sequence[str],
+    config: Config,
+    *,
+    in_file: Config | None,
+    root: Path = Path("/"),
 ) -> Finding:
     """`mistakes` are those in the file; `in_file` is what it says, if another may be in force."""
     if mistakes:
@@ -38,7 +44,7 @@ def configuration(
     if in_file is not None and in_file != config:
         return warning(
             f"{path} was changed since the daemon started.",
-            "Put it in force: sudo systemctl restart sensor-agent.",
+            how_to_restart(root),
         )
     if config.cloud is None:
         return warning(
@@ -82,14 +88,18 @@ def _described(file: Path) -> str:
 def packages(
     config: Config,
     *,
+    has_board: bool = True,
     find: Callable[[str], bool] = installation.is_installed,
     version: Callable[[str], str] = metadata.version,
 ) -> Finding:
-    """`find` tells whether a module could be imported, `version` that of a package."""
+    """`find` returns whether a module can be imported, `version` the version of a package.
+
+    Without a board, drivers that need one are of no use, and so are their packages.
+    """
     wanted = {"azure": "azure-iot-device"} if config.cloud is not None else {}
-    if config.sensor.driver in {"dht22", "dht11"}:
+    if has_board and config.sensor.driver in {"dht22", "dht11"}:
         wanted |= DHT_PACKAGES
-    if config.led.driver == "gpiozero" or config.sensor.power_pin is not None:
+    if has_board and (config.led.driver == "gpiozero" or config.sensor.power_pin is not None):
         wanted |= LED_PACKAGES
     versions = {package: _version(package, version) for package in wanted.values()}
     details = [
@@ -120,6 +130,8 @@ def packages(
             f"{sys.executable} -m pip install 'azure-iot-device>=2.14,<2.15'.",
             *details,
         )
+    if not has_board:
+        return skipped("the packages of the drivers need a Raspberry Pi (gpio-access)")
     return ok("Every package that is needed is installed.", *details)
 
 
@@ -132,19 +144,20 @@ def _version(package: str, version: Callable[[str], str]) -> str:
     return "(version unknown)"
 
 
-def daemon(status: Status | None, refusal: str | None, *, installed: str) -> Finding:
+def daemon(
+    status: Status | None, refusal: ControlError | None, *, installed: str, root: Path = Path("/")
+) -> Finding:
     """`status` is the running daemon's own, `refusal` why it could not be asked."""
     if refusal is not None:
-        return failed(refusal, "See how it is: systemctl status sensor-agent.")
+        return failed(refusal.sentence, refusal.advice or where_the_log_is(root))
     if status is None:
         return warning(
-            "No daemon runs.",
-            "Start it: sudo systemctl start sensor-agent. "
-            "Why it ended: journalctl -xu sensor-agent -n 20.",
+            "No daemon is running.",
+            how_to_start(root),
         )
     if status.version != installed:
         return warning(
             f"The daemon that runs is version {status.version}; installed is {installed}.",
-            "Put it in force: sudo systemctl restart sensor-agent.",
+            how_to_restart(root),
         )
     return ok(f"sensor-agent {status.version} runs as {status.device_id}.")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.daemon import control_socket as control
 from agent.daemon.control_socket import LONGEST_LINE, ask, control_socket
+from agent.diagnostics import service_advice
 from agent.errors import ControlError, NoDaemonError
 
 
@@ -127,8 +128,24 @@ async def test_the_socket_is_removed_at_the_end(tmp_path):
     async with control_socket(path, {}):
         assert path.exists()
     assert not path.exists()
-    with pytest.raises(NoDaemonError, match="No daemon answers"):
+    with pytest.raises(NoDaemonError, match="No daemon answers") as caught:
         ask(path, {"command": "echo"})
+    assert caught.value.advice == service_advice.how_to_start()
+
+
+def test_a_socket_of_another_group_is_reported_with_the_group_and_the_remedy(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(control.socket.socket, "connect", refuse)
+    monkeypatch.setattr(service_advice, "group_of", lambda _path: "sensor-agent")
+    monkeypatch.setattr(service_advice, "how_to_join", lambda group: f"Join {group}.")
+    with pytest.raises(ControlError) as caught:
+        ask(tmp_path / "control.sock", {"command": "echo"})
+    assert caught.value.sentence == (
+        f"Permission denied: {tmp_path}/control.sock belongs to the group sensor-agent."
+    )
+    assert caught.value.advice == "Join sensor-agent."
 
 
 async def test_a_socket_that_cannot_be_removed_is_left_without_an_error(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from agent.diagnostics import examination as checks
 from agent.diagnostics.checks import gpio, software
 from agent.diagnostics.checks.finding import Outcome, failed, ok
 from agent.diagnostics.examination import IDS, Examination
-from agent.errors import RegistrationError, SecretError
+from agent.errors import ControlError, RegistrationError, SecretError
 from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
@@ -82,6 +82,7 @@ class Machine:
         self.monkeypatch = monkeypatch
         self.clock = HandClock()
         self.fails = None
+        self.file("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.5\0")
         self.file("dev/gpiochip0", "")
         self.file("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
         self.file("sys/class/thermal/thermal_zone0/temp", "48312\n")
@@ -99,8 +100,9 @@ class Machine:
         monkeypatch.setattr(
             checks.software,
             "packages",
-            lambda config: PACKAGES(
+            lambda config, **options: PACKAGES(
                 config,
+                **options,
                 find=lambda module: module not in self.missing,
                 version=lambda name: self.versions.get(name, "1.0"),
             ),
@@ -208,7 +210,7 @@ def option(name, value):
 
 
 FAILING = {
-    "daemon": option("refusal", "The daemon did not answer within 30 s."),
+    "daemon": option("refusal", ControlError("The daemon did not answer within 30 s.")),
     "configuration": option("mistakes", ("config.toml: [sensor] pin = 99",)),
     "secrets": refuse_secret,
     "packages": lambda machine: machine.missing.add("adafruit_dht"),
@@ -271,6 +273,37 @@ def test_a_stage_after_a_failed_stage_is_skipped_with_the_reason(machine):
     assert machine.find("hub-tls") == checks.skipped("the hub is not known (registration)")
 
 
+def test_on_another_machine_one_check_names_the_fake_drivers_and_the_rest_are_skipped(machine):
+    (machine.root / "proc/device-tree/model").unlink()
+    machine.missing |= {"adafruit_dht", "gpiozero", "lgpio"}
+    access = machine.find("gpio-access")
+    assert access.line == (
+        "This machine is not a Raspberry Pi, and [sensor] pin and [led] pin need one."
+    )
+    assert access.advice == 'Use --fake-hw, or set driver = "fake" in [sensor] and [led].'
+    for name in ("packages", "gpio-lines", "sensor", "led"):
+        finding = machine.find(name)
+        assert finding.outcome is Outcome.SKIPPED, name
+        assert "(gpio-access)" in finding.line
+    machine.missing.add("azure")
+    assert machine.find("packages").line == "Not installed: azure-iot-device."
+
+
+def test_advice_names_the_service_only_if_it_is_installed(machine):
+    machine.clock.known = False
+
+    def advice():
+        return " ".join(machine.find(name).advice for name in ("daemon", "clock"))
+
+    assert "sensor-agent run" in advice()
+    assert "systemctl start" not in advice()
+    assert "make install" not in advice()
+    machine.file("etc/systemd/system/sensor-agent.service", "")
+    assert "sudo systemctl start sensor-agent" in advice()
+    assert "sudo journalctl" in advice()
+    assert "make install" in advice()
+
+
 def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):
     machine.daemon()
     for name in ("register", "open_sensor", "open_led"):
@@ -285,7 +318,7 @@ def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):
 
 @pytest.mark.parametrize("name", ["sensor", "led", "outbox", "registration"])
 def test_checks_beside_a_daemon_that_does_not_answer_are_skipped(machine, name):
-    machine.options["refusal"] = "It did not answer."
+    machine.options["refusal"] = ControlError("It did not answer.")
     for one in ("register", "open_sensor", "open_led"):
         machine.options[one] = lambda *_, **__: pytest.fail("The check disturbs the daemon.")
     assert machine.find(name).outcome is Outcome.SKIPPED

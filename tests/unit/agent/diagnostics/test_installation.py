@@ -14,11 +14,13 @@ from hw.errors import DriverError
 WHEEL = Copy(
     root=Path("/home/ada/venv/lib/python3.11/site-packages"),
     prefix=Path("/home/ada/venv"),
+    base_prefix=Path("/usr"),
     python="/home/ada/venv/bin/python",
     in_venv=True,
     belongs_to_system=False,
     has_pip=True,
     may_write=True,
+    is_raspberry_pi=True,
 )
 SERVICE = replace(
     WHEEL,
@@ -103,12 +105,44 @@ def test_the_name_on_the_package_index_is_never_advised(copy, extra):
     assert "install sensor-agent" not in advice(["aiohttp"], extra=extra, copy=copy)
 
 
-def test_lgpio_is_the_one_that_has_a_wheel(monkeypatch):
-    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert advice(["lgpio"], extra="pi", copy=WHEEL).endswith(" adafruit-lgpio")
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+def python(monkeypatch, *version, machine="aarch64", bits=64):
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(sys, "maxsize", 2 ** (bits - 1) - 1)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+
+
+def test_lgpio_is_the_package_that_has_a_wheel(monkeypatch):
+    python(monkeypatch, 3, 12, 4)
     assert advice(["lgpio"], extra="pi", copy=WHEEL).endswith(" lgpio")
+    python(monkeypatch, 3, 13, 1)
+    assert advice(["lgpio"], extra="pi", copy=WHEEL).endswith(" adafruit-lgpio")
+
+
+@pytest.mark.parametrize(("version", "bits"), [((3, 13, 1), 32), ((3, 14, 0), 64)])
+def test_without_a_wheel_lgpio_comes_from_the_system(monkeypatch, checkout, version, bits):
+    python(monkeypatch, *version, bits=bits)
+    for copy in (WHEEL, checkout):
+        said = advice(["lgpio"], extra="pi", copy=copy)
+        assert "sudo apt install python3-lgpio" in said
+        assert said.endswith(f"python3 -m venv --system-site-packages {copy.prefix}")
+    assert advice(["lgpio"], extra="pi", copy=SERVICE) == (
+        "to install it: sudo apt install python3-lgpio"
+    )
+    other_python = replace(WHEEL, base_prefix=Path("/usr/local"))
+    assert "--system-site-packages DIRECTORY" in advice(["lgpio"], extra="pi", copy=other_python)
+    both = advice(["lgpio", "gpiozero"], extra="pi", copy=WHEEL)
+    assert both.endswith(
+        "; then to install it: /home/ada/venv/bin/python -m pip install --upgrade gpiozero"
+    )
+
+
+@pytest.mark.parametrize("packages", [["lgpio"], ["gpiozero", "lgpio"]])
+def test_a_machine_that_is_not_a_pi_is_told_of_the_fake_drivers(checkout, packages):
+    for copy in (WHEEL, SERVICE, SYSTEM, checkout):
+        said = advice(packages, extra="pi", copy=replace(copy, is_raspberry_pi=False))
+        assert "--fake-hw" in said
+        assert 'driver = "fake"' in said
+        assert "install" not in said
 
 
 def test_this_copy_is_a_checkout_and_its_python_the_running_one():
@@ -135,6 +169,14 @@ def test_the_error_of_a_driver_that_lacks_packages_ends_with_the_advice(monkeypa
         "install --upgrade gpiozero"
     )
     assert with_advice(DriverError("There is no GPIO 99.")) == "There is no GPIO 99."
+
+
+def test_the_error_of_a_driver_that_needs_a_pi_ends_with_how_to_do_without(monkeypatch):
+    monkeypatch.setattr(installation, "this_copy", lambda: replace(WHEEL, is_raspberry_pi=False))
+    assert with_advice(DriverError("It has no pins.")) == (
+        "It has no pins. On a machine that is not a Raspberry Pi, use --fake-hw, or set "
+        'driver = "fake" in [sensor] and [led].'
+    )
 
 
 @pytest.mark.parametrize(

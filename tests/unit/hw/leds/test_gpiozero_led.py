@@ -217,7 +217,7 @@ def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
         raise gpiozero.PinUnknownPi("unable to locate Pi revision")
 
     monkeypatch.setattr("gpiozero.pins.local.get_pi_revision", no_pi)
-    with pytest.raises(DriverError, match="no Raspberry Pi"):
+    with pytest.raises(DriverError, match="not a Raspberry Pi"):
         GpiozeroLed(17).off()
 
 

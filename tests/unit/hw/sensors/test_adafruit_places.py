@@ -13,9 +13,9 @@ def board(tmp_path, model):
 
 
 def test_a_machine_that_is_no_raspberry_pi_is_refused(tmp_path):
-    with pytest.raises(DriverError, match="no Raspberry Pi"):
+    with pytest.raises(DriverError, match="not a Raspberry Pi"):
         must_work_here(4, root=tmp_path)
-    with pytest.raises(DriverError, match="no Raspberry Pi"):
+    with pytest.raises(DriverError, match="not a Raspberry Pi"):
         must_work_here(4, root=board(tmp_path, "Banana Pi M2\0"))
 
 

@@ -42,12 +42,17 @@ def test_where_neither_is_there_the_voltage_sensor_is_asked(tmp_path, alarm, out
     assert machine.power(tmp_path, lambda: None).outcome == outcome
 
 
-def test_a_clock_in_doubt_names_what_the_service_may_not_ask():
-    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC")
+def test_a_clock_in_doubt_is_a_warning_with_what_the_service_needs(tmp_path):
+    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC", root=tmp_path)
     assert finding.outcome is Outcome.WARNING
+    assert "timedatectl set-ntp true" in finding.advice
+    assert "make install" not in finding.advice
+    unit = tmp_path / "etc/systemd/system/sensor-agent.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
     # The unit lets the kernel be asked only where timesyncd's mark was not there at installation.
-    assert "chrony" in finding.advice
-    assert "run the installer again" in finding.advice
+    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC", root=tmp_path)
+    assert "If you have replaced systemd-timesyncd, run sudo make install again." in finding.advice
 
 
 def test_a_machine_that_tells_nothing_is_no_failure(tmp_path):
