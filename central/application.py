@@ -1,5 +1,6 @@
-"""How central is to run, and what a running one consists of."""
+"""The settings of a central, and what a running one consists of."""
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,58 +13,109 @@ from central.storage.store import Store
 from central.transport.faults import Faults
 from central.transport.listener import LOOPBACK
 
-MQTT_PORT = 8883  # The SDK knows no other.
+MQTT_PORT = 8883  # Fixed in Azure's SDKs.
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How central is to run. `http_port` None is 8080, or the next one that is free."""
+    """How a central is to run."""
 
     data_dir: Path
+    """Directory for the database, the keys and the certificates. It is created if it is missing;
+    only one central at a time may use it."""
+
     listen: str = LOOPBACK
+    """Address for MQTT over TLS: an IP address or a host name of this machine, or 0.0.0.0 or :: for
+    all of them. If the port is taken on 127.0.0.1, the next free of 127.0.0.2 to 127.0.0.250."""
+
     mqtt_port: int = MQTT_PORT
+    """TCP port for MQTT; 0 is any free one, which Azure's SDKs cannot reach."""
+
     http_port: int | None = None
+    """TCP port of the console on 127.0.0.1; 0 is any free one, None is 8080 or the next free one
+    up to 8179."""
+
     templates: tuple[dict[str, Any], ...] = ()
+    """Device templates to add, as DTDL v2 interfaces with an `@id`. One that the operator edited or
+    deleted since stays as it is until its text here changes."""
+
     room_socket: Path | None = None
+    """Control socket of a daemon with simulated hardware, whose sensor the console can then set."""
+
     clock: Callable[[], float] = time.time
-    keep_days: float = 30.0  # History that is older is forgotten, and what makes its file larger
-    keep_megabytes: float = 1024.0  # than this.
-    proxy_user: str | None = None  # Without one, the proxy asks for no password.
+    """Returns the current time, in unix seconds."""
+
+    keep_days: float = 30.0
+    """Maximum age of messages and commands, in days."""
+
+    keep_megabytes: float = 1024.0
+    """Maximum size of the database, in MiB in use; the oldest messages are deleted beyond it."""
+
+    proxy_user: str | None = None
+    """User name that the proxy for Azure's host names asks for; None lets every local client in."""
+
     proxy_password: str | None = None
+    """Password that belongs to `proxy_user`; None is an empty one."""
 
 
 @dataclass
 class Central:
-    """A central that listens."""
+    """A running central, as `open_server` and `open_central` yield it.
+
+    To look something up: `central.store.read(history.commands, device_id)`, from any thread. All
+    other methods of its parts are for the thread of its event loop.
+    """
 
     settings: Settings
     registry: Registry
+    """Devices, twins, messages and commands: every change, and the event that reports it."""
+
     hub: Hub
+    """The connected devices: call commands, set desired properties, disconnect."""
+
     faults: Faults
-    mqtt_host: str  # What devices reach it by.
+    """Faults to inject, for tests."""
+
+    mqtt_host: str
+    """Address or name by which devices reach it."""
+
     mqtt_port: int
-    proxy: str  # URL
-    http: str = ""  # The console's base URL.
+    """TCP port on which devices reach it."""
+
+    proxy: str
+    """URL of the proxy for programs that use Azure's host names."""
+
+    http: str = ""
+    """The console's base URL; empty without a console."""
 
     @property
     def store(self) -> Store:
-        """The database: `central.store.read(history.commands, device_id)`."""
+        """The database, for queries of `central.storage`."""
         return self.registry.store
 
     @property
     def id_scope(self) -> str:
+        """The ID scope with which devices register."""
         return self.registry.id_scope
 
     @property
     def ca_file(self) -> Path:
+        """The certificate (PEM) that devices must trust."""
         return self.settings.data_dir / "ca.pem"
 
     @property
     def group_key_file(self) -> Path:
+        """The key of the enrolment group, in base64."""
         return self.settings.data_dir / "group-key"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        listen = self.settings.listen
+        return listen in {"localhost", "::1"} or listen.startswith("127.")
+
     def info(self) -> dict[str, str | int]:
-        """Return what stands in central.json."""
+        """Return the content of central.json, in which scripts find a running central."""
         return {
             "http": self.http,
             "mqtt_host": self.mqtt_host,
@@ -73,3 +125,33 @@ class Central:
             "group_key_file": str(self.group_key_file),
             "proxy": self.proxy,
         }
+
+    def summary(self) -> str:
+        """Return what an operator needs to know at the start, with commands ready to copy."""
+        data = self.settings.data_dir
+        if self.is_local:
+            elsewhere = (
+                "Devices on other machines cannot reach it. For them, start central with --listen\n"
+                "and an address of this machine."
+            )
+        else:
+            elsewhere = f"""\
+To install the daemon on another machine, copy {self.group_key_file}
+and {self.ca_file} to its copy of the project's directory, and run there:
+    sudo sh deploy/install.sh --id-scope {self.id_scope} --group-key-file group-key \
+--provisioning-host {self.mqtt_host} --ca-file ca.pem"""
+        return f"""\
+Console:             {self.http}
+Devices connect to:  {self.mqtt_host} port {self.mqtt_port}
+ID scope:            {self.id_scope}
+Group key:           {self.group_key_file}
+CA certificate:      {self.ca_file}
+Data directory:      {data}
+Proxy for programs that use Azure's host names:  mqtt_proxy={self.proxy}
+
+To install the daemon on this machine as a service that connects to this central, run in the
+project's directory (with --fake-hw if the machine is not a Raspberry Pi):
+    sudo sh deploy/install.sh --central {shlex.quote(str(data))}
+{elsewhere}
+
+Press Ctrl-C to stop."""

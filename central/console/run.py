@@ -71,13 +71,7 @@ async def _run_until_signal(settings: Settings, catch: Catch) -> None:
     stop = asyncio.Event()
     catch(asyncio.get_running_loop(), stop.set)
     async with open_central(settings) as central:
-        print(f"Central's page:      {central.http}")
-        print(f"Devices connect to:  {central.mqtt_host} port {central.mqtt_port}")
-        print(f"ID scope:            {central.id_scope}")
-        print(f"Group key in:        {central.group_key_file}")
-        print(f"CA certificate in:   {central.ca_file}")
-        print(f"Proxy for programs that know Azure's names:  mqtt_proxy={central.proxy}")
-        print("Ctrl-C stops it.", flush=True)
+        print(central.summary(), flush=True)
         await stop.wait()
 
 

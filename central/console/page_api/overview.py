@@ -43,7 +43,7 @@ async def about_central(request: web.Request) -> web.Response:
             "provisioningHost": central.mqtt_host,
             "port": central.mqtt_port,
             "caFile": str(central.ca_file.absolute()),
-            "local": is_loopback(central.settings.listen),
+            "local": central.is_local,
             "room": central.settings.room_socket is not None,
             "now": iso(time.time()),
         }
@@ -55,11 +55,6 @@ async def get_authority(request: web.Request) -> web.Response:
     """Answer with the certificate that devices must trust. It is no secret."""
     text = await look_up(request.app[CENTRAL].ca_file.read_text)
     return web.Response(text=text, content_type="application/x-pem-file")
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether only this machine reaches this address."""
-    return address == "localhost" or address.startswith("127.") or address == "::1"
 
 
 @routes.get("/console/api/devices")

@@ -161,12 +161,12 @@ def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path):
     arguments = ["central", "--data", str(tmp_path / "data"), "--listen", own_address()]
     arguments += ["--http-port", "0"]
     with started(arguments, tmp_path) as (process, said):
-        until(lambda: "Ctrl-C stops it." in said(), what=said)
+        until(lambda: "Press Ctrl-C to stop." in said(), what=said)
         process.send_signal(signal.SIGHUP)
         assert process.wait(PATIENCE) == 0, said()
         assert "Central stops." in said()
     with started(arguments, tmp_path, ignoring=True) as (process, said):
-        until(lambda: "Ctrl-C stops it." in said(), what=said)
+        until(lambda: "Press Ctrl-C to stop." in said(), what=said)
         process.send_signal(signal.SIGHUP)
         time.sleep(0.5)
         assert process.poll() is None
