@@ -152,15 +152,11 @@ import json, sys
 
 with open(sys.argv[1], encoding="utf-8") as file:
     central = json.load(file)
-for name in ("id_scope", "group_key_file", "mqtt_host", "ca_file"):
-    print(central[name])
+print(central["id_scope"], central["mqtt_host"])
 ' "$central/central.json" >"$work/central"
-    {
-        read -r id_scope
-        read -r group_key_file
-        read -r provisioning_host
-        read -r ca_file
-    } <"$work/central"
+    read -r id_scope provisioning_host <"$work/central"
+    group_key_file=$central/group-key
+    ca_file=$central/ca.pem
 }
 
 check_files() {
@@ -206,7 +202,7 @@ Adafruit's)" "$(proposed_driver)"
     fi
 }
 
-# A dry run has to show the steps also for who has no application yet.
+# A dry run shows the steps also before there is an application.
 assume_credentials() {
     [ -n "$id_scope" ] || assume id_scope 0ne00000000
     if [ -z "$key_file$group_key_file" ]; then
@@ -412,7 +408,7 @@ is_centrals_key() {
     case $host in
     localhost | 127.*) return 0 ;;
     esac
-    [ "$(basename "$1")" = group-key ] && [ -e "$(dirname "$1")/ca.pem" ]
+    [ -e "$(dirname "$1")/ca-key.pem" ] # Central's own authority, which stays in its directory.
 }
 
 # make_key FILE [ID]: prints the key in FILE, or the key of the device ID if FILE has a group's.

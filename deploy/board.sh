@@ -1,11 +1,11 @@
-# What install.sh and uninstall.sh do to the board: the group's access to GPIO, the kernel's driver.
+# What install.sh and uninstall.sh change on the board: access of the group gpio, the kernel's driver.
 # shellcheck shell=sh
 
 boot=/boot/firmware/config.txt
 begin="# begin sensor-agent"
 end="# end sensor-agent"
 
-# The kernel's driver wants less and reads better; Adafruit's is for systems that do not have it.
+# The kernel's driver needs less processor time and misses fewer readings than Adafruit's.
 proposed_driver() {
     if [ -e "$(dirname "$boot")/overlays/dht11.dtbo" ] || kernel_has_sensor; then
         echo kernel
@@ -38,18 +38,18 @@ give_group_gpio() {
 }
 
 apply_rules() {
-    # In a container nobody listens; there the rule waits for the next start.
+    # In a container udev does not run: the rule applies from the next boot.
     if [ -S /run/udev/control ]; then
         run udevadm control --reload
         run udevadm trigger --settle --subsystem-match=gpio
     fi
 }
 
-# Has the kernel read the sensor on GPIO $1 from now on.
+# Makes the kernel read the sensor on GPIO $1, now and after each boot.
 enable_kernel_driver() {
     if [ ! -e "$boot" ]; then
         kernel_has_sensor ||
-            say "Note: there is no $boot; enable the kernel's dht11 on GPIO $1 as this system does it."
+            say "Note: this system has no $boot. Enable the kernel's dht11 driver on GPIO $1 yourself."
         return
     fi
     line="dtoverlay=dht11,gpiopin=$1"
@@ -70,8 +70,8 @@ has_overlay() {
     grep -Eqs "^[[:space:]]*dtoverlay=dht11,(.*,)?gpiopin=$1([,[:space:]]|\$)" "$boot"
 }
 
-# Our own lines go, whatever became of those around them: the owner may have lost a marker, or an
-# editor on a PC changed the ends of lines. What stands behind them stays meant for every board.
+# Removes our own lines, even if the owner lost a marker or an editor on a PC changed the line ends.
+# The lines after them still apply to every board.
 without_overlay() {
     awk -v begin="$begin" -v end="$end" '
         { line = $0; sub(/\r$/, "", line) }
@@ -91,11 +91,11 @@ has_block() {
 }
 
 overlay() {
-    # [all], because the lines before may be meant for one model of board alone.
+    # [all], because the lines before may apply to one board model only.
     printf '%s\n' "$begin" '[all]' "$line" "$end"
 }
 
-# The boot partition is FAT: no owners, no links, and a power cut is the time to be careful.
+# The boot partition is FAT: it has no owners and no links, and a power cut must not damage the file.
 put_on_boot() {
     run cp "$work/config.txt" "$boot.new"
     run sync "$boot.new"
@@ -109,7 +109,7 @@ load_overlay() {
     elif dtoverlay dht11 "gpiopin=$1" >"$work/log" 2>&1; then
         undo_with unload_overlay
     else
-        say "That did not work ($(tail -n 1 "$work/log")); it takes a restart: sudo reboot"
+        say "Cannot load the driver now ($(tail -n 1 "$work/log")). Restart the machine: sudo reboot"
     fi
 }
 
@@ -118,7 +118,7 @@ unload_overlay() {
     dtoverlay -r dht11
 }
 
-# Where the sensor is read otherwise now, the line must not stay the kernel's.
+# If another driver reads the sensor, the kernel must release the line.
 give_line_back() {
     if has_block; then
         undo_with load_overlay "$(tr -d '\r' <"$boot" | sed -n "/^$begin\$/,/^$end\$/s/^dtoverlay=dht11,gpiopin=//p")"
@@ -130,12 +130,12 @@ give_line_back() {
 disable_kernel_driver() {
     if has_block; then
         without_overlay >"$work/config.txt"
-        say "Taking the kernel's driver out of $boot"
+        say "Removing the kernel's driver from $boot"
         put_on_boot
         if [ -n "$dry_run" ]; then
             run dtoverlay -r dht11
         elif kernel_has_sensor && ! dtoverlay -r dht11 >"$work/log" 2>&1; then
-            say "It stays loaded until the next restart."
+            say "The driver stays loaded until the next restart of the machine."
         fi
     fi
 }

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes sensor-agent a service of this machine; run again, it upgrades. Needs root.
+# Installs sensor-agent as a service of this machine, or upgrades it. Needs root.
 #
-#   sudo make install                     asks for what it needs
-#   sudo sh deploy/install.sh OPTION...   asks nothing if all is given; --help lists the options
+#   sudo make install                     asks for everything
+#   sudo sh deploy/install.sh OPTION...   asks only for what has no default; --help lists the options
 #
-# Every step is said. If one fails, those before it are undone, and what was running runs on.
+# The script prints every step. If one fails, it undoes the steps before it, and a service that was
+# running continues to run.
 set -eu
 started_in=$PWD
 cd "$(dirname "$0")/.."
@@ -31,12 +32,12 @@ main() {
     start
     let_caller_in
     sweep
-    tell
+    report
 }
 
 explain_failure=explain_no_download
 
-# pip with --no-index uses no network: its own text says which wheel is missing.
+# pip with --no-index uses no network, and names the missing wheel itself.
 explain_no_download() {
     case " $* " in
     *" --no-index "*) return 1 ;;
@@ -48,12 +49,12 @@ explain_no_download() {
 }
 
 must_be_debian() {
-    command -v apt-get >/dev/null || fail "This is for Raspberry Pi OS and Debian; there is no apt-get."
+    command -v apt-get >/dev/null || fail "The installer needs Raspberry Pi OS or Debian: this system has no apt-get."
     /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-        fail "This needs Python 3.11 as /usr/bin/python3: Raspberry Pi OS or Debian 12 (bookworm) or later."
+        fail "/usr/bin/python3 must be Python 3.11 or later. Use Raspberry Pi OS or Debian 12 (bookworm) or later."
 }
 
-# Undone last: by then the files are as they were.
+# Undone last, when the files are restored.
 note_service() {
     was_active=$(systemctl is-active $service 2>/dev/null) || :
     was_enabled=$(systemctl is-enabled $service 2>/dev/null) || :
@@ -65,11 +66,11 @@ service_as_before() {
     [ "$was_enabled" != enabled ] || systemctl --quiet enable $service
     case $was_active in
     active) patience= ;;
-    activating) patience=--no-block ;; # It did not get up before, either: systemd goes on trying.
+    activating) patience=--no-block ;; # It was not up before either: systemd keeps trying.
     *) return ;;
     esac
-    if ! systemctl --quiet is-active $service; then # Else no step has come so far.
-        say "    starting the service as it was"
+    if ! systemctl --quiet is-active $service; then # Otherwise no step has touched it.
+        say "    starting the previous service"
         systemctl $patience start $service
     fi
 }
@@ -78,22 +79,22 @@ install_packages() {
     missing=
     need python3-venv
     need python3-systemd
-    # Raspberry Pi OS alone has it; elsewhere it comes from a wheel.
+    # Raspberry Pi OS has this package. On other systems lgpio comes from a wheel.
     if [ "$led_driver" != fake ] && apt-cache show python3-lgpio >/dev/null 2>&1; then
         need python3-lgpio
     fi
     if [ -z "$missing" ]; then
         return
     fi
-    say "Installing the system's packages:$missing"
+    say "Installing packages of the system:$missing"
     dpkg-query -W -f '${Package}\n' | sort >"$work/packages"
     undo_with remove_packages
-    # On a new system others, such as the daily update, may be at it.
+    # On a new system the daily update may hold apt's lock.
     set -- env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
         install -q -y --no-install-recommends
     # shellcheck disable=SC2086 # These are several words.
     if [ -n "$dry_run" ] || ! "$@" $missing >"$work/log" 2>&1 </dev/null; then
-        run apt-get update -q # The list of packages may be old, or not there.
+        run apt-get update -q # The package lists may be old or missing.
         run "$@" $missing
     fi
 }
@@ -105,7 +106,7 @@ need() {
 remove_packages() {
     added=$(dpkg-query -W -f '${Package}\n' | sort | comm -13 "$work/packages" -)
     if [ -n "$added" ]; then
-        say "    removing the packages that were installed"
+        say "    removing the installed packages"
         # shellcheck disable=SC2086 # These are several words.
         DEBIAN_FRONTEND=noninteractive apt-get purge -q -y $added >/dev/null
     fi
@@ -113,27 +114,27 @@ remove_packages() {
 
 make_user() {
     if ! getent group gpio >/dev/null; then
-        say "Making the group gpio"
+        say "Creating the group gpio"
         run groupadd --system gpio
         undo_with remove_group gpio
     fi
     if ! getent group $service >/dev/null; then
-        say "Making the group $service"
+        say "Creating the group $service"
         run groupadd --system $service
         undo_with remove_group $service
     fi
     if ! getent passwd $service >/dev/null; then
-        say "Making the user $service"
+        say "Creating the user $service"
         run useradd --system --gid $service --no-create-home --home-dir /var/lib/$service \
             --shell /usr/sbin/nologin $service
         undo_with remove_user $service
-        # What systemd will make for it; what was there before may have readings in it.
+        # systemd creates this directory. An existing one may contain readings.
         [ -e /var/lib/$service ] || undo_with remove_tree /var/lib/$service
     fi
 }
 
 remove_group() {
-    if getent group "$1" >/dev/null; then # The last user of its own group takes it along.
+    if getent group "$1" >/dev/null; then # userdel has removed the group of the same name.
         say "    removing the group $1"
         groupdel "$1"
     fi
@@ -155,7 +156,7 @@ prepare_board() {
     fi
 }
 
-# Each version has a directory of its own, so that the old one works until the new one does.
+# Each version has its own directory, so that the old one works until the new one does.
 make_program() {
     extra="[pi]"
     [ "$driver $led_driver" != "fake fake" ] || extra=
@@ -165,15 +166,15 @@ make_program() {
     fi
     changed=yes
     make_directory 755 root:root $programs
-    say "Making $program with $(/usr/bin/python3 -V)"
+    say "Creating $program with $(/usr/bin/python3 -V)"
     undo_with remove_tree "$program"
     run rm -rf "$program"
     run /usr/bin/python3 -I -m venv --system-site-packages "$program"
-    say "Installing the program (some minutes on a small board)"
+    say "Installing the program (takes some minutes on a small board)"
     install_program
     run "$program/bin/$service" --version
     must_have_lgpio
-    # A power cut must not leave files half-written that look like an installed program.
+    # A power cut must not leave half-written files that look like an installed program.
     run sync -f "$program"
     put_link "$program" $programs/current
 }
@@ -188,7 +189,7 @@ must_have_lgpio() {
             "the system's package python3-lgpio nor as a wheel. Raspberry Pi OS has the package."
 }
 
-# By content, not by time or version: a checkout touches files that it does not change.
+# By content, not by time or version: a checkout also touches files that it does not change.
 fingerprint() {
     {
         /usr/bin/python3 -V
@@ -208,15 +209,15 @@ install_program() {
     if [ -n "$wheels" ]; then
         run "$@" --no-index --find-links "$wheels" "sensor-agent$extra"
     else
-        # A copy, because what builds it writes beside the sources, and as root.
+        # A copy, because the build writes beside the sources, as root.
         run mkdir "$work/source"
         run cp -r agent central hw setup.cfg pyproject.toml README.md LICENSE "$work/source"
         run "$@" --constraint constraints.txt "$work/source$extra"
     fi
 }
 
-# A 32-bit Raspberry Pi OS has a 64-bit kernel. By its name pip would ask for adafruit-lgpio, which is
-# for 64 bits only; Pythons before 3.13 do not need that, and their pip does not know the other name.
+# A 32-bit Raspberry Pi OS can have a 64-bit kernel, whose name makes pip choose adafruit-lgpio, which
+# exists for 64 bits only. Python 3.11 and 3.12 do not need adafruit-lgpio.
 is_taken_for_64_bit() {
     [ "$(dpkg --print-architecture)" = armhf ] &&
         "$1" -c 'import sys; sys.exit(sys.version_info < (3, 13))'
@@ -254,7 +255,7 @@ write_unit() {
 start() {
     if [ -z "$changed" ] && [ "$was_active" = active ] && [ "$was_enabled" = enabled ] &&
         ! has_unread_settings; then
-        say "Nothing is different: the service goes on as it is."
+        say "Nothing has changed. The service continues to run."
         return
     fi
     say "Starting the service"
@@ -264,12 +265,12 @@ start() {
     if [ -z "$dry_run" ] && ! systemctl restart $service 2>"$work/log"; then
         cat "$work/log" >&2
         journalctl --quiet --no-pager --boot --unit $service --output cat --lines 10 >&2
-        fail "The service does not start."
+        fail "The service does not start. Its last messages are above."
     fi
     [ -z "$dry_run" ] || run systemctl restart $service
 }
 
-# Whether the owner has changed them since the daemon started, which is when it makes its socket.
+# Whether a setting is newer than the daemon's socket, which the daemon creates when it starts.
 has_unread_settings() {
     [ -n "$(find $settings -newer $socket 2>/dev/null)" ]
 }
@@ -280,16 +281,16 @@ stop() {
     systemctl reset-failed $service 2>/dev/null || :
 }
 
-# So that `sensor-agent status`, `read` and `led` work without sudo.
+# Lets `sensor-agent status`, `read` and `led` work without sudo.
 let_caller_in() {
     caller=${SUDO_USER:-root}
     if [ "$caller" != root ] && ! id -nG "$caller" 2>/dev/null | grep -qwF $service; then
-        say "Adding $caller to the group $service (from the next login on)"
+        say "Adding $caller to the group $service (takes effect at the next login)"
         set -- usermod --append --groups $service "$caller"
         if [ -n "$dry_run" ]; then
             run "$@"
-        elif ! "$@" >"$work/log" 2>&1; then # A user of another machine's, perhaps.
-            say "That did not work ($(tail -n 1 "$work/log")); they need sudo."
+        elif ! "$@" >"$work/log" 2>&1; then # For example a user from a directory service.
+            say "Cannot add $caller ($(tail -n 1 "$work/log")). $caller needs sudo for sensor-agent status."
         fi
     fi
 }
@@ -297,15 +298,15 @@ let_caller_in() {
 sweep() {
     for old in "$programs"/*; do
         if [ -d "$old" ] && [ ! -L "$old" ] && [ "$old" != "$program" ]; then
-            say "Removing the version before, $old"
+            say "Removing the previous version, $old"
             run rm -rf "$old"
         fi
     done
 }
 
-tell() {
+report() {
     [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
-    say "sensor-agent runs as $device_id. Status: sensor-agent status. Log: sudo journalctl -u $service"
+    say "sensor-agent runs as $device_id. Status: sudo sensor-agent status. Log: sudo journalctl -u $service"
     [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
         is_centrals_key "$group_key_file" ||
         say "The service does not need the group key. Remove $group_key_file from this machine."

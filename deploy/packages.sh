@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 # Drops the variables that change where Python looks for modules, or where setuptools installs.
-# Those of pip are the business of run_pip.py.
+# run_pip.py handles those of pip.
 drop_python_variables() {
     for name in $(env | sed -n 's/^\(PYTHON[A-Z0-9_]\{1,\}\)=.*/\1/p'); do
         unset "$name"
@@ -11,8 +11,8 @@ drop_python_variables() {
     export PYTHONNOUSERSITE=1 # Also for the processes that pip starts.
 }
 
-# explain_download LOG [LOG]...: prints what to do if pip or apt-get failed, by the first LOG, because
-# of the network or of pip's setting no-index. Otherwise returns 1. The other LOGs may hold the reason.
+# explain_download LOG [LOG]...: prints what to do if the first LOG shows that pip or apt-get failed
+# because of the network or pip's setting no-index; else returns 1. The reason may be in any LOG.
 explain_download() {
     reason='Temporary failure (in name resolution|resolving)|Name or service not known|nodename nor'
     reason="$reason servname|[Cc]onnection refused|Connection reset by peer|Network is unreachable"
@@ -30,7 +30,7 @@ explain_download() {
     fi
 }
 
-# A retry that succeeded leaves a warning, too: only the last one of a series counts.
+# A retry that succeeded also leaves a warning: only the last one of a series counts.
 is_network_failure() {
     failure='Max retries exceeded|(ReadTimeout|ConnectTimeout|NewConnection|NameResolution|Proxy)Error'
     failure="$failure|ConnectionResetError|E: (Failed to fetch|Unable to fetch)"

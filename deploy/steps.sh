@@ -1,6 +1,6 @@
-# What install.sh and uninstall.sh share: a step is said, done, and undone if a later one fails.
+# What install.sh and uninstall.sh share: print a step, do it, and undo it if a later step fails.
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # Each of the two uses its part of these names.
+# shellcheck disable=SC2034 # Each of the two uses some of these names.
 
 service=sensor-agent
 settings=/etc/sensor-agent
@@ -13,11 +13,11 @@ gpio_rule=/etc/udev/rules.d/60-sensor-agent.rules
 socket=/run/sensor-agent/control.sock
 
 dry_run=
-explain_failure=false # Prints why a command failed, instead of its output; returns 1 if it cannot.
+explain_failure=false # Prints why a command failed, in place of its output; returns 1 if it does not know.
 after_failure=:       # Called last if a step failed.
 changed= # Whether the running service differs from what is installed now.
 
-# What this run needs to remember, secrets among it: mktemp makes it for root alone.
+# Temporary files of this run, including keys: mktemp gives only the caller access.
 work=$(mktemp -d)
 
 say() {
@@ -34,13 +34,13 @@ without_temporary() {
     sed "s|$work|TEMPORARY|g"
 }
 
-# Does what changes the machine, or only prints it.
+# Runs a command that changes the machine; a dry run only prints it.
 run() {
     if [ -n "$dry_run" ]; then
         say "    $*" | without_temporary
         return
     fi
-    # What apt-get update printed may be the reason why apt-get install fails.
+    # The output of apt-get update may say why apt-get install fails.
     [ ! -e "$work/log" ] || mv "$work/log" "$work/log.before"
     if ! "$@" >"$work/log" 2>&1 </dev/null; then
         ! "$explain_failure" "$@" >&2 || exit 1
@@ -49,7 +49,7 @@ run() {
     fi
 }
 
-# undo_with FUNCTION [ARGUMENT]: what to call if a later step fails. The last comes first.
+# undo_with FUNCTION [ARGUMENT]: calls it if a later step fails. The last one is called first.
 undo_with() {
     [ -n "$dry_run" ] || printf '%s %s\n' "$1" "${2:-}" >>"$work/undo"
 }
@@ -57,11 +57,11 @@ undo_with() {
 finish() {
     status=$?
     trap - EXIT
-    trap '' INT TERM HUP # Who is impatient must not be left with half of it undone.
+    trap '' INT TERM HUP # Ctrl-C must not leave half of the steps undone.
     set +e
     if [ "$status" != 0 ] && [ -s "$work/undo" ]; then
         {
-            say "Undoing what was done:"
+            say "Undoing the steps:"
             tac "$work/undo" | while read -r function argument; do
                 ("$function" "$argument") </dev/null || say "    That failed: $function $argument"
             done
@@ -80,7 +80,7 @@ is_there() {
     [ -e "$1" ] || [ -L "$1" ]
 }
 
-# Remembers how FILE is, so that a failure brings it back.
+# Keeps a copy of FILE, to restore if a later step fails.
 keep() {
     [ -z "$dry_run" ] || return 0
     if is_there "$1"; then
@@ -93,14 +93,14 @@ keep() {
 bring_back() {
     rm -f "$1"
     if is_there "$work/before$1"; then
-        say "    bringing back $1"
+        say "    restoring $1"
         cp -a "$work/before$1" "$1"
     else
         say "    removing $1"
     fi
 }
 
-# put MODE USER:GROUP FILE: makes FILE what stands on standard input.
+# put MODE USER:GROUP FILE: writes standard input to FILE.
 put() {
     cat >"$work/wanted"
     if cmp -s "$work/wanted" "$3" && [ "$(stat -c '%a %U:%G' "$3")" = "$1 $2" ]; then
@@ -109,7 +109,7 @@ put() {
     changed=yes
     say "Writing $3"
     keep "$3"
-    # Under another name first, and on disk, so that a power cut leaves the old one or the new.
+    # Under another name first, and synced, so that a power cut leaves the old file or the new one.
     run install -m "$1" -o "${2%:*}" -g "${2#*:}" "$work/wanted" "$3.new"
     run sync "$3.new"
     run mv "$3.new" "$3"
@@ -138,7 +138,7 @@ make_directory() {
     if [ "$(stat -c '%a %U:%G' "$3" 2>/dev/null)" = "$1 $2" ]; then
         return
     fi
-    say "Making $3"
+    say "Creating $3"
     [ -d "$3" ] || undo_with remove_directory "$3"
     run install -d -m "$1" -o "${2%:*}" -g "${2#*:}" "$3"
 }
@@ -155,13 +155,13 @@ remove_tree() {
 
 must_be_root() {
     if [ -z "$dry_run" ] && [ "$(id -u)" != 0 ]; then
-        fail "This needs root: sudo sh $0 ..."
+        fail "Root is required. Run the same command with sudo."
     fi
     [ -n "$dry_run" ] || [ -d /run/systemd/system ] ||
-        fail "systemd does not run here, and without it there are no services."
+        fail "This system was not started with systemd, which the service needs."
 }
 
-# The catalogue's index is one file for all programs; it is made anew from theirs.
+# The index of the catalogue is one file for all programs, built from their catalogues.
 index_catalogue() {
     say "    indexing the message catalogue"
     journalctl --update-catalog

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Takes the service off this machine again. Needs root.
+# Removes the service from this machine. Needs root.
 #
-#   sudo sh deploy/uninstall.sh            all but the configuration and the readings that wait
-#   sudo sh deploy/uninstall.sh --purge    those too, and the user
-#   ... --dry-run                          only says what it would do
+#   sudo sh deploy/uninstall.sh            keeps the configuration and the queued readings
+#   sudo sh deploy/uninstall.sh --purge    removes them too, and the user
+#   ... --dry-run                          only prints the steps
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -28,20 +28,20 @@ main() {
         say "Stopping the service"
         run systemctl --quiet disable --now $service
         if systemctl --quiet is-failed $service 2>/dev/null; then
-            run systemctl reset-failed $service # Else systemd goes on listing it.
+            run systemctl reset-failed $service # Otherwise systemd continues to list it.
         fi
     fi
     disable_kernel_driver
     for file in $unit $additions/adafruit.conf $additions/clock.conf $command $gpio_rule $programs; do
-        take_away "$file"
+        delete "$file"
     done
     if [ -n "$purge" ]; then
-        take_away $additions
-    elif [ -d $additions ]; then # With what the owner may have added.
+        delete $additions
+    elif [ -d $additions ]; then # Which may contain files of the owner's.
         run rmdir --ignore-fail-on-non-empty $additions
     fi
     if is_there $catalogue; then
-        take_away $catalogue
+        delete $catalogue
         run journalctl --update-catalog
     fi
     run systemctl daemon-reload
@@ -50,10 +50,10 @@ main() {
     else
         say "Kept: $settings and /var/lib/$service; --purge removes them."
     fi
-    say "Left: the packages from Debian and the group gpio, which others may use."
+    say "Kept: the packages from Debian and the group gpio, which other programs may use."
 }
 
-take_away() {
+delete() {
     if is_there "$1"; then
         say "Removing $1"
         run rm -rf "$1"
@@ -61,13 +61,13 @@ take_away() {
 }
 
 forget() {
-    take_away $settings
-    take_away /var/lib/$service
+    delete $settings
+    delete /var/lib/$service
     if getent passwd $service >/dev/null; then
         say "Removing the user $service"
         run userdel $service
     fi
-    # It stays behind where somebody was let into it.
+    # userdel keeps a group that has other members.
     if [ -n "$dry_run" ] || getent group $service >/dev/null; then
         run groupdel $service
     fi

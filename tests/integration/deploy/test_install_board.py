@@ -1,4 +1,4 @@
-"""What the installer does to the board's own files, and how it takes that back."""
+"""What the installer changes in the board's own files, and how it restores them."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ BLOCK = "# begin sensor-agent\n[all]\ndtoverlay=dht11,gpiopin={}\n# end sensor-a
 
 @pytest.fixture
 def board(tmp_path):
-    """Returns a function that runs a line of the installer's, and what `dtoverlay` was told."""
+    """Return a function that runs a line of the installer, and what `dtoverlay` was called with."""
     boot, told = tmp_path / "config.txt", tmp_path / "told"
     boot.write_text(CONFIG)
     program = tmp_path / "dtoverlay"
@@ -30,7 +30,7 @@ def board(tmp_path):
     return do
 
 
-def test_the_kernels_driver_is_enabled_for_the_next_start_and_at_once(board):
+def test_the_kernels_driver_is_enabled_at_once_and_for_the_next_boot(board):
     done, boot, told = board("enable_kernel_driver 4")
     assert done.returncode == 0, done.stderr
     assert boot == CONFIG + BLOCK.format(4)
@@ -38,14 +38,14 @@ def test_the_kernels_driver_is_enabled_for_the_next_start_and_at_once(board):
     assert "reboot" not in done.stdout
 
 
-def test_where_it_cannot_be_loaded_at_once_a_restart_is_due(board):
+def test_a_driver_that_cannot_be_loaded_now_needs_a_restart(board):
     done, boot, _ = board("enable_kernel_driver 4", DTOVERLAY_FAILS="1")
     assert done.returncode == 0
-    assert "it takes a restart: sudo reboot" in done.stdout
+    assert "Restart the machine: sudo reboot" in done.stdout
     assert boot == CONFIG + BLOCK.format(4)
 
 
-def test_another_pin_takes_the_place_of_the_first(board):
+def test_another_pin_replaces_the_first(board):
     board("enable_kernel_driver 4")
     _, boot, _ = board("enable_kernel_driver 22")
     assert boot == CONFIG + BLOCK.format(22)
@@ -54,7 +54,7 @@ def test_another_pin_takes_the_place_of_the_first(board):
 @pytest.mark.parametrize(
     "line", ["dtoverlay=dht11", "  dtoverlay=dht11,gpiopin=4", "dtoverlay=dht11,foo=1,gpiopin=4"]
 )
-def test_a_line_of_the_owners_is_enough(board, line):
+def test_a_line_written_by_the_owner_suffices(board, line):
     _, boot, told = board(f"printf '%s\\n' '{line}' >>$boot; enable_kernel_driver 4")
     assert boot == f"{CONFIG}{line}\n"
     assert told == ["dht11 gpiopin=4"]
@@ -64,40 +64,40 @@ def test_a_line_of_the_owners_is_enough(board, line):
     "line",
     ["#dtoverlay=dht11,gpiopin=4", "dtoverlay=dht11,gpiopin=44", "dtoverlay=dht11,gpiopin=5"],
 )
-def test_another_line_is_not(board, line):
+def test_a_line_for_another_pin_does_not_suffice(board, line):
     _, boot, _ = board(f"printf '%s\\n' '{line}' >>$boot; enable_kernel_driver 4")
     assert boot == f"{CONFIG}{line}\n" + BLOCK.format(4)
 
 
 @pytest.mark.parametrize("last", ["dtparam=spi=on", "dtparam=spi=on\n"])
-def test_the_owners_last_line_stays_a_line_of_its_own(board, last):
+def test_the_last_line_of_the_owner_stays_separate(board, last):
     _, boot, _ = board(f"printf %s '{last}' >>$boot; enable_kernel_driver 4")
     assert boot == f"{CONFIG}dtparam=spi=on\n" + BLOCK.format(4)
     _, boot, _ = board("disable_kernel_driver")
     assert boot == f"{CONFIG}dtparam=spi=on\n"
 
 
-def test_what_the_owner_writes_behind_it_stays_meant_for_every_board(board):
+def test_lines_after_ours_still_apply_to_every_board(board):
     board("enable_kernel_driver 4")
     _, boot, _ = board("echo dtparam=spi=on >>$boot; disable_kernel_driver")
     assert boot == f"{CONFIG}[all]\ndtparam=spi=on\n"
 
 
-def test_nothing_of_the_owners_goes_where_a_marker_is_lost(board):
+def test_a_lost_marker_costs_no_line_of_the_owner(board):
     board("enable_kernel_driver 4")
     lose_it = "sed -i '/^# end sensor-agent/d' $boot; printf '[pi5]\nfan=1\n' >>$boot"
     _, boot, _ = board(f"{lose_it}; disable_kernel_driver")
     assert boot == f"{CONFIG}[pi5]\nfan=1\n"
 
 
-def test_ends_of_lines_may_have_been_changed(board):
+def test_changed_line_ends_are_accepted(board):
     board("enable_kernel_driver 4")
     board("sed -i 's/$/\\r/' $boot")
     _, boot, _ = board("disable_kernel_driver")
     assert boot == CONFIG
 
 
-def test_a_later_failure_takes_it_back(board):
+def test_a_later_failure_restores_the_boot_file(board):
     done, boot, told = board("enable_kernel_driver 4; fail 'Something else went wrong.'")
     assert done.returncode == 1
     assert boot == CONFIG
@@ -105,7 +105,7 @@ def test_a_later_failure_takes_it_back(board):
     assert "Undone." in done.stderr
 
 
-def test_taking_it_out_leaves_the_rest(board):
+def test_disabling_the_driver_keeps_the_other_lines(board):
     board("enable_kernel_driver 4")
     _, boot, _ = board("disable_kernel_driver")
     assert boot == CONFIG
@@ -113,7 +113,7 @@ def test_taking_it_out_leaves_the_rest(board):
     assert boot == CONFIG
 
 
-def test_another_driver_is_given_the_line_back(board):
+def test_another_driver_makes_the_kernel_release_the_line(board):
     board("enable_kernel_driver 4")
     done, boot, _ = board("kernel_has_sensor() { true; }; give_line_back")
     assert done.returncode == 0, done.stderr
@@ -122,7 +122,7 @@ def test_another_driver_is_given_the_line_back(board):
     assert (done.stdout, boot, told) == ("", CONFIG, ["dht11 gpiopin=4", "-r dht11"])
 
 
-def test_a_later_failure_leaves_the_line_to_the_kernel(board):
+def test_a_later_failure_loads_the_kernels_driver_again(board):
     board("enable_kernel_driver 22")
     done, boot, told = board("kernel_has_sensor() { true; }; give_line_back; fail 'It failed.'")
     assert done.returncode == 1
@@ -131,15 +131,15 @@ def test_a_later_failure_leaves_the_line_to_the_kernel(board):
     assert told == ["dht11 gpiopin=22", "-r dht11", "dht11 gpiopin=22"]
 
 
-def test_without_the_boot_file_the_owner_is_told(board):
+def test_a_missing_boot_file_is_reported(board):
     done, _, told = board("boot=/nowhere/config.txt; enable_kernel_driver 4")
     assert done.returncode == 0
-    assert "Note: there is no /nowhere/config.txt" in done.stdout
+    assert "Note: this system has no /nowhere/config.txt" in done.stdout
     assert told == []
 
 
 @pytest.mark.parametrize(("overlay", "driver"), [(True, "kernel"), (False, "dht22")])
-def test_the_kernels_driver_is_proposed_where_the_system_has_it(board, tmp_path, overlay, driver):
+def test_the_kernels_driver_is_proposed_if_the_system_has_it(board, tmp_path, overlay, driver):
     if overlay:
         (tmp_path / "overlays").mkdir()
         (tmp_path / "overlays/dht11.dtbo").touch()

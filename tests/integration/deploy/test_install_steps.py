@@ -1,4 +1,4 @@
-"""Steps of installer and uninstaller, with a systemctl that only tells what it was asked."""
+"""Steps of installer and uninstaller, with a systemctl that only records its arguments."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ esac
 
 @pytest.fixture
 def steps(tmp_path):
-    """Returns a function that runs lines after the installer's own, and what systemctl was told."""
+    """Return a function that runs lines after the script's functions, and systemctl's arguments."""
     (tmp_path / "systemctl").write_text(STATES)
     (tmp_path / "systemctl").chmod(0o755)
 
@@ -61,7 +61,7 @@ def test_a_failure_leaves_the_service_as_it_was(steps, before, now, told):
 
 @pytest.mark.parametrize("name", ["config.toml", "credentials/device.key"])
 @pytest.mark.parametrize("is_newer", [False, True])
-def test_what_the_daemon_has_not_read_yet_is_put_in_force(steps, tmp_path, name, is_newer):
+def test_settings_that_are_newer_than_the_daemon_restart_it(steps, tmp_path, name, is_newer):
     settings = tmp_path / "settings"
     (settings / "credentials").mkdir(parents=True)
     (settings / name).touch()
@@ -73,23 +73,23 @@ def test_what_the_daemon_has_not_read_yet_is_put_in_force(steps, tmp_path, name,
     places = f"settings={settings} socket={tmp_path / 'control.sock'}"
     done, asked = steps(f"{places} was_active=active was_enabled=enabled; start")
     assert done.returncode == 0, done.stderr
-    assert ("Nothing is different" in done.stdout) is not is_newer
+    assert ("Nothing has changed." in done.stdout) is not is_newer
     assert ("restart sensor-agent" in asked) is is_newer
 
 
-def test_a_user_who_cannot_be_let_in_is_no_reason_to_undo_it_all(steps, tmp_path):
+def test_a_user_who_cannot_join_the_group_does_not_undo_the_installation(steps, tmp_path):
     (tmp_path / "usermod").write_text("#!/bin/sh\necho 'usermod: no such user' >&2\nexit 6\n")
     (tmp_path / "usermod").chmod(0o755)
     done, _ = steps("undo_with stop; let_caller_in", SUDO_USER="nobody")
     assert done.returncode == 0, done.stderr
-    assert "That did not work (usermod: no such user); they need sudo." in done.stdout
+    assert "Cannot add nobody (usermod: no such user). nobody needs sudo" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("architecture", "python", "narrowed"),
     [("armhf", "true", True), ("armhf", "false", False), ("arm64", "true", False)],
 )
-def test_pip_takes_a_32_bit_system_for_what_it_is(steps, tmp_path, architecture, python, narrowed):
+def test_pip_sees_a_32_bit_system_as_one(steps, tmp_path, architecture, python, narrowed):
     (tmp_path / "dpkg").write_text(f"#!/bin/sh\necho {architecture}\n")
     (tmp_path / "dpkg").chmod(0o755)
     done, _ = steps(f"is_taken_for_64_bit {python} || exit 3")
@@ -116,21 +116,21 @@ def test_a_system_without_lgpio_is_refused_before_the_service_starts(
     assert ("Cannot drive the LED: there is no lgpio for Python 3." in done.stderr) is not works
 
 
-def test_apt_waits_for_who_else_is_at_it(steps):
+def test_apt_waits_for_its_lock(steps):
     need = "need() { missing=' python3-venv'; }"
     done, _ = steps(f"{need}; dry_run=yes led_driver=fake; install_packages")
     assert "apt-get -o DPkg::Lock::Timeout=300 install" in done.stdout
 
 
 @pytest.mark.parametrize("driver", ["dht22", "fake", "kernel"])
-def test_the_kernels_driver_is_there_only_where_it_is_used(steps, tmp_path, driver):
+def test_the_kernels_driver_is_removed_if_another_driver_is_set(steps, tmp_path, driver):
     (tmp_path / "config.txt").write_text("# begin sensor-agent\n[all]\n# end sensor-agent\n")
     places = (
         f"boot={tmp_path}/config.txt gpio_rule={tmp_path}/rules driver={driver} led_driver=fake"
     )
     done, _ = steps(f"dry_run=yes pin=4 {places}; prepare_board")
     assert done.returncode == 0, done.stderr
-    assert ("Taking the kernel's driver out" in done.stdout) is (driver != "kernel")
+    assert ("Removing the kernel's driver" in done.stdout) is (driver != "kernel")
 
 
 @pytest.mark.parametrize("named", ["-", "other.key"])
@@ -141,7 +141,7 @@ def test_a_key_that_would_not_be_used_is_refused(steps, tmp_path, named):
     assert 'FILE does not have key_file = "device.key"' in done.stderr
 
 
-def test_who_may_not_look_at_what_is_there_is_told_so(steps, tmp_path):
+def test_unreadable_settings_are_reported(steps, tmp_path):
     (tmp_path / "settings").mkdir(mode=0o000)
     done, _ = steps(f"settings={tmp_path}/settings; settle", before=OBEYING_MODES)
     assert done.returncode == 1
@@ -153,7 +153,7 @@ def uninstall(steps, lines, *options, **environment):
 
 
 @pytest.mark.parametrize("options", [[], ["--purge"]])
-def test_what_the_owner_added_to_the_unit_goes_with_the_configuration(steps, tmp_path, options):
+def test_additions_to_the_unit_are_removed_with_the_configuration(steps, tmp_path, options):
     (tmp_path / "override.conf").touch()
     done, _ = uninstall(steps, f"additions={tmp_path}; main", *options)
     assert done.returncode == 0, done.stderr
@@ -162,7 +162,7 @@ def test_what_the_owner_added_to_the_unit_goes_with_the_configuration(steps, tmp
 
 
 @pytest.mark.parametrize("has_failed", [True, False])
-def test_a_service_that_has_failed_is_listed_no_more(steps, tmp_path, has_failed):
+def test_a_failed_service_is_no_longer_listed(steps, tmp_path, has_failed):
     done, _ = uninstall(
         steps, f"unit={tmp_path}; main", IS_FAILED="failed" if has_failed else "inactive"
     )
@@ -171,7 +171,7 @@ def test_a_service_that_has_failed_is_listed_no_more(steps, tmp_path, has_failed
 
 @pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_undoing_is_not_left_half_done_by_who_is_impatient(tmp_path, number):
+def test_a_signal_does_not_interrupt_the_undoing(tmp_path, number):
     os.mkfifo(tmp_path / "wait")
     slow = f"slow() {{ : >{tmp_path}/began; cat {tmp_path}/wait; : >{tmp_path}/ended; }}"
     with subprocess.Popen(

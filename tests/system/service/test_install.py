@@ -63,6 +63,13 @@ def test_one_command_ends_with_a_running_service_although_there_is_no_network(ba
         bare.run("systemctl", "start", "central")
 
 
+def test_the_data_directory_of_a_local_central_replaces_four_options(bare):
+    options = f"--fake-hw --central /var/lib/central --wheels {WHEELS}"
+    said = bare.anna(f"cd sensor-agent && sudo make install ARGS='{options}'").stdout
+    assert f"sensor-agent runs as {DEVICE}." in said
+    bare.until_connected()
+
+
 @pytest.mark.parametrize(
     ("path", "mode"),
     [
@@ -118,7 +125,7 @@ def test_installed_again_nothing_changes(installed):
     before = installed.show("MainPID", "ActiveEnterTimestamp")
     files = installed.snapshot()
     said = installed.install().stdout
-    assert "Nothing is different" in said
+    assert "Nothing has changed." in said
     assert installed.show("MainPID", "ActiveEnterTimestamp") == before
     changed = {line for line in files ^ installed.snapshot() if f" {STATE}/" not in f" {line}"}
     assert not changed
@@ -145,7 +152,7 @@ def test_an_upgrade_keeps_configuration_and_outbox(installed):
         lambda name, data: data + b"\n# newer\n" if name == "hw/leds/gpiozero_led.py" else data,
     )[1].unlink()
     said = installed.install().stdout
-    assert f"Removing the version before, {old}" in said
+    assert f"Removing the previous version, {old}" in said
     assert not installed.path(str(old)).exists()
     assert installed.show("MainPID") != before
     assert installed.path(CONFIG).read_text() == config
@@ -166,7 +173,7 @@ def test_an_upgrade_that_does_not_start_leaves_the_old_one_running(installed):
     assert done.returncode != 0
     assert "this version is broken" in done.stderr
     assert "The service does not start." in done.stderr
-    assert "starting the service as it was" in done.stderr
+    assert "starting the previous service" in done.stderr
     assert installed.path(f"{PROGRAMS}/current").readlink() == before
     assert [place.name for place in installed.path(PROGRAMS).glob("[0-9]*")] == [before.name]
     assert installed.show("ActiveState", "UnitFileState") == {

@@ -30,7 +30,7 @@ def test_purged_it_leaves_only_what_others_may_use(bare):
     before = bare.snapshot()
     bare.install()
     said = bare.uninstall("--purge").stdout
-    assert "Left: the packages from Debian" in said
+    assert "Kept: the packages from Debian" in said
     packages = {
         line for line in bare.snapshot() if "/usr/lib/python" in line or "/usr/share/" in line
     }
