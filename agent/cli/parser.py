@@ -15,8 +15,10 @@ from agent.config import loader as configuration
 from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.errors import AgentError, ConfigError, OutputError, SecretError
+from agent.ranges import BLINK_PERIOD, BRIGHTNESS
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
+LED_NUMBERS = {"blink": BLINK_PERIOD, "brightness": BRIGHTNESS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +103,10 @@ def parser() -> argparse.ArgumentParser:
     led = commands.add_parser("led", help="drive the LED")
     led.add_argument("what", choices=["on", "off", "blink", "brightness"])
     led.add_argument(
-        "number", type=int, nargs="?", help="seconds for blink; 1, 2 or 3 for brightness"
+        "number",
+        type=int,
+        nargs="?",
+        help="seconds for blink; 1 (high), 2 (medium) or 3 (low) for brightness",
     )
     led.set_defaults(do=_led)
     status = commands.add_parser("status", help="show the status of the running daemon")
@@ -271,9 +276,13 @@ def _read(arguments: argparse.Namespace) -> int:
 def _led(arguments: argparse.Namespace) -> int:
     from agent.cli.hardware import led  # noqa: PLC0415 - brings in a driver.
 
-    if (arguments.number is None) == (arguments.what in {"blink", "brightness"}):
-        wants = "needs a number" if arguments.number is None else "takes no number"
-        print(f"sensor-agent led: {arguments.what} {wants}", file=sys.stderr)
+    number, allowed = arguments.number, LED_NUMBERS.get(arguments.what)
+    if allowed is None and number is not None:
+        print(f"sensor-agent led: {arguments.what} takes no number", file=sys.stderr)
+        return USAGE
+    if allowed is not None and (number is None or not allowed.low <= number <= allowed.high):
+        needs = f"{arguments.what} needs a number from {allowed.low} to {allowed.high}"
+        print(f"sensor-agent led: {needs}", file=sys.stderr)
         return USAGE
     config, path = _load(arguments)
     with interruptible():
@@ -281,7 +290,7 @@ def _led(arguments: argparse.Namespace) -> int:
             config,
             _socket(path),
             what=arguments.what,
-            number=arguments.number,
+            number=number,
             as_json=arguments.json,
         )
 

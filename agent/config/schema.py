@@ -12,6 +12,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
+from agent.ranges import GPIO, INTERVAL
+
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no rest between readings
 
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -87,7 +89,7 @@ def _file(text: str, example: str | None = None) -> dict[str, Rule]:
 
 
 def _pin(text: str, example: int | None = None) -> dict[str, Rule]:
-    return _rule(text, low=0, high=27, unit="GPIO number", example=example)
+    return _rule(text, low=GPIO.low, high=GPIO.high, unit="GPIO number", example=example)
 
 
 def _choice(text: str, *choices: str, example: str | None = None) -> dict[str, Rule]:
@@ -218,8 +220,8 @@ class SensorConfig:
         default=60.0,
         metadata=_rule(
             "The time between two readings.",
-            low=5,
-            high=86400,
+            low=INTERVAL.low,
+            high=INTERVAL.high,
             unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
         ),
     )

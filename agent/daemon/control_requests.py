@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
-from agent.device.operator import BLINK_RANGE, check_brightness, whole_number
+from agent.device.validation import check_brightness, whole_number
 from agent.diagnostics.runner import Findings, chosen
 from agent.errors import ControlError
+from agent.ranges import BLINK_PERIOD
 from agent.status import Status, status_to_json
 from hw import Reading
 from hw.errors import LedError, SensorError
@@ -87,7 +88,7 @@ async def _drive(led: AsyncLed, request: Request) -> None:
         case "off":
             await led.off()
         case "blink":
-            period = whole_number("The interval of blink", request.get("seconds"), BLINK_RANGE)
+            period = whole_number("The interval of blink", request.get("seconds"), BLINK_PERIOD)
             await led.blink(period)
         case "brightness":
             await led.set_brightness(check_brightness(request.get("level")))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from agent import ranges
 from agent.cloud import message
 from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.registration import register
@@ -24,9 +25,10 @@ from agent.daemon.control_socket import SOCKET_NAME, control_socket
 from agent.daemon.systemd import Watch, notify_systemd
 from agent.deadline_thread import DeadlineThread
 from agent.device import model
+from agent.device.commands import Commands
 from agent.device.information import device_information, software_version
 from agent.device.led import AsyncLed
-from agent.device.operator import Actions, Device, recalled
+from agent.device.properties import Properties, stored_values
 from agent.diagnostics import runner
 from agent.diagnostics.examination import IDS
 from agent.diagnostics.status_text import status_line
@@ -83,7 +85,7 @@ class Service:
         self._clock = clock or Clock()
         self._outbox: Outbox | None = None
         self._uplink: Uplink | None = None
-        self._device: Device | None = None
+        self._properties: Properties | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
         self._changed = asyncio.Event()  # Set when the status line may have changed.
@@ -103,15 +105,15 @@ class Service:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as self._group:
-            sampling = self._task(self._sampler.run(), "sampler")
-            linking = self._task(self._uplink.run(), "uplink") if self._uplink else None
+            sampling = self.start_task(self._sampler.run(), "sampler")
+            linking = self.start_task(self._uplink.run(), "uplink") if self._uplink else None
             notices = notify_systemd(
                 ready=self._sampler.attempted,
                 changed=self._changed,
                 watch=self._watch,
                 status=self._status_line,
             )
-            noticing = self._task(notices, "systemd")
+            noticing = self.start_task(notices, "systemd")
             await self.stop.wait()
             noticing.cancel()  # The status line stays "Stopping".
             await self._stop(sampling, linking)
@@ -145,9 +147,9 @@ class Service:
                 max_megabytes=config.outbox.max_megabytes,
             )
             held.push_async_callback(self._outbox.close)
-        values = await recalled(store.get) if store else {}
+        values = await stored_values(store) if store else {}
         led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
-        led.set_brightness(values.get("brightness") or 1)
+        led.set_brightness(values.get("brightness", 1))
         self._led = AsyncLed(led, on_change=self._on_led)
         held.push_async_callback(self._led.close)
         await self._led.open()
@@ -202,7 +204,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
 
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    def start_task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -223,14 +225,14 @@ class Service:
 
     def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
         self._changed.set()
-        self._report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
+        self.report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
 
     def _on_led(self, state: LedState) -> None:
-        self._report({"ledState": state})
+        self.report({"ledState": state})
 
-    def _report(self, patch: Mapping[str, Any]) -> None:
+    def report(self, properties: Mapping[str, Any]) -> None:
         if self._uplink is not None:
-            self._uplink.report(patch)
+            self._uplink.report(properties)
 
     def _snapshot(self) -> dict[str, Any]:
         return {
@@ -271,23 +273,14 @@ class Service:
         assert self._outbox is not None  # noqa: S101 - opened with the store.
         device_id, unit = self._config.device.id, self._config.sensor.unit
         model_id = model.model_id(unit)
-        # Where nobody asked for another interval, a whole number is reported, as the model has it.
-        interval = max(5, math.ceil(self._config.sensor.interval))
-        defaults = {"name": "", "brightness": 1, "telemetryInterval": interval}
-        self._device = Device(
-            actions=Actions(
-                turn_on=self._led.on,
-                turn_off=self._led.off,
-                blink=self._led.blink,
-                set_brightness=self._led.set_brightness,
-                set_interval=self._set_interval,
-                diagnose=self._diagnose,
-                remember=lambda name, value: store.put(f"property.{name}", value),
-                report=self._report,
-                in_background=self._task,
-            ),
-            defaults=defaults,
-            stored={name: value for name, value in stored.items() if value is not None},
+        # The model has whole seconds.
+        interval = max(ranges.INTERVAL.low, math.ceil(self._config.sensor.interval))
+        commands = Commands(self)
+        self._properties = Properties(
+            self,
+            store,
+            defaults={"name": "", "brightness": 1, "telemetryInterval": interval},
+            stored=stored,
             property_format=cloud.property_format,
         )
         just_booted = self._clock.uptime() < JUST_BOOTED and self._config.sensor.driver != "fake"
@@ -295,12 +288,12 @@ class Service:
         self._uplink = Uplink(
             outbox=self._outbox,
             handlers=Handlers(
-                command=self._device.command,
-                queued=self._device.queued_command,
-                twin=self._device.twin,
-                desired=self._device.desired,
+                command=commands.execute,
+                queued=commands.execute_queued,
+                twin=self._properties.apply_twin,
+                desired=self._properties.apply_patch,
                 snapshot=self._snapshot,
-                in_background=self._task,
+                in_background=self.start_task,
             ),
             compose=lambda entry: message.message(entry, unit=unit, clock=self._clock),
             connect=partial(open_session, cloud=cloud, credentials=credentials, model_id=model_id),
@@ -315,11 +308,11 @@ class Service:
             first_delay=FIRST_DELAY if just_booted else 0.0,
         )
 
-    async def _diagnose(self) -> str:
+    async def diagnose(self) -> str:
         status, findings = await self.check(IDS)
         return runner.diagnosis(findings, status)
 
-    # What the control socket needs: `control_requests.Daemon`.
+    # What the control socket, commands and properties need: their protocols `Daemon`.
 
     @property
     def led(self) -> AsyncLed:
@@ -364,7 +357,7 @@ class Service:
                 fault=self._led.fault,
             ),
             cloud=self._cloud_part(),
-            properties=None if self._device is None else self._device.values,
+            properties=None if self._properties is None else self._properties.values,
             outbox=None if self._outbox is None else await self._outbox.status(sensor.interval),
         )
 
@@ -399,5 +392,5 @@ class Service:
         waiting = 0 if self._outbox is None else self._outbox.waiting
         return status_line(self._sensor_part(), self._cloud_part(), waiting=waiting)
 
-    async def _set_interval(self, seconds: float) -> None:
+    def set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)

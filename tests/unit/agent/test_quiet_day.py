@@ -8,8 +8,9 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig
 
+from agent.device.commands import Commands
 from agent.device.led import AsyncLed
-from agent.device.operator import Actions, Device
+from agent.device.properties import Properties
 from agent.logs.events import LogEvent
 from agent.readings.sampler import Sampler
 from hw.leds.fake_led import SimulatedLed
@@ -26,18 +27,10 @@ class Day(Rig):
     def __init__(self, outbox, hub):
         super().__init__(outbox, hub)
         self.led = AsyncLed(SimulatedLed(), on_change=lambda _: None)
-        self.device = Device(
-            actions=Actions(
-                turn_on=self.led.on,
-                turn_off=self.led.off,
-                blink=self.led.blink,
-                set_brightness=self.led.set_brightness,
-                set_interval=self.nothing,
-                diagnose=self.nothing,
-                remember=self.nothing,
-                report=self.uplink.report,
-                in_background=self.in_background,
-            ),
+        self.commands = Commands(self)
+        self.properties = Properties(
+            self,
+            self,
             defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
             stored={},
             property_format="plug-and-play",
@@ -58,8 +51,8 @@ class Day(Rig):
             wait=self.wait,
         )
 
-    async def nothing(self, *_):
-        return None
+    def report(self, properties):
+        self.uplink.report(properties)
 
     async def keep(self, reading, taken):
         await self.outbox.add(reading, taken)
@@ -70,13 +63,13 @@ class Day(Rig):
         await asyncio.sleep(0)
 
     async def command(self, name, payload):
-        return await self.device.command(name, payload)
+        return await self.commands.execute(name, payload)
 
     async def take_twin(self, twin):
-        await self.device.twin(twin)
+        await self.properties.apply_twin(twin)
 
     async def take_patch(self, patch):
-        await self.device.desired(patch)
+        await self.properties.apply_patch(patch)
 
     @asynccontextmanager
     async def running(self):

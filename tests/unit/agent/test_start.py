@@ -108,7 +108,7 @@ async def test_a_daemon_whose_file_takes_long_to_check_stops_as_soon_as_it_is_to
     release.set()
 
 
-async def test_a_stored_value_that_is_none_any_more_is_forgotten(tmp_path):
+async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
     store = Store.open(tmp_path / "state" / STORE_NAME)
     for name, value in {"brightness": 7, "telemetryInterval": "often", "name": "attic"}.items():
         await store.put(f"property.{name}", value)
@@ -116,7 +116,11 @@ async def test_a_stored_value_that_is_none_any_more_is_forgotten(tmp_path):
     service = cloudy(tmp_path)
     async with AsyncExitStack() as held:
         await service._start(held)
-        assert service._device.values == {"brightness": 1, "telemetryInterval": 60, "name": "attic"}
+        assert service._properties.values == {
+            "brightness": 1,
+            "telemetryInterval": 60,
+            "name": "attic",
+        }
 
 
 async def test_a_driver_that_is_unknown_stops_the_start(tmp_path):

@@ -70,6 +70,7 @@ def test_a_number_that_is_none_is_told_what_it_must_be(capsys, arguments, senten
 @pytest.mark.parametrize(
     "arguments",
     [[], ["fly"], ["run", "--interval", "5"], ["led"], ["led", "blink"], ["led", "on", "3"],
+     ["led", "blink", "3601"], ["led", "brightness", "0"],
      ["read", "--count", "0"], ["demo", "--minutes", "-1"], ["central", "--http-port", "70000"]],
 )  # fmt: skip
 def test_a_wrong_command_line_is_status_2(arguments):

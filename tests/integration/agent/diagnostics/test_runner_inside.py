@@ -8,7 +8,7 @@ import pytest
 from centrals import running_central
 from daemons import Daemon, until
 
-from agent.device.operator import MAX_DIAGNOSTICS
+from agent.device.commands import MAX_DIAGNOSTICS
 from agent.diagnostics.examination import IDS
 from central.storage import devices, telemetry
 

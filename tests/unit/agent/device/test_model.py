@@ -12,7 +12,7 @@ from agent.device.model import (
     interface,
     model_id,
 )
-from agent.device.operator import CHECKS, OWN
+from agent.device.properties import CHECKS, READ_ONLY
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
 
@@ -71,5 +71,5 @@ def test_what_is_not_writable_is_what_the_device_reports_by_itself():
     writable = {c["name"] for c in contents if c.get("writable")}
     reported = {c["name"] for c in contents if {"Property", "Component"} & kinds(c)}
     # The completion of a command that takes long is reported under its name.
-    assert reported | {"rundiagnostics"} == writable | OWN
+    assert reported | {"rundiagnostics"} == writable | READ_ONLY
     assert writable == set(CHECKS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from statuses import STATUS
 
 from agent.config import loader
-from agent.device.operator import MAX_DIAGNOSTICS, shorten
+from agent.device.commands import MAX_DIAGNOSTICS, shorten
 from agent.diagnostics import runner
 from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS

@@ -1,0 +1,165 @@
+"""The operator's commands: `blink`, `turnon`, `turnoff` and `rundiagnostics`.
+
+Every command is answered with a status as in HTTP and a payload. A refused command changes nothing,
+and its payload has the reason.
+"""
+
+import json
+import logging
+from collections.abc import Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from agent.device.led import AsyncLed
+from agent.device.validation import BadValueError, quote, whole_number
+from agent.logs.events import LogEvent
+from agent.ranges import BLINK_PERIOD
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[int, Any]
+"""Status and payload."""
+
+MAX_DIAGNOSTICS = 4096  # Bytes: IoT Hub's limit for the value of one property.
+
+
+class Daemon(Protocol):
+    """What commands need of the daemon."""
+
+    @property
+    def led(self) -> AsyncLed: ...
+
+    async def diagnose(self) -> str:
+        """Run all checks, and return their results as text."""
+        ...
+
+    def report(self, properties: Mapping[str, Any]) -> None:
+        """Report these properties to the hub as soon as there is a connection."""
+        ...
+
+    def start_task(self, work: Coroutine[Any, Any, None], name: str) -> object:
+        """Run `work` in the background until the daemon stops."""
+        ...
+
+
+class Commands:
+    """The commands of this device."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._diagnosing = False
+        self._handlers = {
+            "blink": self._blink,
+            "turnon": self._turn_on,
+            "turnoff": self._turn_off,
+            "rundiagnostics": self._run_diagnostics,
+        }
+
+    async def execute(self, name: str, payload: Any) -> Answer:
+        """Execute a command. Never raises: a failure is an answer, too."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            log.warning(
+                "Unknown command %s.",
+                quote(name),
+                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=HTTPStatus.NOT_FOUND),
+            )
+            known = ", ".join(self._handlers)
+            return _refusal(
+                HTTPStatus.NOT_FOUND, f"Unknown command {quote(name)}. The commands are {known}."
+            )
+        try:
+            status, answer = await handler(payload)
+        except BadValueError as error:
+            log.warning(
+                "Refused command %s: %s",
+                name,
+                error,
+                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=HTTPStatus.BAD_REQUEST),
+            )
+            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except Exception as error:
+            failure = HTTPStatus.INTERNAL_SERVER_ERROR
+            log.exception(
+                "Command %s failed.",
+                name,
+                extra=LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=failure),
+            )
+            return _refusal(failure, f"{name} failed: {error}")
+        log.info(
+            "Executed command %s with status %d.",
+            name,
+            status,
+            extra=LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status),
+        )
+        return status, answer
+
+    async def execute_queued(self, name: str, body: bytes) -> None:
+        """Execute a command that was queued while the device was offline.
+
+        The body is JSON, or `@` for no payload. The answer is only logged.
+        """
+        payload: Any = None
+        if body.strip() not in {b"", b"@"}:
+            try:
+                payload = json.loads(body)
+            except (ValueError, RecursionError) as error:
+                log.warning(
+                    "Refused queued command %s: its payload is not JSON (%s).",
+                    quote(name),
+                    error,
+                    extra=LogEvent.COMMAND_REFUSED.about(
+                        COMMAND=name, STATUS=HTTPStatus.BAD_REQUEST
+                    ),
+                )
+                return
+        await self.execute(name, payload)
+
+    async def _turn_on(self, _payload: Any) -> Answer:
+        await self._daemon.led.on()
+        return HTTPStatus.OK, None
+
+    async def _turn_off(self, _payload: Any) -> Answer:
+        await self._daemon.led.off()
+        return HTTPStatus.OK, None
+
+    async def _blink(self, payload: Any) -> Answer:
+        period = whole_number("The interval of blink", payload, BLINK_PERIOD)
+        await self._daemon.led.blink(period)
+        return HTTPStatus.OK, {"description": f"Blinking LED every {period} seconds"}
+
+    async def _run_diagnostics(self, _payload: Any) -> Answer:
+        if self._diagnosing:
+            return _refusal(
+                HTTPStatus.CONFLICT, "Diagnostics are already running. Wait for their result."
+            )
+        self._diagnosing = True
+        self._daemon.start_task(self._diagnose(), "rundiagnostics")
+        return HTTPStatus.ACCEPTED, None
+
+    async def _diagnose(self) -> None:
+        try:
+            result = await self._daemon.diagnose()
+        except Exception as error:
+            log.exception(
+                "Diagnostics failed.",
+                extra=LogEvent.COMMAND_FAILED.about(
+                    COMMAND="rundiagnostics", STATUS=HTTPStatus.INTERNAL_SERVER_ERROR
+                ),
+            )
+            result = f"Diagnostics failed: {error}"
+        finally:
+            self._diagnosing = False
+        self._daemon.report({"rundiagnostics": {"value": shorten(result, MAX_DIAGNOSTICS)}})
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return at most `limit` bytes of UTF-8 of `text`, cut between two characters."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= limit:
+        return encoded.decode("utf-8")
+    return encoded[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def _refusal(status: HTTPStatus, reason: str) -> Answer:
+    return status, {"error": reason}

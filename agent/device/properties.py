@@ -1,0 +1,230 @@
+"""The writable properties: `name`, `brightness` and `telemetryInterval`.
+
+Each desired value is acknowledged with a status as in HTTP. A refused value changes nothing, and
+its acknowledgement has the reason.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from agent.device.led import AsyncLed
+from agent.device.validation import (
+    BadValueError,
+    check_brightness,
+    check_interval,
+    check_name,
+    quote,
+)
+from agent.logs.events import LogEvent
+
+log = logging.getLogger(__name__)
+
+DEVICE_DEFAULT = 203  # IoT Plug and Play's status for a value that the device set by itself.
+MAX_UNKNOWN_ANSWERED = 16  # Unknown names must not fill the twin, which has 32 KB.
+MOST_COMPLAINTS = 100  # Properties whose last warning is remembered.
+
+CHECKS = {
+    "name": check_name,
+    "brightness": check_brightness,
+    "telemetryInterval": check_interval,
+}
+
+READ_ONLY = {
+    "state",
+    "sensorStatus",
+    "sensorStatusSince",
+    "ledState",
+    "backlog",
+    "rundiagnostics",
+    "deviceInformation",
+}
+"""What the device reports by itself. The answer to a desired property must not overwrite it."""
+
+
+class Daemon(Protocol):
+    """What writable properties need of the daemon."""
+
+    @property
+    def led(self) -> AsyncLed: ...
+
+    def set_interval(self, seconds: float) -> None:
+        """Take readings at this interval from now on."""
+        ...
+
+    def report(self, properties: Mapping[str, Any]) -> None:
+        """Report these properties to the hub as soon as there is a connection."""
+        ...
+
+
+class Store(Protocol):
+    """What keeps accepted values over a restart."""
+
+    async def get(self, name: str) -> Any: ...
+
+    async def put(self, name: str, value: Any) -> None: ...
+
+
+async def stored_values(store: Store) -> dict[str, Any]:
+    """Return the stored values by property.
+
+    A value that is no longer valid is left out: the card may be damaged, and another version of
+    this program may have had other ranges.
+    """
+    values = {}
+    for name, check in CHECKS.items():
+        stored = await store.get(_key(name))
+        if stored is not None:
+            try:
+                values[name] = check(stored)
+            except BadValueError as error:
+                log.debug("Ignoring a stored value: %s", error)
+    return values
+
+
+def _key(name: str) -> str:
+    return f"property.{name}"
+
+
+class Properties:
+    """The writable properties of this device.
+
+    `values` are in force: `defaults`, or what the operator has set, of which `stored` is known from
+    before. `property_format` is the form of acknowledgements: "plug-and-play", or "preview" as in
+    IoT Central before July 2020.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        store: Store,
+        *,
+        defaults: Mapping[str, Any],
+        stored: Mapping[str, Any],
+        property_format: str,
+    ) -> None:
+        self.values = {**defaults, **stored}
+        self._daemon = daemon
+        self._store = store
+        self._set_by_operator = set(stored)
+        self._preview = property_format == "preview"
+        self._desired_version = 0
+        self._complaints: dict[str, str] = {}  # The last warning by property.
+        self._unknown: set[str] = set()  # The unknown properties that were answered.
+
+    async def apply_twin(self, twin: Mapping[str, Any]) -> None:
+        """Apply the desired properties of a whole twin, as fetched after connecting."""
+        desired = twin.get("desired")
+        desired = desired if isinstance(desired, Mapping) else {}
+        self._desired_version = _version(desired)
+        for name in CHECKS:
+            if name not in desired:
+                self._report_default(name)
+        await self._apply(desired)
+
+    async def apply_patch(self, patch: Mapping[str, Any]) -> None:
+        """Apply changed desired properties. Skip a patch that the twin already contained."""
+        version = _version(patch)
+        if 0 < version <= self._desired_version:
+            return
+        self._desired_version = max(version, self._desired_version)
+        await self._apply(patch)
+
+    async def _apply(self, desired: Mapping[str, Any]) -> None:
+        for name, wrapped in desired.items():
+            if name.startswith("$"):
+                continue
+            if name not in CHECKS:
+                self._answer_unknown(name, wrapped)
+                continue
+            value = wrapped
+            if isinstance(wrapped, Mapping) and "value" in wrapped:
+                value = wrapped["value"]
+            if value is None:  # The desired property was removed.
+                self._report_default(name)
+            else:
+                await self._apply_one(name, value)
+
+    def _answer_unknown(self, name: str, value: Any) -> None:
+        if value is None:
+            if name in self._unknown:  # The property was removed, so remove the answer, too.
+                self._unknown.discard(name)
+                self._daemon.report({name: None})
+            return
+        self._complain(LogEvent.PROPERTY_UNKNOWN, name, f"Unknown desired property {quote(name)}.")
+        if name not in READ_ONLY and (
+            name in self._unknown or len(self._unknown) < MAX_UNKNOWN_ANSWERED
+        ):
+            self._unknown.add(name)
+            self._acknowledge(
+                name, HTTPStatus.NOT_FOUND, "This device has no such writable property."
+            )
+
+    async def _apply_one(self, name: str, value: Any) -> None:
+        try:
+            accepted = CHECKS[name](value)
+            # The default may only look the same: an interval of 0.05 s is reported as 5.
+            if name not in self._set_by_operator or accepted != self.values[name]:
+                await self._set(name, accepted)
+                log.info(
+                    "%s is now %s.",
+                    name,
+                    quote(accepted),
+                    extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(accepted)),
+                )
+                self._complaints.pop(name, None)
+        except BadValueError as error:
+            self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
+            self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
+        except Exception as error:
+            log.exception(
+                "Cannot change %s.", name, extra=LogEvent.PROPERTY_FAILED.about(PROPERTY=name)
+            )
+            self._acknowledge(
+                name, HTTPStatus.INTERNAL_SERVER_ERROR, f"Cannot change {name}: {error}"
+            )
+        else:
+            self._acknowledge(name, HTTPStatus.OK, "completed")
+
+    async def _set(self, name: str, value: Any) -> None:
+        if name == "brightness":
+            await self._daemon.led.set_brightness(value)
+        elif name == "telemetryInterval":
+            self._daemon.set_interval(value)
+        await self._store.put(_key(name), value)
+        self.values[name] = value
+        self._set_by_operator.add(name)
+
+    def _complain(self, event: LogEvent, name: str, sentence: str) -> None:
+        """Log a warning once; repeats, which come with each connection's twin, at debug level."""
+        known = self._complaints.get(name) == sentence
+        log.log(
+            logging.DEBUG if known else logging.WARNING,
+            "%s",
+            sentence,
+            extra=event.about(PROPERTY=name),
+        )
+        if len(self._complaints) >= MOST_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[name] = sentence
+
+    def _report_default(self, name: str) -> None:
+        self._acknowledge(name, DEVICE_DEFAULT, "No desired value is set.", version=0)
+
+    def _acknowledge(
+        self, name: str, status: int, description: str, *, version: int | None = None
+    ) -> None:
+        version = self._desired_version if version is None else version
+        answer = {"value": self.values[name]} if name in self.values else {}
+        if self._preview:
+            done = "completed" if status in {HTTPStatus.OK, DEVICE_DEFAULT} else "failed"
+            answer |= {"status": done, "desiredVersion": version, "message": description}
+        else:
+            answer |= {"ac": status, "av": version, "ad": description}
+        self._daemon.report({name: answer})
+
+
+def _version(properties: Mapping[str, Any]) -> int:
+    version = properties.get("$version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else 0

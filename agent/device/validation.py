@@ -1,0 +1,56 @@
+"""Checks of the values that an operator sets."""
+
+import json
+from typing import Any
+
+from agent.ranges import BRIGHTNESS, INTERVAL, NAME_LENGTH, Range
+
+QUOTED = 60  # Characters of a refused value that its reason repeats.
+
+
+class BadValueError(ValueError):
+    """A value that is refused. `str()` is the reason, a sentence."""
+
+
+def check_name(value: Any) -> str:
+    """Return a customer's name: a string of at most 256 characters."""
+    if not isinstance(value, str):
+        raise BadValueError(f"name must be a string, not {quote(value)}.")
+    if len(value) > NAME_LENGTH:
+        raise BadValueError(
+            f"name must have at most {NAME_LENGTH} characters, and this one has {len(value)}."
+        )
+    return value
+
+
+def check_brightness(value: Any) -> int:
+    """Return a brightness: 1 (high), 2 (medium) or 3 (low)."""
+    return whole_number("brightness", value, BRIGHTNESS)
+
+
+def check_interval(value: Any) -> int:
+    """Return an interval between readings: 5 to 86400 seconds."""
+    return whole_number("telemetryInterval", value, INTERVAL)
+
+
+def whole_number(name: str, value: Any, allowed: Range) -> int:
+    """Return `value` as an int if it is a whole number in this range. Raises BadValueError."""
+    # JSON has one kind of number, so 5.0 is 5. In Python, unlike in JSON, true is a number.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not allowed.low <= value <= allowed.high:
+        raise BadValueError(
+            f"{name} must be a whole number from {allowed.low} to {allowed.high}, "
+            f"not {quote(value)}."
+        )
+    return int(value)
+
+
+def quote(value: Any) -> str:
+    """Return a value as JSON for a reason: short, with control characters escaped."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"

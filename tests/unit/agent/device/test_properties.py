@@ -1,0 +1,187 @@
+import asyncio
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operated import OperatedDaemon
+from strategies import json_values
+
+from agent.device.properties import READ_ONLY, Properties
+from hw.errors import LedError
+
+
+class Rig(OperatedDaemon):
+    def __init__(self, *, property_format="plug-and-play", **stored):
+        super().__init__()
+        self.properties = Properties(
+            self,
+            self,
+            defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
+            stored=stored,
+            property_format=property_format,
+        )
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+async def test_the_twin_is_applied_and_acknowledged_with_its_version(rig):
+    await rig.properties.apply_twin({"desired": {"brightness": 2, "name": "Ada", "$version": 7}})
+    assert rig.reported["brightness"] == {"value": 2, "ac": 200, "av": 7, "ad": "completed"}
+    assert rig.reported["name"] == {"value": "Ada", "ac": 200, "av": 7, "ad": "completed"}
+    assert rig.done == [("brightness", 2)]
+    assert rig.kept == {"property.brightness": 2, "property.name": "Ada"}
+
+
+async def test_a_property_without_desired_value_is_reported_as_the_devices_default(rig):
+    await rig.properties.apply_twin({"desired": {"$version": 1}, "reported": {}})
+    for name, value in {"name": "", "brightness": 1, "telemetryInterval": 60}.items():
+        ack = rig.reported[name]
+        assert (ack["value"], ack["ac"], ack["av"]) == (value, 203, 0)
+
+
+async def test_a_wrapped_value_is_the_same_as_a_bare_one(rig):
+    await rig.properties.apply_patch({"brightness": {"value": 3}, "$version": 4})
+    assert rig.reported["brightness"]["value"] == 3
+    assert rig.done == [("brightness", 3)]
+
+
+async def test_the_preview_format_is_that_of_the_tutorial(rig):
+    rig = Rig(property_format="preview")
+    await rig.properties.apply_patch({"brightness": {"value": 3}, "$version": 4})
+    assert rig.reported["brightness"] == {
+        "value": 3,
+        "status": "completed",
+        "desiredVersion": 4,
+        "message": "completed",
+    }
+    await rig.properties.apply_patch({"brightness": {"value": 9}, "$version": 5})
+    assert rig.reported["brightness"]["status"] == "failed"
+    assert rig.reported["brightness"]["value"] == 3
+
+
+async def test_a_value_in_force_is_acknowledged_but_not_set_again():
+    rig = Rig(brightness=2)
+    await rig.properties.apply_patch({"brightness": 2, "$version": 4})
+    assert rig.reported["brightness"]["ac"] == 200
+    assert rig.done == []
+
+
+async def test_a_desired_value_equal_to_the_default_is_set_and_stored(rig):
+    await rig.properties.apply_patch({"telemetryInterval": 60, "$version": 4})
+    assert rig.done == [("interval", 60)]
+    assert rig.kept == {"property.telemetryInterval": 60}
+
+
+REFUSED = {
+    "brightness": [True, "2", 0, 4, 1.5, -1, [], {}, {"value": "2"}, float("nan"), 1e308 * 10],
+    "telemetryInterval": [False, "60", 4, 86401, 5.5, None.__class__, -60],
+    "name": [5, True, ["Ada"], {"first": "Ada"}, "x" * 257],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values]
+)
+async def test_a_bad_value_is_refused_with_a_reason_and_changes_nothing(rig, name, value):
+    before = dict(rig.properties.values)
+    await rig.properties.apply_patch({name: value, "$version": 4})
+    ack = rig.reported[name]
+    assert (ack["value"], ack["ac"], ack["av"]) == (before[name], 400, 4)
+    assert "must" in ack["ad"]
+    assert rig.properties.values == before
+    assert rig.done == []
+    assert rig.kept == {}
+
+
+async def test_removing_a_desired_value_leaves_it_in_force(rig):
+    await rig.properties.apply_patch({"brightness": 2, "$version": 4})
+    await rig.properties.apply_patch({"brightness": None, "$version": 5})
+    ack = rig.reported["brightness"]
+    assert (ack["value"], ack["ac"], ack["av"]) == (2, 203, 0)
+
+
+async def test_an_unknown_property_is_answered_404(rig):
+    await rig.properties.apply_patch({"colour": "red", "$version": 4})
+    assert rig.reported["colour"]["ac"] == 404
+
+
+async def test_many_unknown_properties_do_not_fill_the_twin(rig):
+    await rig.properties.apply_patch({f"p{n}": n for n in range(1000)} | {"$version": 4})
+    assert len(rig.reported) == 16
+
+
+async def test_removing_an_unknown_property_removes_its_answer(rig):
+    await rig.properties.apply_patch({"colour": "red", "$version": 4})
+    await rig.properties.apply_patch({"colour": None, "size": None, "$version": 5})
+    assert rig.reported == {"colour": None}
+
+
+@pytest.mark.parametrize("name", sorted(READ_ONLY))
+async def test_a_desired_value_does_not_overwrite_a_read_only_property(rig, name, caplog):
+    await rig.properties.apply_patch({name: "something", "$version": 4})
+    await rig.properties.apply_patch({name: None, "$version": 5})
+    assert rig.reported == {}
+    assert name in caplog.text
+
+
+async def test_a_patch_with_only_a_version_changes_nothing(rig):
+    await rig.properties.apply_patch({"$version": 4})
+    assert rig.reported == {}
+
+
+async def test_a_patch_that_the_twin_already_contained_is_skipped(rig):
+    await rig.properties.apply_twin({"desired": {"brightness": 2, "$version": 7}})
+    await rig.properties.apply_patch({"brightness": 3, "$version": 6})
+    assert rig.properties.values["brightness"] == 2
+    await rig.properties.apply_patch({"brightness": 3, "$version": 8})
+    assert rig.properties.values["brightness"] == 3
+
+
+async def test_versions_of_a_device_recreated_at_the_hub_start_again(rig):
+    await rig.properties.apply_twin({"desired": {"brightness": 2, "$version": 70}})
+    await rig.properties.apply_twin({"desired": {"$version": 1}})
+    await rig.properties.apply_patch({"brightness": 3, "$version": 2})
+    assert rig.properties.values["brightness"] == 3
+
+
+async def test_the_brightness_is_unchanged_if_the_led_fails(rig):
+    rig.broken = LedError("The line is busy.")
+    await rig.properties.apply_patch({"brightness": 2, "$version": 4})
+    ack = rig.reported["brightness"]
+    assert (ack["value"], ack["ac"]) == (1, 500)
+    assert "The line is busy" in ack["ad"]
+
+
+names = st.sampled_from(["name", "brightness", "$version", ""])
+
+
+@given(st.dictionaries(names | st.text(), json_values, max_size=6))
+def test_any_patch_leaves_valid_values(patch):
+    async def scenario():
+        rig = Rig()
+        await rig.properties.apply_patch(patch)
+        await rig.properties.apply_twin({"desired": patch})
+        values = rig.properties.values
+        assert values["brightness"] in {1, 2, 3}
+        assert not isinstance(values["brightness"], bool)
+        assert 5 <= values["telemetryInterval"] <= 86400
+        assert isinstance(values["name"], str)
+        assert len(values["name"]) <= 256
+        json.dumps(rig.reported, allow_nan=False)
+        assert not any(name.startswith("$") for name in rig.reported)
+
+    asyncio.run(scenario())
+
+
+@given(json_values)
+def test_any_twin_is_accepted(twin):
+    async def scenario():
+        if isinstance(twin, dict):
+            await Rig().properties.apply_twin(twin)
+        await Rig().properties.apply_twin({"desired": twin})
+
+    asyncio.run(scenario())
