@@ -1,4 +1,4 @@
-"""The daemon as a process, told by a stand-in for systemd what systemd tells it."""
+"""The daemon in a process, under a fake systemd."""
 
 import signal
 import socket
@@ -10,11 +10,13 @@ from addresses import own_address
 from optional import environment_with_packages, python_with_systemd
 from places import ROOT
 
+from agent.daemon.control_socket import SOCKET_NAME, ask
+
 PATIENCE = 60.0
 
 
 class Manager:
-    """What the daemon tells systemd, one datagram after the other."""
+    """A fake systemd that receives the daemon's notices."""
 
     def __init__(self, home):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -24,7 +26,7 @@ class Manager:
         self.process = None
 
     def hear(self):
-        """Return the next thing said, as a dictionary."""
+        """Return the next notice."""
         lines = self.socket.recv(10_000).decode().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
@@ -52,7 +54,7 @@ class Manager:
         )
 
     def end(self):
-        """Return exit status and log once it has ended."""
+        """Wait for the daemon's end, and return its exit status and log."""
         _, log = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, log
 
@@ -70,14 +72,14 @@ def manager(home):
 
 
 FAKE = '[sensor]\ndriver = "fake"\ninterval = 0.05\n[led]\ndriver = "fake"\n'
-# Nothing is listening there: a Pi that has no network yet.
+# Nothing listens on this address, as on a Pi without a network.
 NO_NETWORK = (
     f'[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nprovisioning_host = "{own_address()}"\n'
     'key_file = "key"\n' + FAKE
 )
 
 
-def test_ready_is_said_without_a_network_and_then_how_it_is(tmp_path):
+def test_without_a_network_the_daemon_is_ready_and_sends_its_status(tmp_path):
     key = tmp_path / "key"
     key.write_text("c2VjcmV0")
     key.chmod(0o600)
@@ -94,6 +96,16 @@ def test_ready_is_said_without_a_network_and_then_how_it_is(tmp_path):
         assert systemd.end()[0] == 0
 
 
+def test_the_status_line_follows_a_failing_sensor(tmp_path):
+    with manager(tmp_path) as systemd:
+        systemd.start(FAKE)
+        assert "°C" in systemd.hear()["STATUS"]
+        ask(tmp_path / "run" / SOCKET_NAME, {"command": "room", "set": {"fault": "no_answer"}})
+        systemd.socket.settimeout(15.0)  # Without a change the next notice comes after 20 s.
+        while "(no_answer)" not in systemd.hear()["STATUS"]:
+            pass
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -102,7 +114,7 @@ def test_ready_is_said_without_a_network_and_then_how_it_is(tmp_path):
         (NO_NETWORK, "key does not exist"),
     ],
 )
-def test_what_cannot_work_is_told_to_systemd_with_the_reason(tmp_path, text, reason):
+def test_the_status_line_has_the_reason_why_the_daemon_cannot_run(tmp_path, text, reason):
     with manager(tmp_path) as systemd:
         systemd.start(text)
         assert reason in systemd.hear()["STATUS"]
@@ -111,7 +123,7 @@ def test_what_cannot_work_is_told_to_systemd_with_the_reason(tmp_path, text, rea
     assert reason in log
 
 
-def test_of_many_mistakes_systemd_is_told_as_much_as_it_takes(tmp_path):
+def test_the_status_line_is_shortened_if_there_are_many_mistakes(tmp_path):
     with manager(tmp_path) as systemd:
         systemd.start("".join(f"mistake_{number} = 1\n" for number in range(100)))
         status = systemd.hear()["STATUS"]
@@ -120,7 +132,7 @@ def test_of_many_mistakes_systemd_is_told_as_much_as_it_takes(tmp_path):
     assert status.endswith("The journal lists all 100 reasons.")
 
 
-def test_a_daemon_that_is_aborted_says_where_it_was(tmp_path):
+def test_an_aborted_daemon_logs_where_it_was(tmp_path):
     with manager(tmp_path) as systemd:
         systemd.start(FAKE)
         systemd.hear_until("READY")

@@ -1,4 +1,4 @@
-"""A daemon that cannot start says why, and holds nothing afterwards."""
+"""The start of the daemon, with and without success."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ def make(tmp_path, **changes):
     return service, shown
 
 
-async def test_it_starts_shows_and_stops(tmp_path):
+async def test_a_daemon_without_a_cloud_starts_shows_readings_and_stops(tmp_path):
     service, shown = make(tmp_path)
     running = asyncio.create_task(service.run())
     await until(lambda: shown)
@@ -56,13 +56,13 @@ async def test_a_stopped_daemon_refuses_to_turn_on_the_led(tmp_path):
         await service._led.on()
 
 
-async def test_stopping_before_the_first_reading_is_no_error(tmp_path):
+async def test_a_stop_before_the_first_reading_is_clean(tmp_path):
     service, _ = make(tmp_path)
     service.stop.set()
     await service.run()
 
 
-async def test_a_daemon_that_is_still_starting_stops_as_soon_as_it_is_told(tmp_path, monkeypatch):
+async def test_a_stop_does_not_wait_for_a_slow_led(tmp_path, monkeypatch):
     opening, release, opened = threading.Event(), threading.Event(), []
 
     class SlowLed(SimulatedLed):
@@ -87,9 +87,7 @@ def cloudy(tmp_path):
     return service
 
 
-async def test_a_daemon_whose_file_takes_long_to_check_stops_as_soon_as_it_is_told(
-    tmp_path, monkeypatch
-):
+async def test_a_stop_does_not_wait_for_a_slow_check_of_the_file(tmp_path, monkeypatch):
     checking, release = threading.Event(), threading.Event()
 
     def check_slowly(*_arguments, **_keywords):
@@ -123,14 +121,14 @@ async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
         }
 
 
-async def test_a_driver_that_is_unknown_stops_the_start(tmp_path):
+async def test_an_unknown_driver_ends_the_start(tmp_path):
     config = default(host_name="laptop")
     service, _ = make(tmp_path, sensor=replace(config.sensor, driver="sht31"))
     with pytest.raises(DriverError, match="There is no sensor driver 'sht31'"):
         await service.run()
 
 
-async def test_a_second_daemon_beside_the_first_is_refused_and_the_first_goes_on(tmp_path):
+async def test_a_second_daemon_is_refused_and_the_first_goes_on(tmp_path):
     first, shown = make(tmp_path)
     running = asyncio.create_task(first.run())
     await until(lambda: shown)
@@ -144,7 +142,7 @@ async def test_a_second_daemon_beside_the_first_is_refused_and_the_first_goes_on
     await running
 
 
-async def test_what_was_taken_is_given_back_when_the_start_fails(tmp_path, monkeypatch):
+async def test_a_failed_start_releases_everything(tmp_path, monkeypatch):
     opened = []
     open_led = service_module.open_led
 

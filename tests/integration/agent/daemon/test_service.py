@@ -1,4 +1,4 @@
-"""The whole daemon: a process, the real SDK, central over TLS."""
+"""The whole daemon in a process, with the real SDK, connected to central over TLS."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ def central(tmp_path_factory):
 
 @pytest.fixture
 def device_id(request):
-    """A device of its own for each test: they share a central."""
+    """The id of a separate device for each test, because all tests share one central."""
     return f"pi-{crc32(request.node.nodeid.encode())}"
 
 
@@ -41,7 +41,7 @@ def hub(central, device_id):
 
 
 class Hub:
-    """What the operator sees of one device."""
+    """The operator's view of one device."""
 
     def __init__(self, central, device_id):
         self.central = central
@@ -67,15 +67,15 @@ class Hub:
 
 
 def whole(hub, *, least=1):
-    """Tell whether at least so many readings arrived and none is missing among them.
+    """Return whether at least `least` readings have arrived without a gap.
 
-    To be waited for: a live reading overtakes those of the backlog.
+    A gap may close later, because live readings overtake the backlog.
     """
     sequences = set(hub.sequences())
     return len(sequences) >= least and sequences == set(range(1, max(sequences) + 1))
 
 
-def test_readings_arrive_with_their_time_and_none_missing(daemon, hub):
+def test_all_readings_arrive_with_their_time(daemon, hub):
     until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
     seen = len(hub.messages())
     until(lambda: len(hub.messages()) >= seen + 10, what=daemon.tail)
@@ -89,7 +89,7 @@ def test_readings_arrive_with_their_time_and_none_missing(daemon, hub):
         assert message.system["content_type"] == "application/json"
 
 
-def test_what_it_is_and_how_it_is_is_reported(daemon, hub):
+def test_the_daemon_reports_its_properties(daemon, hub):
     until(lambda: hub.reported().get("sensorStatus") == "ok", what=daemon.tail)
     reported = hub.reported()
     assert reported["state"] is True
@@ -100,7 +100,7 @@ def test_what_it_is_and_how_it_is_is_reported(daemon, hub):
     assert hub.reported()["telemetryInterval"]["value"] == 5
 
 
-def test_the_operators_commands_are_obeyed(daemon, hub):
+def test_commands_are_executed(daemon, hub):
     assert hub.call("turnon").status == 200
     until(lambda: hub.reported().get("ledState") == "on")
     answer = hub.call("blink", 1)
@@ -115,7 +115,7 @@ def test_the_operators_commands_are_obeyed(daemon, hub):
     assert hub.call("explode").status == 404
 
 
-def test_diagnostics_complete_later(daemon, hub):
+def test_rundiagnostics_reports_its_result_later(daemon, hub):
     assert hub.call("rundiagnostics").status == 202
     said = until(lambda: hub.reported().get("rundiagnostics", {}).get("value"))
     assert "sensor (fake): ok" in said
@@ -128,7 +128,7 @@ def test_diagnostics_complete_later(daemon, hub):
     assert until(completion) == {"value": said}
 
 
-def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
+def test_accepted_properties_survive_a_restart_and_others_are_refused(daemon, hub):
     hub.set(brightness=3, name="Ada", telemetryInterval=4)
     until(lambda: hub.reported().get("telemetryInterval", {}).get("ac") == 400)
     assert "from 5 to 86400" in hub.reported()["telemetryInterval"]["ad"]
@@ -138,7 +138,7 @@ def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
     hub.set(telemetryInterval=5)
     until(lambda: hub.reported()["telemetryInterval"].get("ac") == 200)
     assert daemon.stop() == 0
-    # What the operator set holds before the hub has been asked again.
+    # The operator's values apply even before the daemon is connected.
     hub.fault("hang", "tcp")
     daemon.start()
     until(daemon.status_if_any)
@@ -151,7 +151,7 @@ def test_properties_are_set_refused_and_survive_a_restart(daemon, hub):
         hub.fault("hang", None)
 
 
-def test_what_was_asked_while_away_is_done_on_coming_back(daemon, hub):
+def test_commands_and_properties_from_offline_time_apply_on_reconnecting(daemon, hub):
     until(lambda: hub.reported().get("state"))
     assert daemon.stop() == 0
     assert hub.reported()["state"] is False
@@ -194,7 +194,7 @@ def test_a_cut_connection_loses_no_reading(daemon, hub):
     until(lambda: whole(hub, least=seen + 5), what=daemon.tail)
 
 
-def test_a_sensor_that_fails_is_reported_and_sends_nothing(daemon, hub):
+def test_a_failed_sensor_is_reported_and_nothing_is_sent(daemon, hub):
     until(lambda: hub.reported().get("sensorStatus") == "ok")
     daemon.ask(command="room", set={"fault": "no_answer"})
     until(lambda: hub.reported().get("sensorStatus") == "no_answer", what=daemon.tail)
@@ -208,14 +208,14 @@ def test_a_sensor_that_fails_is_reported_and_sends_nothing(daemon, hub):
     until(lambda: len(hub.messages()) > seen)
 
 
-def test_a_room_that_gets_warm_is_seen_by_the_operator(daemon, hub):
+def test_a_warm_room_reaches_the_operator(daemon, hub):
     daemon.ask(command="room", set={"temperature": 35.0})
     until(lambda: json.loads(hub.messages()[-1].body)["temp"] > 34 if hub.messages() else False)
     until(lambda: whole(hub), what=daemon.tail)
 
 
 def schema_allows(schema, value):
-    """Tell whether a DTDL v2 schema allows this value."""
+    """Return whether a DTDL v2 schema allows this value."""
     match schema:
         case "double":
             return isinstance(value, int | float) and not isinstance(value, bool)
@@ -230,11 +230,13 @@ def schema_allows(schema, value):
         case {"@type": "Object"}:
             fields = {field["name"]: field["schema"] for field in schema["fields"]}
             return all(schema_allows(fields[name], part) for name, part in value.items())
-    raise AssertionError(f"The model has a schema that is unknown here: {schema}")
+    raise AssertionError(f"This test does not know the schema {schema}.")
 
 
 @pytest.mark.parametrize(("unit", "dtmi"), [("celsius", CELSIUS), ("fahrenheit", FAHRENHEIT)])
-def test_daemon_and_model_agree(central, tmp_path, device_id, unit, dtmi):
+def test_the_daemon_sends_exactly_what_the_model_describes(
+    central, tmp_path, device_id, unit, dtmi
+):
     hub = Hub(central, device_id)
     daemon = Daemon(tmp_path / "pi", central.info, device_id=device_id)
     config = tmp_path / "pi" / "config.toml"
@@ -270,7 +272,7 @@ def test_daemon_and_model_agree(central, tmp_path, device_id, unit, dtmi):
         else:
             assert schema_allows(response["schema"], answer.response)
 
-    # The completion of the long-running command is a property that no model has.
+    # No model has the property with the result of the long-running command.
     assert isinstance(reported.pop("rundiagnostics")["value"], str)
     information = reported.pop("deviceInformation")
     assert information.pop("__t") == "c"
@@ -306,7 +308,7 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("moment", STOPS)
-def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
+def test_the_daemon_stops_in_time_and_loses_nothing(tmp_path, moment):
     with running_central(tmp_path / "central") as central:
         hub = Hub(central, "pi-1")
         STOPS[moment](hub)
@@ -324,7 +326,7 @@ def test_it_stops_in_time_and_loses_nothing(tmp_path, moment):
             until(lambda: whole(hub, least=10), what=daemon.tail)
 
 
-def test_it_stops_while_blinking_with_the_led_off_and_says_good_bye(daemon, hub):
+def test_a_stop_while_blinking_turns_the_led_off_and_reports_it(daemon, hub):
     until(lambda: hub.reported().get("state"))
     hub.call("blink", 1)
     assert daemon.stop() == 0
@@ -332,7 +334,7 @@ def test_it_stops_while_blinking_with_the_led_off_and_says_good_bye(daemon, hub)
     assert hub.reported()["state"] is False
 
 
-def test_a_second_signal_ends_it_at_once_with_status_1(tmp_path):
+def test_a_second_signal_ends_the_daemon_at_once_with_status_1(tmp_path):
     with running_central(tmp_path / "central") as central:
         with Daemon(tmp_path / "pi", central.info) as daemon:
             daemon.until_connected()
@@ -344,7 +346,7 @@ def test_a_second_signal_ends_it_at_once_with_status_1(tmp_path):
         central.call(lambda central: setattr(central.faults, "hang", None))
 
 
-def test_a_second_daemon_in_the_same_place_is_refused(daemon):
+def test_a_second_daemon_with_the_same_directories_is_refused(daemon):
     ended = subprocess.run(
         [sys.executable, "-m", "agent", "run", "--config", daemon.home / "config.toml"],
         env={
