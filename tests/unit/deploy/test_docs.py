@@ -78,6 +78,39 @@ def test_every_command_in_the_pages_is_accepted(command):
         parser().parse_args(words)
 
 
+@pytest.mark.parametrize(
+    "command", everywhere(r"(?:^ *|`)(\S*(?:python[0-9.]*|pip|pytest) -\w.*)$")
+)
+def test_python_is_called_with_its_directory(command):
+    assert command.startswith(".venv/bin/python ")
+
+
+def test_every_command_is_explained():
+    (commands,) = (action for action in parser()._actions if action.metavar == "COMMAND")
+    named = re.findall(r"^\| `sensor-agent (\w+)", PAGES["docs/commands.md"], re.MULTILINE)
+    assert set(named) == set(commands.choices)
+
+
+@pytest.mark.parametrize("package", ["agent", "hw", "central"])
+def test_every_folder_is_explained(package):
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    row = rf"^\| `{package}/(\w+)/` \|"
+    assert set(re.findall(row, PAGES["docs/architecture.md"], re.MULTILINE)) == folders
+
+
+# Those in docs/ are checked when the documentation is built.
+@pytest.mark.parametrize(
+    ("target", "anchor"), re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", PAGES["README.md"])
+)
+def test_every_link_of_the_readme_leads_somewhere(target, anchor):
+    text = (
+        PAGES["README.md"] if not target else (ROOT / target).read_bytes().decode(errors="replace")
+    )
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert not anchor or anchor[1:] in slugs
+
+
 @pytest.mark.parametrize("path", everywhere(r"`((?:agent|hw|central|tests|deploy|docs)/[^\s`]*)`"))
 def test_every_file_that_a_page_names_exists(path):
     assert (ROOT / path).exists()

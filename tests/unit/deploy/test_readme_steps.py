@@ -13,6 +13,8 @@ SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 URL = SETUP["metadata"]["url"]
 ACTIVATED = README.index("\n. .venv/bin/activate\n")
+INSTALLED = README.index("\nsudo sh deploy/install.sh ")
+REMOVED = README.index("\nsudo sh deploy/uninstall.sh ")
 SUPPORTED = re.search(r"^supported='(.*)'$", (ROOT / "deploy/venv.sh").read_text(), re.MULTILINE)
 
 # Every fenced line without a language, and every inline code span, with its position.
@@ -53,7 +55,7 @@ def test_a_fresh_debian_gets_all_it_lacks_in_one_line_before_the_first_command()
 @pytest.mark.parametrize(("position", "command"), FENCED)
 def test_fenced_commands_begin_with_a_program_that_is_installed_by_then(position, command):
     program = command.removeprefix("sudo ").split()[0]
-    assert program in {"apt", "git", "cd", "make", "sh", ".", "sensor-agent"}
+    assert program in {"apt", "git", "cd", "make", "sh", ".", "rm", "sensor-agent"}
     if program == "sensor-agent":
         assert position > ACTIVATED
 
@@ -67,22 +69,22 @@ def test_no_command_is_used_before_the_environment_is_activated(position, comman
 
 
 @pytest.mark.parametrize(
-    "command", [text for _, text in INLINE if re.search(r"\b(python[0-9.]*|pip|pytest) -?\w", text)]
+    ("position", "command"),
+    [
+        (at, text)
+        for at, text in [*FENCED, *INLINE]
+        if re.match("sudo (sensor-agent|sys|jour)", text)
+    ],
 )
-def test_python_is_called_with_its_directory(command):
-    assert command.startswith(".venv/bin/python ")
+def test_the_service_is_used_only_while_it_is_installed(position, command):
+    assert INSTALLED < position < REMOVED
 
 
-def test_reading_the_journal_without_sudo_is_explained():
-    assert all(text.startswith("sudo ") for _, text in INLINE if "journalctl -" in text)
-    assert "systemd-journal" in README
-
-
-def test_the_installers_options_for_a_local_central_are_named():
-    usage = (ROOT / "deploy/answers.sh").read_text()
-    for option in ("--provisioning-host HOST", "--ca-file FILE"):
-        assert option in README
-        assert option in usage
+@pytest.mark.parametrize("name", ["README.md", "docs/install.md", "docs/doctor.md"])
+def test_the_journal_is_read_with_sudo(name):
+    commands = re.findall(r"`([^`\n]*journalctl -[^`\n]*)`", (ROOT / name).read_text())
+    assert commands
+    assert all(command.startswith("sudo ") for command in commands)
 
 
 @pytest.mark.parametrize(
