@@ -22,6 +22,7 @@ from agent.cloud.session import AzureSession, Command, DesiredPatch, Event, Queu
 from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
 from agent.logs.events import LogEvent
 from agent.readings.outbox import Entry, Outbox
+from agent.status import CloudPart
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,15 @@ class Uplink:
     def hub(self) -> str | None:
         """The hub this device is connected to now; None when it is not."""
         return None if self._session is None else self._session.hub
+
+    def status(self) -> CloudPart:
+        """Return the session's part of the status."""
+        return CloudPart(
+            hub=self.hub,
+            attempts=self.attempts,
+            connections=self.connections,
+            error=self.last_error,
+        )
 
     @property
     def last_error(self) -> str | None:

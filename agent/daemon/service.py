@@ -37,7 +37,7 @@ from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp, utc
 from agent.readings.outbox import Outbox
 from agent.readings.sampler import Sampler
-from agent.status import CloudPart, LastReading, LedPart, SensorPart, Status
+from agent.status import Status
 from agent.storage.machine_id import board_id
 from agent.storage.store import STORE_NAME, Store
 from hw import LedState, Reading, open_led, open_sensor
@@ -225,7 +225,9 @@ class Service:
 
     def _on_sensor_status(self, status: SensorStatus, since: Stamp) -> None:
         self._changed.set()
-        self.report({"sensorStatus": status.value, "sensorStatusSince": self._utc(since)})
+        self.report(
+            {"sensorStatus": status.value, "sensorStatusSince": self._clock.true_utc(since)}
+        )
 
     def _on_led(self, state: LedState) -> None:
         self.report({"ledState": state})
@@ -238,13 +240,10 @@ class Service:
         return {
             "state": True,
             "sensorStatus": self._sampler.policy.status.value,
-            "sensorStatusSince": self._utc(self._sampler.status_since),
+            "sensorStatusSince": self._clock.true_utc(self._sampler.status_since),
             "ledState": self._led.state,
             "deviceInformation": device_information(),
         }
-
-    def _utc(self, stamp: Stamp) -> str:
-        return utc(self._clock.true_time(stamp)[0])
 
     # The parts.
 
@@ -324,7 +323,7 @@ class Service:
 
     async def read(self) -> tuple[Reading, str]:
         reading, taken = await self._sampler.one()
-        return reading, self._utc(taken)
+        return reading, self._clock.true_utc(taken)
 
     async def check(self, ids: Sequence[str]) -> tuple[Status, runner.Findings]:
         """Make checks in a thread of their own; nothing else waits for them."""
@@ -344,53 +343,24 @@ class Service:
         return status, findings
 
     async def status(self) -> Status:
-        sensor = self._sensor_part()
+        sensor = self._sampler.status(self._config.sensor.driver)
         return Status(
-            time=self._utc(self._clock.stamp()),
+            time=self._clock.true_utc(self._clock.stamp()),
             version=software_version(),
             device_id=self._config.device.id,
             sensor=sensor,
-            led=LedPart(
-                driver=self._config.led.driver,
-                state=self._led.state,
-                brightness=self._led.brightness,
-                fault=self._led.fault,
-            ),
-            cloud=self._cloud_part(),
+            led=self._led.status(self._config.led.driver),
+            cloud=None if self._uplink is None else self._uplink.status(),
             properties=None if self._properties is None else self._properties.values,
             outbox=None if self._outbox is None else await self._outbox.status(sensor.interval),
         )
 
-    def _sensor_part(self) -> SensorPart:
-        policy, last = self._sampler.policy, self._sampler.last
-        return SensorPart(
-            driver=self._config.sensor.driver,
-            interval=policy.interval,
-            status=policy.status.value,
-            status_since=self._utc(self._sampler.status_since),
-            last=last
-            and LastReading(
-                temperature=last[0].temperature,
-                humidity=last[0].humidity,
-                taken=self._utc(last[1]),
-            ),
-            counters=dict(policy.counters),
-            error=self._sampler.last_error,
-        )
-
-    def _cloud_part(self) -> CloudPart | None:
-        if self._uplink is None:
-            return None
-        return CloudPart(
-            hub=self._uplink.hub,
-            attempts=self._uplink.attempts,
-            connections=self._uplink.connections,
-            error=self._uplink.last_error,
-        )
-
     def _status_line(self) -> str:
-        waiting = 0 if self._outbox is None else self._outbox.waiting
-        return status_line(self._sensor_part(), self._cloud_part(), waiting=waiting)
+        return status_line(
+            self._sampler.status(self._config.sensor.driver),
+            None if self._uplink is None else self._uplink.status(),
+            waiting=0 if self._outbox is None else self._outbox.waiting,
+        )
 
     def set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)

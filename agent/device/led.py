@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from agent.logs.events import LogEvent
+from agent.status import LedPart
 from hw import Led, LedState
 from hw.errors import LedError
 
@@ -47,6 +48,12 @@ class AsyncLed:
     def fault(self) -> str | None:
         """Why the LED cannot be driven; None if it can."""
         return None if self._led.fault is None else str(self._led.fault)
+
+    def status(self, driver: str) -> LedPart:
+        """Return the LED's part of the status."""
+        return LedPart(
+            driver=driver, state=self.state.value, brightness=self.brightness, fault=self.fault
+        )
 
     async def open(self) -> None:
         """Claim the line, with the LED off. Raise DriverError if this machine cannot.

@@ -69,6 +69,10 @@ class Clock:
             return self.wall() - (self.uptime() - taken.uptime), True
         return taken.wall, False
 
+    def true_utc(self, taken: Stamp) -> str:
+        """Return when `taken` really was, as ISO 8601 in UTC."""
+        return utc(self.true_time(taken)[0])
+
     def doubt(self) -> str | None:
         """Say what is wrong with the time of day, where it may be; None if it can be believed."""
         if self.synchronised():

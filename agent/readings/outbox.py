@@ -16,7 +16,7 @@ from typing import Any
 from agent.errors import StoreError
 from agent.logs.events import LogEvent
 from agent.readings import outbox_tables as tables
-from agent.readings.clock import Clock, Stamp, utc
+from agent.readings.clock import Clock, Stamp
 from agent.readings.outbox_tables import START, Entry, Position
 from agent.status import DroppedReadings, OutboxPart, SetAsideFile
 from agent.storage.store import Store
@@ -292,7 +292,7 @@ class Outbox:
         return OutboxPart(
             waiting=self.waiting,
             in_memory=len(self._memory),
-            oldest=None if oldest is None else utc(self._clock.true_time(oldest)[0]),
+            oldest=None if oldest is None else self._clock.true_utc(oldest),
             room_seconds=min(room * interval, self._max_age),
             dropped=(*gaps, *self._gaps),
             set_aside=tuple(SetAsideFile(**note) for note in await self._store.get(SET_ASIDE, [])),

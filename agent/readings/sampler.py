@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.deadline_thread import DeadlineThread
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
+from agent.status import LastReading, SensorPart
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
@@ -66,6 +67,23 @@ class Sampler:
         self._told: set[SensorStatus] = set()  # The same.
         self._rescheduled = asyncio.Event()
         self._requests: list[_Request] = []
+
+    def status(self, driver: str) -> SensorPart:
+        """Return the sensor's part of the status."""
+        return SensorPart(
+            driver=driver,
+            interval=self.policy.interval,
+            status=self.policy.status.value,
+            status_since=self._clock.true_utc(self.status_since),
+            last=self.last
+            and LastReading(
+                temperature=self.last[0].temperature,
+                humidity=self.last[0].humidity,
+                taken=self._clock.true_utc(self.last[1]),
+            ),
+            counters=dict(self.policy.counters),
+            error=self.last_error,
+        )
 
     def set_interval(self, seconds: float) -> None:
         """Read every `seconds` from now on."""
