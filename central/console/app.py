@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from central.console import page_api, rest
 from central.console.middleware import UNDER_WAY, add_headers, bound, guard
-from central.console.page_api import faults, live, messages, overview, room
+from central.console.page_api import faults, live
 from central.console.responses import CENTRAL, LARGEST_BODY, Handler, errors_as_json
-from central.console.rest import commands, devices, properties, templates
 from central.errors import PortTaken, StartError, in_words
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 8080
 PORTS_TRIED = 100
-LAST_WORDS = 1.0  # Seconds that requests may take to end when the console is closed.
+SHUTDOWN_SECONDS = 1.0  # For requests to end when the console is closed.
 
 TYPES = {
     ".css": "text/css",
@@ -31,26 +31,26 @@ TYPES = {
 
 
 class Console:
-    """A console that listens. `url` is where; `close` ends it."""
+    """A console that listens at `url` until `close`."""
 
     def __init__(self, runner: web.AppRunner, port: int) -> None:
         self._runner = runner
         self.url = f"http://{LOOPBACK}:{port}/"
 
     async def close(self) -> None:
-        """Stop listening and end what is under way."""
+        """Stop listening and end open requests."""
         await self._runner.cleanup()
 
 
 async def start_console(central: "Central", *, port: int | None) -> Console:
-    """Listen on 127.0.0.1, and there alone: the console has no passwords.
+    """Start the console on 127.0.0.1 only, because it has no passwords.
 
-    `port` None is 8080 or the next one that is free; a port that is given and taken is a
-    `PortTaken`.
+    With `port` None, use 8080 or the next free port. Raises `PortTaken` if a given port is in use,
+    and `StartError` for any other reason not to listen.
     """
     listener = listen(port)
     runner = web.AppRunner(
-        make_app(central), access_log=None, shutdown_timeout=LAST_WORDS, handle_signals=False
+        make_app(central), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
     )
     await runner.setup()
     await web.SockSite(runner, listener).start()
@@ -58,23 +58,22 @@ async def start_console(central: "Central", *, port: int | None) -> Console:
 
 
 def make_app(central: "Central") -> web.Application:
-    """Put the paths together."""
+    """Create the application with all paths."""
     app = web.Application(middlewares=[guard, bound, errors_as_json], client_max_size=LARGEST_BODY)
     app[CENTRAL] = central
     app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)
-    for part in (devices, properties, commands, templates, live, overview, messages, room, faults):
-        app.add_routes(part.routes)
+    app.add_routes([*rest.ROUTES, *page_api.ROUTES])
     app.add_routes([web.get(path, handler) for path, handler in _page().items()])
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_streams)
-    app.on_shutdown.append(faults.forget_timers)
+    app.on_shutdown.append(faults.cancel_timers)
     return app
 
 
 def _page() -> dict[str, Handler]:
-    """Read the page's files once; each is served under its name, index.html as /."""
+    """Read the page's files. Each is served under its name, and index.html at /."""
     files = {}
     for file in resources.files("central.console").joinpath("page").iterdir():
         suffix = file.name[file.name.rindex(".") :]

@@ -1,8 +1,8 @@
-"""Who may talk to the console: programs and pages of this machine, and no page from elsewhere.
+"""Access to the console: only programs and pages of this machine.
 
-The console has no passwords. It listens on the loopback interface alone; what remains is the
-operator's own browser, which a foreign page might use: under a name that points to 127.0.0.1 (DNS
-rebinding: seen by its Host), or with requests across origins (seen by their Origin).
+The console has no passwords and listens on the loopback interface only. A foreign page could still
+use the operator's browser: under a name that points to 127.0.0.1 (DNS rebinding, detected by Host),
+or with cross-origin requests (detected by Origin).
 """
 
 import asyncio
@@ -27,8 +27,7 @@ HEADERS = {
 }
 
 
-# Names that lead to this machine whoever is asked. The port is the browser's end of `ssh -L`, so it
-# may be any.
+# Names that no DNS server can redirect. Any port is allowed, because of `ssh -L`.
 OWN_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 
 
@@ -40,31 +39,31 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(
             HTTPStatus.FORBIDDEN,
             "Forbidden",
-            "This console answers to localhost and 127.0.0.1 only. From another machine: "
-            "ssh -L 8080:127.0.0.1:PORT HOST, then http://localhost:8080/.",
+            "The console is available as localhost and 127.0.0.1 only. From another machine, run "
+            "ssh -L 8080:127.0.0.1:PORT HOST and open http://localhost:8080/",
         )
     origins = request.headers.getall("Origin", [])
-    # A page of another port of this machine is a foreign one too: its origin is not the host.
+    # A page from another port of this machine is foreign, too.
     if any(origin.lower() != f"http://{hosts[0]}" for origin in origins):
         return refusal(
-            HTTPStatus.FORBIDDEN, "Forbidden", "Pages from elsewhere may not use this console."
+            HTTPStatus.FORBIDDEN, "Forbidden", "Pages of other origins cannot use the console."
         )
     return await handler(request)
 
 
-MOST_AT_ONCE = 256  # Requests under way; each may hold a body, or wait for a device.
+MOST_AT_ONCE = 256  # Open requests. Each may hold a body or wait for a device.
 UNDER_WAY: web.AppKey[set[object]] = web.AppKey("under_way")
 
 
 @web.middleware
 async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse with 429 what is asked while too much is under way."""
+    """Refuse requests with 429 while too many are open."""
     under_way = request.app[UNDER_WAY]
     if len(under_way) >= MOST_AT_ONCE:
         response = refusal(
             HTTPStatus.TOO_MANY_REQUESTS,
             "TooManyRequests",
-            f"{MOST_AT_ONCE} requests are under way already; ask again in a moment.",
+            f"{MOST_AT_ONCE} requests are already open. Try again in a moment.",
         )
         response.headers["Retry-After"] = "1"
         return response
@@ -77,7 +76,7 @@ async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Send the security headers with every answer, refusals included."""
+    """Add the security headers to every response, errors included."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")

@@ -1,4 +1,4 @@
-"""What every path has in common: JSON out, JSON in with bounds, IoT Central's error body."""
+"""What all paths share: JSON responses, bounded JSON bodies, and IoT Central's error body."""
 
 import asyncio
 import json
@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from aiohttp import web
 
 from central import errors
 from central.protocol.twins import parse_json
 from central.storage import devices
+from central.storage.store import Query
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY = 256 * 1024  # Bytes. A device template with a few hundred capabilities fits.
+LARGEST_BODY = 256 * 1024  # Bytes: enough for a template with hundreds of capabilities.
 
 CENTRAL: "web.AppKey[Central]" = web.AppKey("central")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class RestError(errors.CentralError):
-    """A request that is refused: `status` and `code` as IoT Central has them, and a sentence."""
+    """A refused request, with IoT Central's `status` and `code` and a sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str, *, code: str | None = None) -> None:
         super().__init__(sentence)
@@ -41,7 +43,7 @@ class RestError(errors.CentralError):
 
 
 def code_of(status: HTTPStatus) -> str:
-    """Return IoT Central's word for a status."""
+    """Return IoT Central's error code for a status."""
     return CODES.get(status) or status.phrase.title().replace(" ", "")
 
 
@@ -55,28 +57,28 @@ CODES = {
 
 
 def bad_request(sentence: str, *, code: str | None = None) -> RestError:
-    """Make the refusal of a request that is malformed."""
+    """Return the error for a malformed request."""
     return RestError(HTTPStatus.BAD_REQUEST, sentence, code=code)
 
 
 def not_found(sentence: str) -> RestError:
-    """Make the refusal of a request for what is not there."""
+    """Return the error for something that does not exist."""
     return RestError(HTTPStatus.NOT_FOUND, sentence)
 
 
 def iso(seconds: float) -> str:
-    """Write a time (unix seconds) as IoT Central does: UTC, milliseconds, `Z`."""
+    """Format a time (unix seconds) as IoT Central does: UTC, milliseconds, `Z`."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def maybe_iso(seconds: float | None) -> str | None:
-    """Write a time, or null for none."""
+    """Format a time, or return None for None."""
     return None if seconds is None else iso(seconds)
 
 
 def to_json(value: Any) -> str:
-    """Write JSON. A number that JSON has no word for (a device may have sent NaN) becomes null."""
+    """Return JSON. NaN and infinity, which devices may send, become null."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:
@@ -84,12 +86,12 @@ def to_json(value: Any) -> str:
 
 
 def answer(value: Any, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    """Answer with JSON."""
+    """Return a JSON response."""
     return web.Response(text=to_json(value), status=status, content_type="application/json")
 
 
 def refusal(status: int, code: str, sentence: str) -> web.Response:
-    """Answer with IoT Central's error body."""
+    """Return a response with IoT Central's error body."""
     error = {
         "code": code,
         "message": sentence,
@@ -110,12 +112,12 @@ STATUS_OF = {
     errors.NoAnswer: HTTPStatus.GATEWAY_TIMEOUT,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""The statuses of what store and hub refuse; anything else they refuse is a bad request."""
+"""The status for each error of store and hub. All others are bad requests."""
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into an answer with IoT Central's error body."""
+    """Turn any exception of a handler into a response with IoT Central's error body."""
     try:
         return await handler(request)
     except errors.CentralError as error:
@@ -128,7 +130,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return response
     except Exception:
         log.exception("The request %s %s failed.", request.method, request.path)
-        sentence = "Central failed to answer this; its log says more."
+        sentence = "Internal error of central. See its log."
         return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", sentence)
 
 
@@ -140,33 +142,33 @@ def _as_refusal(error: errors.CentralError) -> RestError:
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> tuple[str, str]:
-    """Return code and sentence for what the HTTP server itself refuses."""
+    """Return code and sentence for an error of the HTTP server itself."""
     status = HTTPStatus(error.status)
     sentences = {
-        HTTPStatus.NOT_FOUND: f"There is nothing at {request.path}.",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.path} does not take {request.method}.",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"A body may have at most {LARGEST_BODY} bytes.",
+        HTTPStatus.NOT_FOUND: f"Nothing found at {request.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"Method {request.method} is not allowed for {request.path}",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"A body can have at most {LARGEST_BODY} bytes.",
     }
     return code_of(status), sentences.get(status, f"{status.phrase}.")
 
 
-async def look_up(work: Callable[[], T]) -> T:
-    """Do what only reads from the store, in a thread: the event loop is for the devices."""
-    return await asyncio.to_thread(work)
+async def look_up(request: web.Request, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a query that only reads, in a thread, to keep the event loop responsive."""
+    store = request.app[CENTRAL].store
+    return await asyncio.to_thread(lambda: store.read(query, *args, **kwargs))
 
 
 async def find_device(request: web.Request) -> "Device":
-    """Return the device that the path names, or raise UnknownDevice."""
-    store = request.app[CENTRAL].store
-    return await look_up(lambda: store.read(devices.get, request.match_info["device"]))
+    """Return the device in the path. Raises UnknownDevice."""
+    return await look_up(request, devices.get, request.match_info["device"])
 
 
 async def read_json(request: web.Request) -> Any:
-    """Read the body: JSON as RFC 8259 has it, so no NaN, no Infinity, no half of a character."""
+    """Return the body, which must be JSON by RFC 8259: no NaN, Infinity or lone surrogates."""
     body = await request.read()
     try:
         value = parse_json(body.decode())
-        json.dumps(value, ensure_ascii=False).encode()  # "\\ud800" is JSON, but no text.
+        json.dumps(value, ensure_ascii=False).encode()  # "\\ud800" is JSON, but not text.
     except UnicodeError as error:
         raise bad_request("The body is not UTF-8 text.") from error
     except ValueError as error:
@@ -175,7 +177,7 @@ async def read_json(request: web.Request) -> Any:
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """Read a body that must be a JSON object."""
+    """Return the body, which must be a JSON object."""
     value = await read_json(request)
     if not isinstance(value, dict):
         raise bad_request("The body must be a JSON object.")
@@ -185,7 +187,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 def query_number(
     request: web.Request, name: str, default: float, *, least: float, most: float
 ) -> float:
-    """Read a number from the query string, within bounds."""
+    """Return a number from the query string. Raises RestError outside of its range."""
     text = request.query.get(name)
     if text is None:
         return default

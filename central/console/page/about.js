@@ -1,7 +1,7 @@
-// What the device says of itself and what central knows of it; the log of its connections.
+// What the device reports and what central knows about it, and the log of its connections.
 
 import { call, devicePath } from "./api.js";
-import { h, openDialog } from "./dom.js";
+import { confirmDialog, factList, h, resultLine, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
 
 export function aboutTab(store) {
@@ -13,8 +13,8 @@ export function aboutTab(store) {
     facts.replaceChildren(
       factCard("Device", [
         ["Device id", device.id],
-        ["Model", device.template ?? "None announced"],
-        ["Known since", timeText(device.created)],
+        ["Model", device.template ?? "None"],
+        ["Created", timeText(device.created)],
         ["Registered", device.provisioned ? "Yes" : "Not yet"],
         ["Allowed to connect", device.enabled ? "Yes" : "No"],
       ]),
@@ -28,7 +28,7 @@ export function aboutTab(store) {
   return facts;
 }
 
-// Read-only properties by component; and at the end what was reported and is in no model.
+// Read-only properties by component, and then the reported ones that the model does not have.
 function groups(store, model) {
   const readOnly = (model?.properties ?? []).filter((each) => !each.writable);
   const rowsOf = (component) =>
@@ -59,22 +59,13 @@ function withoutMetadata(value) {
 }
 
 function factCard(title, rows) {
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, title),
-    h(
-      "dl",
-      { class: "facts" },
-      rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-    ),
-  );
+  return h("section", { class: "card" }, h("h2", {}, title), factList(rows));
 }
 
 function manage(store) {
   const block = h("button", { type: "button" });
   const remove = h("button", { type: "button", class: "danger" }, "Delete device…");
-  const result = h("output", { class: "result" });
+  const result = resultLine();
   const show = () =>
     (block.textContent = store.device?.enabled === false ? "Allow to connect" : "Block");
   block.addEventListener("click", async () => {
@@ -82,95 +73,52 @@ function manage(store) {
       await call("PATCH", devicePath(store.id), { enabled: store.device?.enabled === false });
       await store.read("device");
     } catch (error) {
-      result.textContent = error.message;
+      result.show("bad", error.message);
     }
   });
-  remove.addEventListener("click", () => confirmDelete(store));
+  remove.addEventListener("click", () => confirmDelete(store.id));
   show();
   store.on("device", show);
   return h(
     "section",
     { class: "card" },
     h("h2", {}, "Manage"),
-    h("div", { class: "actions" }, block, remove, result),
+    h("div", { class: "actions" }, block, remove, result.element),
   );
 }
 
-function confirmDelete(store) {
-  openDialog("Delete this device?", (close) => {
-    const result = h("output", { class: "result" });
-    const button = h("button", { type: "button", class: "danger" }, "Delete");
-    button.addEventListener("click", async () => {
-      try {
-        await call("DELETE", devicePath(store.id));
-        close();
-        location.hash = "#/";
-      } catch (error) {
-        result.textContent = error.message;
-      }
-    });
-    return h(
-      "div",
-      { class: "dialog-body" },
-      h(
-        "p",
-        {},
-        `${store.id}, its messages, commands and properties are removed. With a right group key it may come back as a new device.`,
-      ),
-      h(
-        "div",
-        { class: "actions" },
-        button,
-        h("button", { type: "button", onclick: close }, "Keep it"),
-        result,
-      ),
-    );
-  });
+function confirmDelete(id) {
+  confirmDialog(
+    "Delete this device?",
+    `This deletes ${id} with its messages, commands and properties. If it knows the group key, it can register again as a new device.`,
+    "Delete",
+    async () => {
+      await call("DELETE", devicePath(id));
+      location.hash = "#/";
+    },
+  );
 }
 
 export function connectionsTab(store) {
   const body = h("tbody");
-  const show = () =>
-    body.replaceChildren(
-      ...store.connections.map((entry) =>
-        h(
-          "tr",
-          {},
-          h("td", { class: "nowrap" }, timeText(entry.at)),
-          h(
-            "td",
-            { class: "nowrap" },
-            h("span", { class: "badge", "data-kind": kindOf(entry.event) }, entry.event),
-          ),
-          h("td", { class: "long" }, entry.detail),
-        ),
-      ),
-    );
+  const show = () => body.replaceChildren(...store.connections.map(connectionRow));
   show();
   store.on("connections", show);
-  const table = h(
-    "table",
-    { class: "wide" },
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        ["Time", "Event", "Detail"].map((text) => h("th", { scope: "col" }, text)),
-      ),
-    ),
-    body,
-  );
   return h(
     "section",
     { class: "card" },
     h("h2", {}, "Connections"),
-    h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connection log" },
-      table,
-    ),
+    table("Connection log", ["Time", "Event", "Detail"], body),
+  );
+}
+
+function connectionRow({ at, event, detail }) {
+  return h(
+    "tr",
+    {},
+    h("td", { class: "nowrap" }, timeText(at)),
+    h("td", { class: "nowrap" }, h("span", { class: "badge", "data-kind": kindOf(event) }, event)),
+    h("td", { class: "long" }, detail),
   );
 }
 

@@ -1,7 +1,6 @@
-// Asking central. IoT Central's own paths are under /api, what this page alone needs under
-// /console/api.
+// Requests to central. IoT Central's paths are under /api, those of the page under /console/api.
 
-const PATIENCE = 70_000; // Milliseconds. A command may take 30 s to connect and 30 s to answer.
+const TIMEOUT = 70_000; // Milliseconds. A command may take 30 s to connect and 30 s to answer.
 
 export class ApiError extends Error {
   constructor(message, status) {
@@ -11,7 +10,7 @@ export class ApiError extends Error {
 }
 
 export async function call(method, path, body) {
-  const options = { method, signal: AbortSignal.timeout(PATIENCE) };
+  const options = { method, signal: AbortSignal.timeout(TIMEOUT) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
@@ -21,11 +20,11 @@ export async function call(method, path, body) {
     response = await fetch(path, options);
     answer = response.status === 204 ? null : await response.json();
   } catch {
-    throw new ApiError("Central does not answer.", 0);
+    throw new ApiError("Central does not respond.", 0);
   }
   if (!response.ok)
     throw new ApiError(
-      answer?.error?.message ?? `Central answered ${response.status}.`,
+      answer?.error?.message ?? `Central responded with status ${response.status}.`,
       response.status,
     );
   return answer;

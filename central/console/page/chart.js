@@ -1,4 +1,5 @@
-// A line chart of one number over time: gaps stay gaps, late readings are drawn at their own time.
+// A line chart of one number over time. Gaps stay gaps, and late readings are drawn at their own
+// time, with a dot.
 
 import { h, setText } from "./dom.js";
 import { clockTime, dateTime, now, number, withUnit } from "./format.js";
@@ -7,26 +8,25 @@ const HEIGHT = 170;
 const DAY = 86400;
 const GAP_FACTOR = 3; // A pause this many times the usual one is a gap.
 const LEAST_GAP = 5; // Seconds.
-// Of the time shown: shorter gaps are narrower than the line. Between readings that central has
-// thinned there are pauses of up to so long.
+// Of the time shown. Shorter gaps are narrower than the line, and pauses between points that central
+// has thinned are no longer than this.
 const LEAST_PART = 1 / 500;
 const FONT = "11px system-ui, sans-serif";
 
 export class Chart {
-  constructor(element, label, colour) {
+  constructor(element, colour) {
     this.of = element;
-    this.label = label;
     this.colour = colour;
     this.times = [];
     this.values = [];
-    this.late = []; // Of each, whether it came long after it was taken.
+    this.late = []; // Of each reading, whether it arrived late.
     this.span = 3600;
     this.summary = h("span", { class: "chart-summary" });
     this.plotted = h("div", { class: "chart-plot", role: "img" });
     this.element = h(
       "section",
       { class: "chart" },
-      h("header", {}, h("h3", { class: "series" }, label), this.summary),
+      h("header", {}, h("h3", { class: "series" }, element.title), this.summary),
       this.plotted,
     );
     this.element.style.setProperty("--series", `var(${colour})`);
@@ -43,7 +43,7 @@ export class Chart {
     this.plot?.destroy();
   }
 
-  // `late` has the places of the readings that came late.
+  // `late` has the indexes of the late readings.
   show(times, values, late, span) {
     const marks = times.map(() => false);
     for (const place of late) marks[place] = true;
@@ -131,7 +131,7 @@ export class Chart {
     this.plot = new uPlot(options, this.data(), this.plotted);
   }
 
-  // Times, values, and the values that came late once more: those get a dot.
+  // Times, values, and the late values again, which get a dot.
   data() {
     return withGaps(
       this.times,
@@ -156,17 +156,17 @@ export class Chart {
     return clockTime(seconds * 1000).slice(0, 5);
   }
 
-  // Says in words what the line shows; under the pointer, the value there.
+  // Writes the range of the values, or the value under the pointer.
   describe(index) {
-    const text = (value) => withUnit(number(value, this.of), this.of.unit);
+    const text = (value) => withUnit(number(value, this.of.schema.kind), this.of.unit);
     const point = index === null || index === undefined ? undefined : this.plot?.data[1][index];
     if (typeof point === "number") {
       setText(this.summary, `${text(point)} at ${dateTime(this.plot.data[0][index] * 1000)}`);
       return;
     }
     if (!this.values.length) {
-      setText(this.summary, "Nothing in this time");
-      this.plotted.setAttribute("aria-label", `${this.label}: nothing in this time.`);
+      setText(this.summary, "No readings in this period");
+      this.plotted.setAttribute("aria-label", `${this.of.title}: no readings in this period.`);
       return;
     }
     const [lowest, highest] = this.values.reduce(
@@ -176,12 +176,12 @@ export class Chart {
     setText(this.summary, `${text(lowest)} to ${text(highest)}`);
     this.plotted.setAttribute(
       "aria-label",
-      `${this.label} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
+      `${this.of.title} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
     );
   }
 }
 
-// A flat line is drawn in the middle, and noise is not blown up to look like weather.
+// A flat line is drawn in the middle, and noise is not magnified.
 function valueRange(_, low, high) {
   if (low === null || high === null) return [0, 1];
   const middle = (low + high) / 2;
@@ -189,7 +189,7 @@ function valueRange(_, low, high) {
   return [middle - half, middle + half];
 }
 
-// Where there are too many readings to give each a dot: those between two gaps, which are no line.
+// Readings between two gaps get a dot even if there are too many readings for dots.
 function lone(plot, series, dots) {
   if (dots) return null;
   const isGap = (value) => value === null || value === undefined;

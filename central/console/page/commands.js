@@ -1,20 +1,17 @@
-// Commands, made from the model: run them, or queue them for a device that is offline; and their
-// history.
+// The commands of a device's model, to run or to queue, and their history.
 
 import { devicePath, call, pagePath } from "./api.js";
-import { h, setText } from "./dom.js";
+import { h, resultLine, setText, table } from "./dom.js";
 import { field } from "./fields.js";
 import { duration, now, timeText, valueText } from "./format.js";
-import { keyOf, labelOf } from "./model.js";
+import { missing } from "./store.js";
 
-// One command with its fields, its button and the answer to its last run.
+// A command with its field, its button and the response to its last run.
 export function commandForm(store, command, { brief = false } = {}) {
-  const request = command.request
-    ? field({ ...command.request, name: command.request.name }, { required: true })
-    : null;
+  const request = command.request ? field(command.request, { required: true }) : null;
   const button = h("button", { type: "submit", class: brief ? "" : "primary" }, "Run");
-  const result = h("output", { class: "result" });
-  const title = labelOf(command, store.model);
+  const result = resultLine();
+  const { title } = command;
   const form = h(
     "form",
     { class: brief ? "command brief" : "command", novalidate: true },
@@ -34,7 +31,7 @@ export function commandForm(store, command, { brief = false } = {}) {
         )
       : null,
     button,
-    result,
+    result.element,
   );
   if (request && brief && request.hint) {
     request.input.setAttribute("aria-description", command.request.description);
@@ -48,7 +45,7 @@ export function commandForm(store, command, { brief = false } = {}) {
     if (button.disabled) return;
     setText(button, offline ? "Queue" : "Run");
     button.title = offline
-      ? "The device is offline. The command waits for it for up to 24 hours."
+      ? "The device is offline. The command is kept for it for up to 24 hours."
       : "";
     button.setAttribute("aria-label", `${offline ? "Queue" : "Run"} ${title}`);
   };
@@ -58,19 +55,19 @@ export function commandForm(store, command, { brief = false } = {}) {
     let value;
     try {
       value = request?.read();
-      if (request && value === undefined) throw new Error(`${command.request.label} is needed.`);
+      if (request && value === undefined) throw new Error(`${command.request.label} is required.`);
     } catch (error) {
-      show(result, "bad", error.message);
+      result.show("bad", error.message);
       request.input.focus();
       return;
     }
     button.disabled = true;
-    show(result, "busy", "Waiting for the device…");
+    result.show("busy", "Waiting for the device…");
     try {
       const [kind, text] = await run(store, command, request ? { request: value } : {});
-      show(result, kind, text);
+      result.show(kind, text);
     } catch (error) {
-      show(result, "bad", error.message);
+      result.show("bad", error.message);
     }
     button.disabled = false;
     update();
@@ -83,7 +80,7 @@ async function run(store, command, body) {
   const place = command.component ? ["components", command.component] : [];
   if (!store.device.connected) {
     await call("POST", pagePath(store.id, ...place, "queue", command.name), body);
-    return ["fine", "Queued: it runs when the device connects, within 24 hours."];
+    return ["fine", "Queued. It runs if the device connects within 24 hours."];
   }
   const started = performance.now();
   const answer = await call("POST", devicePath(store.id, ...place, "commands", command.name), body);
@@ -91,14 +88,14 @@ async function run(store, command, body) {
   const good = answer.responseCode < 300;
   const words = responseText(answer.response, command.response);
   if (answer.responseCode === 202)
-    return ["fine", `Started in ${took}${words ? `: ${words}` : ""}; the answer comes later.`];
+    return ["fine", `Started in ${took}${words ? `: ${words}` : ""}. The result follows.`];
   return [
     good ? "fine" : "bad",
     `${good ? "Done" : `Refused (${answer.responseCode})`} in ${took}${words ? `: ${words}` : "."}`,
   ];
 }
 
-// An answer that is one text in an object is shown as that text.
+// A response that is an object with one text is shown as that text.
 export function responseText(response, element) {
   if (response === undefined || response === null) return "";
   if (typeof response === "object" && !Array.isArray(response)) {
@@ -108,29 +105,13 @@ export function responseText(response, element) {
   return valueText(response, element);
 }
 
-function show(result, kind, text) {
-  result.dataset.kind = kind;
-  setText(result, text);
-}
-
 export function commandsTab(store) {
   const forms = h("div", { class: "cards" });
   const body = h("tbody");
   const none = h("p", { class: "muted" }, "No command has been run yet.");
-  const table = h(
-    "table",
-    { class: "wide" },
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        ["Time", "Command", "Request", "Status", "Answer", "Took"].map((text) =>
-          h("th", { scope: "col" }, text),
-        ),
-      ),
-    ),
+  const history = table(
+    "Command history",
+    ["Time", "Command", "Request", "Status", "Response", "Took"],
     body,
   );
   let made = [];
@@ -139,14 +120,11 @@ export function commandsTab(store) {
     const commands = store.model?.commands ?? [];
     made = commands.map((command) => commandForm(store, command));
     forms.replaceChildren(...made.map((form) => h("div", { class: "card" }, form.element)));
-    if (!made.length)
-      forms.replaceChildren(
-        h("p", { class: "muted" }, "This device has no model here that names commands."),
-      );
+    if (!made.length) forms.replaceChildren(h("p", { class: "muted" }, missing(store, "commands")));
   };
   const showHistory = () => {
     none.hidden = store.commands.length > 0;
-    table.hidden = !store.commands.length;
+    history.hidden = !store.commands.length;
     body.replaceChildren(...store.commands.map((command) => historyRow(command, store.model)));
   };
 
@@ -165,23 +143,13 @@ export function commandsTab(store) {
     {},
     h("h2", { class: "unseen" }, "Run a command"),
     forms,
-    h(
-      "section",
-      { class: "card" },
-      h("h2", {}, "History"),
-      none,
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Command history" },
-        table,
-      ),
-    ),
+    h("section", { class: "card" }, h("h2", {}, "History"), none, history),
   );
 }
 
 function historyRow(command, model) {
-  const known = model?.commands.find((each) => keyOf(each) === command.name);
-  const label = known ? labelOf(known, model) : command.name;
+  const known = model?.commands.find((each) => each.key === command.name);
+  const label = known?.title ?? command.name;
   const took = command.answered
     ? duration(Date.parse(command.answered) - Date.parse(command.asked))
     : "—";

@@ -1,10 +1,13 @@
-// How to connect a device: what any client needs, and a ready configuration for sensor-agent.
+// How to connect a device: the settings that any client needs, and the files and commands for
+// sensor-agent.
 
 import { devicePath, get } from "./api.js";
 import { copyButton, h, newId, openDialog } from "./dom.js";
 
 const CA = "/console/api/ca.pem";
 const CA_FILE = "central-ca.pem";
+const ONLY_HERE =
+  "Devices on other machines cannot reach this central. To let them, start it with --listen and an address of this machine.";
 
 export async function openConnect(id) {
   try {
@@ -18,12 +21,16 @@ function showConnect(id, about, credentials) {
   const key = credentials.symmetricKey.primaryKey;
   const keyFile = `${fileName(id)}.key`;
   const configFile = `${fileName(id)}.toml`;
-  const commands = [
-    "# Paste the primary key, then Enter and Ctrl-D.",
+  const saveKey = text(
+    "Save the primary key: run this, paste the key, then press Enter and Ctrl-D",
     `(umask 077; cat > ${keyFile})`,
-    "# Without a board, add --fake-hw.",
-    `sensor-agent run --config ${configFile}`,
-  ].join("\n");
+  );
+  const certificate = h("a", { href: CA, download: CA_FILE }, CA_FILE);
+  const files = [
+    h("h3", {}, "Get the files"),
+    h("p", {}, "Download the certificate: ", certificate),
+    saveKey,
+  ];
   openDialog(`Connect ${id}`, () =>
     h(
       "div",
@@ -32,19 +39,35 @@ function showConnect(id, about, credentials) {
       value("ID scope", credentials.idScope),
       value("Device ID", id),
       secret("Primary key", key),
-      h("h3", {}, "With sensor-agent"),
+      about.local ? [] : files,
+      h("h3", {}, "Install the service on a Raspberry Pi"),
+      text("Run in the project's directory", installLine(id, about, keyFile)),
+      h("h3", {}, "Or run in a terminal"),
+      about.local ? saveKey : null,
       text(`Save as ${configFile}`, config(id, about, keyFile)),
-      text("Then, in the same directory", commands),
-      h(
-        "p",
-        { class: "muted" },
-        about.local
-          ? "For a device on another machine, start central with --listen and the address that the device can reach."
-          : "The certificate goes beside the configuration: ",
-        about.local ? null : h("a", { href: CA, download: CA_FILE }, CA_FILE),
-      ),
+      text("Run in the same directory", `sensor-agent run --config ${configFile}`),
+      h("p", { class: "muted" }, "Without a board, add --fake-hw to either command."),
+      about.local ? h("p", { class: "muted" }, ONLY_HERE) : null,
     ),
   );
+}
+
+// The installer reads everything but the device id from a central on the same machine.
+function installLine(id, about, keyFile) {
+  const options = about.local
+    ? ["--central", about.dataDirectory]
+    : [
+        "--id-scope",
+        about.idScope,
+        "--key-file",
+        keyFile,
+        "--provisioning-host",
+        about.provisioningHost,
+        "--ca-file",
+        CA_FILE,
+      ];
+  const words = [...options, "--device-id", id].map(shellQuoted);
+  return `sudo sh deploy/install.sh ${words.join(" ")}`;
 }
 
 function config(id, about, keyFile) {
@@ -61,8 +84,11 @@ function config(id, about, keyFile) {
   ].join("\n");
 }
 
-// TOML's basic strings are written as JSON's.
+// TOML's basic strings have the syntax of JSON's.
 const quoted = (text) => JSON.stringify(text);
+
+const shellQuoted = (text) =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 const fileName = (id) => id.replace(/[^A-Za-z0-9.-]/g, "-");
 

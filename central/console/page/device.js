@@ -1,4 +1,4 @@
-// One device: its head, its tabs, and what they share.
+// One device: its header and its tabs.
 
 import { aboutTab, connectionsTab } from "./about.js";
 import { commandsTab } from "./commands.js";
@@ -11,12 +11,12 @@ import { RawTab } from "./raw.js";
 import { DeviceStore } from "./store.js";
 
 const TABS = [
-  ["overview", "Overview"],
-  ["commands", "Commands"],
-  ["properties", "Properties"],
-  ["about", "About"],
-  ["raw", "Raw data"],
-  ["connections", "Connections"],
+  ["overview", "Overview", (store) => new Overview(store)],
+  ["commands", "Commands", (store) => ({ element: commandsTab(store) })],
+  ["properties", "Properties", (store) => ({ element: propertiesTab(store) })],
+  ["about", "About", (store) => ({ element: aboutTab(store) })],
+  ["raw", "Raw data", (store) => new RawTab(store)],
+  ["connections", "Connections", (store) => ({ element: connectionsTab(store) })],
 ];
 
 export class DevicePage {
@@ -68,7 +68,7 @@ export class DevicePage {
   }
 
   show(tab) {
-    const chosen = this.tabs.has(tab) ? tab : "overview";
+    const [chosen, , make] = TABS.find(([name]) => name === tab) ?? TABS[0];
     this.current?.close?.();
     this.store.forget();
     this.store.on("device", () => this.showHead());
@@ -81,7 +81,7 @@ export class DevicePage {
       this.showDeleted();
       return;
     }
-    this.current = make(chosen, this.store);
+    this.current = make(this.store);
     this.panel.replaceChildren(this.current.element);
     this.tabs.get(chosen).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -106,27 +106,10 @@ export class DevicePage {
       h(
         "section",
         { class: "card" },
-        h("p", {}, `There is no device ${this.id} here.`),
+        h("p", {}, `There is no device ${this.id}`),
         h("a", { href: "#/" }, "All devices"),
       ),
     );
-  }
-}
-
-function make(tab, store) {
-  switch (tab) {
-    case "commands":
-      return { element: commandsTab(store) };
-    case "properties":
-      return { element: propertiesTab(store) };
-    case "about":
-      return { element: aboutTab(store) };
-    case "raw":
-      return new RawTab(store);
-    case "connections":
-      return { element: connectionsTab(store) };
-    default:
-      return new Overview(store);
   }
 }
 

@@ -1,15 +1,13 @@
-// All devices, with what each of them last said; adding one.
+// All devices with their last values, and the dialog that adds one.
 
 import { call, devicePath, get, soon } from "./api.js";
 import { openConnect } from "./connect.js";
 import { statusText } from "./device.js";
-import { h, newId, openDialog, setText } from "./dom.js";
+import { h, newId, openDialog, resultLine, setText } from "./dom.js";
 import { listen } from "./events.js";
-import { age, number, ticking, unitSymbol } from "./format.js";
-import { keyOf, labelOf, readModel } from "./model.js";
-import { fetchInterfaces } from "./store.js";
+import { age, number, ticking } from "./format.js";
 
-const MANY = 9; // Devices from which on a field to find one is shown.
+const MANY = 9; // Devices from which a search field is shown.
 
 export class DevicesPage {
   constructor() {
@@ -22,7 +20,7 @@ export class DevicesPage {
       h(
         "p",
         {},
-        "Add one and connect it with the shown configuration; or let one come by itself: an unknown device with a right group key is added.",
+        "Add a device, then connect it with the configuration shown. A device that registers with the group key is added automatically.",
       ),
     );
     this.search = h("input", {
@@ -45,7 +43,6 @@ export class DevicesPage {
       this.empty,
       this.grid,
     );
-    this.interfaces = new Map();
     this.cards = new Map();
     this.readSoon = soon(() => this.read(), 800);
   }
@@ -67,18 +64,16 @@ export class DevicesPage {
     let devices;
     try {
       devices = (await get("/console/api/devices")).value;
-      if (devices.some((device) => device.template && !this.interfaces.has(device.template)))
-        this.interfaces = await fetchInterfaces();
     } catch {
-      return; // Central is gone; the page says so at its top, and asks anew once it is back.
+      return; // Central does not respond. The top of the page says so; once it does, events ask again.
     }
-    if (this.turn !== turn) return; // A newer answer is here or on its way.
+    if (this.turn !== turn) return; // A newer request is under way or done.
     this.search.hidden = devices.length < MANY;
     setText(this.count, devices.length ? `Devices (${devices.length})` : "Devices");
     this.empty.hidden = devices.length > 0;
     for (const device of devices) {
       if (!this.cards.has(device.id)) this.cards.set(device.id, makeCard(device.id));
-      this.cards.get(device.id).show(device, readModel(this.interfaces, device.template));
+      this.cards.get(device.id).show(device);
     }
     const shown = devices.map((device) => this.cards.get(device.id).element);
     if (
@@ -105,15 +100,14 @@ function makeCard(id) {
   return {
     element: h("li", { class: "card device-card" }, h("h2", {}, dot, name), status, values, when),
     text: () => `${id} ${name.textContent}`,
-    show(device, model) {
+    show(device) {
       setText(name, device.displayName);
       dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
       ticking(status, () => statusText(device));
-      const known = Object.entries(device.telemetry).filter(([, last]) => last !== null);
-      values.hidden = !known.length;
-      values.replaceChildren(...known.map(([each, last]) => valueOf(each, last, model)));
-      const newest = known
-        .map(([, last]) => last.timestamp)
+      values.hidden = !device.telemetry.length;
+      values.replaceChildren(...device.telemetry.map(valueOf));
+      const newest = device.telemetry
+        .map((last) => last.timestamp)
         .sort()
         .at(-1);
       ticking(when, () => (newest ? age(newest) : "No reading yet"));
@@ -121,13 +115,12 @@ function makeCard(id) {
   };
 }
 
-function valueOf(name, last, model) {
-  const element = model?.telemetry.find((each) => keyOf(each) === name);
+function valueOf({ title, value, unit, kind }) {
   return h(
     "p",
     {},
-    h("span", { class: "muted" }, element ? labelOf(element, model) : name),
-    h("strong", {}, number(last.value, element), " ", h("small", {}, unitSymbol(element?.unit))),
+    h("span", { class: "muted" }, title),
+    h("strong", {}, number(value, kind), " ", h("small", {}, unit)),
   );
 }
 
@@ -154,7 +147,7 @@ function addForm(templates, close) {
     h("option", { value: "" }, "Announced by the device"),
     templates.map((each) => h("option", { value: each["@id"] }, each.displayName)),
   );
-  const result = h("output", { class: "result", "data-kind": "bad" });
+  const result = resultLine();
   const form = h(
     "form",
     { class: "dialog-body", novalidate: true },
@@ -163,7 +156,11 @@ function addForm(templates, close) {
       { class: "stack" },
       h("label", { for: id }, "Device id"),
       idInput,
-      h("small", { id: `${id}-hint`, class: "hint" }, "Letters, digits and hyphens, as in pi-1."),
+      h(
+        "small",
+        { id: `${id}-hint`, class: "hint" },
+        "Letters, digits and hyphens, for example pi-1",
+      ),
     ),
     h("div", { class: "stack" }, h("label", { for: name }, "Name (optional)"), nameInput),
     h("div", { class: "stack" }, h("label", { for: model }, "Model"), modelInput),
@@ -172,14 +169,14 @@ function addForm(templates, close) {
       { class: "actions" },
       h("button", { type: "submit", class: "primary" }, "Add"),
       h("button", { type: "button", onclick: close }, "Cancel"),
-      result,
+      result.element,
     ),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const device = idInput.value.trim();
     if (!device) {
-      setText(result, "A device needs an id.");
+      result.show("bad", "Enter a device id.");
       idInput.focus();
       return;
     }
@@ -192,7 +189,7 @@ function addForm(templates, close) {
       location.hash = `#/devices/${encodeURIComponent(device)}`;
       await openConnect(device);
     } catch (error) {
-      setText(result, error.message);
+      result.show("bad", error.message);
     }
   });
   return form;

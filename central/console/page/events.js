@@ -1,22 +1,22 @@
-// What happens at central, as it happens; and whether central is there at all.
+// Central's live events, and whether central responds.
 
 import { setText } from "./dom.js";
 import { setClock } from "./format.js";
 
 const KINDS = ["device", "connection", "telemetry", "twin", "command"];
-const OF_CENTRAL = ["hello", "faults"]; // What concerns the whole page: told as events of it.
-const TRY_AGAIN = 2000; // Milliseconds.
-const GRACE = 1500; // Milliseconds without central before the page says so.
+const READ_FAULTS = ["hello", "faults"]; // After these, the page reads the faults again.
+const RETRY = 2000; // Milliseconds.
+const GRACE = 1500; // Milliseconds without central before the page reports it.
 
-// `heard(kind, data)` is called for each event, and with "everything" whenever something may have
-// been missed: at the start, after central was gone, after this page was hidden.
+// Calls `heard(kind, data)` for each event, and with "everything" if events may have been missed: at
+// the start, after central did not respond, and after the page was hidden.
 export function listen(device, heard) {
   let source = null;
   let timer = null;
 
   const open = () => {
     close();
-    // A browser keeps few connections to one server: leave them to pages that are seen.
+    // A browser opens few connections to one server. Leave them to visible pages.
     if (document.hidden) return;
     const query = device === null ? "" : `?device=${encodeURIComponent(device)}`;
     source = new EventSource(`/console/api/events${query}`);
@@ -26,14 +26,14 @@ export function listen(device, heard) {
       heard("everything", {});
     });
     source.addEventListener("lagged", () => heard("everything", {}));
-    for (const kind of OF_CENTRAL)
+    for (const kind of READ_FAULTS)
       source.addEventListener(kind, () => document.dispatchEvent(new Event("faults")));
     for (const kind of KINDS)
       source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
     source.addEventListener("error", () => {
       showGone();
       close();
-      timer = setTimeout(open, TRY_AGAIN);
+      timer = setTimeout(open, RETRY);
     });
   };
   const close = () => {
@@ -50,11 +50,11 @@ export function listen(device, heard) {
   };
 }
 
-let sayGone = null;
+let goneTimer = null;
 
 function showLive() {
-  clearTimeout(sayGone);
-  sayGone = null;
+  clearTimeout(goneTimer);
+  goneTimer = null;
   const live = document.getElementById("live");
   live.dataset.state = "live";
   setText(live, "Live");
@@ -62,12 +62,12 @@ function showLive() {
 }
 
 function showGone() {
-  sayGone ??= setTimeout(() => {
+  goneTimer ??= setTimeout(() => {
     const live = document.getElementById("live");
     live.dataset.state = "gone";
     setText(live, "Not live");
     const gone = document.getElementById("gone");
     gone.hidden = false;
-    setText(gone, "Central does not answer. What you see may be old. Trying again…");
+    setText(gone, "Central does not respond. The data shown may be out of date. Reconnecting…");
   }, GRACE);
 }

@@ -1,165 +1,128 @@
-// What can be made to go wrong, for every device here: to see what a device makes of it.
+// Simulated faults of the network and the hub, for every device.
 
 import { call, get } from "./api.js";
-import { announce, h, setText } from "./dom.js";
+import { announce, h, resultLine, segments, setText } from "./dom.js";
 import { now, ticking } from "./format.js";
 
-const FAULTS = [
-  ["cut", "Cut", "Every connection ends, once."],
-  ["half-open", "Half-open", "Connections fall silent, once, as when a router forgets them."],
-  ["refuse", "No network", "Connections are refused."],
-  ["hang", "Hang", "Connections open, and then nothing is said."],
-  ["slow", "Slow", "Each packet comes 2 s late."],
-  ["unacknowledged", "No receipt", "Messages are not acknowledged."],
-  ["throttle", "Throttle", "More than one message a second ends the connection."],
-  ["unauthorized", "No entry", "The hub refuses every sign-in."],
-  ["certificate", "Certificate", "It expired a year ago."],
-  ["clock", "Clock", "Central\u2019s is a day ahead, so every token has expired."],
-  ["twin", "Silent twin", "Properties are neither answered nor confirmed."],
-  ["move", "Another hub", "Devices belong to another hub, under another name."],
-];
-const LABELS = new Map(FAULTS.map(([name, label]) => [name, label]));
-const ONCE = new Set(["cut", "half-open"]);
 const SPANS = [
   [10, "10 s"],
   [30, "30 s"],
   [120, "2 min"],
-  [null, "Until ended"],
+  [null, "Until cleared"],
 ];
 const PATH = "/console/api/faults";
 
-// The faults that are on, for whoever shows them.
-let active = [];
-const shows = new Set();
+// All faults as central has them, for the banner and the panel.
+let faults = [];
+const listeners = new Set();
 
-async function look() {
+async function read() {
   try {
-    tell((await get(PATH)).value);
+    set((await get(PATH)).value);
   } catch {
-    // Central is gone, which the page says at its top.
+    // Central does not respond. The top of the page says so.
   }
 }
 
-function tell(value) {
-  active = value;
-  for (const show of shows) show();
+function set(value) {
+  faults = value;
+  for (const show of listeners) show();
 }
 
 function watch(show) {
-  shows.add(show);
+  listeners.add(show);
   show();
-  return () => shows.delete(show);
+  return () => listeners.delete(show);
 }
 
-document.addEventListener("faults", look);
+document.addEventListener("faults", read);
 
-function left(fault) {
-  if (fault.ends === null) return "until ended";
-  return `${Math.max(0, Math.ceil((Date.parse(fault.ends) - now()) / 1000))} s left`;
+function remaining({ ends }) {
+  if (ends === null) return "until cleared";
+  return `${Math.max(0, Math.ceil((Date.parse(ends) - now()) / 1000))} s left`;
 }
 
-// Says on every page that something is made to go wrong: nobody is to look for a real fault.
+// A line at the top of every page while a fault is on.
 export function faultsBanner() {
   const words = h("span");
-  const end = h("button", { type: "button", class: "small" }, "End it");
-  const element = h("p", { class: "faults-banner", role: "status", hidden: true }, words, end);
-  end.addEventListener("click", async () => {
-    await call("DELETE", PATH).catch(() => null); // Central is gone: the page says so at its top.
-    await look();
+  const clear = h("button", { type: "button", class: "small" });
+  const element = h("p", { class: "faults-banner", role: "status", hidden: true }, words, clear);
+  clear.addEventListener("click", async () => {
+    await call("DELETE", PATH).catch(() => null); // The top of the page says why.
+    await read();
   });
   watch(() => {
-    element.hidden = !active.length;
-    const names = active.map((fault) => LABELS.get(fault.name) ?? fault.name).join(", ");
-    setText(words, `Made to go wrong, for every device: ${names}.`);
+    const on = faults.filter((fault) => fault.on);
+    element.hidden = !on.length;
+    const labels = on.map((fault) => fault.label).join(", ");
+    setText(words, `Simulated for every device: ${labels}.`);
+    setText(clear, on.length > 1 ? "Clear the faults" : "Clear the fault");
   });
   return element;
 }
 
 export class FaultsPanel {
   constructor() {
-    this.result = h("output", { class: "result" });
-    this.span = 30;
-    this.buttons = new Map(
-      FAULTS.map(([name, label, words]) => [name, this.button(name, label, words)]),
-    );
+    this.result = resultLine();
+    this.seconds = 30;
+    const duration = segments("Duration", SPANS, (seconds) => (this.seconds = seconds));
+    duration.choose(this.seconds);
+    this.grid = h("div", { class: "fault-grid" });
+    this.buttons = new Map();
     this.element = h(
       "details",
       { class: "card faults" },
-      h("summary", {}, h("h2", {}, "Make something go wrong")),
+      h("summary", {}, h("h2", {}, "Simulate a fault")),
       h(
         "p",
         { class: "muted" },
-        "For every device here. Readings are kept by the device and follow later: the chart above fills again, and the count says whether any is missing.",
+        "Faults affect every device. Devices keep their readings and send them later: the chart fills in, and the count above it shows whether any are missing.",
       ),
-      h("div", { class: "actions" }, h("span", { class: "label" }, "For"), this.chooseSpan()),
-      h(
-        "div",
-        { class: "fault-grid" },
-        [...this.buttons.values()].map((each) => each.element),
-      ),
-      this.result,
+      h("div", { class: "actions" }, h("span", { class: "label" }, "For"), duration.element),
+      this.grid,
+      this.result.element,
     );
-    this.forget = watch(() => this.show());
-    look();
-  }
-
-  close() {
-    this.forget();
-  }
-
-  chooseSpan() {
-    const choices = SPANS.map(([seconds, label]) => {
-      const input = h("input", {
-        type: "radio",
-        name: "fault-span",
-        checked: seconds === this.span,
-      });
-      input.addEventListener("change", () => (this.span = seconds));
-      return h("label", {}, input, h("span", {}, label));
-    });
-    return h(
-      "fieldset",
-      { class: "segments" },
-      h("legend", { class: "unseen" }, "How long"),
-      choices,
-    );
-  }
-
-  button(name, label, words) {
-    const state = h("small");
-    const element = h(
-      "button",
-      { type: "button", class: "fault", "aria-pressed": ONCE.has(name) ? undefined : "false" },
-      h("strong", {}, label),
-      h("small", {}, words),
-      state,
-    );
-    element.addEventListener("click", () => this.toggle(name, label));
-    return { element, state };
-  }
-
-  async toggle(name, label) {
-    const on = active.some((fault) => fault.name === name);
-    try {
-      const answer = on
-        ? await call("DELETE", `${PATH}/${name}`)
-        : await call("POST", `${PATH}/${name}`, { seconds: this.span ?? undefined });
-      tell(answer.value);
-      setText(this.result, "");
-      announce(on ? `${label} has ended.` : `${label} is on.`);
-    } catch (error) {
-      this.result.dataset.kind = "bad";
-      setText(this.result, error.message);
-    }
+    this.close = watch(() => this.show());
+    read();
   }
 
   show() {
-    for (const [name, { element, state }] of this.buttons) {
-      if (ONCE.has(name)) continue;
-      const fault = active.find((each) => each.name === name);
-      element.setAttribute("aria-pressed", String(fault !== undefined));
-      state.hidden = !fault;
-      ticking(state, () => (fault ? `On, ${left(fault)}` : ""));
+    if (!this.buttons.size && faults.length) {
+      this.buttons = new Map(faults.map((fault) => [fault.name, this.button(fault)]));
+      this.grid.replaceChildren(...[...this.buttons.values()].map((each) => each.element));
+    }
+    for (const fault of faults.filter((each) => !each.once)) {
+      const { element, state } = this.buttons.get(fault.name);
+      element.setAttribute("aria-pressed", String(fault.on));
+      state.hidden = !fault.on;
+      ticking(state, () => (fault.on ? `On, ${remaining(fault)}` : ""));
+    }
+  }
+
+  button({ name, label, description, once }) {
+    const state = h("small");
+    const element = h(
+      "button",
+      { type: "button", class: "fault", "aria-pressed": once ? undefined : "false" },
+      h("strong", {}, label),
+      h("small", {}, description),
+      state,
+    );
+    element.addEventListener("click", () => this.toggle(name));
+    return { element, state };
+  }
+
+  async toggle(name) {
+    const { on, label } = faults.find((fault) => fault.name === name);
+    try {
+      const { value } = on
+        ? await call("DELETE", `${PATH}/${name}`)
+        : await call("POST", `${PATH}/${name}`, { seconds: this.seconds ?? undefined });
+      set(value);
+      this.result.show("fine", "");
+      announce(on ? `${label} is cleared.` : `${label} is on.`);
+    } catch (error) {
+      this.result.show("bad", error.message);
     }
   }
 }

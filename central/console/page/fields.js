@@ -1,23 +1,22 @@
-// A labelled field for a value of a schema, of an object one for each of its fields. `read()` gives
-// the value, undefined when it is left empty, or throws a sentence; `write(value)` shows one.
+// A labelled field for a value of a schema; for an object, a group with one for each of its fields.
+// `read()` returns the value, or undefined for an empty field, or throws an Error. `write(value)`
+// shows a value.
 
 import { h, newId } from "./dom.js";
-import { plain, unitSymbol } from "./format.js";
+import { plain } from "./format.js";
 
 const JSON_KINDS = new Set(["array", "map", "unknown", "point", "linestring", "polygon"]);
-const DEEPEST = 3; // Objects in objects that get fields of their own; what is deeper is JSON.
 
-export function field(element, { required = false, depth = 0 } = {}) {
-  if (element.schema.kind === "object" && element.schema.fields.length && depth < DEEPEST)
-    return objectField(element, required, depth);
+export function field(element, { required = false } = {}) {
+  if (element.schema.kind === "object" && element.schema.fields.length)
+    return objectField(element, required);
   const id = newId("field");
   const hint = hintOf(element, id);
   const input = makeInput(element.schema, id);
   if (hint) input.setAttribute("aria-describedby", hint.id);
   if (required) input.setAttribute("required", "");
-  const symbol = unitSymbol(element.unit);
-  const control = symbol
-    ? h("span", { class: "with-unit" }, input, h("span", { class: "unit" }, symbol))
+  const control = element.unit
+    ? h("span", { class: "with-unit" }, input, h("span", { class: "unit" }, element.unit))
     : input;
   return {
     id,
@@ -35,13 +34,10 @@ function hintOf(element, id) {
   return h("small", { id: `${id}-hint`, class: "hint" }, element.description);
 }
 
-function objectField(element, required, depth) {
+function objectField(element, required) {
   const id = newId("field");
   const hint = hintOf(element, id);
-  const fields = element.schema.fields.map((each) => ({
-    name: each.name,
-    ...field(each, { depth: depth + 1 }),
-  }));
+  const fields = element.schema.fields.map((each) => ({ name: each.name, ...field(each) }));
   const control = h(
     "div",
     {
@@ -118,7 +114,7 @@ function select(id, options) {
 function read(input, element) {
   const text = input.value;
   const { kind } = element.schema;
-  if (input.validity.badInput) throw new Error(`${element.label} is not complete.`);
+  if (input.validity.badInput) throw new Error(`${element.label} is incomplete.`);
   if (text === "" && (kind !== "string" || input.hasAttribute("required"))) return undefined;
   switch (kind) {
     case "integer":
@@ -155,7 +151,7 @@ function write(value, schema) {
   return plain(value);
 }
 
-// As a field for a date and time wants it: in the reader's zone, without the zone.
+// A time for a datetime-local field: in the reader's zone, without the zone's name.
 export function localTime(time) {
   const then = new Date(time);
   const local = new Date(then.getTime() - then.getTimezoneOffset() * 60_000);

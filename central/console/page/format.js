@@ -1,5 +1,7 @@
 // How values and times are written.
 
+import { special } from "./special.js";
+
 let offset = 0; // Milliseconds by which central's clock is ahead of the browser's.
 
 export function setClock(iso) {
@@ -10,58 +12,15 @@ export function now() {
   return Date.now() + offset;
 }
 
-const UNITS = {
-  degreeCelsius: "°C",
-  degreeFahrenheit: "°F",
-  kelvin: "K",
-  percent: "%",
-  second: "s",
-  millisecond: "ms",
-  minute: "min",
-  hour: "h",
-  day: "d",
-  volt: "V",
-  millivolt: "mV",
-  ampere: "A",
-  milliampere: "mA",
-  watt: "W",
-  kilowatt: "kW",
-  kilowattHour: "kWh",
-  pascal: "Pa",
-  kilopascal: "kPa",
-  bar: "bar",
-  millibar: "mbar",
-  lux: "lx",
-  hertz: "Hz",
-  metre: "m",
-  centimetre: "cm",
-  millimetre: "mm",
-  kilogram: "kg",
-  gram: "g",
-  litre: "l",
-  bit: "bit",
-  byte: "B",
-  kilobyte: "kB",
-  kibibyte: "KiB",
-  megabyte: "MB",
-  mebibyte: "MiB",
-};
-
-export function unitSymbol(unit) {
-  if (typeof unit !== "string") return "";
-  return UNITS[unit] ?? unit;
-}
-
-// The unit as it follows a number: 45 %, 21.5 °C.
+// A number with its unit: 45 %, 21.5 °C.
 export function withUnit(text, unit) {
-  const symbol = unitSymbol(unit);
-  return symbol ? `${text}\u202f${symbol}` : text;
+  return unit ? `${text}\u202f${unit}` : text;
 }
 
-// A measured value has always the same digits, so that 20.0 does not read as less exact than 19.9.
-export function number(value, element) {
+// A measured value always has the same digits, so that 20.0 does not look less precise than 19.9.
+export function number(value, kind) {
   if (typeof value !== "number" || !Number.isFinite(value)) return plain(value);
-  if (Number.isInteger(value) && element?.schema?.kind !== "double") return whole(value);
+  if (Number.isInteger(value) && kind !== "double") return whole(value);
   const size = Math.abs(value);
   if (size >= 10_000) return whole(Math.round(value));
   return size === 0 || size >= 0.1 ? value.toFixed(1) : value.toPrecision(2);
@@ -73,27 +32,26 @@ function whole(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
-// Any JSON value as text, for places that expect no particular one.
+// Any JSON value as text.
 export function plain(value) {
   if (value === undefined || value === null) return "—";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-// A value as its schema has it: the enum's own word, a time in the reader's zone, a number with
-// its unit.
+// A value as its schema says: an enum's label, a time in the reader's zone, a number with its unit.
 export function valueText(value, element) {
   if (value === undefined || value === null) return "—";
   const schema = element?.schema;
   if (schema?.kind === "enum")
     return schema.values.find((each) => each.value === value)?.label ?? plain(value);
   if (typeof value === "boolean") {
-    const words = element?.name === "state" ? ["Online", "Offline"] : ["Yes", "No"];
-    return value ? words[0] : words[1];
+    const [yes, no] = special(element).words ?? ["Yes", "No"];
+    return value ? yes : no;
   }
   if (schema?.kind === "dateTime" && typeof value === "string" && !Number.isNaN(Date.parse(value)))
     return dateTime(Date.parse(value));
-  if (typeof value === "number") return withUnit(number(value, element), element?.unit);
-  if (schema?.kind === "object" && schema.fields?.length && isObject(value))
+  if (typeof value === "number") return withUnit(number(value, schema?.kind), element?.unit);
+  if (schema?.kind === "object" && schema.fields.length && isObject(value))
     return objectText(value, schema.fields);
   return plain(value);
 }
@@ -102,7 +60,7 @@ function isObject(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-// An object by its fields' names; what is in none of them follows as JSON.
+// An object by its fields' labels.
 function objectText(value, fields) {
   const known = new Map(fields.map((each) => [each.name, each]));
   const parts = Object.entries(value).map(
@@ -128,7 +86,7 @@ export function clockTime(milliseconds) {
   return TIME.format(milliseconds);
 }
 
-// The time alone for today, with the day for any other day.
+// The time, and the date unless it is today.
 export function dateTime(milliseconds) {
   const then = new Date(milliseconds);
   const today = new Date(now());
@@ -164,7 +122,7 @@ function coarse(seconds) {
   return "";
 }
 
-// How long something has been so: "3 h".
+// The time since then: "3 h".
 export function since(iso) {
   return coarse(Math.max(0, now() - Date.parse(iso)) / 1000);
 }
@@ -176,7 +134,7 @@ export function age(iso) {
   return seconds < 2 ? "now" : `${coarse(seconds)} ago`;
 }
 
-// Keeps what `write` writes up to date while the element is shown.
+// Sets the text that `write` returns, and updates it each second.
 export function ticking(element, write) {
   element.tick = () => {
     const text = write();

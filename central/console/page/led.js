@@ -1,6 +1,7 @@
-// The LED as it is: off, on or blinking, as bright as it was set.
+// What the LED does: off, on or blinking, with its brightness.
 
 import { h, setText } from "./dom.js";
+import { LED } from "./special.js";
 
 const BRIGHTNESS = { 1: "high", 2: "medium", 3: "low" };
 
@@ -13,9 +14,9 @@ export class Led {
   }
 
   show(store) {
-    const state = store.property("ledState").value;
+    const state = store.property(LED.state).value;
     const known = ["off", "on", "blinking"].includes(state);
-    const brightness = BRIGHTNESS[store.property("brightness").value];
+    const brightness = BRIGHTNESS[store.property(LED.brightness).value];
     const period = state === "blinking" ? blinkPeriod(store) : null;
     this.bulb.dataset.state = known ? state : "unknown";
     this.bulb.dataset.brightness = brightness ?? "high";
@@ -30,10 +31,10 @@ export class Led {
   }
 }
 
-// The device does not report how fast it blinks; the newest `blink` that it accepted tells.
+// The device does not report the period: it is in the last blink command that it accepted.
 function blinkPeriod(store) {
   const accepted = store.commands.find(
-    (each) => each.name === "blink" && each.responseCode === 200,
+    (each) => each.name === LED.blink && each.responseCode === 200,
   );
   return typeof accepted?.request === "number" && accepted.request > 0 ? accepted.request : null;
 }

@@ -1,5 +1,5 @@
-// The page's address decides what is shown: #/ all devices, #/devices/ID/TAB one of them,
-// #/templates the models.
+// What is shown, by the page's address: #/ all devices, #/devices/ID/TAB one device, #/templates the
+// templates.
 
 import { DevicePage } from "./device.js";
 import { DevicesPage } from "./devices.js";
@@ -26,7 +26,7 @@ async function go() {
   }
 }
 
-// Marks where the reader is in the bar at the top.
+// Marks the current page in the bar at the top.
 function mark(here) {
   for (const link of document.querySelectorAll(".bar nav a")) {
     if (link.hash === here) link.setAttribute("aria-current", "page");
@@ -40,7 +40,7 @@ function show(next) {
   document.querySelector("dialog")?.close();
   if (page) {
     scrollTo(0, 0);
-    main.focus({ preventScroll: true }); // A screen reader goes on with what is new.
+    main.focus({ preventScroll: true }); // A screen reader continues with the new content.
   }
   page = next;
 }
@@ -54,7 +54,7 @@ function decode(text) {
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // The address names a page here, not a place on it.
+  event.preventDefault(); // The hash names a page, not a place on it.
   main.focus();
 });
 main.before(faultsBanner());

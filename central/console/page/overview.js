@@ -1,14 +1,15 @@
-// A device at a glance: its numbers, their course, its light, its status, its commands.
+// A device at a glance: its numbers with charts, its LED, its status and its commands.
 
 import { get, pagePath, soon } from "./api.js";
 import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
-import { h, setText } from "./dom.js";
+import { factList, h, segments, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
-import { age, now, number, since, ticking, timeText, unitSymbol, valueText } from "./format.js";
+import { age, now, number, since, ticking, timeText, valueText } from "./format.js";
 import { Led } from "./led.js";
-import { keyOf, labelOf, readMessage } from "./model.js";
+import { readMessage } from "./messages.js";
 import { RoomPanel } from "./room.js";
+import { LED, special } from "./special.js";
 
 const SPANS = [
   [600, "10 min"],
@@ -18,23 +19,22 @@ const SPANS = [
 ];
 const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
-const REDRAW = 5000; // Milliseconds: time moves on even where nothing arrives.
-const LATE = 5000; // Milliseconds between taking and receiving, as central counts it.
-const MOST_POINTS = 4000; // Of one chart; central answers with half of it at most.
+const REDRAW = 5000; // Milliseconds: time moves on even if nothing arrives.
+const LATE = 5000; // Milliseconds between taking and receiving; the same as in central.
+const MOST_POINTS = 4000; // Of one chart. Central returns at most half as many.
 const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 
 export class Overview {
   constructor(store) {
     this.store = store;
-    this.span = null; // Until the first readings are here: a new device has none of an hour ago.
+    this.span = null; // Chosen with the first readings: a new device has none from an hour ago.
     this.tiles = h("div", { class: "tiles" });
-    this.choices = new Map();
     this.charts = [];
     this.chartBox = h("div");
     this.count = h("p", { class: "count", hidden: true });
-    this.lastWords = new Map(); // Of telemetry that is no number, by its key: {timestamp, value}.
-    this.added = null; // Messages that come while an answer of central is on its way.
-    this.statusBox = h("dl", { class: "facts" });
+    this.lastWords = new Map(); // Of telemetry that is not a number, by key: {timestamp, value}.
+    this.added = null; // Messages that arrive during a request for the series.
+    this.statusBox = h("div");
     this.led = new Led();
     this.ledCard = h("section", { class: "card" }, h("h2", {}, "LED"), this.led.element);
     this.commandBox = h("div", { class: "command-list" });
@@ -77,10 +77,10 @@ export class Overview {
 
   async openRoom() {
     try {
-      // Who can play with the room is here to try things out.
+      // A central with a simulated room is for trying things out.
       this.faults.element.open = await this.room.open();
     } catch {
-      // Central is gone, which the page says at its top.
+      // Central does not respond. The top of the page says so.
     }
   }
 
@@ -93,31 +93,20 @@ export class Overview {
   }
 
   chartCard() {
-    const choices = SPANS.map(([span, label]) => {
-      const input = h("input", { type: "radio", name: "span", value: String(span) });
-      input.addEventListener("change", () => {
-        this.span = span;
-        this.fetchSoon();
-      });
-      this.choices.set(span, input);
-      return h("label", {}, input, h("span", {}, label));
+    this.period = segments("Time shown", SPANS, (span) => {
+      this.span = span;
+      this.fetchSoon();
     });
-    const choose = h(
-      "fieldset",
-      { class: "segments" },
-      h("legend", { class: "unseen" }, "Time shown"),
-      choices,
-    );
     return h(
       "section",
       { class: "card" },
-      h("div", { class: "card-head" }, h("h2", {}, "History"), choose),
+      h("div", { class: "card-head" }, h("h2", {}, "History"), this.period.element),
       this.count,
       this.chartBox,
     );
   }
 
-  // Makes what depends on the model and on what the device sends; anew only where that has changed.
+  // Creates what depends on the model and on the device's numbers, again only if they changed.
   build() {
     const numbers = this.store.numbers();
     const { model } = this.store;
@@ -126,17 +115,16 @@ export class Overview {
       this.shape = shape;
       this.numbers = numbers.map((element, index) => ({
         element,
-        ...makeTile(labelOf(element, model), element, COLOURS[index % COLOURS.length]),
+        ...makeTile(element, COLOURS[index % COLOURS.length]),
       }));
       this.tiles.replaceChildren(...this.numbers.map((each) => each.tile));
       this.charts.forEach((chart) => chart.close());
       this.charts = numbers.map(
-        (element, index) =>
-          new Chart(element, labelOf(element, model), COLOURS[index % COLOURS.length]),
+        (element, index) => new Chart(element, COLOURS[index % COLOURS.length]),
       );
       this.chartBox.replaceChildren(...this.charts.map((chart) => chart.element));
       if (!numbers.length)
-        this.chartBox.replaceChildren(h("p", { class: "muted" }, "No reading has arrived yet."));
+        this.chartBox.replaceChildren(h("p", { class: "muted" }, "No readings yet."));
       this.forms = (model?.commands ?? []).map((command) =>
         commandForm(this.store, command, { brief: true }),
       );
@@ -153,26 +141,26 @@ export class Overview {
     if (this.closed || this.numbers.length + words.length === 0) return;
     const query = new URLSearchParams({ since: String(now() / 1000 - (this.span ?? USUAL)) });
     for (const element of [...this.numbers.map((each) => each.element), ...words])
-      query.append("name", keyOf(element));
+      query.append("name", element.key);
     let series;
     this.added = [];
     try {
       series = await get(`${pagePath(this.store.id, "series")}?${query}`);
     } catch {
       this.added = null;
-      return; // Central is gone; once it is back, "missed" asks anew.
+      return; // Central does not respond. Once it does, "missed" asks again.
     }
     if (this.closed) return;
     this.span ??= usualSpan(series);
-    this.choices.get(this.span).checked = true;
+    this.period.choose(this.span);
     this.numbers.forEach((each, index) => {
-      const found = series[keyOf(each.element)];
+      const found = series[each.element.key];
       if (!found) return;
       this.charts[index]?.show(found.times, found.values, found.late, this.span);
       if (found.last) each.show(found.last);
     });
-    for (const element of words) this.hear(element, series[keyOf(element)]?.last);
-    this.added.forEach((message) => this.take(message)); // The answer may not know them.
+    for (const element of words) this.keepWords(element, series[element.key]?.last);
+    this.added.forEach((message) => this.take(message)); // The response may not have them.
     this.added = null;
     this.showState();
     this.countSoon();
@@ -197,11 +185,10 @@ export class Overview {
         { class: "badge", "data-kind": missing ? "busy" : "fine" },
         missing ? `${missing} missing so far` : "none missing",
       ),
-      h("span", { class: "late" }, sum("late") ? `${sum("late")} came late` : ""),
-      h("span", {}, sum("again") ? `${sum("again")} came more than once` : ""),
+      h("span", { class: "late" }, sum("late") ? `${sum("late")} late` : ""),
+      h("span", {}, sum("again") ? `${sum("again")} duplicates` : ""),
     );
-    this.count.title =
-      "Counted by the numbers at the end of the message ids, which grow by one with each reading.";
+    this.count.title = "Counted from the sequence number at the end of each message id.";
   }
 
   add(message) {
@@ -210,32 +197,32 @@ export class Overview {
     this.showState();
     this.countSoon();
     if (!this.numbers.length) this.build();
-    // A page that stays open for days: central thins what it has.
+    // If the page stays open for days, central thins the points.
     if (this.charts.some((chart) => chart.times.length > MOST_POINTS)) this.fetchSoon();
     else this.drawSoon();
   }
 
   take(message) {
-    const { known, rest } = readMessage(message, this.store.model);
+    const { values } = readMessage(message, this.store.model);
     const timestamp = message.created ?? message.received;
-    const component = message.system.component ?? null;
     const late = Date.parse(message.received) - Date.parse(timestamp) > LATE;
     for (const element of this.store.words()) {
-      if (element.component === component && known.has(element.name))
-        this.hear(element, { timestamp, value: known.get(element.name) });
+      if (values.has(element.key))
+        this.keepWords(element, { timestamp, value: values.get(element.key) });
     }
     this.numbers.forEach((each, index) => {
-      const value = known.get(each.element.name) ?? rest?.[each.element.name];
-      if (typeof value !== "number" || each.element.component !== component) return;
+      const value = values.get(each.element.key);
+      if (typeof value !== "number") return;
       this.charts[index]?.add(Date.parse(timestamp) / 1000, value, late);
       each.show({ timestamp, value });
     });
   }
 
-  hear(element, last) {
-    const before = this.lastWords.get(keyOf(element));
-    if (last && !(before && last.timestamp < before.timestamp)) // What comes late is not the present.
-      this.lastWords.set(keyOf(element), last);
+  keepWords(element, last) {
+    const before = this.lastWords.get(element.key);
+    if (last && !(before && last.timestamp < before.timestamp))
+      // A late value is not current.
+      this.lastWords.set(element.key, last);
   }
 
   draw() {
@@ -248,21 +235,19 @@ export class Overview {
       (each) => !each.writable && each.component === null,
     );
     this.ledCard.hidden =
-      store.property("ledState").value === undefined &&
-      !properties.some((each) => each.name === "ledState");
+      store.property(LED.state).value === undefined &&
+      !properties.some((each) => each.name === LED.state);
     this.led.show(store);
-    const shown = properties.filter((each) => !SHOWN_ELSEWHERE.has(each.name));
+    const shown = properties.filter((each) => !special(each).elsewhere);
+    const lastMessage = ticking(h("span"), () => age(store.device?.lastSeen));
     this.statusBox.replaceChildren(
-      ...store
-        .words()
-        .map((each) =>
-          fact(labelOf(each, store.model), valueText(this.lastWords.get(keyOf(each))?.value, each)),
-        ),
-      ...shown.map((element) => fact(element.label, statusValue(store, element))),
-      fact(
-        "Last message",
-        ticking(h("span"), () => age(store.device?.lastSeen)),
-      ),
+      factList([
+        ...store
+          .words()
+          .map((each) => [each.title, valueText(this.lastWords.get(each.key)?.value, each)]),
+        ...shown.map((each) => [each.label, statusValue(store, each)]),
+        ["Last message", lastMessage],
+      ]),
     );
   }
 }
@@ -272,23 +257,15 @@ function usualSpan(series) {
   return first > now() / 1000 - SHORT ? SHORT : USUAL;
 }
 
-const SHOWN_ELSEWHERE = new Set(["ledState", "sensorStatusSince"]);
-
-function fact(name, value) {
-  return h("div", {}, h("dt", {}, name), h("dd", {}, value));
-}
-
 function statusValue(store, element) {
   const { value } = store.property(element.name);
-  const kind = kindOf(element.name, value, store.device);
-  let text = valueText(value, element);
-  // A device that lost its power could not report that it is gone.
-  if (element.name === "state" && value === true && !store.device?.connected)
-    text = `${text} when last heard`;
-  if (!kind) return text;
-  const badge = h("span", { class: "badge", "data-kind": kind }, text);
-  const from = store.property("sensorStatusSince").value;
-  if (element.name !== "sensorStatus" || Number.isNaN(Date.parse(from))) return badge;
+  const { kind, note, since: changed } = special(element);
+  const words = [valueText(value, element), note?.(value, store.device)];
+  const text = words.filter(Boolean).join(" ");
+  if (value === undefined || !kind) return text;
+  const badge = h("span", { class: "badge", "data-kind": kind(value, store.device) }, text);
+  const from = changed && store.property(changed).value;
+  if (Number.isNaN(Date.parse(from))) return badge;
   return [
     badge,
     " ",
@@ -296,22 +273,14 @@ function statusValue(store, element) {
   ];
 }
 
-function kindOf(name, value, device) {
-  if (value === undefined) return null;
-  if (name === "sensorStatus")
-    return value === "ok" ? "fine" : value === "starting" ? "busy" : "bad";
-  if (name === "state") return value === true && device?.connected ? "fine" : "quiet";
-  return null;
-}
-
-function makeTile(label, element, colour) {
+function makeTile(element, colour) {
   const value = h("span", { class: "tile-number" }, "—");
   const unit = h("span", { class: "tile-unit" });
   const when = h("p", { class: "muted" }, "No reading yet");
   const tile = h(
     "section",
     { class: "card tile" },
-    h("h2", { class: "series" }, label),
+    h("h2", { class: "series" }, element.title),
     h("p", { class: "tile-value" }, value, unit),
     when,
   );
@@ -320,10 +289,10 @@ function makeTile(label, element, colour) {
   return {
     tile,
     show(last) {
-      if (newest !== null && last.timestamp < newest) return; // A late reading is not the present.
+      if (newest !== null && last.timestamp < newest) return; // A late reading is not current.
       newest = last.timestamp;
-      setText(value, number(last.value, element));
-      setText(unit, unitSymbol(element.unit));
+      setText(value, number(last.value, element.schema.kind));
+      setText(unit, element.unit);
       ticking(when, () => age(newest));
     },
   };

@@ -1,12 +1,12 @@
-// Writable properties as a form; and what the device made of each value: pending, synced, refused.
+// Writable properties as a form, with the state of each value: pending, synced or refused.
 
 import { call, devicePath } from "./api.js";
-import { h, setText } from "./dom.js";
+import { h, resultLine, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { age, ticking, valueText } from "./format.js";
-import { labelOf } from "./model.js";
+import { missing } from "./store.js";
 
-// What a property's `$metadata` says of it, as [kind, words].
+// The state of a property by its `$metadata`, as [kind, words].
 export function stateOf(about, connected) {
   if (about.desiredValue === undefined)
     return about.ackCode === 203 ? ["quiet", "The device's own value"] : ["quiet", "Not set"];
@@ -23,12 +23,12 @@ export function propertiesTab(store) {
   const rows = h("div", { class: "rows" });
   const save = h("button", { type: "submit", class: "primary", disabled: true }, "Save");
   const undo = h("button", { type: "button", hidden: true }, "Discard changes");
-  const result = h("output", { class: "result" });
+  const result = resultLine();
   const form = h(
     "form",
     { class: "card", novalidate: true },
     rows,
-    h("div", { class: "actions" }, save, undo, result),
+    h("div", { class: "actions" }, save, undo, result.element),
   );
   let fields = [];
 
@@ -42,9 +42,7 @@ export function propertiesTab(store) {
     fields = writable.map((element) => propertyRow(store, element, note));
     rows.replaceChildren(...fields.map((each) => each.element));
     if (!fields.length)
-      rows.replaceChildren(
-        h("p", { class: "muted" }, "This device has no model here that names writable properties."),
-      );
+      rows.replaceChildren(h("p", { class: "muted" }, missing(store, "writable properties")));
     save.hidden = !fields.length;
   };
   const update = () => fields.forEach((each) => each.update());
@@ -67,21 +65,18 @@ export function propertiesTab(store) {
       save.disabled = true;
       await call("PATCH", devicePath(store.id, "properties"), body);
       for (const each of sent) each.dirty = false;
-      show(
+      result.show(
         "fine",
-        "Saved. The device is told" + (store.device?.connected ? "." : " when it connects."),
+        store.device?.connected
+          ? "Saved and sent to the device."
+          : "Saved. The device receives the values when it connects.",
       );
       await store.read("properties");
     } catch (error) {
-      show("bad", error.message);
+      result.show("bad", error.message);
     }
     note();
   });
-  const show = (kind, text) => {
-    result.dataset.kind = kind;
-    setText(result, text);
-  };
-
   let model = store.model;
   make();
   update();
@@ -95,7 +90,7 @@ export function propertiesTab(store) {
 }
 
 function propertyRow(store, element, note) {
-  const made = field({ ...element, label: labelOf(element, store.model) });
+  const made = field({ ...element, label: element.title });
   const badge = h("span", { class: "badge", role: "status" });
   const reported = h("span", { class: "muted" });
   const row = h(

@@ -1,22 +1,21 @@
-// Messages as they came, newest first. What the model does not know is shown, never dropped.
+// Messages as received, newest first. Data that the model does not have is shown, too.
 
 import { get, pagePath } from "./api.js";
-import { h, newId, setText } from "./dom.js";
+import { h, newId, setText, table } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
-import { keyOf, labelOf, readMessage } from "./model.js";
-import { newerThan } from "./store.js";
+import { newerThan, readMessage } from "./messages.js";
 
 const MOST_ROWS = 500;
 const PAGE = 50;
 const LATE = 5000; // Milliseconds.
-const TOLD_OTHERWISE = new Set(["content_type", "content_encoding", "iothub-creation-time-utc"]);
+const IN_COLUMNS = new Set(["content_type", "content_encoding", "iothub-creation-time-utc"]);
 const SPANS = [
   ["", "All time"],
   ["3600", "Last hour"],
   ["86400", "Last day"],
   ["604800", "Last week"],
-  ["chosen", "From … to …"],
+  ["custom", "Custom"],
 ];
 
 // Columns beside those of the model.
@@ -39,7 +38,6 @@ export class RawTab {
   constructor(store) {
     this.store = store;
     this.hidden = readHidden(store.device?.template);
-    this.head = h("tr");
     this.body = h("tbody");
     this.none = h("p", { class: "muted" });
     this.older = h(
@@ -54,13 +52,17 @@ export class RawTab {
     });
     this.chooser = h("div", { class: "choices" });
     this.files = h("div", { class: "actions" });
-    this.table = h("table", { class: "wide" }, h("thead", {}, this.head), this.body);
+    this.table = table("Messages", [], this.body);
+    this.head = this.table.querySelector("tr");
     this.element = this.makeElement();
     this.rows = [];
-    this.wanted = 0; // Rows, of which older ones are on their way.
-    this.added = null; // What comes while an answer of central is on its way, newest first.
+    this.wanted = 0; // Rows, including older ones that were requested.
+    this.added = null; // Messages that arrive during a request, newest first.
     store.on("device", () => this.build());
-    store.on("messages", () => this.paused() || this.fetch(Math.max(this.rows.length, this.wanted)));
+    store.on(
+      "messages",
+      () => this.paused() || this.fetch(Math.max(this.rows.length, this.wanted)),
+    );
     store.on("message", (message) => this.add(message));
     this.build();
     this.fetch();
@@ -93,17 +95,13 @@ export class RawTab {
         h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), this.chooser),
         h(
           "details",
-          { class: "menu", ontoggle: () => this.showFiles() }, // Of the last hour from now on.
+          { class: "menu", ontoggle: () => this.showFiles() }, // Up to now.
           h("summary", { class: "button" }, "Export"),
           h("div", { class: "choices" }, this.files),
         ),
       ),
       this.none,
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Messages" },
-        this.table,
-      ),
+      this.table,
       h("div", { class: "actions" }, this.older),
     );
   }
@@ -113,7 +111,7 @@ export class RawTab {
   }
 
   choose() {
-    const chosen = this.span.value === "chosen";
+    const chosen = this.span.value === "custom";
     this.from.element.hidden = this.to.element.hidden = !chosen;
     if (chosen && !this.from.input.value) {
       this.from.input.value = localTime(now() - 3_600_000);
@@ -122,10 +120,10 @@ export class RawTab {
     this.fetch();
   }
 
-  // The time asked for, as central wants it.
+  // The chosen time as a query.
   range() {
     const query = new URLSearchParams();
-    if (this.span.value === "chosen") {
+    if (this.span.value === "custom") {
       for (const [name, { input }] of [
         ["since", this.from],
         ["until", this.to],
@@ -140,16 +138,13 @@ export class RawTab {
   }
 
   columns() {
-    const { model } = this.store;
-    const modelled = (model?.telemetry ?? []).map((element) => ({
-      key: keyOf(element),
-      label: labelOf(element, model),
+    const modelled = (this.store.model?.telemetry ?? []).map((element) => ({
+      key: element.key,
+      label: element.title,
       element,
       number: true,
-      cell: (message, { known }) =>
-        (message.system.component ?? null) === element.component && known.has(element.name)
-          ? valueText(known.get(element.name), element)
-          : "",
+      cell: (_, { values }) =>
+        values.has(element.key) ? valueText(values.get(element.key), element) : "",
     }));
     return [RECEIVED, TAKEN, LATENESS, ...modelled, UNMODELED, ABOUT];
   }
@@ -158,7 +153,7 @@ export class RawTab {
     return this.columns().filter((column) => !this.hidden.has(column.key));
   }
 
-  // Makes what depends on the model and on the chosen columns.
+  // Creates what depends on the model and on the chosen columns.
   build() {
     const columns = this.columns();
     const shape = JSON.stringify([columns.map((each) => [each.key, each.label]), [...this.hidden]]);
@@ -197,8 +192,8 @@ export class RawTab {
     this.files.replaceChildren(link("csv", "CSV"), link("jsonl", "JSON lines"));
   }
 
-  // Asks for the newest messages: for whoever looks at older ones, those that are shown already, and
-  // one more to know whether there are any.
+  // Requests the newest messages: as many as are shown, and one more to know whether there are older
+  // ones.
   async fetch(shown = 0) {
     const query = this.range();
     const limit = Math.min(Math.max(PAGE, shown + 1), MOST_ROWS);
@@ -213,8 +208,8 @@ export class RawTab {
     this.redraw();
   }
 
-  // Returns what central has found, and what came by itself meanwhile; null if central does not
-  // answer, or if something else was asked meanwhile.
+  // Returns the messages that central found, and those that arrived meanwhile. Returns null if central
+  // does not respond, or after a newer request.
   async ask(query) {
     const turn = (this.turn = {});
     this.added = [];
@@ -238,7 +233,7 @@ export class RawTab {
     const query = this.range();
     query.set("limit", String(PAGE));
     query.set("before", String(this.rows.at(-1).number));
-    this.wanted = this.rows.length + PAGE; // Should something else be asked meanwhile.
+    this.wanted = this.rows.length + PAGE; // In case of another request meanwhile.
     const answer = await this.ask(query);
     if (!answer) return;
     this.rows.push(...answer.found);
@@ -247,7 +242,7 @@ export class RawTab {
   }
 
   add(message) {
-    if (this.paused() || (this.span.value === "chosen" && this.to.input.value)) return;
+    if (this.paused() || (this.span.value === "custom" && this.to.input.value)) return;
     if (this.rows[0]?.number >= message.number) return;
     this.rows.unshift(message);
     this.added?.unshift(message);
@@ -268,9 +263,7 @@ export class RawTab {
 
   note() {
     const none = this.rows.length === 0;
-    const words = this.span.value
-      ? "No message was received in this time."
-      : "No message has arrived yet.";
+    const words = this.span.value ? "No messages in this period." : "No messages yet.";
     this.none.hidden = !none;
     setText(this.none, words);
     this.table.hidden = none;
@@ -301,7 +294,7 @@ function dateField(label, changed) {
   return { input, element };
 }
 
-// Which columns are not wanted, by the device's template: a matter of this browser alone.
+// The hidden columns of each template, kept in this browser.
 const storeKey = (template) => `columns hidden for ${template ?? "no template"}`;
 
 function readHidden(template) {
@@ -316,7 +309,7 @@ function keepHidden(template, hidden) {
   try {
     localStorage.setItem(storeKey(template), JSON.stringify([...hidden]));
   } catch {
-    // The browser keeps nothing; the choice holds until the page is left.
+    // The browser stores nothing. The choice lasts until the page is closed.
   }
 }
 
@@ -334,13 +327,13 @@ function lateness(message) {
 }
 
 function bodyText(message, text) {
-  return message.length ? `${text}… (${message.length} bytes; the export has all)` : text;
+  return message.length ? `${text}… (${message.length} bytes; export to see all)` : text;
 }
 
 function about(message) {
   const all = [...Object.entries(message.system), ...Object.entries(message.properties)];
   return all
-    .filter(([name]) => !TOLD_OTHERWISE.has(name))
+    .filter(([name]) => !IN_COLUMNS.has(name))
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`)
     .join(" · ");
 }

@@ -1,60 +1,62 @@
-// The simulated room behind a fake daemon: hold its temperature and humidity, make its sensor fail.
+// The simulated room of a simulated board: set temperature and humidity, make the sensor fail.
 
 import { call, get } from "./api.js";
-import { announce, h, newId, setText } from "./dom.js";
+import { announce, h, newId, resultLine, setText } from "./dom.js";
 import { number, withUnit } from "./format.js";
 
-const EVERY = 3000; // Milliseconds between two looks at the room.
+const EVERY = 3000; // Milliseconds between two reads of the room.
 
 const FAULTS = {
-  no_answer: "does not answer",
-  checksum: "sends damaged frames",
-  implausible: "sends impossible values",
-  ghost: "sends zeros",
-  stuck: "repeats one value",
-  spike: "sends wild values",
-  hang: "hangs",
-  no_permission: "may not be used",
-  busy: "is used by another program",
-  failed: "has a broken driver",
-  random: "fails at random",
+  no_answer: "No answer",
+  checksum: "Damaged frames",
+  implausible: "Implausible values",
+  ghost: "All zeros",
+  stuck: "Repeats one value",
+  spike: "Spikes",
+  hang: "Hangs",
+  no_permission: "No permission",
+  busy: "In use by another program",
+  failed: "Driver failed",
+  random: "Random faults",
 };
 
 export class RoomPanel {
   constructor() {
-    this.temperature = slider("Temperature", "degreeCelsius", -10, 50, 0.5, (value) =>
+    this.temperature = slider("Temperature", "°C", -10, 50, 0.5, (value) =>
       this.set({ temperature: value }),
     );
-    this.humidity = slider("Humidity", "percent", 0, 100, 1, (value) =>
-      this.set({ humidity: value }),
-    );
+    this.humidity = slider("Humidity", "%", 0, 100, 1, (value) => this.set({ humidity: value }));
     const id = newId("fault");
     this.fault = h(
       "select",
       { id, onchange: () => this.set({ fault: this.fault.value || null }) },
-      h("option", { value: "" }, "works"),
+      h("option", { value: "" }, "Works"),
     );
-    this.weather = h(
+    this.reset = h(
       "button",
       {
         type: "button",
         onclick: () => this.set({ temperature: null, humidity: null, fault: null }),
       },
-      "Back to its own weather",
+      "Reset the room",
     );
-    this.result = h("output", { class: "result" });
+    this.result = resultLine();
     this.element = h(
       "section",
       { class: "card room", hidden: true },
-      h("h2", {}, "The simulated room"),
-      h("p", { class: "muted" }, "Change it and watch what the device makes of it."),
+      h("h2", {}, "Simulated room"),
+      h(
+        "p",
+        { class: "muted" },
+        "Set temperature and humidity, or make the sensor fail, and watch the device.",
+      ),
       h("div", { class: "sliders" }, this.temperature.element, this.humidity.element),
-      h("div", { class: "slider" }, h("label", { for: id }, "The sensor"), this.fault),
-      h("div", { class: "actions" }, this.weather, this.result),
+      h("div", { class: "slider" }, h("label", { for: id }, "Sensor"), this.fault),
+      h("div", { class: "actions" }, this.reset, this.result.element),
     );
   }
 
-  // Shows itself where there is such a room, and returns whether there is.
+  // Shows the panel if central has a simulated room, and returns whether it has.
   async open() {
     const { room } = await get("/console/api/central");
     if (!room || this.closed) return false;
@@ -74,17 +76,16 @@ export class RoomPanel {
 
   async set(wishes) {
     if (await this.ask(() => call("POST", "/console/api/room", wishes)))
-      announce("The room is changed.");
+      announce("The room has changed.");
   }
 
   async ask(question) {
     try {
       this.show(await question());
-      setText(this.result, "");
+      this.result.show("fine", "");
       return true;
     } catch (error) {
-      this.result.dataset.kind = "bad";
-      setText(this.result, error.message);
+      this.result.show("bad", error.message);
       return false;
     }
   }
@@ -97,7 +98,7 @@ export class RoomPanel {
         this.fault.append(h("option", { value: name }, FAULTS[name] ?? name));
     }
     if (document.activeElement !== this.fault) this.fault.value = room.fault ?? "";
-    this.weather.disabled =
+    this.reset.disabled =
       room.temperature === null && room.humidity === null && room.fault === null;
   }
 }
@@ -111,7 +112,7 @@ function slider(label, unit, least, most, step, changed) {
   const write = () =>
     setText(
       words,
-      `${withUnit(number(Number(input.value), { schema: { kind: "double" } }), unit)}${held || moving ? "" : " (weather)"}`,
+      `${withUnit(number(Number(input.value), "double"), unit)}${held || moving ? "" : " (automatic)"}`,
     );
   input.addEventListener("input", () => {
     moving = true;

@@ -1,15 +1,24 @@
-// What the page knows of one device. It reads from central once, and anew what central says has
-// changed.
+// What the page knows of one device. It reads everything from central once, and then what central
+// reports as changed.
 
 import { ApiError, devicePath, get, pagePath, soon } from "./api.js";
 import { listen } from "./events.js";
-import { interfacesOf, isNumeric, readMessage, readModel, unmodelled } from "./model.js";
+import { newerThan, readMessage } from "./messages.js";
 
+const KINDS = ["device", "properties", "commands", "connections", "messages"];
+const NUMERIC = new Set(["integer", "double"]);
 const MOST_MESSAGES = 500;
 const MOST_NUMBERS = 8; // Of a device, that get a tile and a chart.
 const FIRST_MESSAGES = 100;
 
-// What an event of central makes worth reading again.
+// Why a tab has nothing to show.
+export function missing({ model }, capabilities) {
+  return model
+    ? `The device's model has no ${capabilities}.`
+    : "The device has no model, or its model is not imported.";
+}
+
+// The kinds to read again after an event of central.
 const READ_AFTER = {
   device: ["device"],
   connection: ["device", "connections"],
@@ -30,16 +39,11 @@ export class DeviceStore {
     this.id = id;
     this.asked = new Map(); // How often each kind was read, to know the newest answer.
     this.listeners = new Map();
-    this.readers = new Map(
-      ["device", "properties", "commands", "connections", "messages"].map((kind) => [
-        kind,
-        soon(() => this.read(kind)),
-      ]),
-    );
+    this.readers = new Map(KINDS.map((kind) => [kind, soon(() => this.read(kind))]));
   }
 
-  // Calls `heard` at each change of `kind`: device, properties, commands, connections, messages;
-  // at each new `message`; when events were `missed`; and once the device is `deleted`.
+  // Calls `heard` at each change of a kind (see KINDS), at each new `message`, when events were
+  // `missed`, and once the device is `deleted`.
   on(kind, heard) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, []);
     this.listeners.get(kind).push(heard);
@@ -49,16 +53,12 @@ export class DeviceStore {
     this.listeners.clear();
   }
 
-  tell(kind, value) {
+  notify(kind, value) {
     for (const heard of this.listeners.get(kind) ?? []) heard(value);
   }
 
   async open() {
-    await Promise.all(
-      ["device", "properties", "commands", "connections", "messages"].map((kind) =>
-        this.read(kind),
-      ),
-    );
+    await Promise.all(KINDS.map((kind) => this.read(kind)));
     if (!this.closed) this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
   }
 
@@ -71,7 +71,7 @@ export class DeviceStore {
   heard(kind, data) {
     if (kind === "everything") {
       for (const reader of this.readers.values()) reader();
-      this.tell("missed");
+      this.notify("missed");
     } else if (data.device === this.id) {
       if (data.message) this.add(data.message);
       for (const each of READ_AFTER[kind] ?? []) this.readers.get(each)();
@@ -84,7 +84,7 @@ export class DeviceStore {
     this.messages.length = Math.min(this.messages.length, MOST_MESSAGES);
     if (this.device && message.received > (this.device.lastSeen ?? ""))
       this.device.lastSeen = message.received;
-    this.tell("message", message);
+    this.notify("message", message);
   }
 
   async read(kind) {
@@ -92,77 +92,59 @@ export class DeviceStore {
     const turn = (this.asked.get(kind) ?? 0) + 1;
     this.asked.set(kind, turn);
     try {
-      const take = await this.readNow(kind);
-      if (this.closed || this.asked.get(kind) !== turn) return; // A newer question is under way.
-      take();
-      this.error = null;
+      const found = await this.fetch(kind);
+      if (this.closed || this.asked.get(kind) !== turn) return; // A newer request is under way.
+      if (found.messages) found.messages.unshift(...newerThan(this.messages, found.messages));
+      Object.assign(this, found, { error: null });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.error = error;
-      if (kind === "device" && error.status === 404) this.tell("deleted");
+      if (kind === "device" && error.status === 404) this.notify("deleted");
     }
-    this.tell(kind);
+    this.notify(kind);
   }
 
-  // Asks central; returns what takes the answer over.
-  async readNow(kind) {
+  // Returns the fields of this store that a kind has.
+  async fetch(kind) {
     if (kind === "device") {
       const device = await get(pagePath(this.id));
-      const anew = device.template !== this.device?.template || !this.model;
-      const model = anew ? await fetchModel(device.template) : this.model;
-      return () => Object.assign(this, { device, model });
+      const same = this.model && device.template === this.device?.template;
+      return { device, model: same ? this.model : await get(pagePath(this.id, "model")) };
     }
-    if (kind === "properties") {
-      const properties = await get(devicePath(this.id, "properties"));
-      return () => (this.properties = properties);
-    }
-    if (kind === "messages") {
-      const { value } = await get(`${pagePath(this.id, "messages")}?limit=${FIRST_MESSAGES}`);
-      return () => (this.messages = [...newerThan(this.messages, value), ...value]);
-    }
-    const { value } = await get(pagePath(this.id, kind));
-    return () => (this[kind] = value);
+    if (kind === "properties") return { properties: await get(devicePath(this.id, kind)) };
+    const query = kind === "messages" ? `?limit=${FIRST_MESSAGES}` : "";
+    return { [kind]: (await get(pagePath(this.id, kind) + query)).value };
   }
 
-  // A property as central knows it: its value, and what the twin says about it.
+  // The value of a property, and its `$metadata`.
   property(name, component = null) {
     const place = component === null ? this.properties : (this.properties[component] ?? {});
     const known = Object.hasOwn(place, name);
     return { value: known ? place[name] : undefined, about: place.$metadata?.[name] ?? {} };
   }
 
-  // The numbers that can be drawn: from the model, else those that the last messages had.
+  // The numbers that get a chart: those of the model, or else those in the last messages.
   numbers() {
-    if (this.model) {
-      const numeric = this.model.telemetry.filter(isNumeric);
-      if (numeric.length) return numeric.slice(0, MOST_NUMBERS);
-    }
-    const names = new Set();
+    const modelled = this.telemetry(true);
+    if (modelled.length) return modelled;
+    const keys = new Set();
     for (const message of this.messages.slice(0, 50)) {
-      for (const [name, value] of Object.entries(readMessage(message, null).rest ?? {}))
-        if (typeof value === "number") names.add(name);
+      for (const [key, value] of readMessage(message, null).values)
+        if (typeof value === "number") keys.add(key);
     }
-    return unmodelled([...names].slice(0, MOST_NUMBERS));
+    const found = [...keys].slice(0, MOST_NUMBERS);
+    return found.map((key) => ({ key, title: key, unit: "", schema: { kind: "number" } }));
   }
 
-  // Telemetry that is no number: its last value is shown, and no chart.
+  // Telemetry that is not a number has its last value shown, and no chart.
   words() {
-    const others = (this.model?.telemetry ?? []).filter((each) => !isNumeric(each));
-    return others.slice(0, MOST_NUMBERS);
+    return this.telemetry(false);
   }
-}
 
-// Of messages, newest first, those that came after an answer was written. It may be on its way while
-// they come, and must not take them away again.
-export function newerThan(messages, answer) {
-  const newest = answer[0]?.number ?? 0;
-  return messages.filter((message) => message.number > newest);
-}
-
-export async function fetchModel(dtmi) {
-  return dtmi ? readModel(await fetchInterfaces(), dtmi) : null;
-}
-
-export async function fetchInterfaces() {
-  return interfacesOf((await get("/api/deviceTemplates")).value);
+  telemetry(numeric) {
+    const found = (this.model?.telemetry ?? []).filter(
+      (each) => NUMERIC.has(each.schema.kind) === numeric,
+    );
+    return found.slice(0, MOST_NUMBERS);
+  }
 }

@@ -1,10 +1,8 @@
-// The models that devices can have: what each names; importing one; removing one.
+// The templates that devices can have, with their capabilities; importing and removing one.
 
 import { call, get, soon } from "./api.js";
-import { h, openDialog, setText } from "./dom.js";
+import { confirmDialog, factList, h, openDialog, resultLine } from "./dom.js";
 import { listen } from "./events.js";
-import { unitSymbol } from "./format.js";
-import { interfacesOf, readModel } from "./model.js";
 
 const LARGEST = 256 * 1024; // Bytes that central takes.
 
@@ -13,13 +11,13 @@ const pathOf = (dtmi) => `/api/deviceTemplates/${encodeURIComponent(dtmi)}`;
 export class TemplatesPage {
   constructor() {
     this.list = h("div", { class: "cards" });
-    this.result = h("output", { class: "result" });
+    this.result = resultLine();
     this.file = h("input", {
       type: "file",
       accept: ".json,application/json",
       multiple: true,
       class: "unseen",
-      "aria-label": "Files with models to import",
+      "aria-label": "Files to import",
       onchange: () => this.importFiles(),
     });
     this.element = h(
@@ -32,16 +30,16 @@ export class TemplatesPage {
         h(
           "button",
           { type: "button", class: "primary", onclick: () => this.file.click() },
-          "Import a model…",
+          "Import…",
         ),
         this.file,
       ),
       h(
         "p",
         { class: "muted page-note" },
-        "A template is a DTDL v2 interface. A device that announces its id gets it by itself.",
+        "A template is a DTDL v2 interface. A device that announces the interface's id gets the template automatically.",
       ),
-      this.result,
+      this.result.element,
       this.list,
     );
   }
@@ -59,32 +57,22 @@ export class TemplatesPage {
 
   async read() {
     try {
-      const [{ value: templates }, { value: devices }] = await Promise.all([
-        get("/api/deviceTemplates"),
-        get("/console/api/devices"),
-      ]);
-      const interfaces = interfacesOf(templates);
-      this.list.replaceChildren(
-        ...templates.map((template) => {
-          const ids = [template["@id"], template.capabilityModel["@id"]];
-          const users = devices.filter((device) => ids.includes(device.template)).length;
-          return this.card(template, readModel(interfaces, template["@id"]), users);
-        }),
-      );
-      if (!templates.length)
-        this.list.replaceChildren(h("p", { class: "muted" }, "No model has been imported yet."));
+      const { value: models } = await get("/console/api/models");
+      this.list.replaceChildren(...models.map((model) => this.card(model)));
+      if (!models.length)
+        this.list.replaceChildren(h("p", { class: "muted" }, "No template has been imported yet."));
     } catch (error) {
-      this.say("bad", error.message);
+      this.result.show("bad", error.message);
     }
   }
 
-  card(template, model, users) {
-    const dtmi = template["@id"];
+  card(model) {
+    const { id, label, users } = model;
     return h(
       "section",
       { class: "card" },
-      h("h3", {}, template.displayName),
-      h("p", { class: "muted code" }, dtmi),
+      h("h3", {}, label),
+      h("p", { class: "muted code" }, id),
       h("p", { class: "muted" }, users === 1 ? "1 device" : `${users} devices`),
       contents(model),
       h(
@@ -92,12 +80,12 @@ export class TemplatesPage {
         { class: "actions" },
         h(
           "button",
-          { type: "button", class: "small", onclick: () => openSource(template) },
-          "Show its text",
+          { type: "button", class: "small", onclick: () => openSource(model) },
+          "Show DTDL",
         ),
         h(
           "button",
-          { type: "button", class: "small danger", onclick: () => this.confirmRemoval(template) },
+          { type: "button", class: "small danger", onclick: () => this.confirmRemoval(model) },
           "Remove…",
         ),
       ),
@@ -108,56 +96,31 @@ export class TemplatesPage {
     const done = [];
     try {
       for (const file of this.file.files) {
-        if (file.size > LARGEST) throw new Error(`${file.name} has more than ${LARGEST} bytes.`);
+        if (file.size > LARGEST) throw new Error(`${file.name} is larger than ${LARGEST} bytes.`);
         for (const model of interfacesIn(file.name, await file.text())) {
           const body = model.capabilityModel ? model : { capabilityModel: model };
           await call("PUT", pathOf(model["@id"]), body);
           done.push(model["@id"]);
         }
       }
-      this.say("fine", `Imported: ${done.join(", ")}.`);
+      this.result.show("fine", `Imported ${done.join(" and ")}`);
     } catch (error) {
-      this.say("bad", `${done.length ? `Imported: ${done.join(", ")}. ` : ""}${error.message}`);
+      const before = done.length ? ` Imported before that: ${done.join(" and ")}` : "";
+      this.result.show("bad", error.message + before);
     }
     this.file.value = "";
     await this.read();
   }
 
-  confirmRemoval(template) {
-    openDialog("Remove this template?", (close) => {
-      const result = h("output", { class: "result", "data-kind": "bad" });
-      const remove = h("button", { type: "button", class: "danger" }, "Remove");
-      remove.addEventListener("click", async () => {
-        try {
-          await call("DELETE", pathOf(template["@id"]));
-          close();
-          await this.read();
-        } catch (error) {
-          setText(result, error.message);
-        }
-      });
-      return h(
-        "div",
-        { class: "dialog-body" },
-        h("p", {}, `${template.displayName} (${template["@id"]}) is removed.`),
-        h(
-          "div",
-          { class: "actions" },
-          remove,
-          h("button", { type: "button", onclick: close }, "Keep it"),
-          result,
-        ),
-      );
+  confirmRemoval({ id, label }) {
+    confirmDialog("Remove this template?", `This removes ${label} (${id}).`, "Remove", async () => {
+      await call("DELETE", pathOf(id));
+      await this.read();
     });
-  }
-
-  say(kind, text) {
-    this.result.dataset.kind = kind;
-    setText(this.result, text);
   }
 }
 
-// A file has one interface, several in a list, or a template as IoT Central exports it.
+// A file has one interface, a list of them, or a template exported from IoT Central.
 function interfacesIn(name, text) {
   let found;
   try {
@@ -167,7 +130,7 @@ function interfacesIn(name, text) {
   }
   for (const model of found) {
     if (typeof model?.["@id"] !== "string")
-      throw new Error(`${name} is no DTDL interface: it has no "@id".`);
+      throw new Error(`${name} is not a DTDL interface: it has no "@id".`);
   }
   return found;
 }
@@ -177,43 +140,25 @@ function contents(model) {
   const rows = [
     ["Telemetry", own(model.telemetry)],
     ["Reported", own(model.properties).filter((each) => !each.writable)],
-    ["Can be set", own(model.properties).filter((each) => each.writable)],
+    ["Writable", own(model.properties).filter((each) => each.writable)],
     ["Commands", own(model.commands)],
     ["Components", model.components],
   ];
-  return h(
-    "dl",
-    { class: "facts left" },
-    rows
-      .filter(([, elements]) => elements.length)
-      .map(([title, elements]) =>
-        h(
-          "div",
-          {},
-          h("dt", {}, title),
-          h(
-            "dd",
-            {},
-            elements.map((each, index) =>
-              h("span", { title: each.name }, index ? ", " : "", words(each)),
-            ),
-          ),
-        ),
-      ),
+  const shown = rows.filter(([, elements]) => elements.length);
+  return factList(
+    shown.map(([title, elements]) => [title, elements.flatMap(words)]),
+    "facts left",
   );
 }
 
-function words(element) {
-  const unit = unitSymbol(element.unit);
-  return unit ? `${element.label} (${unit})` : element.label;
+function words({ name, label, unit }, index) {
+  return [index ? ", " : "", h("span", { title: name }, unit ? `${label} (${unit})` : label)];
 }
 
-function openSource(template) {
-  openDialog(template.displayName, () =>
-    h(
-      "div",
-      { class: "dialog-body" },
-      h("pre", { tabindex: "0" }, JSON.stringify(template.capabilityModel, null, 2)),
-    ),
+async function openSource({ id, label }) {
+  const text = await get(pathOf(id)).then(
+    ({ capabilityModel }) => JSON.stringify(capabilityModel, null, 2),
+    (error) => error.message,
   );
+  openDialog(label, () => h("div", { class: "dialog-body" }, h("pre", { tabindex: "0" }, text)));
 }

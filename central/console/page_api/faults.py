@@ -1,4 +1,4 @@
-"""The fault bench on the page: what an operator can make go wrong, for how long, and what is on."""
+"""Simulated faults: which there are, which are on, and when they end."""
 
 import asyncio
 import socket
@@ -15,7 +15,6 @@ from central.console.responses import (
     answer,
     bad_request,
     iso,
-    look_up,
     not_found,
     read_object,
 )
@@ -28,105 +27,157 @@ if TYPE_CHECKING:
 
 routes = web.RouteTableDef()
 
-LONGEST = 24 * 3600  # Seconds for which a fault may be asked for.
-SLOW = 2.0  # Seconds by which each packet is late.
-FEW = 1.0  # Messages a second.
-AHEAD = 24 * 3600.0  # Seconds by which the clock is wrong.
+LONGEST = 24 * 3600  # Seconds for which a fault may be on.
+DELAY = 2.0  # Seconds for each packet.
+MESSAGES_PER_SECOND = 1.0
+CLOCK_AHEAD = 24 * 3600.0  # Seconds.
 
 
 @dataclass(frozen=True)
 class Lasting:
-    """A fault that stays until it is ended: one attribute of `Faults`, and what it is set to."""
+    """A fault that stays on until it is cleared: an attribute of `Faults` and its value."""
 
+    label: str
+    description: str
     attribute: str
     value: Any
-    cuts: bool = False  # Only new connections meet it, so the open ones are cut.
+    reconnect: bool = False  # It affects new connections only, so the open ones are closed.
 
 
-LASTING = {
-    "refuse": Lasting("network", "refuse", cuts=True),
-    "hang": Lasting("hang", "tls"),
-    "slow": Lasting("latency", SLOW),
-    "unacknowledged": Lasting("withheld", {PubAck}),
-    "throttle": Lasting("throttle", FEW),
-    "unauthorized": Lasting("connack", ConnectCode.NOT_AUTHORIZED, cuts=True),
-    "certificate": Lasting("certificate", "expired", cuts=True),
-    "clock": Lasting("clock_offset", AHEAD, cuts=True),
-    "twin": Lasting("twin", "silent"),
-    "move": Lasting("moved_to", None, cuts=True),  # To whatever name is found.
-}
-ONCE: dict[str, Callable[[Faults], None]] = {
-    "cut": Faults.drop_connections,
-    "half-open": Faults.half_open,
+@dataclass(frozen=True)
+class Once:
+    """A fault that happens once."""
+
+    label: str
+    description: str
+    act: Callable[[Faults], None]
+
+
+FAULTS: dict[str, Lasting | Once] = {
+    "cut": Once("Cut", "Closes every connection, once.", Faults.drop_connections),
+    "half-open": Once(
+        "Half-open",
+        "Connections go silent, once, as when a router forgets them.",
+        Faults.half_open,
+    ),
+    "refuse": Lasting(
+        "No network", "Connections are refused.", "network", "refuse", reconnect=True
+    ),
+    "hang": Lasting("Hang", "Connections open, but central never replies.", "hang", "tls"),
+    "slow": Lasting("Slow", f"Each packet is delayed by {DELAY:g} s.", "latency", DELAY),
+    "unacknowledged": Lasting(
+        "No acknowledgement", "Messages are not acknowledged.", "withheld", {PubAck}
+    ),
+    "throttle": Lasting(
+        "Throttle",
+        "More than one message per second closes the connection.",
+        "throttle",
+        MESSAGES_PER_SECOND,
+    ),
+    "unauthorized": Lasting(
+        "Sign-in refused",
+        "The hub refuses every sign-in.",
+        "connack",
+        ConnectCode.NOT_AUTHORIZED,
+        reconnect=True,
+    ),
+    "certificate": Lasting(
+        "Certificate",
+        "The hub's certificate expired a year ago.",
+        "certificate",
+        "expired",
+        reconnect=True,
+    ),
+    "clock": Lasting(
+        "Clock",
+        "Central's clock is a day ahead, so every token has expired.",
+        "clock_offset",
+        CLOCK_AHEAD,
+        reconnect=True,
+    ),
+    "twin": Lasting("Silent twin", "Twin requests get no reply.", "twin", "silent"),
+    "move": Lasting(
+        "Another hub",
+        "Devices are assigned to another hub, which has another name.",
+        "moved_to",
+        None,  # The name is found when the fault is started.
+        reconnect=True,
+    ),
 }
 NONE = Faults()
 EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 class Bench:
-    """The faults that are on, and the timers that end them."""
+    """The faults that are on, and the timers that clear them."""
 
     def __init__(self, central: "Central") -> None:
         self._central = central
         self._ends: dict[str, tuple[float, asyncio.TimerHandle]] = {}
 
     def body(self) -> dict[str, Any]:
-        """Write what is on, and when it ends (null: when it is ended)."""
-        on = [
-            {"name": name, "ends": iso(self._ends[name][0]) if name in self._ends else None}
-            for name, fault in LASTING.items()
-            if getattr(self._central.faults, fault.attribute) != getattr(NONE, fault.attribute)
-        ]
-        return {"value": on}
+        """Return all faults, whether each is on, and when it ends (null: when it is cleared)."""
+        return {"value": [self._body(name, fault) for name, fault in FAULTS.items()]}
+
+    def _body(self, name: str, fault: Lasting | Once) -> dict[str, Any]:
+        return {
+            "name": name,
+            "label": fault.label,
+            "description": fault.description,
+            "once": isinstance(fault, Once),
+            "on": isinstance(fault, Lasting)
+            and getattr(self._central.faults, fault.attribute) != getattr(NONE, fault.attribute),
+            "ends": iso(self._ends[name][0]) if name in self._ends else None,
+        }
 
     def start(self, name: str, seconds: float | None, value: Any = None) -> None:
-        """Let something go wrong, for so long; None: until it is ended."""
-        faults = self._central.faults
-        if name in ONCE:
-            ONCE[name](faults)
+        """Start a fault for so many seconds, or until it is cleared for None."""
+        faults, fault = self._central.faults, FAULTS[name]
+        if isinstance(fault, Once):
+            fault.act(faults)
         else:
-            fault = LASTING[name]
-            self._forget(name)
+            self._cancel_timer(name)
             setattr(faults, fault.attribute, value if fault.value is None else fault.value)
-            if fault.cuts:
+            if fault.reconnect:
                 faults.drop_connections()
             if seconds is not None:
-                timer = asyncio.get_running_loop().call_later(seconds, self.end, name)
+                timer = asyncio.get_running_loop().call_later(seconds, self.clear, name)
                 self._ends[name] = self._central.settings.clock() + seconds, timer
-        self._tell()
+        self._publish()
 
-    def end(self, name: str) -> None:
-        """Let it go right again."""
-        self._forget(name)
-        attribute = LASTING[name].attribute
-        setattr(self._central.faults, attribute, getattr(Faults(), attribute))
-        self._tell()
+    def clear(self, name: str) -> None:
+        """Clear a fault."""
+        fault = FAULTS[name]
+        if isinstance(fault, Lasting):
+            self._cancel_timer(name)
+            setattr(self._central.faults, fault.attribute, getattr(Faults(), fault.attribute))
+            self._publish()
 
-    def end_all(self) -> None:
-        """Let everything go right again."""
-        self.forget_timers()
+    def clear_all(self) -> None:
+        """Clear all faults."""
+        self.cancel_timers()
         self._central.faults.clear()
-        self._tell()
+        self._publish()
 
-    def forget_timers(self) -> None:
-        """Leave everything as it is, from now on."""
+    def cancel_timers(self) -> None:
+        """Cancel all timers. Faults that are on stay on."""
         for name in list(self._ends):
-            self._forget(name)
+            self._cancel_timer(name)
 
-    def _forget(self, name: str) -> None:
+    def _cancel_timer(self, name: str) -> None:
         if name in self._ends:
             self._ends.pop(name)[1].cancel()
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         self._central.registry.events.publish(Event("faults", ""))
 
 
 BENCH: web.AppKey[Bench] = web.AppKey("bench")
 
 
-async def forget_timers(app: web.Application) -> None:
-    """End no fault once the console is closed."""
-    app[BENCH].forget_timers()
+async def cancel_timers(app: web.Application) -> None:
+    """Cancel all timers when the console is closed."""
+    app[BENCH].cancel_timers()
 
 
 @routes.get("/console/api/faults")
@@ -136,7 +187,7 @@ async def get_faults(request: web.Request) -> web.Response:
 
 @routes.post("/console/api/faults/{fault}")
 async def start_fault(request: web.Request) -> web.Response:
-    """Start one, for every device: `{"seconds": 30}`, or until it is ended."""
+    """Start a fault for every device, for `{"seconds": 30}` or until it is cleared."""
     bench, name = request.app[BENCH], _name(request)
     body = await read_object(request) if request.can_read_body else {}
     seconds = body.get("seconds")
@@ -145,29 +196,31 @@ async def start_fault(request: web.Request) -> web.Response:
         or not isinstance(seconds, int | float)
         or not 0 < seconds <= LONGEST
     ):
-        raise bad_request(f"seconds must be a number from 0 to {LONGEST}, or left out.")
+        raise bad_request(f"seconds must be a number above 0 and at most {LONGEST}, or absent.")
     central = request.app[CENTRAL]
-    value = await look_up(lambda: other_name(central)) if name == "move" else None
+    value = await asyncio.to_thread(other_name, central) if name == "move" else None
     bench.start(name, seconds, value)
     return answer(bench.body())
 
 
 @routes.delete("/console/api/faults/{fault}")
-async def end_fault(request: web.Request) -> web.Response:
+async def clear_fault(request: web.Request) -> web.Response:
     bench, name = request.app[BENCH], _name(request)
-    if name in LASTING:
-        bench.end(name)
+    bench.clear(name)
     return answer(bench.body())
 
 
 @routes.delete("/console/api/faults")
-async def end_faults(request: web.Request) -> web.Response:
-    request.app[BENCH].end_all()
+async def clear_faults(request: web.Request) -> web.Response:
+    request.app[BENCH].clear_all()
     return answer(request.app[BENCH].body())
 
 
 def other_name(central: "Central") -> str:
-    """Return another name by which devices reach this central, to be another hub. Or RestError."""
+    """Return another host name of this central, to pose as another hub.
+
+    Raises `RestError` if this central has only one name.
+    """
     now = central.faults.moved_to or central.mqtt_host
     host = socket.gethostname()
     if central.settings.listen in EVERYWHERE:
@@ -181,8 +234,8 @@ def other_name(central: "Central") -> str:
             return name
     raise RestError(
         HTTPStatus.CONFLICT,
-        f"Only the name {now} leads to this central, so there is no other hub to move to. "
-        "With --listen 127.0.0.1 or 0.0.0.0 there would be.",
+        f"Central has no other host name than {now} to pose as another hub. "
+        "Start it with --listen 127.0.0.1 or 0.0.0.0",
     )
 
 
@@ -195,6 +248,6 @@ def _addresses(name: str) -> set[str]:
 
 def _name(request: web.Request) -> str:
     name = request.match_info["fault"]
-    if name not in LASTING and name not in ONCE:
+    if name not in FAULTS:
         raise not_found(f"There is no fault {name[:80]!r}.")
     return name

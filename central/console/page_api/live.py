@@ -1,4 +1,4 @@
-"""Server-sent events: what happens, as it happens, for the page."""
+"""Server-sent events for the page."""
 
 import asyncio
 import time
@@ -13,18 +13,18 @@ from central.records import Event, Message
 routes = web.RouteTableDef()
 
 MOST_STREAMS = 64
-MOST_SHOWN = 16 * 1024  # Bytes of one message's body.
-GATHERED = 0.3  # Seconds for which a list of all devices gathers what happens.
-QUIET = 15.0  # Seconds after which a comment is sent, so that a browser that is gone is noticed.
-RECONNECT = 1000  # Milliseconds after which a browser tries again.
+MOST_SHOWN = 16 * 1024  # Bytes of a message's body.
+GATHERED = 0.3  # Seconds for which events of all devices are gathered.
+QUIET = 15.0  # Seconds after which a comment is sent, to detect a closed browser.
+RECONNECT = 1000  # Milliseconds after which a browser reconnects.
 
 STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")
 
 
 def message_body(message: Message) -> dict[str, Any]:
-    """Write a message for the page. What is no UTF-8 is shown with replacement characters.
+    """Return a message for the page, with replacement characters for invalid UTF-8.
 
-    Of a very long body only the beginning is shown, and its `length`; the export has all of it.
+    A very long body is cut and has its `length` beside it. The export has the whole body.
     """
     shown = message.body[:MOST_SHOWN]
     cut = {} if len(message.body) <= MOST_SHOWN else {"length": len(message.body)}
@@ -41,21 +41,21 @@ def message_body(message: Message) -> dict[str, Any]:
 
 @routes.get("/console/api/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
-    """Stream events: with `?device=` of that device alone, its messages whole.
+    """Stream the events of one device (`?device=`) with its messages, or of all devices.
 
-    Else of every device, gathered for a moment; each says only what changed, and the page asks
-    for the rest. After `lagged` the page has missed something and reads anew.
+    Events of all devices are gathered for a moment, and name only what changed. After `lagged`,
+    the page has missed events and reads everything again.
     """
     streams = request.app[STREAMS]
     if len(streams) >= MOST_STREAMS:
         raise RestError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"{MOST_STREAMS} pages are open already; close one.",
+            f"{MOST_STREAMS} pages are already open. Close one.",
             code="TooManyPages",
         )
     watched = request.query.get("device")
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a handler runs in one.
+    assert task is not None  # noqa: S101 - a handler runs in a task.
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     with request.app[CENTRAL].registry.subscribe(watched) as subscription:
         streams.add(task)
@@ -82,7 +82,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def close_streams(app: web.Application) -> None:
-    """End the streams, so that the server need not wait for pages to be closed."""
+    """End the streams: the server must not wait until the pages are closed."""
     streams = app[STREAMS]
     for task in list(streams):
         task.cancel()

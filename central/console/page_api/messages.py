@@ -1,8 +1,9 @@
-"""What the page shows of messages: the table, the charts, the count, and the files to keep."""
+"""Messages for the page: the table, the charts, the count, and the export."""
 
 import csv
 import io
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict
@@ -11,10 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
+from central.console.page_api.devices import last_value
 from central.console.page_api.live import message_body
-from central.console.page_api.overview import last_value
 from central.console.responses import (
-    CENTRAL,
     answer,
     bad_request,
     find_device,
@@ -26,110 +26,93 @@ from central.console.responses import (
 )
 from central.errors import CentralError
 from central.protocol.twins import parse_json
-from central.records import Message
+from central.records import Device, Message
 from central.storage import telemetry
-from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
 MOST_MESSAGES = 500
 MOST_NAMES = 16
 MOST_COLUMNS = 256
-MOST_POINTS = 2000  # Of one series: more than a chart has pixels.
+MOST_POINTS = 2000  # Of one series. A chart has fewer pixels.
 DAY = 86400.0
-FAR = 1e11  # Seconds: later than any time that can be written.
-AT_ONCE = 200  # Messages of a file that are in memory.
+FAR = 1e11  # Seconds: later than any time that `iso` can format.
+AT_ONCE = 200  # Exported messages in memory.
 
 log = logging.getLogger(__name__)
 
 
 def time_span(request: web.Request) -> tuple[float, float]:
-    """Return what `since` and `until` in the query say, in unix seconds; without them, all time."""
+    """Return `since` and `until` of the query in unix seconds, by default all time."""
     since = query_number(request, "since", 0, least=0, most=FAR)
     return since, query_number(request, "until", FAR, least=0, most=FAR)
 
 
 @routes.get("/console/api/devices/{device}/messages")
 async def list_messages(request: web.Request) -> web.Response:
-    """Answer with messages, newest first: `limit`, `before` a number, `since` and `until`."""
-    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
+    """Return messages, newest first. The query has `limit`, `before` (a number) and a time span."""
     limit = int(query_number(request, "limit", 100, least=1, most=MOST_MESSAGES))
     before = int(query_number(request, "before", 2.0**53, least=1, most=2.0**53))
     since, until = time_span(request)
     messages = await look_up(
-        lambda: store.read(
-            telemetry.messages, device_id, limit=limit, before=before, since=since, until=until
-        )
+        request,
+        telemetry.messages,
+        request.match_info["device"],
+        limit=limit,
+        before=before,
+        since=since,
+        until=until,
     )
     return answer({"value": [message_body(message) for message in messages]})
 
 
 @routes.get("/console/api/devices/{device}/series")
 async def get_series(request: web.Request) -> web.Response:
-    """Answer with `times` (unix seconds) and `values` of each name asked, and its last value.
+    """Return `times` (unix seconds), `values` and the last value of each `name` in the query.
 
-    `late` has the places of those that came late. A name in a component is `component*name`.
+    `late` has the indexes of late values. A name in a component is `component*name`.
     """
-    store, device = request.app[CENTRAL].store, await find_device(request)
+    device = await find_device(request)
     names = request.query.getall("name", [])
     if len(names) > MOST_NAMES:
-        raise bad_request(f"At most {MOST_NAMES} names.", code="InvalidQuery")
+        raise bad_request(f"At most {MOST_NAMES} names are allowed.", code="InvalidQuery")
     until = query_number(request, "until", time.time() + DAY, least=0, most=FAR)
     since = query_number(request, "since", until - DAY, least=0, most=FAR)
 
-    def series(name: str) -> dict[str, Any]:
-        component, _, plain = name.rpartition("*")
-        points = store.read(
-            telemetry.series,
-            device.id,
-            plain,
-            component=component or None,
-            since=since,
-            until=until,
-            most=MOST_POINTS,
-        )
-        return {
-            "times": [at for at, _, _ in points],
-            "values": [value for _, value, _ in points],
-            "late": [index for index, (_, _, late) in enumerate(points) if late],
-            "last": last_value(store, device, name),
-        }
-
-    return answer(await look_up(lambda: {name: series(name) for name in names}))
+    return answer(await look_up(request, _series, device, names, (since, until)))
 
 
 @routes.get("/console/api/devices/{device}/sequence")
 async def get_sequence(request: web.Request) -> web.Response:
-    """Answer with how many messages made since `since` are here, and how many are missing.
+    """Return how many messages created since `since` were received, and how many are missing.
 
-    Known from the numbers at the end of message ids, where there are such; the newest source last.
+    Counted from the sequence numbers at the end of message ids, for each source, the newest last.
     """
-    store, device_id = request.app[CENTRAL].store, request.match_info["device"]
     since, _ = time_span(request)
-    found = await look_up(lambda: store.read(telemetry.count_messages, device_id, since))
+    found = await look_up(request, telemetry.count_messages, request.match_info["device"], since)
     return answer({"value": [asdict(each) for each in found]})
 
 
 @routes.get("/console/api/devices/{device}/export")
 async def export(request: web.Request) -> web.StreamResponse:
-    """Send the messages of a time span as a file, oldest first: `format` is csv or jsonl.
+    """Send the messages of a time span as a file, oldest first. `format` is csv or jsonl.
 
-    `column`s of the CSV are names of telemetry, `component*name` in components; what is in no
-    column is in the last one, as JSON.
+    `column` is the name of telemetry (`component*name` in a component) with a column of its own in
+    the CSV. Other fields are in the column `other`, as JSON.
     """
-    store, device = request.app[CENTRAL].store, await find_device(request)
+    device = await find_device(request)
     since, until = time_span(request)
     columns = request.query.getall("column", [])
     if len(columns) > MOST_COLUMNS:
-        raise bad_request(f"At most {MOST_COLUMNS} columns.", code="InvalidQuery")
+        raise bad_request(f"At most {MOST_COLUMNS} columns are allowed.", code="InvalidQuery")
     kind = request.query.get("format")
     if kind not in {"csv", "jsonl"}:
-        raise bad_request("format is csv or jsonl.", code="InvalidQuery")
+        raise bad_request("format must be csv or jsonl.", code="InvalidQuery")
     write = _json_lines if kind == "jsonl" else partial(_csv_lines, columns)
     response = web.StreamResponse()
     response.content_type = "text/csv" if kind == "csv" else "application/x-ndjson"
     response.charset = "utf-8"
-    # A device id has no sign that means anything in a header or in the name of a file, but `:`.
+    # The only special character in a device id, for a header or a file name, is `:`.
     name = device.id.replace(":", "-")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
     await response.prepare(request)
@@ -138,36 +121,60 @@ async def export(request: web.Request) -> web.StreamResponse:
             names = [_cell(name) for name in columns]
             head = ["received", "taken", "late_s", "component", *names, "other", "properties"]
             await response.write(_csv([head]).encode())
-        async for text in _pages(store, device.id, (since, until), write):
+        async for text in _pages(request, device.id, (since, until), write):
             await response.write(text.encode())
     except ConnectionError:
-        pass  # The browser wants no more of it.
+        pass  # The browser closed the connection.
     except CentralError as error:
-        log.warning("A file with messages of %s was broken off: %s", device.id, error)
+        log.warning("The export of messages of %s was aborted: %s", device.id, error)
         if request.transport is not None:
-            request.transport.abort()  # Nothing else tells a browser that a file is not whole.
+            request.transport.abort()  # Only this shows the browser that the file is incomplete.
     return response
 
 
+def _series(
+    db: sqlite3.Connection, device: Device, names: list[str], span: tuple[float, float]
+) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        component, _, plain = name.rpartition("*")
+        points = telemetry.series(
+            db,
+            device.id,
+            plain,
+            component=component or None,
+            since=span[0],
+            until=span[1],
+            most=MOST_POINTS,
+        )
+        found[name] = {
+            "times": [at for at, _, _ in points],
+            "values": [value for _, value, _ in points],
+            "late": [index for index, (_, _, late) in enumerate(points) if late],
+            "last": last_value(db, device, name),
+        }
+    return found
+
+
 async def _pages(
-    store: Store,
+    request: web.Request,
     device_id: str,
     span: tuple[float, float],
     write: Callable[[list[Message]], str],
 ) -> AsyncIterator[str]:
-    """Write the messages of a time span, not too many at once, oldest first."""
+    """Yield the messages of a time span as text, oldest first, a page at a time."""
+    since, until = span
 
-    def page(after: int) -> tuple[str, int]:
-        since, until = span
-        messages = store.read(
-            telemetry.messages_after, device_id, after, since=since, until=until, limit=AT_ONCE
+    def page(db: sqlite3.Connection, after: int) -> tuple[str, int]:
+        messages = telemetry.messages_after(
+            db, device_id, after, since=since, until=until, limit=AT_ONCE
         )
         return write(messages), messages[-1].number if messages else 0
 
-    text, last = await look_up(lambda: page(0))
+    text, last = await look_up(request, page, 0)
     while last:
         yield text
-        text, last = await look_up(partial(page, last))
+        text, last = await look_up(request, page, last)
 
 
 def _json_lines(messages: list[Message]) -> str:
@@ -189,7 +196,7 @@ def _csv_lines(columns: list[str], messages: list[Message]) -> str:
 
 
 def _row(message: Message, columns: list[str]) -> list[str]:
-    """Write a message as a row; where the body is no JSON object, it is all in `other`."""
+    """Return a message as a row. A body that is not a JSON object is in `other`."""
     body = _body(message)
     component = message.system.get("component", "")
     prefix = f"{component}*" if component else ""
@@ -208,7 +215,7 @@ def _row(message: Message, columns: list[str]) -> list[str]:
 
 
 def _body(message: Message) -> Any:
-    """Return the body as JSON, or as text if it is none."""
+    """Return the body as JSON, or else as text."""
     try:
         return parse_json(message.body)
     except ValueError:
@@ -216,7 +223,7 @@ def _body(message: Message) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """Write a value for a spreadsheet, which must not take a text from a device for a formula."""
+    """Return a value as a cell, quoted if a spreadsheet would read it as a formula."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
     return to_json(value)

@@ -1,4 +1,4 @@
-"""The room of a fake daemon: a way from the page to the daemon's control socket."""
+"""The simulated room, behind the control socket of a daemon with a simulated board."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from central.protocol.twins import parse_json
 
 routes = web.RouteTableDef()
 
-PATIENCE = 5.0  # Seconds for the daemon to answer.
+TIMEOUT = 5.0  # Seconds for the daemon to reply.
 LONGEST_LINE = 64 * 1024
 
 
@@ -29,22 +29,25 @@ async def set_room(request: web.Request) -> web.Response:
 
 
 async def ask(socket: Path, request: dict[str, Any]) -> Any:
-    """Ask the daemon: one JSON object a line each way. Return its room.
+    """Send a request to the daemon, a JSON object on one line, and return the room it replies.
 
-    Raises `RestError`: 400 with the daemon's own sentence if it refuses, 503 if it is not there.
+    Raises `RestError`: 400 with the daemon's reason if it refuses, 503 if it does not reply.
     """
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             line = await _exchange(socket, json.dumps(request).encode() + b"\n")
         reply = parse_json(line)
     except (OSError, ValueError) as error:
         raise RestError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "The daemon with the simulated room does not answer; is it running?",
+            "The daemon with the simulated room does not reply. Check that it is running.",
         ) from error
     if not isinstance(reply, dict) or reply.get("ok") is not True:
         sentence = reply.get("error") if isinstance(reply, dict) else None
-        raise RestError(HTTPStatus.BAD_REQUEST, str(sentence or "The daemon refused."))
+        raise RestError(
+            HTTPStatus.BAD_REQUEST,
+            str(sentence or "The daemon refused the request without a reason."),
+        )
     return reply.get("room")
 
 
@@ -61,5 +64,5 @@ async def _exchange(socket: Path, line: bytes) -> bytes:
 def _socket(request: web.Request) -> Path:
     socket: Path | None = request.app[CENTRAL].settings.room_socket
     if socket is None:
-        raise not_found("This central was started without a room to play with.")
+        raise not_found("This central has no simulated room. Start it with sensor-agent demo.")
     return socket

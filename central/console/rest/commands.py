@@ -1,4 +1,4 @@
-"""Commands by IoT Central's REST paths: call one and wait for its answer; their history."""
+"""Commands by IoT Central's REST paths: call one and wait for its response; their history."""
 
 import re
 from http import HTTPStatus
@@ -25,7 +25,7 @@ SHORTEST_RESPONSE_TIMEOUT, LONGEST_RESPONSE_TIMEOUT = 5, 30
 
 
 def command_body(command: Command) -> dict[str, Any]:
-    """Write a command as IoT Central does; what is not there is left out."""
+    """Return a command in IoT Central's form, without absent fields."""
     body = {
         "id": command.id,
         "request": command.request,
@@ -43,7 +43,7 @@ async def call_command(request: web.Request) -> web.Response:
     body = await read_object(request) if request.can_read_body else {}
     unknown = body.keys() - {"request", "connectionTimeout", "responseTimeout"}
     if unknown:
-        raise bad_request(f"A command has no {min(unknown)!r}.")
+        raise bad_request(f"Unknown field {min(unknown)!r}.")
     command = await central.hub.call(
         device.id,
         name,
@@ -63,19 +63,18 @@ async def call_command(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/commands/{command}")
 @routes.get("/api/devices/{device}/components/{component}/commands/{command}")
 async def command_history(request: web.Request) -> web.Response:
-    store, name = request.app[CENTRAL].store, command_name(request)
-    device_id = request.match_info["device"]
-    commands = await look_up(lambda: store.read(history.commands, device_id, name))
+    device_id, name = request.match_info["device"], command_name(request)
+    commands = await look_up(request, history.commands, device_id, name)
     return answer({"value": [command_body(command) for command in commands]})
 
 
 def command_name(request: web.Request) -> str:
-    """Return the command's name as it is on the wire: `component*command` in a component."""
+    """Return the command's name on the wire: `component*command` in a component."""
     parts = [request.match_info.get("component"), request.match_info["command"]]
     names = [part for part in parts if part is not None]
     for name in names:
         if not NAME.fullmatch(name):
-            raise bad_request(f"{name[:80]!r} cannot be the name of a command or component.")
+            raise bad_request(f"{name[:80]!r} is not a valid name of a command or component.")
     return "*".join(names)
 
 

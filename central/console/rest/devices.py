@@ -1,5 +1,7 @@
-"""Devices by IoT Central's REST paths: the list, one device, its keys, its last telemetry."""
+"""Devices by IoT Central's REST paths: the list, one device, its keys and its last telemetry."""
 
+import asyncio
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +24,6 @@ from central.errors import UnknownDevice
 from central.hub.presence import DELETED
 from central.records import Device
 from central.storage import devices, telemetry, templates
-from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
@@ -35,7 +36,7 @@ FIELDS = {"displayName": str, "template": str, "enabled": bool, "simulated": boo
 
 
 def device_body(device: Device) -> dict[str, Any]:
-    """Write a device as IoT Central does."""
+    """Return a device in IoT Central's form."""
     body = {
         "id": device.id,
         "etag": device.etag,
@@ -51,11 +52,11 @@ def device_body(device: Device) -> dict[str, Any]:
 async def list_devices(request: web.Request) -> web.Response:
     for unsupported in ("$filter", "$orderby"):
         if unsupported in request.query:
-            raise bad_request(f"{unsupported} is not offered here.", code="InvalidQuery")
+            raise bad_request(f"{unsupported} is not supported.", code="InvalidQuery")
     top = int(query_number(request, "$top", PAGE, least=1, most=LARGEST_PAGE))
     after = request.query.get("$skiptoken", "")
-    everything = await look_up(lambda: request.app[CENTRAL].store.read(devices.get_all))
-    rest = [device for device in everything if device.id > after]
+    found = await look_up(request, devices.get_all)
+    rest = [device for device in found if device.id > after]
     body: dict[str, Any] = {"value": [device_body(device) for device in rest[:top]]}
     if len(rest) > top:
         query = {**request.query, "$top": str(top), "$skiptoken": rest[top - 1].id}
@@ -73,7 +74,7 @@ async def put_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
     fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(lambda: _find(registry.store, device_id, fields.get("template")))
+    before = await look_up(request, _find, device_id, fields.get("template"))
     _check_etag(request, before)
     if before is None:
         device = registry.add_device(
@@ -100,7 +101,7 @@ async def patch_device(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
     fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(lambda: _find(registry.store, device_id, fields.get("template")))
+    before = await look_up(request, _find, device_id, fields.get("template"))
     if before is None:
         raise UnknownDevice(device_id)
     _check_etag(request, before)
@@ -130,7 +131,7 @@ async def delete_device(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/credentials")
 async def get_credentials(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
-    primary, secondary = await look_up(lambda: registry.keys(request.match_info["device"]))
+    primary, secondary = await asyncio.to_thread(registry.keys, request.match_info["device"])
     keys = {"primaryKey": primary, "secondaryKey": secondary}
     return answer({"idScope": registry.id_scope, "symmetricKey": keys})
 
@@ -138,38 +139,37 @@ async def get_credentials(request: web.Request) -> web.Response:
 @routes.get("/api/devices/{device}/telemetry/{telemetry}")
 @routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
 async def get_telemetry(request: web.Request) -> web.Response:
-    store = request.app[CENTRAL].store
     device_id, name = request.match_info["device"], request.match_info["telemetry"]
     component = request.match_info.get("component")
-    last = await look_up(lambda: store.read(telemetry.last_value, device_id, name, component))
+    last = await look_up(request, telemetry.last_value, device_id, name, component)
     if last is None:
-        raise not_found(f"{device_id} has sent no telemetry {name!r} yet.")
+        raise not_found(f"{device_id} has not sent telemetry {name!r} yet.")
     at, value = last
     return answer({"timestamp": iso(at), "value": value})
 
 
-def _find(store: Store, device_id: str, template: str | None) -> Device | None:
-    """Return the device, if there is one; the template it is to have must be there."""
+def _find(db: sqlite3.Connection, device_id: str, template: str | None) -> Device | None:
+    """Return a device or None. Raises UnknownTemplate if its new template is not here."""
     if template is not None:
-        store.read(templates.get, template)
+        templates.get(db, template)
     try:
-        return store.read(devices.get, device_id)
+        return devices.get(db, device_id)
     except UnknownDevice:
         return None
 
 
 def _device_fields(device_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Check a device as it was sent, and return what of it can be set."""
+    """Return the fields of a device's body that can be set. Raises RestError for a bad one."""
     if body.get("id", device_id) != device_id:
-        raise bad_request(f"The body is about {body['id']!r}, the path about {device_id!r}.")
+        raise bad_request(f"id is {body['id']!r}, but the path names {device_id!r}.")
     fields = {name: value for name, value in body.items() if name not in READ_ONLY}
     for name, value in fields.items():
         if name not in FIELDS:
-            raise bad_request(f"A device has no {name!r}; it has {', '.join(FIELDS)}.")
+            raise bad_request(f"Unknown field {name!r}. A device has {', '.join(FIELDS)}.")
         if value is None and name == "template":
             continue
         if not isinstance(value, FIELDS[name]):
-            kind = "text" if FIELDS[name] is str else "true or false"
+            kind = "a string" if FIELDS[name] is str else "true or false"
             raise bad_request(f"{name} must be {kind}.")
     if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
         raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
@@ -178,18 +178,18 @@ def _device_fields(device_id: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def _keep_kind(device: Device, fields: dict[str, Any]) -> None:
     if fields.get("simulated", device.simulated) != device.simulated:
-        raise bad_request("Whether a device is simulated is said when it is created.")
+        raise bad_request("simulated cannot change after a device is created.")
 
 
 def _check_etag(request: web.Request, device: Device | None) -> None:
-    """Honour If-Match, and If-None-Match: * for creating only."""
+    """Check If-Match and If-None-Match. Raises RestError with 412."""
     if request.headers.get("If-None-Match") == "*" and device is not None:
-        raise _precondition(f"{device.id} exists already.")
+        raise _precondition(f"The device {device.id} already exists.")
     wanted = request.headers.get("If-Match")
     if wanted is None or (wanted == "*" and device is not None):
         return
     if device is None or wanted.removeprefix("W/").strip('"') != device.etag.strip('"'):
-        raise _precondition("The device has changed since it was read; read it again.")
+        raise _precondition("The device has changed since it was read. Read it again.")
 
 
 def _precondition(sentence: str) -> RestError:

@@ -1,5 +1,6 @@
-"""Properties: between a device's twin and the form that IoT Central's REST interface has."""
+"""Properties by IoT Central's REST paths, read from and written to the device's twin."""
 
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +20,6 @@ from central.console.responses import (
 )
 from central.records import Device, Twin
 from central.storage import devices
-from central.storage.store import Store
 
 routes = web.RouteTableDef()
 
@@ -27,15 +27,14 @@ PLUG_AND_PLAY = {"value", "ac", "av", "ad"}
 PREVIEW = {"value", "status", "statusCode", "desiredVersion", "message"}
 
 STATUSES = {"completed": 200, "processing": 202, "pending": 202}
-"""Words of the preview's acknowledgements (2020); any other word is an error."""
+"""Status words of the preview's acknowledgements (2020). Any other word is an error."""
 
-REFUSED = 400  # Acknowledgement codes from here on say that nothing changed.
+REFUSED = 400  # The lowest acknowledgement code of a refused value.
 
 
 @routes.get("/api/devices/{device}/properties")
 async def get_properties(request: web.Request) -> web.Response:
-    store = request.app[CENTRAL].store
-    twin = await look_up(lambda: store.read(devices.get_twin, request.match_info["device"]))
+    twin = await look_up(request, devices.get_twin, request.match_info["device"])
     return answer(rest_properties(twin))
 
 
@@ -44,43 +43,23 @@ async def get_properties(request: web.Request) -> web.Response:
 async def set_properties(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     device, body = await find_device(request), without_metadata(await read_object(request))
-    patch = await look_up(lambda: desired_patch(central.store, device, body))
+    patch = await look_up(request, desired_patch, device, body)
     replace = request.method == "PUT"
     await central.hub.set_desired(device.id, patch, replace=replace)
-    return answer(asked(patch), status=HTTPStatus.ACCEPTED)
+    return answer(patch_answer(patch), status=HTTPStatus.ACCEPTED)
 
 
 @routes.get("/api/devices/{device}/components")
 async def list_components(request: web.Request) -> web.Response:
-    store, device = request.app[CENTRAL].store, await find_device(request)
-
-    def components() -> list[dict[str, Any]]:
-        interface = dtdl.interface_of(store, device) or {}
-        labels = {
-            element["name"]: dtdl.text(element, "displayName") or element["name"]
-            for element in dtdl.contents(interface, "Component")
-        }
-        return [
-            {"@type": "Component", "name": name, "displayName": labels.get(name, name)}
-            for name in [*labels, *sorted(component_names(store, device) - labels.keys())]
-        ]
-
-    return answer({"value": await look_up(components)})
+    device = await find_device(request)
+    return answer({"value": await look_up(request, _components, device)})
 
 
 @routes.get("/api/devices/{device}/components/{component}/properties")
 async def get_component_properties(request: web.Request) -> web.Response:
-    store, device = request.app[CENTRAL].store, await find_device(request)
-    name = request.match_info["component"]
-
-    def values() -> dict[str, Any]:
-        _must_have(store, device, name)
-        part: dict[str, Any] = rest_properties(store.read(devices.get_twin, device.id)).get(
-            name, {}
-        )
-        return part or {"$metadata": {}}
-
-    return answer(await look_up(values))
+    device, name = await find_device(request), request.match_info["component"]
+    twin = await look_up(request, _twin_with_component, device, name)
+    return answer(rest_properties(twin).get(name) or {"$metadata": {}})
 
 
 @routes.put("/api/devices/{device}/components/{component}/properties")
@@ -89,30 +68,41 @@ async def set_component_properties(request: web.Request) -> web.Response:
     central, device = request.app[CENTRAL], await find_device(request)
     name = request.match_info["component"]
     values = without_metadata(await read_object(request))
-
-    def patch_of_component() -> dict[str, Any]:
-        _must_have(central.store, device, name)
-        patch = desired_patch(central.store, device, {name: values})
-        if request.method == "PUT":
-            before = _part(central.store.read(devices.get_twin, device.id).desired, name)
-            patch[name] = {**dict.fromkeys(before), **patch[name]}
-        return patch
-
-    patch = await look_up(patch_of_component)
+    twin = await look_up(request, _twin_with_component, device, name)
+    patch = await look_up(request, desired_patch, device, {name: values})
+    if request.method == "PUT":
+        patch[name] = {**dict.fromkeys(_part(twin.desired, name)), **patch[name]}
     await central.hub.set_desired(device.id, patch)
-    return answer(asked(patch)[name], status=HTTPStatus.ACCEPTED)
+    return answer(patch_answer(patch)[name], status=HTTPStatus.ACCEPTED)
+
+
+def _components(db: sqlite3.Connection, device: Device) -> list[dict[str, Any]]:
+    model = dtdl.resolve(db, device.template)
+    names = component_names(devices.get_twin(db, device.id), model)
+    labels = {} if model is None else {each.name: each.label for each in model.components}
+    return [
+        {"@type": "Component", "name": name, "displayName": labels.get(name, name)}
+        for name in [*labels, *sorted(names - labels.keys())]
+    ]
+
+
+def _twin_with_component(db: sqlite3.Connection, device: Device, name: str) -> Twin:
+    twin = devices.get_twin(db, device.id)
+    if name not in component_names(twin, dtdl.resolve(db, device.template)):
+        raise not_found(f"{device.id} has no component {name!r}.")
+    return twin
 
 
 def is_component(value: object) -> bool:
-    """Tell a component's part of a twin from a value."""
+    """Return whether a value in a twin is a component."""
     return isinstance(value, dict) and value.get("__t") == "c"
 
 
 def unwrap(raw: Any) -> tuple[Any, dict[str, Any]]:
-    """Take a reported property apart: the value, and what it acknowledges.
+    """Split a reported property into its value and its acknowledgement.
 
-    Both forms of acknowledgement are read: `{value, ac, av, ad}` and the preview's
-    `{value, status, desiredVersion}`; and `{value}`, as long-running commands answer.
+    Three forms are read: `{value, ac, av, ad}`, the preview's `{value, status, desiredVersion}`,
+    and the `{value}` of a long-running command.
     """
     if not isinstance(raw, dict) or "value" not in raw:
         return raw, {}
@@ -130,7 +120,7 @@ def unwrap(raw: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def rest_properties(twin: Twin) -> dict[str, Any]:
-    """Write a twin as `GET properties` answers it: values by name, and `$metadata`."""
+    """Return the body of `GET properties`: values by name, and `$metadata`."""
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     for name in _names(twin.reported, twin.desired):
@@ -185,79 +175,74 @@ def _names(*sides: dict[str, Any]) -> list[str]:
 
 
 def without_metadata(body: dict[str, Any]) -> dict[str, Any]:
-    """Drop what `GET properties` adds, so that its answer can be sent back changed."""
+    """Drop `$metadata`, so that the body of `GET properties` can be edited and sent back."""
     return {name: value for name, value in body.items() if name != "$metadata"}
 
 
-def component_names(store: Store, device: Device) -> set[str]:
-    """Return the names of the components in the device's model and in its twin."""
-    interface = dtdl.interface_of(store, device) or {}
-    names = {element["name"] for element in dtdl.contents(interface, "Component")}
-    twin = store.read(devices.get_twin, device.id)
+def component_names(twin: Twin, model: dtdl.Model | None) -> set[str]:
+    """Return the names of the components in a device's model and in its twin."""
+    names = set() if model is None else {each.name for each in model.components}
     for document in (twin.reported, twin.desired):
         names |= {name for name, value in document.items() if is_component(value)}
     return names
 
 
-def desired_patch(store: Store, device: Device, body: dict[str, Any]) -> dict[str, Any]:
-    """Make the twin's patch: bare values by name, components marked as the hub wants them.
+def desired_patch(db: sqlite3.Connection, device: Device, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the twin's patch: bare values by name, components with the hub's mark.
 
-    Raises `RestError` for what the model does not let an operator set.
+    Raises `RestError` for a property that is not writable in the device's model.
     """
-    interface = dtdl.interface_of(store, device)
-    components = component_names(store, device)
-    values = {name: value for name, value in body.items() if name not in components}
-    patch = dict(values)
-    if interface is not None:
-        _refuse_unknown(values, interface, "this device")
+    model = dtdl.resolve(db, device.template)
+    components = component_names(devices.get_twin(db, device.id), model)
+    patch = {name: value for name, value in body.items() if name not in components}
+    _check_writable(patch, model, None, "this device")
     for name in body.keys() & components:
         part = body[name]
         if part is None:
             patch[name] = None
             continue
         if not isinstance(part, dict):
-            raise bad_request(f"{name!r} is a component; its properties go into an object.")
+            raise bad_request(f"{name!r} is a component: its value must be an object.")
         part = without_metadata(part)
-        inner = interface and dtdl.component(store, interface, name)
-        if inner:
-            _refuse_unknown(part, inner, name)
+        _check_writable(part, model, name, name)
         patch[name] = {"__t": "c", **part}
     return patch
 
 
-def asked(patch: dict[str, Any]) -> dict[str, Any]:
-    """Write the answer to a patch: what is desired now, by name."""
+def patch_answer(patch: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a patch: the desired values by name."""
     metadata: dict[str, Any] = {}
     answered: dict[str, Any] = {}
     for name, value in patch.items():
         if is_component(value):
-            answered[name] = asked({key: part for key, part in value.items() if key != "__t"})
+            answered[name] = patch_answer(
+                {key: part for key, part in value.items() if key != "__t"}
+            )
         elif value is not None:
             metadata[name] = {"desiredValue": value}
     return {**answered, "$metadata": metadata}
 
 
-def _must_have(store: Store, device: Device, component: str) -> None:
-    if component not in component_names(store, device):
-        raise not_found(f"{device.id} has no component {component!r}.")
-
-
-def _refuse_unknown(values: dict[str, Any], interface: dtdl.Interface, where: str) -> None:
-    writable = dtdl.writable(interface)
+def _check_writable(
+    values: dict[str, Any], model: dtdl.Model | None, component: str | None, owner: str
+) -> None:
+    writable = None if model is None else model.writable(component)
+    if writable is None:
+        return
     for name in values:
         if name not in writable:
             known = ", ".join(sorted(writable)) or "none"
             raise RestError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"{name!r} is no writable property of {where}; those are: {known}.",
+                f"{name!r} is not a writable property of {owner}. Writable properties: {known}.",
             )
 
 
 def _desired_version(twin: Twin, top: str, reported: Any, desired: Any, ack: dict[str, Any]) -> int:
-    """Return the version of the twin that asked for this value.
+    """Return the twin's version in which this value was set.
 
-    The twin counts one version for all of its properties. An acknowledgement of an older one that
-    came after this property was last set is an answer to it.
+    The twin has one version for all of its properties. An acknowledgement of an older version that
+    arrived after this property was last set acknowledges this value.
     """
     version = ack.get("ackVersion")
     never = float("-inf")

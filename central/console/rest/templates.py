@@ -1,6 +1,7 @@
-"""Device templates by IoT Central's REST paths. A template here is its DTDL v2 interface."""
+"""Device templates by IoT Central's REST paths. Here, a template is a DTDL v2 interface."""
 
 import re
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,7 @@ from central.console import dtdl
 from central.console.responses import CENTRAL, RestError, answer, bad_request, look_up, read_object
 from central.errors import UnknownTemplate
 from central.protocol.twins import merge
+from central.records import Device
 from central.storage import devices, templates
 
 routes = web.RouteTableDef()
@@ -20,7 +22,7 @@ FIELDS = {"@context", "@id", "@type", "etag", "displayName", "description", "cap
 
 
 def template_body(dtmi: str, interface: dtdl.Interface) -> dict[str, Any]:
-    """Write a template as IoT Central does."""
+    """Return a template in IoT Central's form."""
     return {
         "@id": dtmi,
         "@type": ["ModelDefinition", "DeviceModel"],
@@ -32,7 +34,7 @@ def template_body(dtmi: str, interface: dtdl.Interface) -> dict[str, Any]:
 
 @routes.get("/api/deviceTemplates")
 async def list_templates(request: web.Request) -> web.Response:
-    found = await look_up(lambda: request.app[CENTRAL].store.read(templates.get_all))
+    found = await look_up(request, templates.get_all)
     return answer({"value": [template_body(*template) for template in found.items()]})
 
 
@@ -47,7 +49,7 @@ async def put_template(request: web.Request) -> web.Response:
     dtmi = request.match_info["dtmi"]
     body = _checked(dtmi, await read_object(request))
     if "capabilityModel" not in body:
-        raise bad_request("A template needs a capabilityModel: its DTDL interface.")
+        raise bad_request("A template needs a capabilityModel, which is a DTDL interface.")
     interface = _interface(dtmi, body, body["capabilityModel"])
     store.call(templates.put, dtmi, interface)
     return answer(template_body(dtmi, interface))
@@ -70,22 +72,28 @@ async def patch_template(request: web.Request) -> web.Response:
 async def delete_template(request: web.Request) -> web.Response:
     store = request.app[CENTRAL].store
     dtmi = request.match_info["dtmi"]
-    names = {dtmi, (await _find(request)).get("@id")}
-    everything = await look_up(lambda: store.read(devices.get_all))
-    users = [device.id for device in everything if device.template in names]
-    if users:
+    await _find(request)
+    found = await look_up(request, users, dtmi)
+    if found:
         raise RestError(
             HTTPStatus.CONFLICT,
-            f"{len(users)} device(s) have this template, {users[0]} among them; give them another.",
+            f"{len(found)} device(s) use this template, among them {found[0].id}. "
+            "Give them another template first.",
         )
     store.call(templates.delete, dtmi)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
+def users(db: sqlite3.Connection, dtmi: str) -> list[Device]:
+    """Return the devices that have a template, by its own id or by its interface's."""
+    names = {dtmi, templates.get(db, dtmi).get("@id")}
+    return [device for device in devices.get_all(db) if device.template in names]
+
+
 async def _find(request: web.Request) -> dtdl.Interface:
     """Return the interface of the template that the path names."""
     dtmi = request.match_info["dtmi"]
-    found = await look_up(lambda: request.app[CENTRAL].store.read(templates.get_all))
+    found = await look_up(request, templates.get_all)
     if dtmi not in found:
         raise UnknownTemplate(dtmi)
     return found[dtmi]
@@ -93,21 +101,21 @@ async def _find(request: web.Request) -> dtdl.Interface:
 
 def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
     if len(dtmi) > LONGEST_DTMI or not DTMI.fullmatch(dtmi):
-        raise bad_request(f"{dtmi[:80]!r} is no DTMI, as in dtmi:com:example:Thermostat;1.")
+        raise bad_request(f"{dtmi[:80]!r} is not a DTMI such as dtmi:com:example:Thermostat;1")
     unknown = body.keys() - FIELDS
     if unknown:
         raise bad_request(
-            f"A template has no {min(unknown)!r}; it has {', '.join(sorted(FIELDS))}."
+            f"Unknown field {min(unknown)!r}. A template has {', '.join(sorted(FIELDS))}."
         )
     if body.get("@id", dtmi) != dtmi:
-        raise bad_request(f"The body is about {body['@id']!r}, the path about {dtmi!r}.")
+        raise bad_request(f"@id is {body['@id']!r}, but the path names {dtmi!r}.")
     if not isinstance(body.get("displayName", ""), str):
-        raise bad_request("displayName must be text.")
+        raise bad_request("displayName must be a string.")
     return body
 
 
 def _interface(dtmi: str, body: dict[str, Any], model: Any) -> dtdl.Interface:
-    """Check the form of an interface; without an id of its own it gets the template's."""
+    """Check the form of an interface. Without an @id, it gets the template's."""
     if not isinstance(model, dict):
         raise bad_request("capabilityModel must be a DTDL interface, a JSON object.")
     types = model.get("@type")
@@ -115,14 +123,14 @@ def _interface(dtmi: str, body: dict[str, Any], model: Any) -> dtdl.Interface:
         raise bad_request('capabilityModel must have the @type "Interface".')
     contents = model.get("contents", [])
     if not isinstance(contents, list):
-        raise bad_request("contents of the interface must be a list.")
+        raise bad_request("The contents of the interface must be a list.")
     for element in contents:
         if not isinstance(element, dict) or not isinstance(element.get("name"), str):
             raise bad_request("Each element of contents must be an object with a name.")
     interface = {"@id": dtmi, **model}
     own = interface["@id"]
     if not isinstance(own, str) or len(own) > LONGEST_DTMI or not DTMI.fullmatch(own):
-        raise bad_request("The @id of the interface is no DTMI.")
+        raise bad_request("The @id of the interface is not a DTMI.")
     if "displayName" in body:
         interface["displayName"] = body["displayName"]
     return interface

@@ -60,8 +60,10 @@ class Operator:
         await page.get_by_role("button", name="Add", exact=True).click()
         dialog = page.get_by_role("dialog", name=f"Connect {DEVICE}")
         key = await dialog.get_by_label("Primary key", exact=True).input_value()
-        config, commands = await dialog.locator("pre").all_text_contents()
-        assert f"sensor-agent run --config {DEVICE}.toml" in commands
+        install, _, config, run = await dialog.locator("pre").all_text_contents()
+        assert install.startswith("sudo sh deploy/install.sh --central /")
+        assert install.endswith(f" --device-id {DEVICE}")
+        assert run == f"sensor-agent run --config {DEVICE}.toml"
         await self.look("connect")
         await page.keyboard.press("Escape")
         return config, key
@@ -178,7 +180,7 @@ async def run_commands(operator):
 async def lose_and_regain_the_network(operator):
     page = operator.page
     await operator.go("Overview")
-    await page.get_by_role("radio", name="Until ended").check()
+    await page.get_by_role("radio", name="Until cleared").check()
     fault = page.get_by_role("button", name="No network")
     await fault.click()
     await expect(page.locator(".status")).to_contain_text("Disconnected since")
@@ -190,7 +192,7 @@ async def lose_and_regain_the_network(operator):
     await expect(page.locator(".led")).to_contain_text("On")
     count = page.locator(".count")
     await expect(count).to_contain_text("none missing", timeout=NEXT_TRY)
-    await expect(count).to_contain_text("came late")
+    await expect(count).to_contain_text("late")
     await expect(page.locator(".faults-banner")).to_be_hidden()
     await operator.look("recovered")
     await operator.go("Connections")

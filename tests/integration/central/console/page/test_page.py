@@ -74,7 +74,7 @@ class TestOverview:
     async def test_the_numbers_of_a_device_without_a_model_are_shown(self, page, central):
         central.registry.add_device("raw")
         await page.goto("/#/devices/raw")
-        await expect(page.get_by_text("No reading has arrived yet.")).to_be_visible()
+        await expect(page.get_by_text("No readings yet.")).to_be_visible()
         await central.registry.record_message(
             "raw", created=None, body=b'{"co2": 612, "ok": true}', properties={}, system={}
         )
@@ -103,7 +103,7 @@ class TestCommands:
         rows = page.locator("tbody tr")
         async with climate_device(central, "pi-1") as device:
             await blink.get_by_role("button", name="Run Blink").click()
-            await expect(blink.locator("output")).to_have_text("Interval is needed.")
+            await expect(blink.locator("output")).to_have_text("Interval is required.")
             assert device.calls == []
             await blink.get_by_label("Interval").fill("3")
             await blink.get_by_role("button").click()
@@ -170,7 +170,10 @@ class TestDevices:
         await expect(dialog.get_by_label("ID scope", exact=True)).to_have_value(central.id_scope)
         primary, _ = central.registry.keys("pi-2")
         await expect(dialog.get_by_label("Primary key", exact=True)).to_have_value(primary)
-        config = await dialog.locator("pre").first.text_content()
+        install, _, config, run = await dialog.locator("pre").all_text_contents()
+        directory = central.settings.data_dir
+        assert install == f"sudo sh deploy/install.sh --central {directory} --device-id pi-2"
+        assert run == "sensor-agent run --config pi-2.toml"
         assert config.splitlines() == [
             "[device]",
             'id = "pi-2"',
@@ -203,6 +206,23 @@ class TestDevices:
         await page.get_by_role("link", name="Kitchen").click()
         await expect(page.get_by_role("link", name="Overview")).to_be_visible()
 
+    async def test_a_device_on_another_machine_gets_the_address_and_the_files(self, page, central):
+        async def reachable(route):
+            answer = await (await route.fetch()).json()
+            await route.fulfill(json={**answer, "local": False})
+
+        await page.route("**/console/api/central", reachable)
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("button", name="Connect…").click()
+        dialog = page.get_by_role("dialog", name="Connect pi-1")
+        await expect(dialog.get_by_role("link", name="central-ca.pem")).to_be_visible()
+        _, install, config, _ = await dialog.locator("pre").all_text_contents()
+        assert install == (
+            f"sudo sh deploy/install.sh --id-scope {central.id_scope} --key-file pi-1.key "
+            f"--provisioning-host {central.mqtt_host} --ca-file central-ca.pem --device-id pi-1"
+        )
+        assert 'ca_file = "central-ca.pem"' in config
+
     async def test_a_device_is_deleted_after_asking(self, page, central):
         await page.goto("/#/devices/pi-1/about")
         await page.get_by_role("button", name="Delete device").click()
@@ -212,13 +232,13 @@ class TestDevices:
 
     async def test_a_device_that_is_not_there_is_said(self, page):
         await page.goto("/#/devices/nobody")
-        await expect(page.get_by_text("There is no device nobody here.")).to_be_visible()
+        await expect(page.get_by_text("There is no device nobody")).to_be_visible()
 
 
 class TestRawData:
     async def test_what_the_model_does_not_know_is_shown(self, page, central):
         await page.goto("/#/devices/pi-1/raw")
-        await expect(page.get_by_text("No message has arrived yet.")).to_be_visible()
+        await expect(page.get_by_text("No messages yet.")).to_be_visible()
         for body in (b'{"temp": 20.5, "extra": [1, 2]}', b"no json at all"):
             await central.registry.record_message(
                 "pi-1", created=1.0, body=body, properties={"clock": "off"}, system={}
@@ -309,7 +329,7 @@ class TestConnectionToCentral:
             page = await context.new_page()
             await page.goto("/#/devices/pi-1")
             await expect(page.locator(".live")).to_have_text("Live")
-        await expect(page.get_by_role("alert")).to_contain_text("Central does not answer")
+        await expect(page.get_by_role("alert")).to_contain_text("Central does not respond")
         again = replace(settings, http_port=port)
         async with open_central(again) as central:
             await expect(page.get_by_role("alert")).to_be_hidden()

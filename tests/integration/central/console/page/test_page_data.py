@@ -55,10 +55,10 @@ class TestRawData:
         rows = page.locator("tbody tr")
         await page.get_by_label("Received in").select_option("Last hour")
         await expect(rows).to_have_count(1)
-        await page.get_by_label("Received in").select_option("From … to …")
+        await page.get_by_label("Received in").select_option("Custom")
         await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
         await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
-        await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+        await expect(page.get_by_text("No messages in this period.")).to_be_visible()
         await record(central, {"temp": 21.5})
         await page.get_by_label("Received in").select_option("All time")
         await expect(rows).to_have_count(2)
@@ -166,23 +166,23 @@ class TestCount:
             created = time.time() - 60
             await record(central, {"temp": 20}, created=created, message_id=f"box:{number}")
         await expect(count).to_contain_text("none missing")
-        await expect(count).to_contain_text("2 came late")
+        await expect(count).to_contain_text("2 late")
 
 
 class TestFaults:
     async def test_a_fault_is_said_on_every_page_and_ended(self, page, central):
         await page.goto("/#/devices/pi-1")
-        await page.get_by_text("Make something go wrong").click()
+        await page.get_by_text("Simulate a fault").click()
         slow = page.get_by_role("button", name="Slow")
-        await page.get_by_role("radio", name="Until ended").check()
+        await page.get_by_role("radio", name="Until cleared").check()
         await slow.click()
         await expect(slow).to_have_attribute("aria-pressed", "true")
-        await expect(slow).to_contain_text("On, until ended")
+        await expect(slow).to_contain_text("On, until cleared")
         assert central.faults.latency > 0
         await page.get_by_role("link", name="Templates").click()
-        banner = page.get_by_role("status").filter(has_text="Made to go wrong")
+        banner = page.get_by_role("status").filter(has_text="Simulated for every device")
         await expect(banner).to_contain_text("Slow")
-        await banner.get_by_role("button", name="End it").click()
+        await banner.get_by_role("button", name="Clear the fault").click()
         await expect(banner).to_be_hidden()
         assert central.faults.latency == 0
 
@@ -190,14 +190,14 @@ class TestFaults:
         await page.goto("/#/devices/pi-1")
         async with climate_device(central, "pi-1"):
             await expect(page.locator(".status")).to_contain_text("Connected since")
-            await page.get_by_text("Make something go wrong").click()
+            await page.get_by_text("Simulate a fault").click()
             await page.get_by_role("button", name="Cut").click()
             await eventually(lambda: not central.hub.presence.session("pi-1"))
             await expect(page.locator(".status")).to_contain_text("Disconnected since")
 
     async def test_a_fault_for_a_time_ends_by_itself(self, page, central):
         await page.goto("/#/devices/pi-1")
-        await page.get_by_text("Make something go wrong").click()
+        await page.get_by_text("Simulate a fault").click()
         refuse = page.get_by_role("button", name="No network")
         await page.get_by_role("radio", name="10 s").check()
         await refuse.click()

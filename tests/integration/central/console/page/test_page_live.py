@@ -96,7 +96,7 @@ class TestRawData:
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(1)
-        await page.get_by_label("Received in").select_option("From … to …")
+        await page.get_by_label("Received in").select_option("Custom")
         await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
         await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
         await expect(rows).to_have_count(0)
@@ -116,11 +116,11 @@ class TestRawData:
         async with held_answers(page, r"/messages\?(?!.*until)") as written:
             await page.get_by_label("Received in").select_option("Last hour")
             await written.wait()
-            await page.get_by_label("Received in").select_option("From … to …")
+            await page.get_by_label("Received in").select_option("Custom")
             await page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
             await page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
             await expect(rows).to_have_count(0)
-        await expect(page.get_by_text("No message was received in this time.")).to_be_visible()
+        await expect(page.get_by_text("No messages in this period.")).to_be_visible()
 
     async def test_older_ones_come_though_all_is_read_anew_meanwhile(self, page, central):
         for number in range(60):
@@ -142,7 +142,7 @@ class TestRawData:
         await expect(page.locator("tbody tr")).to_have_count(50)
         await page.route(re.compile("/messages"), lambda route: route.abort())
         await page.get_by_role("button", name="Older messages").click()
-        await expect(page.get_by_text("Central does not answer.", exact=True)).to_be_visible()
+        await expect(page.get_by_text("Central does not respond.", exact=True)).to_be_visible()
         await expect(page.locator("tbody tr")).to_have_count(50)
 
 

@@ -175,8 +175,8 @@ class TestTemplates:
         file = tmp_path / "other.json"
         file.write_text(json.dumps(model))
         await page.goto("/#/templates")
-        await page.get_by_label("Files with models to import").set_input_files(file)
-        await expect(page.get_by_text("Imported: dtmi:test:Other;1.")).to_be_visible()
+        await page.get_by_label("Files to import").set_input_files(file)
+        await expect(page.get_by_text("Imported dtmi:test:Other;1", exact=True)).to_be_visible()
         await page.get_by_role("link", name="Devices").click()
         await page.get_by_role("button", name="Add device").click()
         await page.get_by_label("Device id").fill("other-1")
@@ -191,7 +191,7 @@ class TestTemplates:
         await card.get_by_role("button", name="Remove").click()
         remove = page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True)
         await remove.click()
-        await expect(page.get_by_role("dialog")).to_contain_text("other-1 among them")
+        await expect(page.get_by_role("dialog")).to_contain_text("among them other-1")
         central.registry.delete_device("other-1")
         await remove.click()
         await expect(card).to_have_count(0)
@@ -202,12 +202,12 @@ class TestTemplates:
             ("{", "is not JSON"),
             ("{}", 'has no "@id"'),
             ('{"@id": "dtmi:a;1"}', 'must have the @type "Interface"'),
-            ('{"@id": "nonsense", "@type": "Interface"}', "is no DTMI"),
+            ('{"@id": "nonsense", "@type": "Interface"}', "is not a DTMI"),
         ],
     )
     async def test_what_is_no_model_is_refused_in_a_sentence(self, page, tmp_path, text, sentence):
         file = tmp_path / "bad.json"
         file.write_text(text)
         await page.goto("/#/templates")
-        await page.get_by_label("Files with models to import").set_input_files(file)
+        await page.get_by_label("Files to import").set_input_files(file)
         await expect(page.locator(".result[data-kind=bad]")).to_contain_text(sentence)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.console.responses import to_json
-from central.console.rest.properties import asked, rest_properties, unwrap
+from central.console.rest.properties import patch_answer, rest_properties, unwrap
 from central.records import Twin
 
 NOON = 1_764_331_200.0
@@ -119,7 +119,10 @@ def test_a_refusal_stays_so_when_another_property_is_set_later():
     ("ack", "reported_at"),
     [
         ({"value": 1, "ac": 200, "av": 4}, NOON + 1),  # Acknowledges another value.
-        ({"value": 2, "ac": 200, "av": 4}, NOON - 1),  # Came before this value was asked for.
+        (
+            {"value": 2, "ac": 200, "av": 4},
+            NOON - 1,
+        ),  # Came before this value was patch_answer for.
         ({"value": 2, "ac": 203, "av": 0}, NOON + 1),  # The device's own value.
     ],
 )
@@ -136,7 +139,7 @@ def test_an_old_acknowledgement_does_not_answer_a_new_value(ack, reported_at):
 
 def test_the_answer_to_a_patch_says_what_is_wanted_now():
     patch = {"brightness": 2, "name": None, "info": {"__t": "c", "limit": 3}}
-    assert asked(patch) == {
+    assert patch_answer(patch) == {
         "info": {"$metadata": {"limit": {"desiredValue": 3}}},
         "$metadata": {"brightness": {"desiredValue": 2}},
     }

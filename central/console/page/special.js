@@ -1,0 +1,31 @@
+// Properties of sensor-agent's model that are shown in their own way. All others are shown as their
+// schema says.
+
+export const LED = { state: "ledState", brightness: "brightness", blink: "blink" };
+
+// `words` replace Yes and No. `kind` is the colour of a badge. `note` follows the value. `since` is
+// the property with the time of the last change. What is `elsewhere` is not in the list.
+const SPECIAL = new Map([
+  [
+    "state",
+    {
+      words: ["Online", "Offline"],
+      kind: (value, device) => (value === true && device?.connected ? "fine" : "quiet"),
+      // After a power cut, the device cannot report that it is offline.
+      note: (value, device) => (value === true && !device?.connected ? "when last seen" : ""),
+    },
+  ],
+  [
+    "sensorStatus",
+    {
+      kind: (value) => ({ ok: "fine", starting: "busy" })[value] ?? "bad",
+      since: "sensorStatusSince",
+    },
+  ],
+  ["sensorStatusSince", { elsewhere: true }],
+  [LED.state, { elsewhere: true }],
+]);
+
+export function special(element) {
+  return SPECIAL.get(element?.name) ?? {};
+}

@@ -1,0 +1,33 @@
+"""Device models for the page, resolved: it reads no DTDL itself."""
+
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from central.console import dtdl
+from central.console.responses import answer, find_device, look_up
+from central.console.rest.templates import users
+from central.storage import templates
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/console/api/models")
+async def list_models(request: web.Request) -> web.Response:
+    """Return the model of each template, and how many devices have the template."""
+    return answer({"value": await look_up(request, _models)})
+
+
+@routes.get("/console/api/devices/{device}/model")
+async def get_model(request: web.Request) -> web.Response:
+    """Return the model of a device, or null if it has none or its template is not here."""
+    device = await find_device(request)
+    model = await look_up(request, dtdl.resolve, device.template)
+    return answer(None if model is None else asdict(model))
+
+
+def _models(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    found = [(dtdl.resolve(db, dtmi), len(users(db, dtmi))) for dtmi in templates.get_all(db)]
+    return [{**asdict(model), "users": count} for model, count in found if model is not None]

@@ -1,0 +1,110 @@
+"""Models resolved from DTDL interfaces."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from central.console import dtdl
+from central.errors import UnknownTemplate
+from central.storage import templates
+
+BASE = "dtmi:test:Base;1"
+ROOT = "dtmi:test:Root;1"
+
+
+def resolved(store, contents, **interface):
+    store.call(templates.put, ROOT, {"@id": ROOT, "contents": contents, **interface})
+    return store.read(dtdl.resolve, ROOT)
+
+
+def test_a_template_that_is_not_here_has_no_model(store):
+    assert store.read(dtdl.resolve, None) is None
+    assert store.read(dtdl.resolve, ROOT) is None
+
+
+def test_names_units_and_kinds_are_resolved(store):
+    contents = [
+        {
+            "@type": ["Telemetry", "Temperature"],
+            "name": "temp",
+            "displayName": {"sv": "Temperatur", "en": "Temperature"},
+            "schema": "float",
+            "unit": "degreeCelsius",
+        },
+        {"@type": "Property", "name": "count", "schema": "long", "writable": True, "unit": "drops"},
+    ]
+    model = resolved(store, contents, displayName="Root")
+    [temp] = model.numbers()
+    assert (temp.label, temp.unit, temp.schema.kind) == ("Temperature", "°C", "double")
+    [count] = model.properties
+    assert (count.label, count.unit, count.schema.kind) == ("count", "drops", "integer")
+    assert (model.label, model.writable(None)) == ("Root", {"count"})
+
+
+def test_components_have_their_own_capabilities(store):
+    inner = {"@id": BASE, "contents": [{"@type": "Telemetry", "name": "temp", "schema": "double"}]}
+    store.call(templates.put, BASE, inner)
+    component = {"@type": "Component", "displayName": "Cellar"}
+    model = resolved(
+        store,
+        [
+            {**component, "name": "cellar", "schema": BASE},
+            {**component, "name": "far", "schema": "dtmi:test:Unknown;1"},
+        ],
+    )
+    [temp] = model.telemetry
+    assert (temp.key, temp.title, temp.component) == ("cellar*temp", "Cellar: temp", "cellar")
+    assert model.writable("cellar") == set()
+    assert model.writable("far") is None
+
+
+def test_a_base_is_inherited_once_with_its_own_schemas(store):
+    door = {"@id": "dtmi:test:Door;1", "@type": "Enum", "enumValues": [{"enumValue": 0}]}
+    own = {"@type": "Telemetry", "name": "door", "schema": door["@id"]}
+    base = {"@id": BASE, "extends": [BASE, ROOT], "contents": [own], "schemas": [door]}
+    store.call(templates.put, BASE, base)
+    model = resolved(store, [], extends=[BASE, BASE])
+    [telemetry] = model.telemetry
+    assert telemetry.schema == dtdl.Schema("enum", values=(dtdl.EnumValue(0, "0"),))
+
+
+def test_an_object_within_itself_ends_as_json(store):
+    schema = {"@id": "dtmi:test:S;1", "@type": "Object"}
+    schema["fields"] = [{"name": "inner", "schema": schema["@id"]}]
+    contents = [{"@type": "Telemetry", "name": "nested", "schema": schema["@id"]}]
+    [nested] = resolved(store, contents, schemas=[schema]).telemetry
+    levels = 0
+    while nested.schema.fields:
+        [nested] = nested.schema.fields
+        levels += 1
+    assert levels == dtdl.MOST_OBJECT_LEVELS
+    assert nested.schema.kind == "object"
+
+
+WORDS = (
+    "@id @type Command Component Enum Object Property Telemetry displayName enumValue enumValues "
+    f"extends fields name request schema {ROOT}"
+).split()
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5)
+    ),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["contents", "schemas", "extends", "displayName"]), ANYTHING)
+)
+def test_any_interface_gives_a_model(interface):
+    def get(_db, dtmi):
+        if dtmi != ROOT:
+            raise UnknownTemplate(dtmi)
+        return interface
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "get", get)
+        json.dumps(asdict(dtdl.resolve(None, ROOT)))
