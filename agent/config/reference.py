@@ -52,17 +52,18 @@ def _wrapped(text: str) -> list[str]:
 
 
 def reference() -> str:
-    """Return every key as a table in Markdown, between two marks by which it can be found."""
-    lines = [BEGIN, "", "| key | values | default | meaning |", "|---|---|---|---|"]
+    """Return a table of keys in Markdown for each section, between two marks to find them by."""
+    lines = [BEGIN]
     for section, keys in KEYS.items():
-        lines.append(f"| **[{section}]** | | | {_about(section)} |")
-        lines.extend(_row(key) for key in keys.values())
+        lines += ["", f"### [{section}]", "", _about(section), ""]
+        lines += ["| key | meaning | values | default |", "|---|---|---|---|"]
+        lines += [_row(key) for key in keys.values()]
     return "\n".join([*lines, "", END]) + "\n"
 
 
 def _row(key: Key) -> str:
     standard = "" if key.default in (None, MISSING) else f"`{show(key.default)}`"
-    cells = (f"`{key.name}`", key.allowed, standard, key.rule.help)
+    cells = (f"`{key.name}`", key.rule.help, key.allowed, standard)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

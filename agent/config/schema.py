@@ -32,7 +32,7 @@ class Rule:
     unit: str = ""
     choices: tuple[str, ...] = ()
     form: Callable[[str], bool] = bool
-    example: str | int | None = None  # the example file's, not in force there
+    example: str | int | None = None  # the example file's, not used there
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ def _choice(text: str, *choices: str, example: str | None = None) -> dict[str, R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """Who this device is."""
+    """The identity of this device."""
 
     id: str = field(
         metadata=_rule(
-            "The device id. Without it: the host name, reduced to letters, digits and hyphens.",
+            "Device id. Default: the host name, reduced to letters, digits and hyphens.",
             allowed="1 to 128 letters, digits and hyphens",
             form=_matches(r"[A-Za-z0-9-]{1,128}"),
             example="greenhouse-1",
@@ -112,11 +112,11 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
-    """Where readings go. Exactly one credential: a key, a group's key, or a certificate."""
+    """The connection to Azure. Set exactly one credential: a key, a group key or a certificate."""
 
     id_scope: str = field(
         metadata=_rule(
-            "The id scope, as the service's page shows it. Required.",
+            "ID scope, as the provisioning service's page shows it. Required.",
             allowed="letters, digits, - and _",
             form=_matches(r"[A-Za-z0-9_-]{1,128}"),
             example="0ne00000000",
@@ -125,7 +125,7 @@ class CloudConfig:
     provisioning_host: str = field(
         default="global.azure-devices-provisioning.net",
         metadata=_rule(
-            "The host of the provisioning service.",
+            "Host name of the provisioning service.",
             allowed="a host name or an IPv4 address, without scheme and port",
             form=_matches(HOST),
         ),
@@ -148,44 +148,51 @@ class CloudConfig:
     ca_file: Path | None = field(
         default=None,
         metadata=_file(
-            "File with the only authorities to trust, in PEM. Without it: the usual.", "ca.pem"
+            "File with the only certificate authorities to trust, in PEM. Default: the system's.",
+            "ca.pem",
         ),
     )
     transport: str = field(
         default="mqtt",
-        metadata=_choice("MQTT on port 8883, or in websockets on 443.", "mqtt", "websockets"),
+        metadata=_choice(
+            "MQTT on port 8883, or MQTT over websockets on port 443.", "mqtt", "websockets"
+        ),
     )
     proxy: str | None = field(
         default=None,
         metadata=_rule(
-            "The proxy to go through.",
-            allowed='"http://host:port" or "socks5://host:port", '
-            "user and password given by proxy_user and proxy_password_file",
+            "Proxy for all connections to Azure.",
+            allowed='"http://host:port" or "socks5://host:port", without user and password',
             form=_is_proxy,
             example="http://proxy.example.org:3128",
         ),
     )
     proxy_user: str | None = field(
         default=None,
-        metadata=_rule("The user name for the proxy.", allowed="a name", example="anna"),
+        metadata=_rule("User name for the proxy.", allowed="a name", example="anna"),
     )
     proxy_password_file: Path | None = field(
         default=None, metadata=_file("File with the password for the proxy.", "proxy.password")
     )
     keep_alive: int = field(
         default=60,
-        metadata=_rule("The longest silence on the connection.", low=2, high=1177, unit="seconds"),
+        metadata=_rule(
+            "Longest time without traffic on the connection.", low=2, high=1177, unit="seconds"
+        ),
     )
     max_rate: float = field(
         default=10.0,
         metadata=_rule(
-            "The most that is sent while catching up.", low=0.1, high=1000, unit="messages/s"
+            "Maximum rate at which waiting readings are sent.",
+            low=0.1,
+            high=1000,
+            unit="messages/s",
         ),
     )
     property_format: str = field(
         default="plug-and-play",
         metadata=_choice(
-            'How properties are reported. "preview" is for applications from before July 2020.',
+            'Form of reported properties. "preview" is for applications from before July 2020.',
             "plug-and-play",
             "preview",
         ),
@@ -199,7 +206,7 @@ class SensorConfig:
     driver: str = field(
         default="dht22",
         metadata=_choice(
-            "How it is read: by this program, by the kernel's own driver, or made up.",
+            "Driver: the kernel's, Adafruit's for a DHT22 or a DHT11, or a simulated sensor.",
             "dht22",
             "dht11",
             "kernel",
@@ -209,17 +216,17 @@ class SensorConfig:
     model: str = field(
         default="dht22",
         metadata=_choice(
-            'What it is, where driver is "kernel" or "fake"; else the driver says it.',
+            'Model of the sensor. Used only if driver is "kernel" or "fake".',
             "dht22",
             "dht11",
             example="dht22",
         ),
     )
-    pin: int = field(default=4, metadata=_pin("The line its data wire is on."))
+    pin: int = field(default=4, metadata=_pin("GPIO of the sensor's data wire."))
     interval: float = field(
         default=60.0,
         metadata=_rule(
-            "The time between two readings.",
+            "Time between two readings.",
             low=INTERVAL.low,
             high=INTERVAL.high,
             unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
@@ -227,7 +234,7 @@ class SensorConfig:
     )
     unit: str = field(
         default="celsius",
-        metadata=_choice("The unit that temperatures are sent in.", "celsius", "fahrenheit"),
+        metadata=_choice("Unit in which temperatures are sent.", "celsius", "fahrenheit"),
     )
     temperature_offset: float = field(
         default=0.0,
@@ -239,7 +246,9 @@ class SensorConfig:
     )
     power_pin: int | None = field(
         default=None,
-        metadata=_pin("The line that feeds it, to switch a stuck sensor off and on.", 22),
+        metadata=_pin(
+            "GPIO that powers the sensor. The daemon uses it to restart a stuck sensor.", 22
+        ),
     )
 
 
@@ -250,37 +259,39 @@ class LedConfig:
     driver: str = field(
         default="gpiozero",
         metadata=_choice(
-            "How it is driven: through gpiozero, or only in memory.", "gpiozero", "fake"
+            '"gpiozero" drives the LED on a GPIO; "fake" simulates it.', "gpiozero", "fake"
         ),
     )
-    pin: int = field(default=17, metadata=_pin("The line it is on."))
+    pin: int = field(default=17, metadata=_pin("GPIO of the LED."))
     active_high: bool = field(
         default=True,
         metadata=_rule(
-            "Whether it lights while the pin is high; false where it is wired to the supply."
+            "true if the LED lights while the pin is high; false if it lights while the pin is low."
         ),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxConfig:
-    """Readings that wait to be sent. Beyond either limit the oldest are dropped, and counted."""
+    """Readings that wait to be sent. Beyond either limit the oldest are dropped and counted."""
 
     max_age_days: int = field(
-        default=30, metadata=_rule("How long one is kept.", low=1, high=3650, unit="days")
+        default=30,
+        metadata=_rule("Maximum age of a waiting reading.", low=1, high=3650, unit="days"),
     )
     max_megabytes: int = field(
-        default=64, metadata=_rule("How much they may take.", low=1, high=100_000, unit="MB")
+        default=64,
+        metadata=_rule("Maximum size of all waiting readings.", low=1, high=100_000, unit="MB"),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """What the journal is told."""
+    """The log."""
 
     level: str = field(
         default="info",
-        metadata=_choice("The least important kind.", "debug", "info", "warning", "error"),
+        metadata=_choice("Lowest level that is logged.", "debug", "info", "warning", "error"),
     )
 
 
