@@ -1,14 +1,40 @@
-"""The board: one climate sensor and one LED, behind two contracts.
+"""Drivers for a temperature and humidity sensor and an LED on a Raspberry Pi.
 
-Drivers are chosen by name and imported only when asked for. Nothing falls back to another
-driver by itself, least of all to the fake one.
+Read the sensor and light up the LED:
+
+    import hw
+
+    with hw.open_sensor("dht22", pin=4) as sensor, hw.open_led("gpiozero", pin=17) as led:
+        print(sensor.read())
+        led.on()
+
+A DHT22 often needs several attempts. `Policy` schedules them, and refuses wrong values. The driver
+`fake` simulates the hardware on any machine. No driver is ever replaced by another one. A driver's
+packages are imported when it is opened.
 """
 
 from hw.contracts import ClimateSensor, Reading
-from hw.errors import DriverError
+from hw.errors import DriverError, Fault, HardwareError, LedError, LineError, SensorError
 from hw.leds.led import Led, LedState
+from hw.sensors.policy import Accepted, Policy, SensorStatus
 
-__all__ = ["ClimateSensor", "Led", "LedState", "Reading", "open_led", "open_sensor"]
+__all__ = [
+    "Accepted",
+    "ClimateSensor",
+    "DriverError",
+    "Fault",
+    "HardwareError",
+    "Led",
+    "LedError",
+    "LedState",
+    "LineError",
+    "Policy",
+    "Reading",
+    "SensorError",
+    "SensorStatus",
+    "open_led",
+    "open_sensor",
+]
 
 
 def open_sensor(
@@ -19,36 +45,37 @@ def open_sensor(
     power_pin: int | None = None,
     seed: int | None = None,
 ) -> ClimateSensor:
-    """Open the sensor with this driver: `dht22`, `dht11`, `kernel` or `fake`.
+    """Return the sensor with this driver: `dht22`, `dht11`, `kernel` or `fake`.
 
-    `model` is for `kernel` and `fake`; the other two name their model themselves. `pin` and
-    `power_pin` are GPIO numbers (BCM); a fake sensor has neither. `seed` makes the weather of
-    a fake room repeatable.
+    `dht22` and `dht11` use adafruit_dht, `kernel` the kernel's dht11 driver, and `fake` simulates a
+    sensor. `model` (`dht22` or `dht11`) applies to `kernel` and `fake`. `pin` is the GPIO number
+    (BCM) of the data line, and `power_pin` that of the line that powers the sensor, if any. Both
+    are ignored by `fake`, whose weather repeats for the same `seed`.
 
-    Raise `DriverError` if the driver is unknown or cannot be used on this machine. Whatever may
-    change while the program runs (a silent sensor, a busy line, an overlay that is not loaded) is
-    told by `read`.
+    Raise `DriverError` if the driver is unknown or cannot work on this machine. What may change
+    while the program runs (no answer, a busy line, an overlay that is not loaded) is reported by
+    `read`.
     """
     if model not in {"dht22", "dht11"}:
-        raise DriverError(f"There is no sensor model {model!r}: choose 'dht22' or 'dht11'.")
-    # Imported here: each driver needs packages that only its users have installed.
+        raise DriverError(f"Unknown sensor model {model!r}. Choose 'dht22' or 'dht11'.")
+    # Imported here, because each driver needs packages that only its users have installed.
     if driver == "fake":
-        from hw.sensors.fake import FakeSensor, Room  # noqa: PLC0415 - see above
+        from hw.sensors.fake import Room, SimulatedSensor  # noqa: PLC0415 - see above
 
-        return FakeSensor(Room(seed=seed), model=model)
+        return SimulatedSensor(Room(seed=seed), model=model)
     sensor: ClimateSensor
     if driver == "kernel":
         from hw.sensors.kernel import KernelSensor  # noqa: PLC0415 - see above
 
         sensor = KernelSensor(model=model, pin=pin)
     elif driver in {"dht22", "dht11"}:
-        from hw.sensors.adafruit import AdafruitSensor, must_work_here  # noqa: PLC0415 - see above
+        from hw.sensors.adafruit import AdafruitSensor, check_machine  # noqa: PLC0415 - see above
 
-        must_work_here(pin)
+        check_machine(pin)
         sensor = AdafruitSensor(model=driver, pin=pin)
     else:
         raise DriverError(
-            f"There is no sensor driver {driver!r}: choose 'dht22', 'dht11', 'kernel' or 'fake'."
+            f"Unknown sensor driver {driver!r}. Choose 'dht22', 'dht11', 'kernel' or 'fake'."
         )
     if power_pin is None:
         return sensor

@@ -1,4 +1,4 @@
-"""What a sensor of temperature and humidity must do, and what it returns."""
+"""The contract of a temperature and humidity sensor."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -12,44 +12,46 @@ Wait = Callable[[threading.Event, float], bool]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a sensor answered, as decoded: not yet judged, not yet calibrated."""
+    """A decoded value of a sensor, before any plausibility check or calibration."""
 
-    temperature: float  # degrees Celsius
-    humidity: float  # % relative humidity
+    temperature: float
+    """Degrees Celsius."""
+
+    humidity: float
+    """Relative humidity in percent."""
 
 
 class ClimateSensor(ABC):
-    """A sensor of temperature and humidity.
+    """A sensor of temperature and humidity. It is a context manager that closes itself.
 
-    Descendants *must* set `model`, `spacing` and `deadline`, and implement `read` and `close`.
-    They *must not* wait between attempts, try again, or judge a value: `hw.sensors.policy` does
-    that for all of them. A sensor is a context manager, closed at the end.
+    Subclasses *must* set `model`, `spacing` and `deadline`, and implement `read` and `close`. They
+    *must not* wait between attempts, retry, or judge values: `hw.Policy` does so for every driver.
     """
 
     model: str
-    """`dht22` or `dht11`: what the sensor is, and so which data sheet its values must obey."""
+    """`dht22` or `dht11`. It determines the range of plausible values."""
 
     spacing: float
-    """The least time in seconds from the end of one attempt to the start of the next."""
+    """The minimum time in seconds from the end of one attempt to the start of the next."""
 
     deadline: float
-    """Seconds within which `read` must return or raise. A caller gives up on it soon after."""
+    """The time in seconds within which `read` returns or raises. A longer attempt hangs."""
 
     @abstractmethod
     def read(self) -> Reading:
-        """Make one attempt, blocking, and return the value as decoded.
+        """Make one attempt, blocking, and return the decoded value.
 
-        Raise `SensorError`, and nothing else, when there is none; its `fault` says why. A value
-        from an earlier attempt *must not* be returned in place of one that failed. One caller at
-        a time, from any thread.
+        Raise `SensorError`, and nothing else, if there is none; its `fault` is the reason. A failed
+        attempt *must not* return an earlier value. May be called from any thread, but not from two
+        at the same time.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Release the GPIO line, and end what was started. Again is harmless.
+        """Release the GPIO line and end helper processes. Closing again does nothing.
 
-        It may be called while another thread is in `read`, which then raises soon; so does every
-        `read` after it, with `Fault.FAILED`.
+        May be called while another thread is in `read`, which then raises soon. Every later `read`
+        raises `SensorError` with `Fault.FAILED`.
         """
 
     def __enter__(self) -> Self:

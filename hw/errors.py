@@ -1,4 +1,4 @@
-"""What can go wrong with the board, each in one sentence a person can act on."""
+"""The errors of this package. `str()` of each is for the user: what happened, and what to do."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,45 +7,35 @@ from enum import StrEnum
 class Fault(StrEnum):
     """Why an attempt gave no reading. The values are those of the property `sensorStatus`."""
 
-    NO_ANSWER = "no_answer"  # The sensor did not answer, or stopped in the middle.
-    CHECKSUM = "checksum"  # It answered, and the frame was damaged on the wire.
-    IMPLAUSIBLE = "implausible"  # The frame was whole and its values cannot be true.
-    NO_PERMISSION = "no_permission"  # This user may not use the GPIO lines.
-    BUSY = "busy"  # Another program holds the GPIO line.
-    FAILED = "failed"  # Anything else: the driver is missing, hung or broken.
+    NO_ANSWER = "no_answer"
+    """The sensor did not answer, or stopped in the middle of a frame."""
+
+    CHECKSUM = "checksum"
+    """The frame was damaged on the wire."""
+
+    IMPLAUSIBLE = "implausible"
+    """The frame was complete, but its values cannot be true."""
+
+    NO_PERMISSION = "no_permission"
+    """This user may not use the GPIO lines."""
+
+    BUSY = "busy"
+    """Another program uses the GPIO line."""
+
+    FAILED = "failed"
+    """Any other reason: the driver is missing, hangs or is broken."""
 
 
 class HardwareError(Exception):
-    """The root of everything this package raises."""
+    """The base class of all errors of this package."""
 
 
 class SensorError(HardwareError):
-    """An attempt to read the sensor gave no reading.
-
-    `fault` is its kind, for counters and `sensorStatus`; `str()` says what to do.
-    """
+    """An attempt to read the sensor gave no reading. `fault` is the reason."""
 
     def __init__(self, sentence: str, *, fault: Fault) -> None:
         super().__init__(sentence)
         self.fault = fault
-
-
-def no_answer(pin: int, hint: str = "") -> SensorError:
-    """Make the error of a sensor that stays silent."""
-    return SensorError(
-        f"The sensor on GPIO {pin} did not answer. Are power, ground and data wired, data to GPIO "
-        f"{pin} with a pull-up resistor (4.7 to 10 kOhm) to 3.3 V?{hint}",
-        fault=Fault.NO_ANSWER,
-    )
-
-
-def damaged_frame(pin: int, hint: str = "") -> SensorError:
-    """Make the error of a sensor whose frame did not arrive whole."""
-    return SensorError(
-        f"The frame from the sensor on GPIO {pin} was damaged. Now and then that is normal; if it "
-        f"is often, shorten the cable or check the pull-up resistor.{hint}",
-        fault=Fault.CHECKSUM,
-    )
 
 
 class LedError(HardwareError):
@@ -53,7 +43,7 @@ class LedError(HardwareError):
 
 
 class LineError(HardwareError):
-    """A GPIO line could not be claimed or driven. `fault` is its kind."""
+    """A GPIO line could not be claimed or driven. `fault` is the reason."""
 
     def __init__(self, sentence: str, *, fault: Fault) -> None:
         super().__init__(sentence)
@@ -61,12 +51,30 @@ class LineError(HardwareError):
 
 
 class DriverError(HardwareError):
-    """A driver cannot be used here at all: unknown, not installed, not on this machine.
+    """A driver cannot work here: it is unknown, not installed, or needs another machine.
 
-    `packages` are those that are missing or do not work. How to install them depends on how the
-    program was installed, which `agent.diagnostics.installation` knows.
+    `packages` lists the packages that are missing or broken. How to install them depends on how
+    the program was installed, so the sentence does not say it.
     """
 
     def __init__(self, sentence: str, *, packages: Sequence[str] = ()) -> None:
         super().__init__(sentence)
         self.packages = tuple(packages)
+
+
+def no_answer(pin: int, hint: str = "") -> SensorError:
+    """Return the error of a sensor that did not answer."""
+    return SensorError(
+        f"The sensor on GPIO {pin} did not answer. Check power, ground and the data wire, which "
+        f"needs a pull-up resistor (4.7 to 10 kOhm) to 3.3 V.{hint}",
+        fault=Fault.NO_ANSWER,
+    )
+
+
+def damaged_frame(pin: int, hint: str = "") -> SensorError:
+    """Return the error of a sensor whose frame was damaged on the wire."""
+    return SensorError(
+        f"The frame from the sensor on GPIO {pin} was damaged. If this happens often, shorten the "
+        f"cable or check the pull-up resistor.{hint}",
+        fault=Fault.CHECKSUM,
+    )

@@ -1,4 +1,4 @@
-"""One GPIO line as an output: gpiozero over lgpio, with what they leave to their caller."""
+"""A GPIO line as an output, driven by gpiozero with lgpio."""
 
 import importlib
 import os
@@ -14,12 +14,12 @@ from typing import Any
 from hw.errors import DriverError, Fault, HardwareError, LineError
 
 LINES = range(28)
-"""The GPIO numbers (BCM) of the header of every Raspberry Pi since the B+."""
+"""The GPIO numbers (BCM) on the header of every Raspberry Pi since the B+."""
 
 MODEL = "proc/device-tree/model"
 
 PWM_HERTZ = 100
-"""lgpio's PWM is a thread; this is gpiozero's default, and fast enough for the eye."""
+"""lgpio does PWM in a thread. 100 Hz is gpiozero's default, and looks steady."""
 
 
 def is_raspberry_pi(root: Path = Path("/")) -> bool:
@@ -31,23 +31,19 @@ def is_raspberry_pi(root: Path = Path("/")) -> bool:
 
 
 class Output:
-    """A line that is driven, at first low if `active_high`, else high: off.
+    """GPIO `pin` (BCM) as an output, initially off: low if `active_high`, else high.
 
-    A line that is off before stays off: it is claimed at the level of off, where gpiozero by
-    itself claims it low first and so flashes what lights while low. Between the claim as input,
-    which gpiozero makes of any line, and that as output the line floats, for some microseconds.
+    A line that was off does not flash. It floats for some microseconds while gpiozero claims it as
+    an input first. After `close` the line is an input. After a crash it keeps its level until it is
+    claimed again.
 
-    While the level is neither 0 nor 1, lgpio switches the line by PWM from a thread, beginning
-    with up to one period (10 ms) of low; at 0 and 1 the line is steady. After `close` it is an
-    input. After a crash it stays as it was, until the next `Output` of that line.
-
-    `factory` is a pin factory of gpiozero, for tests; else it is lgpio's. Raise `DriverError` or
-    `LineError`.
+    `factory` is a pin factory of gpiozero; the default is lgpio's. Raise `DriverError` if this
+    machine or its packages cannot drive lines, and `LineError` if this line cannot be claimed.
     """
 
     def __init__(self, pin: int, *, active_high: bool = True, factory: Any = None) -> None:
         if isinstance(pin, bool) or pin not in LINES:
-            raise DriverError(f"There is no GPIO {pin!r} on the header: choose 0 to 27.")
+            raise DriverError(f"The header has no GPIO {pin!r}. Choose 0 to 27.")
         self.pin = pin
         self._device: Any = None
         self._factory = factory
@@ -59,16 +55,19 @@ class Output:
                 self._device = importlib.import_module("gpiozero").PWMOutputDevice(
                     pin,
                     active_high=active_high,
-                    frequency=None,  # No PWM until it is needed.
+                    frequency=None,  # No PWM, and so no thread, until it is needed.
                     pin_factory=self._factory,
                 )
         except HardwareError:
-            with suppress(LineError):  # The first error is the one to tell.
+            with suppress(LineError):  # The first error is the one to report.
                 self.close()
             raise
 
     def drive(self, level: float) -> None:
-        """Drive the line to this part of the time, 0.0 (off) to 1.0 (on), or raise `LineError`."""
+        """Set the duty cycle, from 0.0 (off) to 1.0 (on). Raise `LineError` if that fails.
+
+        Between the two, lgpio does PWM in a thread, starting with up to 10 ms of low.
+        """
         with self._errors_named():
             if level in {0.0, 1.0}:
                 self._device.frequency = None
@@ -77,7 +76,7 @@ class Output:
             self._device.value = level
 
     def close(self) -> None:
-        """Make the line an input and give it back. Again is harmless."""
+        """Make the line an input and release it. Closing again does nothing."""
         device, factory = self._device, self._factory
         self._device = self._factory = None
         with self._errors_named():
@@ -89,8 +88,8 @@ class Output:
                     factory.close()
 
     def _claim(self, *, active_high: bool) -> None:
-        # lgpio does nothing when a line that is an output is claimed as output again, so this is
-        # the level that counts, not the low of gpiozero's own claim.
+        # gpiozero claims outputs low, which makes an active-low LED flash. lgpio ignores the claim
+        # of a line that is an output already, so claim it first with the right level.
         self._factory.pin(f"GPIO{self.pin}")
         handle = self._factory._handle  # noqa: SLF001 - gpiozero has no public name for it
         _lgpio().gpio_claim_output(handle, self.pin, int(not active_high))
@@ -101,28 +100,28 @@ class Output:
             yield
         except HardwareError:
             raise
-        except Exception as error:  # gpiozero and lgpio have no common root but this.
+        except Exception as error:  # The only common base class of gpiozero's and lgpio's errors.
             raise _named(error, self.pin) from error
 
 
 def _named(error: Exception, pin: int) -> HardwareError:
-    # lgpio's own errors show themselves in quotes.
+    # str() of lgpio's errors adds quotes.
     text = str(error.args[0]) if error.args and not isinstance(error, OSError) else str(error)
     kind = type(error).__name__
     if "GPIO busy" in text or kind == "GPIOPinInUse":
         return LineError(
-            f"Another program holds GPIO {pin} (gpioinfo, of the package gpiod, tells which): stop "
-            "it, or choose another pin.",
+            f"Another program holds GPIO {pin}. Stop it (gpioinfo of the package gpiod shows its "
+            "name), or choose another pin.",
             fault=Fault.BUSY,
         )
     if "can not open gpiochip" in text:
         chips = sorted(Path("/dev").glob("gpiochip*"))
         if not chips:
-            return DriverError("This machine has no GPIO lines: there is no /dev/gpiochip0.")
+            return DriverError("This machine has no GPIO lines: /dev/gpiochip0 does not exist.")
         if not all(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
             return LineError(
-                f"This user may not use {chips[0]}. Join its group, then log in again: "
-                "sudo usermod -aG gpio $USER.",
+                f"This user may not use {chips[0]}. To join its group: sudo usermod -aG gpio $USER "
+                "(then log in again).",
                 fault=Fault.NO_PERMISSION,
             )
     if kind == "PinUnknownPi":
@@ -133,19 +132,19 @@ def _named(error: Exception, pin: int) -> HardwareError:
 
 
 def _lgpio_factory() -> Any:
-    """Open lgpio's factory, by name: gpiozero would try others, and fall back with a warning."""
+    """Return lgpio's pin factory. By itself gpiozero may fall back to another one."""
     lgpio = _lgpio()
     if not hasattr(lgpio, "gpiochip_open"):
         raise DriverError(
-            "The installed package lgpio is an empty placeholder. Uninstall it first: "
-            f"{sys.executable} -m pip uninstall lgpio.",
+            "The installed package lgpio is an empty placeholder. "
+            f"Run {sys.executable} -m pip uninstall lgpio first.",
             packages=("lgpio",),
         )
     try:
         factory = importlib.import_module("gpiozero.pins.lgpio").LGPIOFactory()
     except ImportError as error:
         raise _not_imported("gpiozero", error) from error
-    # gpiozero shares these among all factories, so that closing one would let go every line.
+    # gpiozero shares these between all factories, so closing one would release every line.
     factory.pins = {}
     factory._reservations = defaultdict(list)  # noqa: SLF001 - gpiozero has no public name for it
     factory._res_lock = threading.Lock()  # noqa: SLF001 - the same
@@ -159,11 +158,11 @@ def _not_imported(package: str, error: ImportError) -> DriverError:
 
 
 def _lgpio() -> Any:
-    """Import lgpio and keep what that does to the process out of it.
+    """Import lgpio without its side effects on the process.
 
-    When imported, lgpio makes a FIFO in the directory named by LG_WD, makes that the working
-    directory of the process, and opens the FIFO by its bare name. Once it is open its name is not
-    needed. A directory of its own also keeps two programs apart that both would use .lgd-nfy0.
+    The import creates a FIFO in the directory LG_WD and makes that the working directory. A
+    temporary directory suffices, because lgpio needs the FIFO's name only to open it. It also keeps
+    two programs from using the same FIFO.
     """
     if (imported := sys.modules.get("lgpio")) is not None:
         return imported

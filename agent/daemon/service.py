@@ -41,7 +41,7 @@ from agent.status import Status
 from agent.storage.machine_id import board_id
 from agent.storage.store import STORE_NAME, Store
 from hw import LedState, Reading, open_led, open_sensor
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy, SensorStatus
 
 log = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ class Service:
 
     @property
     def room(self) -> Room | None:
-        return self._sensor.room if isinstance(self._sensor, FakeSensor) else None
+        return self._sensor.room if isinstance(self._sensor, SimulatedSensor) else None
 
     async def read(self) -> tuple[Reading, str]:
         reading, taken = await self._sampler.one()

@@ -1,12 +1,12 @@
-"""A DHT22 or DHT11 on a GPIO line, read by adafruit_dht over Blinka in a child process.
+"""A DHT22 or DHT11 on a GPIO line, read by adafruit_dht and Blinka in a child process.
 
-Wire its data pin to the GPIO with a pull-up resistor (4.7 to 10 kOhm) to 3.3 V. Read this way, by
-a helper that polls the line, one attempt in five or so fails; more on a busy machine, unless the
-helper may have real-time priority (RLIMIT_RTPRIO).
+Connect the sensor's data pin to the line, with a pull-up resistor (4.7 to 10 kOhm) to 3.3 V. About
+one attempt in five fails, because Blinka's helper polls the line. On a busy machine more attempts
+fail, unless the helper may use real-time priority (RLIMIT_RTPRIO).
 
-Blinka waits for ever for a helper that died, changes signal handlers, and asks questions. So it
-runs in a child process (`hw.sensors.adafruit_child`) with a deadline for each attempt. A child
-that misses it is killed together with its helper, and started again, each time later.
+Blinka waits forever for a helper that died, changes signal handlers, and prompts the user. So it
+runs in a child process (`hw.sensors.adafruit_child`) with a deadline for each attempt. A child that
+misses its deadline is killed with its helper, and restarted with an increasing delay.
 """
 
 import ctypes
@@ -38,23 +38,23 @@ WORKER = str(Path(__file__).with_name("adafruit_child.py"))
 
 START_DEADLINE = 20.0  # Seconds to import Blinka, which a Pi Zero does from a slow card.
 READ_DEADLINE = 4.0  # Seconds for an attempt; a good one takes a third of one.
-GRACE = 1.0  # Seconds for the child to end by itself.
+GRACE = 1.0  # Seconds for the child to exit by itself.
 LONGEST_BACKOFF = 60.0  # Seconds.
 
 SPACING = {"dht22": 2.1, "dht11": 1.1}
-"""Seconds: the data sheets' 2 s and 1 s, and some more."""
+"""Seconds: 2 s and 1 s in the data sheets, with a margin."""
 
 IPC_RMID = 0  # <linux/ipc.h>
-MODES = {int(f"{mode:o}") for mode in (QUEUE_MODE, 0)}  # As the kernel's table prints them.
-UNUSED = 60.0  # Seconds; a queue that is being set up is younger.
+MODES = {int(f"{mode:o}") for mode in (QUEUE_MODE, 0)}  # As printed in the kernel's table.
+UNUSED = 60.0  # Seconds. A queue that is being set up is younger.
 
 HINT = {"dht22": " Is it a DHT22? A DHT11 needs the driver 'dht11'.", "dht11": ""}
 
 
-def must_work_here(pin: int, *, root: Path = Path("/")) -> None:
+def check_machine(pin: int, *, root: Path = Path("/")) -> None:
     """Raise `DriverError` if this is not a Raspberry Pi, or if packages are missing."""
     if pin not in LINES:
-        raise DriverError(f"There is no GPIO {pin!r} on the header: choose 0 to 27.")
+        raise DriverError(f"The header has no GPIO {pin!r}. Choose 0 to 27.")
     if not is_raspberry_pi(root):
         raise DriverError(
             "This machine is not a Raspberry Pi, so it has no pins for a DHT22 or DHT11."
@@ -69,9 +69,10 @@ def _is_installed(module: str) -> bool:
 
 
 class AdafruitSensor(ClimateSensor):
-    """The sensor on GPIO `pin` (BCM). Its child is started by the first `read`.
+    """The sensor on GPIO `pin` (BCM). `model` is `dht22` or `dht11`.
 
-    `deadline` is longer while the child has yet to start. `command` and `clock` are for tests.
+    The first `read` starts the child process. Until it has started, `deadline` is longer.
+    `command` and `clock` are for tests.
     """
 
     def __init__(
@@ -86,23 +87,23 @@ class AdafruitSensor(ClimateSensor):
         self.spacing = SPACING[model]
         self.deadline = START_DEADLINE + READ_DEADLINE
         self._pin = pin
-        # Not by its name, and safely: a person may be where a board.py of their own is.
+        # With -P and a path, because the working directory may contain a file board.py.
         self._command = command or [sys.executable, "-P", WORKER, model, str(pin)]
         self._clock = clock
         self._reading = threading.Lock()
         self._child: Child | None = None
         self._closed = False
-        self._losses = 0  # Children in a row that were lost without having answered.
+        self._losses = 0  # Children in a row that ended without an answer of the sensor.
         self._not_before = clock()
-        self._why = SensorError("The sensor was not read yet.", fault=Fault.FAILED)
+        self._why = SensorError("The sensor has not been read yet.", fault=Fault.FAILED)
 
     def read(self) -> Reading:
         with self._reading:
             self._must_be_open()
             try:
                 child = self._child or self._start()
-                child.say("read")
-                answer = child.hear(READ_DEADLINE)
+                child.send("read")
+                answer = child.receive(READ_DEADLINE)
                 fault = Fault(answer["fault"]) if "fault" in answer else None
                 if fault is None:
                     reading = Reading(
@@ -120,7 +121,7 @@ class AdafruitSensor(ClimateSensor):
         if not self._reading.acquire(blocking=False):
             child = self._child
             if child is not None:
-                child.kill()  # Who waits for it in `read` is woken by that.
+                child.kill()  # So `read` in another thread returns.
             self._reading.acquire()
         try:
             self._end_child(GRACE)
@@ -131,15 +132,15 @@ class AdafruitSensor(ClimateSensor):
         wait = self._not_before - self._clock()
         if wait > 0.0:
             raise SensorError(
-                f"{self._why} (Its driver is started again in {wait:.0f} s.)",
+                f"{self._why} (The driver restarts in {wait:.0f} s.)",
                 fault=self._why.fault,
             )
         sweep_queues()
         self._child = child = Child(
             self._command, environment={**os.environ, "BLINKA_SKIP_DEPENDENCY_CHECK": "1"}
         )
-        self._must_be_open()  # `close` may have come before it could see this child.
-        answer = child.hear(START_DEADLINE)
+        self._must_be_open()  # `close` may not have seen this child.
+        answer = child.receive(START_DEADLINE)
         if "fault" in answer:
             self._failed(Fault(answer["fault"]), str(answer.get("error")))
         if answer != {"ready": True}:
@@ -148,7 +149,7 @@ class AdafruitSensor(ClimateSensor):
         return child
 
     def _failed(self, fault: Fault, detail: str) -> NoReturn:
-        """Raise what an answer told, and give the child up unless the sensor is to blame."""
+        """Raise the error for an answer. Drop the child unless the sensor is the cause."""
         if fault in {Fault.NO_ANSWER, Fault.CHECKSUM, Fault.IMPLAUSIBLE}:
             self._losses = 0
         if fault is Fault.NO_ANSWER:
@@ -157,65 +158,65 @@ class AdafruitSensor(ClimateSensor):
             raise damaged_frame(self._pin)
         if fault is Fault.IMPLAUSIBLE:
             raise SensorError(
-                f"The sensor on GPIO {self._pin} answered with more than 100 % humidity."
+                f"The sensor on GPIO {self._pin} reported more than 100 % humidity."
                 f"{HINT[self.model]}",
                 fault=fault,
             )
-        self._give_up(f"The sensor's driver failed: {detail}", fault, detail)
+        self._drop_child(f"The sensor's driver failed: {detail}", fault, detail)
 
     def _lost(self, error: Exception) -> NoReturn:
-        """Raise for a child that hung or ended or made no sense."""
+        """Raise the error for a child that hung, exited or sent nonsense."""
         if isinstance(error, TimeoutError):
-            sentence = "The sensor's driver hung, and was ended."
+            sentence = "The sensor's driver hung and was killed."
         elif isinstance(error, OSError) and self._child is None:
-            sentence = f"The sensor's driver could not be started: {error}"
+            sentence = f"Cannot start the sensor's driver: {error.strerror}"
         else:
-            sentence = f"The sensor's driver broke off: {error}. {self._last_line()}"
-        self._give_up(sentence, Fault.FAILED, "")
+            sentence = f"The sensor's driver ended: {error}. {self._last_line()}"
+        self._drop_child(sentence, Fault.FAILED, "")
 
-    def _give_up(self, sentence: str, fault: Fault, detail: str) -> NoReturn:
-        printed = self._child.complaint() if self._child else ""
+    def _drop_child(self, sentence: str, fault: Fault, detail: str) -> NoReturn:
+        printed = self._child.output() if self._child else ""
         self._end_child()
         self._must_be_open()
         self._losses += 1
-        # 0 s, 2, 6, 14, ...: a child that was merely killed is replaced at once.
+        # 0, 2, 6, 14, ... seconds. The first restart is immediate.
         self._not_before = self._clock() + min(LONGEST_BACKOFF, 2.0**self._losses - 2.0)
-        self._why = self._named(sentence, fault, f"{detail}\n{printed}")
+        self._why = self._explained(sentence, fault, f"{detail}\n{printed}")
         raise self._why
 
-    def _named(self, sentence: str, fault: Fault, said: str) -> SensorError:
-        """Say what is wrong and what to do, where Blinka or its helper said enough to know."""
+    def _explained(self, sentence: str, fault: Fault, said: str) -> SensorError:
+        """Return the error with the cause and the remedy, if the output shows them."""
         if "Unable to set line" in said or "Unable to open line" in said:
             return SensorError(
-                f"Another program holds GPIO {self._pin} (gpioinfo, of the package gpiod, tells "
-                "which), or the kernel's dht11 overlay does: stop it, or choose the driver "
-                "'kernel' or another pin.",
+                f"Another program or the kernel's dht11 driver holds GPIO {self._pin}. Stop it "
+                "(gpioinfo of the package gpiod shows its name), or choose the driver 'kernel' or "
+                "another pin.",
                 fault=Fault.BUSY,
             )
         if "Unable to open chip" in said or fault is Fault.NO_PERMISSION:
             return SensorError(
-                "This user may not use the GPIO lines. Join their group, then log in again: "
-                "sudo usermod -aG gpio $USER.",
+                "This user may not use the GPIO lines. To join their group: sudo usermod -aG gpio "
+                "$USER (then log in again).",
                 fault=Fault.NO_PERMISSION,
             )
-        if "Timed out waiting for PulseIn" in said:  # What it says of libgpiod is no longer so.
+        if "Timed out waiting for PulseIn" in said:  # Its advice on libgpiod is out of date.
             printed = said.rpartition("\n")[2]
             return SensorError(
-                "Blinka's helper, libgpiod_pulsein, was not there within a quarter of a second: is "
-                f"the card slow, or the machine busy? It said: {printed or 'nothing.'}",
+                "Blinka's helper libgpiod_pulsein did not start within 0.25 s. The card may be "
+                f"slow, or the machine busy. Its output: {printed or 'none.'}",
                 fault=Fault.FAILED,
             )
         if "GPIO controller" in said:
             return SensorError(
-                f"Blinka finds no chip, or more than one, that has GPIO {self._pin} of the header "
-                f"({sentence})",
+                f"Blinka did not find exactly one GPIO chip with GPIO {self._pin} of the header. "
+                f"{sentence}",
                 fault=Fault.FAILED,
             )
         return SensorError(sentence, fault=fault)
 
     def _last_line(self) -> str:
-        printed = self._child.complaint() if self._child else ""
-        return f"It said: {printed.splitlines()[-1]}" if printed else "It said nothing."
+        printed = self._child.output() if self._child else ""
+        return f"Its output: {printed.splitlines()[-1] if printed else 'none.'}"
 
     def _end_child(self, grace: float = 0.0) -> None:
         child, self._child = self._child, None
@@ -230,12 +231,12 @@ class AdafruitSensor(ClimateSensor):
 
 
 def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvipc/msg")) -> None:
-    """Remove the message queues of ours that a killed child has left behind.
+    """Remove message queues that children have left behind.
 
-    A queue outlives its processes. Ours is one that this user made, marked by its mode (or with
-    none, which the helper makes when the child has given up on it). It is left behind when its
-    last sender or its last receiver is dead, or of the group of the child `killed`; one that
-    nobody has used, when it is a minute old.
+    A SysV queue outlives its processes. Ours were created by this user, with `QUEUE_MODE` or, if
+    the helper created them without its child, with mode 0. A queue is left behind if its last
+    sender or receiver is dead or belongs to the group of `killed`. An unused queue is left behind
+    after a minute.
     """
     try:
         _, *rows = table.read_text().splitlines()
@@ -246,10 +247,10 @@ def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvi
         if creator != os.geteuid() or mode not in MODES:
             continue
         if users := {sender, receiver} - {0}:
-            is_left = any(_is_dead(user, killed) for user in users)
+            is_left_behind = any(_is_dead(user, killed) for user in users)
         else:
-            is_left = time.time() - made > UNUSED
-        if is_left:
+            is_left_behind = time.time() - made > UNUSED
+        if is_left_behind:
             ctypes.CDLL(None).msgctl(number, IPC_RMID, None)
 
 

@@ -1,4 +1,4 @@
-"""A child process that answers with lines of JSON, and never outlives its use."""
+"""A child process that answers each line with a line of JSON."""
 
 import contextlib
 import json
@@ -16,11 +16,11 @@ LONGEST_LINE = 65536  # bytes
 
 
 class Child:
-    """A process in a session and process group of its own, ended with all that it started.
+    """A process in a session and process group of its own. It is killed with all its children.
 
-    It is told lines on its standard input and answers each with one JSON object on its standard
-    output. The end of its input is its sign to end, so it also ends when this process dies. What
-    it and its own children print goes to standard error, which is kept for `complaint`.
+    It answers each line of its standard input with a JSON object on its standard output. It exits
+    at the end of its input, and therefore also when this process dies. `output` has what it and its
+    children print to standard error. The constructor raises `OSError` if it cannot start.
     """
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
@@ -42,51 +42,51 @@ class Child:
         assert self._process.stdin is not None  # noqa: S101 - for mypy: it is a pipe
         assert self._process.stdout is not None  # noqa: S101 - the same
         self._to, self._from = self._process.stdin, self._process.stdout
-        self._heard = b""
+        self._received = b""
 
     @property
     def pid(self) -> int:
-        """Its process id, and that of its session and group."""
+        """The id of the process, its session and its group."""
         return self._process.pid
 
-    def say(self, line: str) -> None:
-        """Send it a line. Raise `OSError` if it is gone."""
+    def send(self, line: str) -> None:
+        """Send a line. Raise `OSError` if the process has ended."""
         self._to.write(line.encode() + b"\n")
 
-    def hear(self, seconds: float) -> dict[str, Any]:
-        """Return its next answer, for which it has so many seconds.
+    def receive(self, seconds: float) -> dict[str, Any]:
+        """Return the next answer.
 
-        Raise `TimeoutError` when they are over, `EOFError` if it ended, `ValueError` if what it
-        said is no JSON object.
+        Raise `TimeoutError` after so many seconds, `EOFError` if the process has ended, and
+        `ValueError` if the answer is not a JSON object.
         """
         until = time.monotonic() + seconds
-        while b"\n" not in self._heard:
+        while b"\n" not in self._received:
             self._wait(until)
             chunk = os.read(self._from.fileno(), LONGEST_LINE)
             if not chunk:
                 raise EOFError("the child process ended")
-            self._heard += chunk
-            if len(self._heard) > LONGEST_LINE:
-                raise ValueError("the child process said too much")
-        line, _, self._heard = self._heard.partition(b"\n")
+            self._received += chunk
+            if len(self._received) > LONGEST_LINE:
+                raise ValueError("the child process sent too much")
+        line, _, self._received = self._received.partition(b"\n")
         answer = json.loads(line)
         if not isinstance(answer, dict):
-            raise ValueError(f"the child process said {answer!r}")  # noqa: TRY004 - not a type of ours
+            raise ValueError(f"the child process sent {answer!r}")  # noqa: TRY004 - not a type of ours
         return answer
 
-    def complaint(self) -> str:
-        """Return what it and its children printed, the newest 2,000 characters."""
+    def output(self) -> str:
+        """Return the last 2,000 characters that the process and its children printed."""
         size = self._printed.seek(0, os.SEEK_END)
         self._printed.seek(max(0, size - 2000))
         return self._printed.read().decode(errors="replace").strip()
 
     def kill(self) -> None:
-        """Kill it and all of its group, from any thread; who waits in `hear` gets `EOFError`."""
+        """Kill the group, from any thread. A waiting `receive` raises `EOFError`."""
         with self._lock:
             self._kill()
 
     def end(self, grace: float = 0.0) -> None:
-        """Let it end by itself within `grace` seconds, then kill what is left of its group."""
+        """Wait `grace` seconds for the process to exit, then kill what is left of its group."""
         with contextlib.suppress(OSError):
             self._to.close()
         if grace:
@@ -104,7 +104,7 @@ class Child:
         self._printed.close()
 
     def _kill(self) -> None:
-        # Only before it is reaped: until then nobody else can get its number.
+        # Only before the process is reaped. After that its id may belong to another one.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

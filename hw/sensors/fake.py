@@ -1,7 +1,4 @@
-"""A room with weather and faults, its sensor, and an LED that remembers what it showed.
-
-They obey the same contracts as the real drivers, and are held to them by the same tests.
-"""
+"""A simulated sensor in a simulated room, with weather and faults."""
 
 import math
 import random
@@ -18,49 +15,49 @@ WARM = 25.0  # degrees Celsius
 
 
 class RoomFault(StrEnum):
-    """What a DHT22 and its driver are known to do wrong."""
+    """The known faults of a DHT22 and its drivers."""
 
     NO_ANSWER = "no_answer"
     CHECKSUM = "checksum"
-    IMPLAUSIBLE = "implausible"  # 3276.7 degrees, with a right checksum.
-    GHOST = "ghost"  # A frame of zeros, with a right checksum.
-    STUCK = "stuck"  # The last value, whatever the room does.
-    SPIKE = "spike"  # One value far from the truth, within the range.
-    HANG = "hang"  # No return until the fault is taken away, or the deadline passes.
+    IMPLAUSIBLE = "implausible"  # 3276.7 degrees Celsius, with a valid checksum.
+    GHOST = "ghost"  # A frame of zeros, with a valid checksum.
+    STUCK = "stuck"  # The last value again and again.
+    SPIKE = "spike"  # One wrong value within the plausible range.
+    HANG = "hang"  # No return until the fault is cleared or the deadline passes.
     NO_PERMISSION = "no_permission"
     BUSY = "busy"
     FAILED = "failed"
 
 
 RANDOM = "random"
-"""Not one fault: any of them, chosen anew for each attempt."""
+"""The fault of each attempt is chosen at random."""
 
 FAULTS = (*(fault.value for fault in RoomFault), RANDOM)
 
 ERRORS = {
-    RoomFault.NO_ANSWER: (Fault.NO_ANSWER, "The fake sensor did not answer"),
-    RoomFault.CHECKSUM: (Fault.CHECKSUM, "The fake sensor's frame was damaged"),
-    RoomFault.NO_PERMISSION: (Fault.NO_PERMISSION, "The fake sensor's line may not be used"),
-    RoomFault.BUSY: (Fault.BUSY, "Another program holds the fake sensor's line"),
-    RoomFault.FAILED: (Fault.FAILED, "The fake sensor's driver broke"),
-    RoomFault.HANG: (Fault.FAILED, "The fake sensor's driver hung until its deadline"),
+    RoomFault.NO_ANSWER: (Fault.NO_ANSWER, "the sensor did not answer"),
+    RoomFault.CHECKSUM: (Fault.CHECKSUM, "the sensor's frame was damaged"),
+    RoomFault.NO_PERMISSION: (Fault.NO_PERMISSION, "this user may not use the GPIO line"),
+    RoomFault.BUSY: (Fault.BUSY, "another program holds the GPIO line"),
+    RoomFault.FAILED: (Fault.FAILED, "the sensor's driver failed"),
+    RoomFault.HANG: (Fault.FAILED, "the sensor's driver hung until its deadline"),
 }
-"""Those of the faults that give no reading, and what `read` raises for them."""
+"""The errors of the faults that give no reading."""
 
 
 class Room:
-    """A room whose weather follows from a seed and the time, and whose player may interfere.
+    """A simulated room. Its climate depends on the time and a seed, unless `play` changes it.
 
-    It is 21 degrees Celsius on average, warmest at 15 o'clock (UTC), with slower weather and a
-    heating that comes and goes on top; humidity moves against temperature. `clock` is seconds
-    since 1970. Every method may be called from any thread.
+    The average is 21 degrees Celsius, and the warmest time of day 15:00 UTC. Weather over some days
+    and a heating add to it. Humidity falls when temperature rises. `clock` returns seconds since
+    1970. All methods may be called from any thread.
     """
 
     def __init__(self, *, seed: int | None = None, clock: Clock = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._random = random.Random(seed)  # noqa: S311 - weather, not secrets
-        # Period in seconds, amplitude in degrees, phase: 26 minutes of heating, then weather.
+        # Period (seconds), amplitude (degrees) and phase of the heating and of the weather.
         self._waves = [
             (period, amplitude, self._random.uniform(0, math.tau))
             for period, amplitude in [(1560.0, 0.2), (31 * 3600.0, 0.8), (5.3 * DAY, 1.5)]
@@ -70,34 +67,33 @@ class Room:
         self._humidity: float | None = None
         self._fault: str | None = None
         self._probability = 1.0
-        self._told = threading.Event()
+        self._released = threading.Event()  # Ends a hanging attempt.
 
     def climate(self) -> Reading:
-        """Tell the truth: what the player holds, else the weather."""
+        """Return the true climate of the room."""
         with self._lock:
             return self._climate()
 
     def play(self, changes: Mapping[str, object]) -> None:
-        """Change what is named, and nothing else.
+        """Change the room, by key.
 
-        `temperature` (degrees Celsius, -40..80) and `humidity` (%, 0..100) are held there; None
-        lets go. `fault` is a `RoomFault`, `random` or None; `probability` (0..1) is that of each
-        attempt to meet it, 1 unless given. Raise `ValueError`, with nothing changed, for the rest.
+        `temperature` (-40..80 degrees Celsius) and `humidity` (0..100 percent) fix the climate, and
+        None releases it. `fault` is a `RoomFault`, `random`, or None. `probability` (0..1, default
+        1) is that of the fault in each attempt. Raise `ValueError` and change nothing for any other
+        key or value.
         """
         unknown = changes.keys() - {"temperature", "humidity", "fault", "probability"}
         if unknown:
             raise ValueError(
-                f"A room has no {', '.join(sorted(map(str, unknown)))}: "
-                "it has temperature, humidity, fault and probability."
+                f"Unknown key {', '.join(sorted(map(str, unknown)))}. A room has "
+                "temperature, humidity, fault and probability."
             )
         with self._lock:
             temperature = _number(changes, "temperature", self._temperature, -40.0, 80.0)
             humidity = _number(changes, "humidity", self._humidity, 0.0, 100.0)
             fault = changes.get("fault", self._fault)
             if fault is not None and fault not in FAULTS:
-                raise ValueError(
-                    f"A room has no fault {fault!r}: choose {', '.join(FAULTS)}, or none."
-                )
+                raise ValueError(f"Unknown fault {fault!r}. The faults are {', '.join(FAULTS)}.")
             probability = _number(
                 changes, "probability", 1.0 if "fault" in changes else self._probability, 0.0, 1.0
             )
@@ -108,7 +104,7 @@ class Room:
                 self._end_hang()
 
     def state(self) -> dict[str, object]:
-        """Tell what `play` may change (None: not held, no fault), and the climate; fit for JSON."""
+        """Return what `play` has set, the climate, and the possible faults, as values for JSON."""
         with self._lock:
             climate = self._climate()
             return {
@@ -124,14 +120,14 @@ class Room:
             }
 
     def attempt(self) -> tuple[RoomFault | None, Reading, threading.Event]:
-        """Toss for one attempt: the fault it meets, the noisy truth, the event that ends a hang."""
+        """Return an attempt's fault, its climate with noise, and the event that ends a hang."""
         with self._lock:
-            fault = self._toss()
+            fault = self._draw_fault()
             climate = self._climate()
             if fault is RoomFault.SPIKE:
                 jump = self._random.uniform(15.0, 30.0)
                 climate = Reading(
-                    # Towards the far end, so that it stays within the range of every model.
+                    # Towards the middle, to stay within the range of every model.
                     climate.temperature + (jump if climate.temperature < WARM else -jump),
                     climate.humidity,
                 )
@@ -143,19 +139,19 @@ class Room:
                     climate.temperature + self._random.gauss(0.0, 0.04),
                     climate.humidity + self._random.gauss(0.0, 0.15),
                 ),
-                self._told,
+                self._released,
             )
 
     def end_hang(self) -> None:
-        """Let an attempt that hangs go on."""
+        """End an attempt that hangs."""
         with self._lock:
             self._end_hang()
 
     def _end_hang(self) -> None:
-        self._told.set()
-        self._told = threading.Event()
+        self._released.set()
+        self._released = threading.Event()
 
-    def _toss(self) -> RoomFault | None:
+    def _draw_fault(self) -> RoomFault | None:
         if self._fault is None or self._random.random() >= self._probability:
             return None
         if self._fault == RANDOM:
@@ -182,14 +178,14 @@ def _number(
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ValueError(f"A room's {key} must be a number from {least:g} to {most:g}.")
+        raise ValueError(f"{key} must be a number from {least:g} to {most:g}.")
     return float(value)
 
 
-class FakeSensor(ClimateSensor):
-    """The sensor in a room. It answers at once, with the present, as often as it is asked.
+class SimulatedSensor(ClimateSensor):
+    """A sensor in a simulated room. It returns current values, and can be read at any time.
 
-    `wait` is for a hang: true as soon as the event is set.
+    `wait(event, seconds)` ends a hang; it returns true as soon as the event is set.
     """
 
     spacing = 0.0
@@ -210,13 +206,13 @@ class FakeSensor(ClimateSensor):
 
     def read(self) -> Reading:
         self._must_be_open()
-        fault, reading, told = self.room.attempt()
-        if fault is RoomFault.HANG and self._wait(told, self.deadline):
+        fault, reading, released = self.room.attempt()
+        if fault is RoomFault.HANG and self._wait(released, self.deadline):
             self._must_be_open()
             fault = None
         if fault in ERRORS:
             kind, sentence = ERRORS[fault]
-            raise SensorError(f"{sentence}, as its room was told.", fault=kind)
+            raise SensorError(f"Simulated fault: {sentence}.", fault=kind)
         if fault is RoomFault.IMPLAUSIBLE:
             return Reading(3276.7, reading.humidity)
         if fault is RoomFault.GHOST:
@@ -233,7 +229,7 @@ class FakeSensor(ClimateSensor):
         self.room.end_hang()
 
     def _quantised(self, reading: Reading) -> Reading:
-        if self.model == "dht11":  # Whole degrees, and no sign in its frame.
+        if self.model == "dht11":  # It sends whole degrees without a sign.
             return Reading(
                 float(round(max(0.0, reading.temperature))),
                 float(round(min(100.0, max(0.0, reading.humidity)))),

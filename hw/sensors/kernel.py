@@ -1,8 +1,9 @@
-"""The kernel's own driver, dht11, which reads both a DHT11 and a DHT22.
+"""A DHT22 or DHT11 that is read by the kernel's dht11 driver, through sysfs.
 
-It time-stamps edges in its interrupt handler, so it needs no helper, no group and no real-time
-priority, and a busy machine does not spoil its readings. A person enables it once, as root: with
-`dtoverlay=dht11,gpiopin=4` in /boot/firmware/config.txt on a Raspberry Pi.
+The driver timestamps edges in its interrupt handler. So it needs no helper, no group and no
+real-time priority, and works on a busy machine. To enable it on a Raspberry Pi, add
+`dtoverlay=dht11,gpiopin=4` to /boot/firmware/config.txt and restart. Source:
+https://github.com/torvalds/linux/blob/master/drivers/iio/humidity/dht11.c
 """
 
 import errno
@@ -15,23 +16,23 @@ from hw.sensors.frame import clone_corrected
 
 HINT = {
     "dht22": "",
-    # EIO, too, is the driver's "Don't know how to decode data" (raspberrypi/linux#6220, #6454).
-    "dht11": " If it is always, the kernel may be older than November 2024 and read no DHT11 that "
-    "sends tenths: upgrade it, or choose the driver 'dht11'.",
+    # EIO is also the driver's "Don't know how to decode data" (raspberrypi/linux#6220, #6454).
+    "dht11": " If it happens always: kernels from before November 2024 cannot read a DHT11 that "
+    "sends tenths. Upgrade the kernel, or choose the driver 'dht11'.",
 }
 
-CELLS = 4  # Bytes in a cell of the device tree; `gpios` is: controller, line, flags.
+CELL = 4  # Bytes of a cell in the device tree; `gpios` has three: controller, line, flags.
 
 
 class KernelSensor(ClimateSensor):
-    """A sensor behind the kernel's dht11 driver, found by its name and GPIO number.
+    """The sensor on GPIO `pin` (BCM), read through the kernel's dht11 driver.
 
-    It is looked for whenever it is read, so overlays may come, go and change places meanwhile.
-    `sysfs` and `read_text` are for tests.
+    Each `read` looks for the device, so its overlay may be loaded at any time. `model` is `dht22`
+    or `dht11`; the driver recognizes either by itself. `sysfs` and `read_text` are for tests.
     """
 
-    spacing = 2.1  # The driver answers from its memory for 2 s, whichever the model.
-    deadline = 3.0  # Each of the two files may take the driver's time-out of 1 s.
+    spacing = 2.1  # The driver caches its value for 2 s, for both models.
+    deadline = 3.0  # Reading each of the two files takes up to the driver's timeout of 1 s.
 
     def __init__(
         self,
@@ -50,8 +51,8 @@ class KernelSensor(ClimateSensor):
     def read(self) -> Reading:
         if self._closed:
             raise SensorError("The sensor is closed.", fault=Fault.FAILED)
-        device = self._find()  # Anew: its number may have become another sensor's.
-        # One conversion: the second file is answered from the driver's memory.
+        device = self._find()
+        # Both values are from one conversion: the second read is answered from the driver's cache.
         temperature = self._thousandths(device / "in_temp_input")
         humidity = self._thousandths(device / "in_humidityrelative_input")
         return Reading(clone_corrected(temperature), humidity)
@@ -64,27 +65,27 @@ class KernelSensor(ClimateSensor):
         for device in sorted(self._devices.glob("iio:device*")):
             try:
                 name = self._read_text(device / "name")
-            except OSError:  # It went away meanwhile.
+            except OSError:  # The device has just disappeared.
                 continue
             if name.startswith("dht11"):
                 found[device] = _line_of(device)
         if not found:
             raise SensorError(
-                "The kernel has no dht11 device. Enable it: add the line "
-                f"dtoverlay=dht11,gpiopin={self._pin} to /boot/firmware/config.txt and restart "
-                f"(or, until then: sudo dtoverlay dht11 gpiopin={self._pin}).",
+                "The kernel's dht11 driver is not loaded. Add the line "
+                f"dtoverlay=dht11,gpiopin={self._pin} to /boot/firmware/config.txt and restart, "
+                f"or load it until the next restart: sudo dtoverlay dht11 gpiopin={self._pin}",
                 fault=Fault.FAILED,
             )
         for device, line in found.items():
             if line == self._pin:
                 return device
         unknown = [device for device, line in found.items() if line is None]
-        if len(unknown) == 1:  # No device tree tells its line; there is no other it could be.
+        if len(unknown) == 1:  # Its line is not in the device tree, but there is only this device.
             return unknown[0]
         lines = ", ".join(sorted(f"GPIO {line}" for line in found.values() if line is not None))
         raise SensorError(
-            f"The kernel's dht11 driver reads {lines or 'unknown lines'}, not GPIO {self._pin}: "
-            f"correct gpiopin in its dtoverlay line, or the pin configured here.",
+            f"The kernel's dht11 driver reads {lines or 'unknown lines'}, not GPIO {self._pin}. "
+            "Correct gpiopin in its dtoverlay line, or the configured pin.",
             fault=Fault.FAILED,
         )
 
@@ -93,7 +94,7 @@ class KernelSensor(ClimateSensor):
             return int(self._read_text(file)) / 1000
         except ValueError as error:
             raise SensorError(
-                f"The kernel's dht11 driver gave no number in {file}: {error}",
+                f"The kernel's dht11 driver returned no number in {file}: {error}",
                 fault=Fault.FAILED,
             ) from error
         except OSError as error:
@@ -106,7 +107,8 @@ class KernelSensor(ClimateSensor):
             return no_answer(self._pin)
         if isinstance(error, PermissionError):
             return SensorError(
-                f"This user may not read {error.filename}.", fault=Fault.NO_PERMISSION
+                f"This user may not read {error.filename}.",
+                fault=Fault.NO_PERMISSION,
             )
         if error.errno == errno.EAGAIN:
             return SensorError(
@@ -114,18 +116,18 @@ class KernelSensor(ClimateSensor):
                 fault=Fault.FAILED,
             )
         return SensorError(
-            f"The kernel's dht11 driver could not be read: {error.strerror or error}",
+            f"Cannot read the kernel's dht11 driver: {error.strerror or error}",
             fault=Fault.FAILED,
         )
 
 
 def _line_of(device: Path) -> int | None:
-    """Return the GPIO number in the device tree, of the device or of its parent."""
+    """Return the GPIO number that the device tree has for the device or its parent."""
     for node in (device / "of_node", device.resolve().parent / "of_node"):
         try:
             gpios = (node / "gpios").read_bytes()
         except OSError:
             continue
-        if len(gpios) >= 2 * CELLS:
-            return int.from_bytes(gpios[CELLS : 2 * CELLS], "big")
+        if len(gpios) >= 2 * CELL:
+            return int.from_bytes(gpios[CELL : 2 * CELL], "big")
     return None

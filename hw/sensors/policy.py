@@ -1,6 +1,6 @@
-"""What every driver shares, pure: when is the next attempt, is this value true, what failed.
+"""When to read a sensor, and which of its values to accept: the same rules for every driver.
 
-Nothing here reads a clock or a sensor. Every method is told `now`, in monotonic seconds.
+Nothing here reads a clock or a sensor. The caller passes `now`, in monotonic seconds.
 """
 
 from collections import Counter, deque
@@ -14,59 +14,61 @@ from hw.contracts import Reading
 from hw.errors import Fault
 
 MODELS = {"dht22": (-40.0, 80.0, 0.0, 100.0), "dht11": (0.0, 60.0, 5.0, 95.0)}
-"""Model to the range it can measure: degrees Celsius from and to, % relative humidity from and to.
+"""The plausible range of each model: lowest and highest temperature (degrees Celsius), lowest and
+highest relative humidity (percent).
 
-Aosong's data sheets. For the DHT11 the current one (-20..60 degrees, 5..95 %) reaches further than
-the old one (0..50, 20..90), and a part of either kind may be there. It is not for frost: the
-kernel's driver refuses its frames below zero, and adafruit_dht drops their sign.
+Source: Aosong's data sheets. The DHT11's current one (-20..60 degrees, 5..95 %) is wider than its
+old one (0..50, 20..90), and both parts are in use. Temperatures below zero are excluded, because
+the kernel's driver refuses such frames of a DHT11 and adafruit_dht ignores their sign.
 """
 
 GHOSTS = {(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.1, 1.0), (1.0, 1.0)}
-"""Frames whose checksum is right and whose values are never: (degrees Celsius, %).
+"""Values of frames with a valid checksum that are always wrong: (degrees Celsius, percent).
 
-All zeros is a data line that is held low. The others come from sensors that are damaged or asked
-too often; ESPHome refuses them too (its dht.cpp).
+A data line that is held low gives zeros. Damaged sensors, and those that are read too often, give
+the others, which ESPHome refuses too:
+https://github.com/esphome/esphome/blob/dev/esphome/components/dht/dht.cpp
 """
 
 ATTEMPTS_PER_SLOT = 5
-"""A DHT22 read by Linux fails one time in five or so; five in a row are no accident."""
+"""On Linux, about one attempt in five to read a DHT22 fails. Five in a row are not by chance."""
 
-FAILURES_TO_TELL = 5
-"""Failed attempts since the last accepted reading before the status says so."""
+FAILURES_TO_REPORT = 5
+"""Failed attempts since the last accepted reading that change the status."""
 
-TELL_AT_ONCE = frozenset({Fault.NO_PERMISSION, Fault.BUSY, Fault.FAILED})
-"""Faults that no further attempt will cure by itself."""
+REPORT_AT_ONCE = frozenset({Fault.NO_PERMISSION, Fault.BUSY, Fault.FAILED})
+"""Faults that another attempt is unlikely to cure."""
 
 FRESH = 12.0
-"""Seconds. A DHT answers with the conversion that the attempt before this one started. Up to this
-age it is within the sensor's own lag (10 s to follow a step by 63 %) and counts as of now."""
+"""Seconds. A DHT answers with the conversion that the previous attempt started. A conversion of up
+to this age is within the sensor's response time (10 s for 63 % of a step) and counts as current."""
 
 ANSWERED = frozenset({Fault.CHECKSUM, Fault.IMPLAUSIBLE})
-"""Faults of an attempt that nevertheless made the sensor measure."""
+"""Faults of attempts that started a conversion."""
 
 STEP_CELSIUS, STEP_CELSIUS_PER_MINUTE, STEP_CELSIUS_MOST = 3.0, 2.0, 10.0
 STEP_HUMIDITY, STEP_HUMIDITY_PER_MINUTE, STEP_HUMIDITY_MOST = 10.0, 10.0, 40.0
-"""The largest steps that need no confirmation: at once, more for each minute since, at most.
+"""The largest steps (degrees Celsius, percent) that need no confirmation: immediate, in addition
+for each minute since the last reading, and at most.
 
-A sensor that needs 10 s for 63 % of a step moves 3 degrees in 2 s only if the air moved by 16; a
-room with its window thrown open changes by about 2 degrees a minute, and 10 is a winter's day to
-and from its night. Humidity moves faster: a breath, a shower. Holding back a true step costs one
-more attempt, so the limits may be tight; letting a wild value pass costs a wrong reading.
+With a response time of 10 s, a sensor moves by 3 degrees in 2 s only if the air moves by 16. A room
+with an open window changes by about 2 degrees a minute. Humidity moves faster, for example in a
+bathroom. The limits are tight because confirming a true step costs only one more attempt.
 """
 
 CONFIRMED_WITHIN = 120.0
-"""Seconds, or two slots where these are longer, after which no reading confirms a suspect any more:
-the air may have moved to near a wild value by then. The next attempt is in this slot or the next.
+"""The time in seconds (at least two slots) within which a reading can confirm a suspect. Later the
+air may have moved close to a wrong value.
 """
 
 TIMER_SLACK = 0.05
-"""Seconds by which an attempt may come before its slot and still be that slot's. Timers round."""
+"""The time in seconds by which an attempt may begin before its slot, because timers round."""
 
 
 class SensorStatus(StrEnum):
-    """How the sensor is. The values are those of the property `sensorStatus`."""
+    """The sensor's status. The values are those of the property `sensorStatus`."""
 
-    STARTING = "starting"  # No reading accepted yet, and not enough failed attempts to judge.
+    STARTING = "starting"  # No accepted reading yet, and too few failures to report a fault.
     OK = "ok"
     NO_ANSWER = Fault.NO_ANSWER.value
     CHECKSUM = Fault.CHECKSUM.value
@@ -78,34 +80,34 @@ class SensorStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A reading that is believed, with the offsets added.
-
-    `at` is when its attempt began (monotonic seconds): that is on the schedule, and does not move
-    with how long the driver took. The air was so at most `FRESH` seconds before.
-    """
+    """A plausible reading, with the offsets added."""
 
     reading: Reading
+
     at: float
+    """The start of its attempt in monotonic seconds. The value is at most `FRESH` seconds older."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    reading: Reading  # Not calibrated: offsets must not move a value across a limit.
+    reading: Reading  # Without the offsets, which must not move a value out of the range.
     at: float
 
 
 class Policy:
-    """The schedule, judgement and record of one sensor.
+    """The schedule, plausibility checks and statistics of one sensor.
 
-    The caller waits until `next_attempt()`, calls `began`, asks the sensor once, and calls
-    `succeeded` or `failed`; then again. The schedule is slots of `interval` seconds, the first
-    beginning at once. In a slot there are up to five attempts, `spacing` from the end of one to
-    the start of the next, until a reading is accepted; a retry that would delay the next slot is
-    not made. An attempt that comes late does not shift the slots, and slots slept through are not
-    made up.
+    The caller waits until `next_attempt()`, calls `began`, reads the sensor once, calls `succeeded`
+    or `failed`, and repeats. The schedule consists of slots of `interval` seconds; the first begins
+    now. A slot has up to five attempts, until a reading is accepted, each at least `spacing`
+    seconds after the end of the previous one. An attempt that would delay the next slot is left
+    out. A late attempt does not shift the slots, and missed slots are skipped.
 
-    `interval` may be set at any time: the next slot then begins that long after the current one
-    did. `spacing` 0 is a sensor that may be asked at any time and answers with the present.
+    `interval` may be set at any time. The next slot then begins that long after the start of the
+    current one. With `spacing` 0, the sensor can be read at any time and its values are current.
+
+    Offsets are in degrees Celsius and percentage points. Raise `ValueError` for an unknown model,
+    a negative spacing, an interval of 0 or less, or an offset that is not finite.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Policy:
         now: float,
     ) -> None:
         if model not in MODELS:
-            raise ValueError(f"There is no sensor model {model!r}: choose 'dht22' or 'dht11'.")
+            raise ValueError(f"Unknown sensor model {model!r}. Choose 'dht22' or 'dht11'.")
         if not (isfinite(spacing) and spacing >= 0.0):
             raise ValueError(f"spacing must be 0 seconds or more, not {spacing!r}.")
         if not (isfinite(temperature_offset) and isfinite(humidity_offset)):
@@ -128,7 +130,7 @@ class Policy:
         self._spacing = spacing
         self._offsets = (temperature_offset, humidity_offset)
 
-        self._origin = now  # Slot k begins at origin + k * interval, so that no rounding adds up.
+        self._origin = now  # Slot k begins at origin + k * interval. So rounding does not add up.
         self._slot = 0
         self._slot_done = False
         self._attempts_in_slot = 0
@@ -136,12 +138,13 @@ class Policy:
         self.interval = interval
         self._began = -inf
         self._ended = -inf
-        self._answered = -inf  # When the last attempt began that the sensor answered.
+        self._answered = -inf  # The start of the last attempt that the sensor answered.
 
-        self._reference: _Sample | None = None  # What a step is measured from.
+        self._reference: _Sample | None = None  # Steps are measured from here.
         self._suspect: _Sample | None = None
         self._last: Accepted | None = None
-        self._failures: deque[Fault] = deque(maxlen=FAILURES_TO_TELL)  # Since it was accepted.
+        # Since the last accepted reading.
+        self._failures: deque[Fault] = deque(maxlen=FAILURES_TO_REPORT)
         self._status = SensorStatus.STARTING
         self._status_since = now
         self._counters = dict.fromkeys(["attempts", "accepted", "suspect", "warm_up"], 0)
@@ -149,7 +152,7 @@ class Policy:
 
     @property
     def interval(self) -> float:
-        """Seconds from slot to slot. `ValueError` unless it is a time."""
+        """The length of a slot in seconds."""
         return self._interval
 
     @interval.setter
@@ -162,38 +165,38 @@ class Policy:
 
     @property
     def status(self) -> SensorStatus:
-        """`starting` until the first verdict; a fault until the next accepted reading."""
+        """`starting` until the first verdict. A fault lasts until the next accepted reading."""
         return self._status
 
     @property
     def status_since(self) -> float:
-        """When the status became what it is, in monotonic seconds."""
+        """The time of the last change of `status`, in monotonic seconds."""
         return self._status_since
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What was counted since the start.
+        """Counts since the start: `attempts`, `accepted`, `suspect`, `warm_up` and each `Fault`.
 
-        `attempts`, `accepted`, `suspect` (readings held because of their step), `warm_up`
-        (readings discarded because they were old, or the first of all), and each fault by its
-        value. A suspect that the next reading did not confirm counts as `implausible` too.
+        `suspect` readings were held back because of their step. Those that the next reading did not
+        confirm also count as `implausible`. `warm_up` readings were discarded because they were old
+        or the first of all.
         """
         return MappingProxyType(self._counters)
 
     @property
     def last(self) -> Accepted | None:
-        """The newest accepted reading, however old."""
+        """The last accepted reading, of any age."""
         return self._last
 
     @property
     def earliest(self) -> float:
-        """From when the sensor may be asked again, were it out of turn."""
-        # From its end: when in an attempt the sensor was asked, only the driver knows. One that has
-        # to start a child first asks last of all; the kernel's remembers for 2 s from its end.
+        """The earliest time for an attempt outside the schedule, in monotonic seconds."""
+        # From the end of the last attempt, because only the driver knows when it asked the sensor.
+        # A driver that starts a child asks at the end. The kernel's caches for 2 s from the end.
         return max(self._began, self._ended) + self._spacing
 
     def next_attempt(self) -> float:
-        """When the next attempt must begin; a time that has passed means at once."""
+        """Return when the next attempt must begin, in monotonic seconds. The past means now."""
         slot_start = self._origin + self._slot * self._interval
         next_slot = self._origin + (self._slot + 1) * self._interval
         earliest = self.earliest
@@ -203,7 +206,7 @@ class Policy:
         return max(slot_start, earliest)
 
     def began(self, now: float) -> None:
-        """Note that an attempt begins."""
+        """Record the start of an attempt."""
         slack = min(TIMER_SLACK, self._interval / 10)
         slot = floor((now + slack - self._origin) / self._interval)
         if slot > self._slot:
@@ -215,11 +218,11 @@ class Policy:
         self._counters["attempts"] += 1
 
     def succeeded(self, reading: Reading, now: float) -> list[Accepted]:
-        """Judge what the attempt gave, and return the readings that are believed, oldest first.
+        """Record the value of an attempt, and return the accepted readings, oldest first.
 
-        Usually that is this one. It is none if the value cannot be true (the attempt has failed,
-        as `implausible`), if it is an old conversion, or if its step is held as suspect; and both
-        when this reading confirms a suspect.
+        Usually this is one. The list is empty if the value is implausible (the attempt then counts
+        as failed), is an old conversion, or is held back as a suspect. If the value confirms a
+        suspect, the list has both.
         """
         self._ended = now
         is_old = self._spacing > 0.0 and self._began - self._answered > max(
@@ -227,49 +230,48 @@ class Policy:
         )
         self._answered = self._began
         reading = Reading(_tidy(reading.temperature), _tidy(reading.humidity))
-        if not self._can_be_true(reading):
+        if not self._is_plausible(reading):
             self._fail(Fault.IMPLAUSIBLE, now)
             return []
         if self._spacing > 0.0 and self._reference is None:
-            # The first of all, which no step tells to be wild, guards the next instead. Nobody
-            # knows how old it is: the widest step is allowed from it.
+            # The first value has nothing to be compared with, and its age is unknown. Use it only
+            # as the reference for the next one, with the largest step allowed.
             self._reference = _Sample(reading, -inf)
             is_old = True
         if is_old:
             self._counters["warm_up"] += 1
             return []
-        believed = self._judge_step(_Sample(reading, self._began), now)
-        if not believed:
+        plausible = self._check_step(_Sample(reading, self._began), now)
+        if not plausible:
             return []
         self._slot_done = True
-        self._reference = believed[-1]
+        self._reference = plausible[-1]
         self._failures.clear()
         self._become(SensorStatus.OK, now)
-        accepted = [self._calibrated(sample) for sample in believed]
+        accepted = [self._calibrated(sample) for sample in plausible]
         self._last = accepted[-1]
         self._counters["accepted"] += len(accepted)
         return accepted
 
     def failed(self, fault: Fault, now: float) -> None:
-        """Note that the attempt gave no reading."""
+        """Record that the attempt gave no reading."""
         self._ended = now
         if fault in ANSWERED:
             self._answered = self._began
         self._fail(fault, now)
 
-    def _can_be_true(self, reading: Reading) -> bool:
+    def _is_plausible(self, reading: Reading) -> bool:
         coldest, hottest, driest, wettest = self._range
-        return (  # A comparison with NaN is false, so NaN is out of range too.
+        return (  # Comparisons with NaN are false, so NaN is implausible, too.
             coldest <= reading.temperature <= hottest
             and driest <= reading.humidity <= wettest
             and (reading.temperature, reading.humidity) not in GHOSTS
         )
 
-    def _judge_step(self, sample: _Sample, now: float) -> list[_Sample]:
-        """Hold back a step that is too large until the next reading agrees with it.
+    def _check_step(self, sample: _Sample, now: float) -> list[_Sample]:
+        """Hold back a sample after a large step until the next one confirms it.
 
-        A true step is confirmed by that reading, so it is never locked out; a wild value is not,
-        and never becomes what the next is measured from.
+        So a true step is never locked out, and a wrong value never becomes the reference.
         """
         suspect, self._suspect = self._suspect, None
         step = _step(self._reference, sample)
@@ -303,12 +305,12 @@ class Policy:
     def _fail(self, fault: Fault, now: float) -> None:
         self._counters[fault.value] += 1
         self._failures.append(fault)
-        if fault in TELL_AT_ONCE:
+        if fault in REPORT_AT_ONCE:
             self._become(SensorStatus(fault.value), now)
-        elif len(self._failures) == FAILURES_TO_TELL:
-            # The commonest of them, so that a mix of faults does not flicker; else the newest.
-            commonest, _ = Counter(reversed(self._failures)).most_common(1)[0]
-            self._become(SensorStatus(commonest.value), now)
+        elif len(self._failures) == FAILURES_TO_REPORT:
+            # The most common one, so that a mix of faults does not flicker. On a tie, the newest.
+            most_common, _ = Counter(reversed(self._failures)).most_common(1)[0]
+            self._become(SensorStatus(most_common.value), now)
 
     def _become(self, status: SensorStatus, now: float) -> None:
         if status is not self._status:
@@ -317,7 +319,7 @@ class Policy:
 
 
 def _step(since: _Sample | None, sample: _Sample) -> float:
-    """How large a step is, where 1.0 is the largest that needs no confirmation."""
+    """Return the size of a step. 1.0 is the largest that needs no confirmation."""
     if since is None:
         return 0.0
     minutes = (sample.at - since.at) / 60.0
@@ -330,5 +332,5 @@ def _step(since: _Sample | None, sample: _Sample) -> float:
 
 
 def _tidy(value: float) -> float:
-    """Drop the dust of binary arithmetic, and the sign of -0.0."""
+    """Remove rounding errors of binary arithmetic, and the sign of -0.0."""
     return round(value, 3) + 0.0

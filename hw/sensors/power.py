@@ -1,7 +1,7 @@
-"""The supply of a sensor on a GPIO line, cycled when the sensor has stopped to answer.
+"""A sensor that is powered by a GPIO line, and power-cycled when it stops answering.
 
-A DHT22 can hang so that only taking its power away helps. It draws at most 2.5 mA, which a GPIO
-can give: wire its power pin, and its pull-up resistor too, to that line instead of 3.3 V.
+A DHT22 can hang until its power is cut. It draws at most 2.5 mA, which a GPIO line can supply.
+Connect its power pin and its pull-up resistor to that line instead of to 3.3 V.
 """
 
 import threading
@@ -15,17 +15,17 @@ from hw.gpio import Output
 
 T = TypeVar("T")
 
-SILENCE = 5  # Attempts without an answer, in a row.
-OFF = 3.0  # Seconds without power, until the charge in the sensor is gone.
-SETTLE = 2.0  # Seconds with power before the sensor may be asked (data sheet: 1 to 2).
+SILENCE = 5  # Attempts in a row without an answer.
+OFF = 3.0  # Seconds without power, which discharge the sensor.
+SETTLE = 2.0  # Seconds from power-on to the first attempt (data sheet: 1 to 2).
 
 
 class PoweredSensor(ClimateSensor):
-    """A sensor whose supply is switched.
+    """A sensor with a switched supply.
 
-    The supply is switched on before the first attempt. After five attempts without an answer it
-    is switched off for 3 seconds, within that attempt, and the next attempt waits until the sensor
-    has settled; `deadline` has room for both. `close` switches it off.
+    The first attempt switches the supply on. After five attempts in a row without an answer, it is
+    off for 3 seconds, and the next attempt waits 2 seconds for the sensor. `deadline` includes
+    both. `close` switches the supply off.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PoweredSensor(ClimateSensor):
         with self._reading:
             supply, self._supply = self._supply, None
             if supply is not None:
-                supply.close()  # An input gives no power.
+                supply.close()  # An input supplies no power.
 
     def _switch_on(self) -> None:
         if self._is_on:
@@ -92,9 +92,7 @@ class PoweredSensor(ClimateSensor):
             return work()
         except HardwareError as error:
             fault = getattr(error, "fault", Fault.FAILED)
-            raise SensorError(
-                f"The sensor's supply could not be switched: {error}", fault=fault
-            ) from error
+            raise SensorError(f"Cannot switch the sensor's supply: {error}", fault=fault) from error
 
     def _must_be_open(self) -> None:
         if self._closing.is_set():

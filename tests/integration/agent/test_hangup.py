@@ -181,7 +181,7 @@ from pathlib import Path
 from agent.cli import hardware, parser
 from hw import Reading
 from hw.leds.fake_led import SimulatedLed
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import SimulatedSensor, Room
 
 def note(text):
     with open({notes!r}, "a") as file:
@@ -192,7 +192,7 @@ class Led(SimulatedLed):
         note(f"LED {{level}}")
         super()._drive(level)
 
-class Sensor(FakeSensor):
+class Sensor(SimulatedSensor):
     spacing = 0.1
     def read(self):
         note("read")

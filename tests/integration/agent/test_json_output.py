@@ -79,10 +79,10 @@ def test_several_readings_are_lines_of_one_shape_and_the_rate_is_not_among_them(
 FAILING = """
 import sys
 from agent.cli import hardware, parser
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import SimulatedSensor, Room
 
 def failing(*_, **__):
-    sensor = FakeSensor(Room(seed=1))
+    sensor = SimulatedSensor(Room(seed=1))
     sensor.spacing = 0.01
     sensor.room.play({"fault": "no_answer"})
     return sensor

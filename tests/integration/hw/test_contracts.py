@@ -10,7 +10,7 @@ from hw.gpio import Output
 from hw.leds.fake_led import SimulatedLed
 from hw.leds.gpiozero_led import GpiozeroLed
 from hw.sensors.adafruit import AdafruitSensor
-from hw.sensors.fake import FakeSensor
+from hw.sensors.fake import SimulatedSensor
 from hw.sensors.kernel import KernelSensor
 from hw.sensors.policy import MODELS
 from hw.sensors.power import PoweredSensor
@@ -47,7 +47,7 @@ for _ in sys.stdin:
 def powered(_):
     factory = pytest.importorskip("gpiozero.pins.mock").MockFactory()
     return PoweredSensor(
-        FakeSensor(), lambda: Output(5, factory=factory), wait=lambda event, _: event.is_set()
+        SimulatedSensor(), lambda: Output(5, factory=factory), wait=lambda event, _: event.is_set()
     )
 
 
@@ -136,5 +136,5 @@ def test_an_unknown_model_is_refused_with_those_there_are():
 
 def test_the_fake_drivers_are_fake_and_need_no_pin():
     with open_sensor("fake", pin=4, power_pin=5) as sensor, open_led("fake", pin=99) as led:
-        assert isinstance(sensor, FakeSensor)
+        assert isinstance(sensor, SimulatedSensor)
         assert isinstance(led, SimulatedLed)

@@ -14,7 +14,7 @@ from agent.device.properties import Properties
 from agent.logs.events import LogEvent
 from agent.readings.sampler import Sampler
 from hw.leds.fake_led import SimulatedLed
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy, SensorStatus
 
 INTERVAL = 60.0  # Seconds: the default.
@@ -35,7 +35,7 @@ class Day(Rig):
             stored={},
             property_format="plug-and-play",
         )
-        self.sensor = FakeSensor(Room(seed=1, clock=lambda: self.clock.up))
+        self.sensor = SimulatedSensor(Room(seed=1, clock=lambda: self.clock.up))
         self.sensor.spacing = 2.1
         self.sampler = Sampler(
             sensor=self.sensor,

@@ -124,7 +124,7 @@ async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
 async def test_an_unknown_driver_ends_the_start(tmp_path):
     config = default(host_name="laptop")
     service, _ = make(tmp_path, sensor=replace(config.sensor, driver="sht31"))
-    with pytest.raises(DriverError, match="There is no sensor driver 'sht31'"):
+    with pytest.raises(DriverError, match="Unknown sensor driver 'sht31'"):
         await service.run()
 
 

@@ -8,7 +8,7 @@ from places import TESTS
 
 from hw.errors import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +33,19 @@ def test_a_made_up_board_is_tried_and_is_said_to_be_made_up(pi, capsys):
 def test_faults_are_counted_with_their_sentences(pi):
     room = Room(seed=1)
     room.play({"fault": "checksum", "probability": 0.5})
-    trial = pi.try_sensor("fake", lambda: FakeSensor(room), 40)
+    trial = pi.try_sensor("fake", lambda: SimulatedSensor(room), 40)
     section = "\n".join(pi.sensor_section(trial))
     assert len(trial.readings) > 10
-    assert f"{trial.counters['checksum']} times: The fake sensor's frame was damaged" in section
-    rate = 1 - trial.counters["checksum"] / trial.counters["attempts"]
+    damaged = trial.counters["checksum"]
+    assert f"{damaged} times: Simulated fault: the sensor's frame was damaged" in section
+    rate = 1 - damaged / trial.counters["attempts"]
     assert f"({rate:.0%})" in section
 
 
 def test_a_sensor_that_never_answers_is_given_up_and_told(pi):
     room = Room(seed=1)
     room.play({"fault": "no_answer"})
-    trial = pi.try_sensor("fake", lambda: FakeSensor(room), 40)
+    trial = pi.try_sensor("fake", lambda: SimulatedSensor(room), 40)
     assert trial.counters["attempts"] == 5
     assert "0 readings; 0 of 5 attempts answered (0%); faults: 5 no_answer" in "\n".join(
         pi.sensor_section(trial)

@@ -130,7 +130,7 @@ def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
     monkeypatch.setenv("HELPER", "silent")
     fault, sentence = fault_of(sensor)
     assert fault is Fault.NO_ANSWER
-    assert "wired" in sentence
+    assert "data wire" in sentence
     assert "DHT11" in sentence
     child = sensor._child.pid
     assert fault_of(sensor)[0] is Fault.NO_ANSWER
@@ -141,9 +141,9 @@ def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
 @pytest.mark.parametrize(
     ("helper", "fault", "part"),
     [
-        ("busy", Fault.BUSY, "Another program holds GPIO 4"),
+        ("busy", Fault.BUSY, "holds GPIO 4"),
         ("no chip", Fault.NO_PERMISSION, "usermod -aG gpio"),
-        ("no start", Fault.FAILED, "not there within a quarter of a second"),
+        ("no start", Fault.FAILED, "did not start within 0.25 s"),
         ("exits", Fault.FAILED, "no thanks"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_helper_that_cannot_work_is_named_and_the_reader_recovers(
     monkeypatch.setenv("HELPER", "good")
     told, sentence = fault_of(sensor)  # Too early for a third child.
     assert told is fault
-    assert "started again in 2 s" in sentence
+    assert "restarts in 2 s" in sentence
     sensor._clock.now += 2.0
     assert sensor.read() == Reading(21.5, 45.0)
 
@@ -319,8 +319,8 @@ def test_queues_of_others_and_those_in_use_are_not_swept(nothing_left):
 
 MAKE = """
 import sysv_ipc
-from hw.sensors.adafruit_child import queue_of_ours
-queue_of_ours(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
+from hw.sensors.adafruit_child import marked_queue
+marked_queue(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
 """
 
 
@@ -343,7 +343,7 @@ def test_a_child_that_cannot_be_started_is_a_failure():
     with AdafruitSensor(model="dht22", pin=4, command=["/nonexistent/python"]) as sensor:
         fault, sentence = fault_of(sensor)
     assert fault is Fault.FAILED
-    assert "could not be started" in sentence
+    assert "Cannot start the sensor's driver: No such file or directory" in sentence
 
 
 READY = '{"ready": true}\n'

@@ -11,7 +11,7 @@ from agent.status import status_to_json
 from hw import Reading
 from hw.errors import Fault, SensorError
 from hw.leds.fake_led import SimulatedLed
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 
 
 class Daemon:
@@ -20,7 +20,7 @@ class Daemon:
     def __init__(self):
         self.simulated_led = SimulatedLed(wait=lambda event, seconds: event.wait(10))
         self.led = AsyncLed(self.simulated_led, on_change=lambda state: None)
-        self.sensor = FakeSensor(Room(seed=1))
+        self.sensor = SimulatedSensor(Room(seed=1))
         self.room = self.sensor.room
         self.broken = None
         self.handlers = control_requests(self)

@@ -5,7 +5,7 @@ import pytest
 
 from hw import Reading
 from hw.errors import Fault, SensorError
-from hw.sensors.fake import DAY, FAULTS, FakeSensor, Room
+from hw.sensors.fake import DAY, FAULTS, Room, SimulatedSensor
 from hw.sensors.policy import MODELS, Policy, SensorStatus
 
 NOON = 20_000 * DAY + DAY / 2
@@ -33,7 +33,7 @@ def weather(seed, times):
 
 def test_the_same_seed_gives_the_same_weather_and_the_same_readings():
     def told(seed):
-        sensor = FakeSensor(room_at(seed=seed))
+        sensor = SimulatedSensor(room_at(seed=seed))
         return [sensor.read() for _ in range(20)]
 
     assert told(7) == told(7)
@@ -65,7 +65,7 @@ def test_the_weather_stays_within_what_every_model_can_measure():
 
 def test_weather_is_slow_enough_that_no_reading_is_held_as_suspect():
     clock = Clock(0.0)
-    sensor = FakeSensor(Room(seed=3, clock=clock))
+    sensor = SimulatedSensor(Room(seed=3, clock=clock))
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
     for _ in range(3000):
         clock.now = policy.next_attempt()
@@ -75,7 +75,7 @@ def test_weather_is_slow_enough_that_no_reading_is_held_as_suspect():
 
 @pytest.mark.parametrize(("model", "resolution"), [("dht22", 0.1), ("dht11", 1.0)])
 def test_the_resolution_is_the_models(model, resolution):
-    sensor = FakeSensor(room_at(), model=model)
+    sensor = SimulatedSensor(room_at(), model=model)
     for _ in range(50):
         reading = sensor.read()
         for value in (reading.temperature, reading.humidity):
@@ -84,7 +84,7 @@ def test_the_resolution_is_the_models(model, resolution):
 
 def test_readings_are_near_the_truth():
     room = room_at()
-    sensor = FakeSensor(room)
+    sensor = SimulatedSensor(room)
     truth = room.climate()
     for _ in range(200):
         reading = sensor.read()
@@ -108,7 +108,7 @@ def test_what_the_player_holds_stays_until_let_go():
 
 def test_a_room_set_from_21_to_30_degrees_arrives_through_the_policy():
     room = room_at()
-    sensor = FakeSensor(room)
+    sensor = SimulatedSensor(room)
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
     accepted = []
     for attempt in range(3):
@@ -139,7 +139,7 @@ def test_a_room_set_from_21_to_30_degrees_arrives_through_the_policy():
 def test_what_makes_no_sense_is_refused_and_nothing_of_it_is_done(changes):
     room = room_at()
     before = room.state()
-    with pytest.raises(ValueError, match="A room"):
+    with pytest.raises(ValueError, match=r"must be a number|Unknown (key|fault)"):
         room.play({"temperature": 30.0} | changes)
     assert room.state() == before
 
@@ -161,7 +161,7 @@ def test_the_state_is_json_and_can_be_played_back():
 
 @pytest.mark.parametrize("fault", ["no_answer", "checksum", "no_permission", "busy", "failed"])
 def test_a_fault_without_a_reading_is_raised(fault):
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": fault})
     for _ in range(3):
         with pytest.raises(SensorError) as caught:
@@ -172,26 +172,26 @@ def test_a_fault_without_a_reading_is_raised(fault):
 
 
 def test_implausible_is_the_frame_of_a_short_circuit():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "implausible"})
     assert sensor.read().temperature == 3276.7
 
 
 def test_ghost_is_a_frame_of_zeros():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "ghost"})
     assert sensor.read() == Reading(0.0, 0.0)
 
 
 def test_stuck_repeats_the_last_value_whatever_the_room_does():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     last = sensor.read()
     sensor.room.play({"fault": "stuck", "temperature": 35})
     assert [sensor.read() for _ in range(5)] == [last] * 5
 
 
 def test_stuck_from_the_first_value_on_repeats_that():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "stuck"})
     first = sensor.read()
     sensor.room.play({"temperature": 35})
@@ -202,7 +202,7 @@ def test_stuck_from_the_first_value_on_repeats_that():
 @pytest.mark.parametrize("temperature", [5, 21, 30, 45])
 def test_a_spike_is_one_value_within_the_range_and_the_policy_drops_it(model, temperature):
     coldest, hottest, _, _ = MODELS[model]
-    sensor = FakeSensor(room_at(), model=model)
+    sensor = SimulatedSensor(room_at(), model=model)
     policy = Policy(model=model, spacing=0.0, interval=5.0, now=0.0)
     sensor.room.play({"temperature": temperature})
     policy.began(0.0)
@@ -225,7 +225,7 @@ def test_a_hang_lasts_until_the_deadline():
         waits.append(seconds)
         return False
 
-    sensor = FakeSensor(room_at(), wait=wait)
+    sensor = SimulatedSensor(room_at(), wait=wait)
     sensor.room.play({"fault": "hang"})
     with pytest.raises(SensorError, match="hung") as caught:
         sensor.read()
@@ -241,7 +241,7 @@ def reading_in_a_thread(act):
         hanging.set()
         return event.wait(10.0)
 
-    sensor = FakeSensor(room_at(), wait=wait)
+    sensor = SimulatedSensor(room_at(), wait=wait)
     sensor.room.play({"fault": "hang"})
 
     def read():
@@ -266,13 +266,13 @@ def test_a_hang_ends_when_its_room_is_told_so():
 
 
 def test_closing_ends_a_hang():
-    error = reading_in_a_thread(FakeSensor.close)
+    error = reading_in_a_thread(SimulatedSensor.close)
     assert isinstance(error, SensorError)
     assert "closed" in str(error)
 
 
 def test_a_random_mix_meets_every_fault_and_good_readings_too():
-    sensor = FakeSensor(room_at(), wait=lambda *_: False)
+    sensor = SimulatedSensor(room_at(), wait=lambda *_: False)
     sensor.room.play({"fault": "random", "probability": 0.5})
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
     wrong_before, wrong_after = 0, 0
@@ -297,7 +297,7 @@ def test_a_random_mix_meets_every_fault_and_good_readings_too():
 
 
 def test_a_probability_is_that_of_each_attempt():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "checksum", "probability": 0.2})
     failed = 0
     for _ in range(1000):
@@ -316,7 +316,7 @@ def test_a_fault_named_anew_is_certain_unless_told_otherwise():
 
 
 def test_a_fault_becomes_the_status_and_its_end_too():
-    sensor = FakeSensor(room_at())
+    sensor = SimulatedSensor(room_at())
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
 
     def attempt():

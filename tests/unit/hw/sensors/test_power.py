@@ -2,7 +2,7 @@ import pytest
 
 from hw import Reading
 from hw.errors import Fault, LineError, SensorError
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.power import OFF, SETTLE, SILENCE, PoweredSensor
 
 
@@ -38,7 +38,7 @@ def supply():
 @pytest.fixture
 def sensor(supply):
     room = Room(seed=1)
-    with PoweredSensor(FakeSensor(room), supply.open, wait=supply.wait) as sensor:
+    with PoweredSensor(SimulatedSensor(room), supply.open, wait=supply.wait) as sensor:
         sensor.room = room
         yield sensor
 
@@ -82,7 +82,7 @@ def test_only_silence_in_a_row_counts(sensor, supply):
 
 
 def test_the_deadline_has_room_for_a_cycle(sensor):
-    assert sensor.deadline == FakeSensor.deadline + OFF + SETTLE
+    assert sensor.deadline == SimulatedSensor.deadline + OFF + SETTLE
 
 
 def test_a_supply_that_cannot_be_switched_is_told_and_tried_again(sensor, supply):

@@ -6,7 +6,7 @@ from agent.diagnostics.checks.finding import Outcome
 from hw import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, LedError, SensorError
 from hw.leds.fake_led import SimulatedLed
-from hw.sensors.fake import FakeSensor, Room
+from hw.sensors.fake import Room, SimulatedSensor
 
 GOOD = Reading(21.0, 45.0)
 SILENT = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
@@ -87,7 +87,7 @@ def test_a_sensor_whose_driver_is_missing_is_told():
 
 
 def test_a_fake_sensor_needs_no_time():
-    finding = hardware.sensor_here(lambda: FakeSensor(Room(seed=1)), SensorConfig())
+    finding = hardware.sensor_here(lambda: SimulatedSensor(Room(seed=1)), SensorConfig())
     assert finding.outcome is Outcome.OK
 
 
