@@ -1,4 +1,4 @@
-"""`sensor-agent check`: asks the running daemon to make the checks, or makes them here."""
+"""`sensor-agent check`: asks the running daemon to run the checks, or runs them here."""
 
 import asyncio
 import json
@@ -6,8 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from agent.device.information import software_version
 from agent.device.model import model_id
 from agent.diagnostics import bug_report
 from agent.diagnostics.checks import software
-from agent.diagnostics.checks.finding import Finding, Outcome
 from agent.diagnostics.examination import Examination
-from agent.diagnostics.runner import Findings, chosen, counted, examination, examine
+from agent.diagnostics.finding import Finding, Outcome
+from agent.diagnostics.runner import Findings, chosen, counted, examine
 from agent.errors import ConfigError, ControlError, NoDaemonError, in_words
 from agent.readings.clock import utc
 from agent.status import Status
@@ -28,7 +27,7 @@ from agent.storage.store import STORE_NAME
 __all__ = ["check", "chosen"]
 
 DONE, FAILURE = 0, 1
-REGISTRATION_PATIENCE = 30.0  # Seconds; whoever waits is a person.
+REGISTRATION_PATIENCE = 30.0  # Seconds; a person is waiting.
 
 
 def check(
@@ -43,43 +42,38 @@ def check(
     verbose: bool,
     report: Path | None,
 ) -> int:
-    """Make the checks `ids` and print what they found; 1 if one of them failed."""
+    """Run the checks `ids` and print their findings. Returns 1 if one of them failed."""
     asked, refusal = _ask_daemon(socket_path, ids)
-    examined = examination(
-        config,
-        path,
-        mistakes,
-        store=state / STORE_NAME,
-        refusal=refusal,
+    examination = Examination(
+        config=config, path=path, mistakes=mistakes, store=state / STORE_NAME, refusal=refusal
     )
-    examined.register = lambda: _register(examined)
+    examination.register = lambda: _register(examination)
     found: Findings = []
-    with nullcontext() if asked is not None else examined:
-        for name, finding in _findings(asked, examined, ids):
-            found.append((name, finding))
-            if not as_json:
-                print(_line(name, finding, verbose=verbose), flush=True)
+    for name, finding in _findings(asked, examination, ids):
+        found.append((name, finding))
+        if not as_json:
+            print(_line(name, finding, verbose=verbose), flush=True)
     status = None if asked is None else asked.status
     if as_json:
         print(json.dumps(_for_programs(found, status), indent=2))
     else:
-        whom = "" if asked is None else "; the running daemon made them"
+        whom = "" if asked is None else ", run by the daemon"
         print(f"{counted(found)}{whom}.")
-    if report is not None and not _write_report(report, examined, found, status):
+    if report is not None and not _write_report(report, examination, found, status):
         return FAILURE
     return FAILURE if any(one.outcome is Outcome.FAILED for _, one in found) else DONE
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the running daemon found, and its status."""
+    """The findings of the running daemon, and its status."""
 
     status: Status
     findings: Findings
 
 
 def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, ControlError | None]:
-    """Return the running daemon's answer, or why it gave none; neither where none runs."""
+    """Return the running daemon's answer, or why it refused; neither if no daemon runs."""
     try:
         answer = ask(socket_path, {"command": "check", "only": list(ids)})
         found = [(name, Finding.from_json(finding)) for name, finding in answer["findings"]]
@@ -91,21 +85,21 @@ def _ask_daemon(socket_path: Path, ids: Sequence[str]) -> tuple[Answer | None, C
 
 
 def _findings(
-    asked: Answer | None, examined: Examination, ids: Sequence[str]
+    asked: Answer | None, examination: Examination, ids: Sequence[str]
 ) -> Iterator[tuple[str, Finding]]:
     if asked is None:
-        yield from examine(examined.checks(), ids)
+        yield from examine(examination, ids)
         return
     for name, finding in asked.findings:
-        if name == "daemon":  # It does not know what has been installed since it started.
-            yield name, software.daemon(asked.status, None, installed=software_version())
+        if name == "daemon":  # Which version is installed by now, only a new process can see.
+            yield name, software.daemon(replace(examination, status=asked.status))
         else:
             yield name, finding
 
 
-def _register(examined: Examination) -> str:
-    config = examined.config
-    assert config.cloud is not None  # noqa: S101 - the check has seen to it.
+def _register(examination: Examination) -> str:
+    config = examination.config
+    assert config.cloud is not None  # noqa: S101 - the check asks only if there is one.
     try:
         from agent.cloud.registration import register  # noqa: PLC0415 - the SDK may be missing.
     except ImportError as error:
@@ -113,7 +107,7 @@ def _register(examined: Examination) -> str:
     assignment = asyncio.run(
         register(
             cloud=config.cloud,
-            credentials=examined.secrets(config),
+            credentials=examination.credentials(config.cloud),
             device_id=config.device.id,
             model_id=model_id(config.sensor.unit),
             deadline=REGISTRATION_PATIENCE,
@@ -142,22 +136,22 @@ def _for_programs(found: Findings, status: Status | None) -> dict[str, Any]:
 
 
 def _write_report(
-    file: Path, examined: Examination, found: Findings, status: Status | None
+    file: Path, examination: Examination, found: Findings, status: Status | None
 ) -> bool:
     try:
         bug_report.write(
             file,
-            config=examined.config,
-            mistakes=examined.mistakes,
+            config=examination.config,
+            mistakes=examination.mistakes,
             findings=found,
             status=status,
-            secrets=bug_report.secrets_in(examined.secret_files),
+            secrets=bug_report.secrets_in(examination.secret_files),
             journal=bug_report.journal_lines(),
         )
     except OSError as error:
-        print(f"{file} could not be written: {in_words(error)}.", file=sys.stderr)
+        print(f"Cannot write {file}: {in_words(error)}.", file=sys.stderr)
         return False
-    print(f"{file} has everything for a bug report, and no keys.", file=sys.stderr)
+    print(f"{file} has everything a bug report needs, and no keys.", file=sys.stderr)
     if os.geteuid() != 0:
-        print("As root (sudo) it has the service's journal too.", file=sys.stderr)
+        print("Run as root (sudo), it also includes the service's journal.", file=sys.stderr)
     return True

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.config.loader import Config
 from agent.daemon.control_socket import PATIENCE, ask, read_status
-from agent.diagnostics.checks.finding import plural
+from agent.diagnostics.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc

@@ -34,10 +34,7 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         status: int = arguments.do(arguments)
     except ConfigError as error:
-        # systemd sets EXIT_STATUS for the command that follows the daemon, `led off`. With this
-        # status the daemon has logged the reason already.
-        if os.environ.get("EXIT_STATUS") != str(CANNOT_WORK):
-            print(error, file=sys.stderr)
+        print(error, file=sys.stderr)
         return CANNOT_WORK
     except OutputError:
         raise

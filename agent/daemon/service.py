@@ -30,7 +30,6 @@ from agent.device.information import device_information, software_version
 from agent.device.led import AsyncLed
 from agent.device.properties import Properties, stored_values
 from agent.diagnostics import runner
-from agent.diagnostics.examination import IDS
 from agent.diagnostics.status_text import status_line
 from agent.logs import journal
 from agent.logs.events import LogEvent
@@ -308,7 +307,7 @@ class Service:
         )
 
     async def diagnose(self) -> str:
-        status, findings = await self.check(IDS)
+        status, findings = await self.check(runner.IDS)
         return runner.diagnosis(findings, status)
 
     # What the control socket, commands and properties need: their protocols `Daemon`.

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from agent.config.loader import Config
 from agent.device.information import device_information
-from agent.diagnostics.checks.finding import Finding
+from agent.diagnostics.finding import Finding
 from agent.status import Status, status_to_json
 
 REDACTED = "[redacted]"

@@ -1,129 +1,92 @@
-"""What is right and what is wrong: makes the checks, and says in words how the daemon is.
+"""Runs the checks, and puts the result into words.
 
-The checks themselves are in `agent.diagnostics.checks`. In the daemon they answer the command
-rundiagnostics and `sensor-agent check`. If no daemon is running, the command runs them itself.
+In the daemon they answer the command rundiagnostics and `sensor-agent check`. If no daemon is
+running, `sensor-agent check` runs them itself.
 """
 
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from agent.config.credentials import Credentials, read_credentials, secret_files
+import agent.diagnostics.checks  # noqa: F401 - registers the checks.
 from agent.config.loader import Config, load, with_fake_hardware
-from agent.device.information import software_version
-from agent.diagnostics.checks.finding import Finding, Outcome, failed, plural, skipped
-from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS, Check, Examination
+from agent.diagnostics.examination import Examination
+from agent.diagnostics.finding import Finding, Outcome, failed, plural, skipped
+from agent.diagnostics.registry import CHECKS, find
 from agent.diagnostics.status_text import summary
 from agent.errors import ConfigError
 from agent.status import Status
 
-BUDGET = 24.0  # Seconds for all checks in the daemon: whoever asks waits no longer than 30.
+BUDGET = 24.0  # Seconds for all checks in the daemon; its clients wait for 30.
+IDS = tuple(CHECKS)
 
 Findings = list[tuple[str, Finding]]
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> list[str]:
-    """Return the ids of the checks to make, in their order.
+    """Return the ids of the checks to run, in their order.
 
-    A name stands for the check of that id, and for all whose ids begin with it and a hyphen:
-    `hub` for `hub-dns`, `hub-tcp` and `hub-tls`. Raises ValueError for one that means none.
+    A name selects the check of that id, and all whose ids begin with it and a hyphen: `hub` selects
+    `hub-dns`, `hub-tcp` and `hub-tls`. Raises ValueError for a name that selects none.
     """
 
-    def meant(names: Sequence[str]) -> set[str]:
+    def selected(names: Sequence[str]) -> set[str]:
         found = set()
         for name in names:
             these = {one for one in IDS if one == name or one.startswith(f"{name}-")}
             if not these:
-                raise ValueError(f"There is no check {name!r}; there are {', '.join(IDS)}.")
+                raise ValueError(f"There is no check {name!r}. The checks are {', '.join(IDS)}.")
             found |= these
         return found
 
-    wanted = (meant(only) or set(IDS)) - meant(skip)
+    wanted = (selected(only) or set(IDS)) - selected(skip)
     return [one for one in IDS if one in wanted]
 
 
 def examine(
-    checks: Mapping[str, Check],
-    ids: Sequence[str],
+    examination: Examination,
+    ids: Iterable[str],
     *,
     budget: float = float("inf"),
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[tuple[str, Finding]]:
-    """Make these checks, one after the other, each under a deadline, all within `budget` seconds.
+    """Run these checks one after the other, each within its deadline, all within `budget` seconds.
 
-    A check that fails itself, or does not end, is told as failed; its thread is abandoned.
+    A check that raises or does not end is a failure; its thread is abandoned.
     """
     end = now() + budget
-    for name in ids:
-        left = end - now()
-        if left <= 0:
-            yield name, skipped("there was no time left")
-        else:
-            yield name, _within(checks[name], min(left, DEADLINES.get(name, DEADLINE)))
+    with examination.resources:
+        for name in ids:
+            left = end - now()
+            if left <= 0:
+                yield name, skipped("there was no time left")
+            else:
+                deadline = min(left, CHECKS[name].deadline)
+                yield name, _within(deadline, name, examination)
 
 
-def _within(check: Check, deadline: float) -> Finding:
-    found: list[Finding] = []
-
+def _within(deadline: float, name: str, examination: Examination) -> Finding:
     def work() -> None:
         try:
-            found.append(check())
-        except Exception as error:  # noqa: BLE001 - one check that breaks must not end the others.
-            found.append(
-                failed(
-                    f"The check itself failed: {error!r}.",
-                    "Please report it, with the output of sensor-agent check --report FILE.",
-                )
+            find(name, examination)
+        except Exception as error:  # noqa: BLE001 - the other checks must run.
+            examination.findings[name] = failed(
+                f"The check itself failed: {error!r}.",
+                "Please report it, with the file from: sensor-agent check --report FILE",
             )
 
-    # A daemon thread: one that never ends must not keep the process from ending.
+    # A daemon thread does not keep the process from ending.
     thread = threading.Thread(target=work, name="check", daemon=True)
     thread.start()
     thread.join(deadline)
-    if found:
-        return found[0]
-    return failed(
-        f"The check did not come to an end within {deadline:.0f} s.",
-        "Something hangs: a disk (dmesg | grep mmcblk) or the network (the checks before it).",
-    )
-
-
-def examination(
-    config: Config,
-    path: Path | None,
-    mistakes: Sequence[str],
-    *,
-    store: Path,
-    environ: Mapping[str, str] = os.environ,
-    **more: Any,
-) -> Examination:
-    """Return an examination of this machine; `store` is the daemon's file, `more` its options."""
-    base = Path.cwd() if path is None else path.parent
-
-    def secrets(config: Config) -> Credentials:
-        assert config.cloud is not None  # noqa: S101 - the checks ask only if there is one.
-        return read_credentials(
-            config.cloud, device_id=config.device.id, base=base, environ=environ
-        )
-
-    named: Sequence[Path] = ()
-    if config.cloud is not None:
-        named = secret_files(config.cloud, base=base, environ=environ)
-    return Examination(
-        config=config,
-        path=path,
-        mistakes=mistakes,
-        store=store,
-        installed=software_version(),
-        secrets=secrets,
-        secret_files=named,
-        may_use=lambda file: os.access(file, os.R_OK | os.W_OK),
-        is_root=os.geteuid() == 0,
-        **more,
+    return examination.findings.setdefault(
+        name,
+        failed(
+            f"The check did not end within {deadline:.0f} s.",
+            "A disk may hang (dmesg | grep mmcblk), or the network (see the checks before).",
+        ),
     )
 
 
@@ -136,41 +99,33 @@ def inside(
     hub: str | None,
     ids: Sequence[str] = IDS,
 ) -> Findings:
-    """Make the checks in the daemon, in a thread: nothing here is done that would disturb it.
+    """Run the checks in a thread of the daemon, without disturbing it.
 
-    `config` is what it runs by, `status` what it says of itself, `hub` the last one it knew.
+    `config` is the daemon's configuration, `status` its status, `hub` its last known hub.
     """
-    mistakes: Sequence[str] = ()
-    read = config
+    examination = Examination(
+        config=config, path=path, store=store, status=status, hub=hub, config_in_file=config
+    )
     if path is not None:
         try:
-            read = load(path)
+            in_file = load(path)
         except ConfigError as error:
-            mistakes = error.mistakes
-        if config == with_fake_hardware(config):
-            read = with_fake_hardware(read)
-    with examination(
-        config,
-        path,
-        mistakes,
-        store=store,
-        status=status,
-        inside=True,
-        hub=hub,
-        config_in_file=read,
-    ) as examined:
-        return list(examine(examined.checks(), ids, budget=BUDGET))
+            examination.mistakes = error.mistakes
+        else:
+            has_fakes = config == with_fake_hardware(config)
+            examination.config_in_file = with_fake_hardware(in_file) if has_fakes else in_file
+    return list(examine(examination, ids, budget=BUDGET))
 
 
 def counted(findings: Findings) -> str:
-    """Say how many checks came out how."""
+    """Return the number of checks, and of each outcome."""
     counts = Counter(finding.outcome for _, finding in findings)
     parts = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
     return f"{plural(len(findings), 'check')}: {parts}"
 
 
 def diagnosis(findings: Findings, status: Status) -> str:
-    """Say what is wrong, worst first, and then how the daemon is: what the operator gets."""
+    """Return the answer to rundiagnostics: what is wrong, worst first, and then the status."""
     wrong = [
         f"{finding.outcome}: {name}: {finding.line} {finding.advice}"
         for outcome in (Outcome.FAILED, Outcome.WARNING)

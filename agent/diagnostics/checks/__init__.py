@@ -1,1 +1,9 @@
-"""The checks, a module for each topic."""
+"""The checks, a module for each topic. Their order here is the order in which they run."""
+# ruff: noqa: I001 - see above
+
+from agent.diagnostics.checks import software as software
+from agent.diagnostics.checks import gpio as gpio
+from agent.diagnostics.checks import hardware as hardware
+from agent.diagnostics.checks import machine as machine
+from agent.diagnostics.checks import storage as storage
+from agent.diagnostics.checks import network as network

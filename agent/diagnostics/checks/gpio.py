@@ -1,72 +1,69 @@
-"""The GPIO lines: may they be used, who holds them, is the kernel's driver there."""
+"""The GPIO lines: access to them, their holders, and the kernel's sensor driver."""
 
 import importlib
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.examination import SENSOR_PIN, Examination
+from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
+from agent.diagnostics.registry import check
+from agent.errors import in_words
 
-HEADER = "pinctrl-"  # How the chip of the header is labelled on every Raspberry Pi.
+HEADER = "pinctrl-"  # The label of the header's chip begins so on every Raspberry Pi.
 CONFIG_FILES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
 KERNEL_DRIVER = "dht11"
-SENSOR_PIN = "[sensor] pin"
 
-TAKEN = "Stop that program, or choose another pin. Which it is: sudo lsof /dev/gpiochip*."
+TAKEN = "Stop that program, or set another pin. To find it: sudo lsof /dev/gpiochip*"
 TAKEN_BY_KERNEL = (
-    'That is the kernel\'s driver: read the sensor through it, with driver = "kernel" in [sensor]; '
-    "or take its dtoverlay line out of /boot/firmware/config.txt and restart."
+    'The kernel\'s driver holds the line. Set driver = "kernel" in [sensor] to use it, or remove '
+    "its dtoverlay line from /boot/firmware/config.txt and restart."
 )
 
 
 class NoBindingError(Exception):
-    """The package gpiod, which asks the kernel about lines, is not installed."""
+    """The package gpiod, which reads the state of GPIO lines, is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A GPIO chip: its file's name, its label, and, of the lines asked for, who holds them."""
+    """A GPIO chip. `holders` has those of the requested lines that are in use."""
 
     name: str
     label: str
     holders: Mapping[int, str]
 
 
-def access(
-    dev: Path,
-    *,
-    is_raspberry_pi: bool,
-    lines: Mapping[str, int],
-    may_use: Callable[[Path], bool],
-    is_root: bool,
-) -> Finding:
-    """`lines` are the lines that drivers here claim, by what the configuration calls them."""
+@check("gpio-access", needs=("configuration",))
+def access(examination: Examination) -> Finding:
+    lines = examination.lines()
     if not lines:
-        return skipped("no driver that is configured claims a GPIO line")
-    if not is_raspberry_pi:
+        return skipped("no configured driver claims a GPIO line")
+    if examination.lacks_board:
         return failed(
             f"This machine is not a Raspberry Pi, and {' and '.join(lines)} need one.",
             'Use --fake-hw, or set driver = "fake" in [sensor] and [led].',
         )
-    chips = sorted(dev.glob("gpiochip*"))
+    chips = sorted((examination.root / "dev").glob("gpiochip*"))
     if not chips:
         return failed(
             "The kernel offers no GPIO lines: there is no /dev/gpiochip0.",
             "Use the kernel of Raspberry Pi OS, or one that is built with CONFIG_GPIO_CDEV.",
         )
     details = [_described(chip) for chip in chips]
-    closed = [chip for chip in chips if not may_use(chip)]
+    closed = [chip for chip in chips if not examination.may_use(chip)]
     if closed:
         return failed(
-            f"This user may not use {closed[0].name}.",
+            f"This user has no access to {closed[0].name}.",
             "Join its group, gpio on Raspberry Pi OS, and log in again: sudo usermod -aG gpio "
-            "$USER. The service gets the group from its unit.",
+            "$USER. The service has the group from its unit.",
             *details,
         )
-    who = " (as root may everything; the running daemon is asked for itself)" if is_root else ""
-    return ok(f"The GPIO lines may be used{who}.", *details)
+    if examination.is_root:
+        return ok("Root has access to the GPIO lines, as always.", *details)
+    return ok("This user has access to the GPIO lines.", *details)
 
 
 def _described(chip: Path) -> str:
@@ -76,7 +73,7 @@ def _described(chip: Path) -> str:
 
 
 def read_chips(dev: Path, lines: Sequence[int]) -> list[Chip]:
-    """Ask the kernel about every chip. Raises NoBindingError, or OSError where it may not."""
+    """Read every chip in `dev`. Raises NoBindingError, or OSError without access."""
     try:
         gpiod = importlib.import_module("gpiod")
     except ImportError as error:
@@ -93,34 +90,34 @@ def read_chips(dev: Path, lines: Sequence[int]) -> list[Chip]:
     return chips
 
 
-def holders(
-    chips: Callable[[], Sequence[Chip]],
-    *,
-    lines: Mapping[str, int],
-    by_kernel: bool,
-    daemon_runs: bool,
-) -> Finding:
-    """`by_kernel` where the sensor is read by the kernel's driver, which then must hold its line.
-
-    What else holds a line is the running daemon, or somebody who should not.
-    """
+@check("gpio-lines", needs=("configuration",))
+def holders(examination: Examination) -> Finding:
+    """Check that each line is free, or held by the running daemon or the right kernel driver."""
+    lines = examination.lines(with_kernel=True)
     if not lines:
-        return skipped("no driver that is configured uses a GPIO line")
+        return skipped("no configured driver uses a GPIO line")
+    if examination.lacks_board:
+        return NO_BOARD
     try:
-        found = chips()
+        found = read_chips(examination.root / "dev", list(lines.values()))
     except NoBindingError:
         return skipped("the package gpiod is not installed")
     except OSError as error:
-        return skipped(f"the lines cannot be asked for: {error.strerror} (gpio-access)")
+        return skipped(f"the lines cannot be read: {in_words(error)} (gpio-access)")
     if not found:
         return skipped("there are no GPIO chips (gpio-access)")
-    return _judge(found, lines, by_kernel=by_kernel, daemon_runs=daemon_runs)
+    return _judge(
+        found,
+        lines,
+        by_kernel=examination.config.sensor.driver == "kernel",
+        daemon_runs=examination.daemon_runs,
+    )
 
 
 def _judge(
     found: Sequence[Chip], lines: Mapping[str, int], *, by_kernel: bool, daemon_runs: bool
 ) -> Finding:
-    # Raspberry Pi 5 has several; the header's is the only one of these.
+    # A Raspberry Pi 5 has several chips, but only the header's has this label.
     chip = next((one for one in found if one.label.startswith(HEADER)), found[0])
     details = [f"{one.name}: {one.label}" for one in found]
     details += [f"GPIO {line}: held by {holder}" for line, holder in chip.holders.items()]
@@ -131,49 +128,51 @@ def _judge(
             continue
         if KERNEL_DRIVER in holder:
             return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN_BY_KERNEL, *details)
-        if not daemon_runs:  # Else it is the daemon's own.
+        if not daemon_runs:  # A running daemon is the holder.
             return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN, *details)
     if not chip.label.startswith(HEADER):
         return warning(
-            f"{chip.name} is {chip.label}, not a Raspberry Pi's header.",
-            "Make sure that the pins are this board's.",
+            f"{chip.name} is {chip.label}, not the header of a Raspberry Pi.",
+            "Make sure that the configured pins are those of this board.",
             *details,
         )
     return ok(
-        f"{chip.name} is {chip.label}; its lines are free, or held by this service.", *details
+        f"The lines of {chip.name} ({chip.label}) are free, or held by this program.", *details
     )
 
 
-def overlay(root: Path, *, by_kernel: bool, pin: int) -> Finding:
-    """Is the kernel's dht11 driver where it should be, and only there."""
+@check("gpio-overlay", needs=("configuration",))
+def overlay(examination: Examination) -> Finding:
+    """Check that the kernel's dht11 driver is loaded if it is configured, and is used if loaded."""
+    root, pin = examination.root, examination.config.sensor.pin
     device = _kernel_device(root)
     file, written = _written(root, pin)
     line = f"dtoverlay=dht11,gpiopin={pin}"
-    if not by_kernel:
+    if examination.config.sensor.driver != "kernel":
         if device is not None and written:
             return warning(
-                f"The kernel's dht11 driver is loaded, and {file} has it for GPIO {pin}.",
-                'Use it: driver = "kernel" in [sensor]. It is the better one.',
+                f"The kernel's dht11 driver is loaded for GPIO {pin} by {file}, but is not used.",
+                'Set driver = "kernel" in [sensor]: it reads more reliably.',
             )
-        return skipped("the sensor is not read by the kernel's driver")
+        return skipped("the kernel's driver is not configured")
     if device is not None and (written or file is None):
         return ok(f"The kernel's dht11 driver is loaded: {device}.")
     if device is not None:
         return warning(
-            f"The kernel's dht11 driver is loaded, and {file} does not have it for GPIO {pin}: it "
-            "will be gone after a restart.",
+            f"The kernel's dht11 driver is loaded, but {file} does not load it for GPIO {pin} "
+            "after a restart.",
             f"Add the line {line} to {file}.",
         )
     if written:
         return failed(
-            f"{file} has the kernel's dht11 driver, and it is not loaded.",
-            f"Restart; until then: sudo dtoverlay dht11 gpiopin={pin}. If that does not help: "
-            "dmesg | grep dht11.",
+            f"{file} has the kernel's dht11 driver, but it is not loaded.",
+            f"Restart the machine, or until then: sudo dtoverlay dht11 gpiopin={pin}. For the "
+            "reason: dmesg | grep dht11",
         )
     return failed(
         "The kernel's dht11 driver is not loaded.",
-        f"Add the line {line} to {file or '/boot/firmware/config.txt'} and restart; until then: "
-        f"sudo dtoverlay dht11 gpiopin={pin}.",
+        f"Add the line {line} to {file or '/boot/firmware/config.txt'} and restart. Until then: "
+        f"sudo dtoverlay dht11 gpiopin={pin}",
     )
 
 
@@ -181,7 +180,7 @@ def _kernel_device(root: Path) -> str | None:
     for name in sorted((root / "sys/bus/iio/devices").glob("iio:device*/name")):
         try:
             text = name.read_text(encoding="ascii", errors="replace").strip()
-        except OSError:  # It went away meanwhile.
+        except OSError:  # The device has been removed.
             continue
         if text.startswith(KERNEL_DRIVER):
             return text
@@ -189,7 +188,7 @@ def _kernel_device(root: Path) -> str | None:
 
 
 def _written(root: Path, pin: int) -> tuple[Path | None, bool]:
-    """Return the firmware's configuration and whether it loads the driver for this pin."""
+    """Return the firmware's configuration file, and whether it loads the driver for `pin`."""
     for name in CONFIG_FILES:
         try:
             text = (root / name).read_text(encoding="utf-8", errors="replace")
@@ -197,7 +196,7 @@ def _written(root: Path, pin: int) -> tuple[Path | None, bool]:
             continue
         for line in text.splitlines():
             found = re.fullmatch(r"\s*dtoverlay\s*=\s*dht11(-sensor)?\b(.*)", line)
-            # Without gpiopin it is GPIO 4.
+            # The default of gpiopin is 4.
             if found and (re.search(rf"gpiopin={pin}\b", found[2]) or _is_default(found[2], pin)):
                 return Path("/", name), True
         return Path("/", name), False

@@ -1,10 +1,12 @@
-"""The sensor and the LED: tried out here, or as the running daemon has them."""
+"""The sensor and the LED: tried here, or judged by the status of the running daemon."""
 
 import time
 from collections.abc import Callable
 
 from agent.config.loader import SensorConfig
-from agent.diagnostics.checks.finding import Finding, failed, ok, plural, warning
+from agent.diagnostics.examination import ADAFRUIT, Examination
+from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, plural, warning
+from agent.diagnostics.registry import check
 from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, Led
 from hw.errors import DriverError, Fault, HardwareError, SensorError
@@ -22,6 +24,21 @@ ADVICE = {
     Fault.BUSY: "See the check gpio-lines.",
     Fault.FAILED: "See the checks packages and gpio-overlay.",
 }
+
+
+@check("sensor", deadline=90.0, needs=("configuration", "daemon"))
+def sensor(examination: Examination) -> Finding:
+    if examination.status is not None:
+        return sensor_of_daemon(examination.status.sensor)
+    config = examination.config.sensor
+    if examination.lacks_board and config.driver in ADAFRUIT:
+        return NO_BOARD
+    return sensor_here(
+        lambda: examination.open_sensor(
+            config.driver, model=config.model, pin=config.pin, power_pin=config.power_pin
+        ),
+        config,
+    )
 
 
 def sensor_here(
@@ -101,6 +118,18 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
     if rate < ENOUGH / READS:
         return warning(line, ADVICE[max(faults, key=lambda fault: faults[fault])], *details)
     return ok(line, *details)
+
+
+@check("led", needs=("configuration", "daemon"))
+def led(examination: Examination) -> Finding:
+    if examination.status is not None:
+        return led_of_daemon(examination.status.led)
+    config = examination.config.led
+    if examination.lacks_board and config.driver == "gpiozero":
+        return NO_BOARD
+    return led_here(
+        lambda: examination.open_led(config.driver, pin=config.pin, active_high=config.active_high)
+    )
 
 
 def led_here(

@@ -2,54 +2,61 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.examination import Examination
+from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.registry import check
 from agent.diagnostics.service_advice import service_is_installed
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
-NOW = {0: "under-voltage", 1: "slowed down", 2: "throttled", 3: "near the limit of temperature"}
-SINCE_BOOT = 16  # Bits further up: the same, at any time since the start.
-HOT, TOO_HOT = 80.0, 85.0  # degrees Celsius: it slows itself down; it slows down hard.
+NOW = {0: "under-voltage", 1: "slowed down", 2: "throttled", 3: "near its temperature limit"}
+SINCE_BOOT = 16  # The same conditions since the start are this many bits higher.
+HOT, TOO_HOT = 80.0, 85.0  # Degrees Celsius: the board slows down, and slows down further.
 
 SUPPLY = (
-    "Use the power supply made for this model, and a short, thick cable; unplug what it feeds "
-    "through USB."
+    "Use the power supply made for this model and a short, thick cable. Unplug USB devices that "
+    "the board feeds."
 )
-COOLING = "Give it air, or a heat sink; keep the sensor away from it."
+COOLING = "Add ventilation or a heat sink, and keep the sensor away from the board."
 
 
-def clock(doubt: str | None, now: str, *, root: Path = Path("/")) -> Finding:
-    """`doubt` is what may be wrong with the time of day, `now` what it says."""
+@check("clock")
+def clock(examination: Examination) -> Finding:
+    doubt = examination.clock.doubt()
     if doubt is None:
-        return ok(f"The clock was set from the network; it says {now}.")
+        now = datetime.fromtimestamp(examination.clock.wall(), UTC)
+        return ok(f"The clock was set from the network. It shows {now:%Y-%m-%d %H:%M} UTC.")
     advice = "To set the clock from the network: sudo timedatectl set-ntp true."
-    if service_is_installed(root):
+    if service_is_installed(examination.root):
         # The installer tells the service which program sets the clock.
         advice += " If you have replaced systemd-timesyncd, run sudo make install again."
     return warning(doubt, advice)
 
 
-def power(root: Path, vcgencmd: Callable[[], str | None]) -> Finding:
-    """`vcgencmd` returns what `vcgencmd get_throttled` prints, or None where there is none."""
-    bits = _throttled(root, vcgencmd)
+@check("power")
+def power(examination: Examination) -> Finding:
+    bits = _throttled(examination.root, examination.vcgencmd)
     if bits is None:
-        alarm = _hwmon_alarm(root)
+        alarm = _hwmon_alarm(examination.root)
         if alarm is None:
-            return skipped("this machine does not tell of its power supply; a Raspberry Pi does")
+            return skipped("only a Raspberry Pi measures its power supply")
         bits = int(alarm)
     now = [name for bit, name in NOW.items() if bits >> bit & 1]
     before = [name for bit, name in NOW.items() if bits >> (bit + SINCE_BOOT) & 1]
     details = [f"get_throttled: {bits:#x}"]
     if "under-voltage" in now:
-        return failed(f"The supply's voltage is too low now ({', '.join(now)}).", SUPPLY, *details)
+        return failed(f"The supply voltage is too low now ({', '.join(now)}).", SUPPLY, *details)
     if now:
         return warning(f"The board is {' and '.join(now)} now.", COOLING, *details)
     if "under-voltage" in before:
-        return warning("The supply's voltage was too low since the start.", SUPPLY, *details)
+        return warning("The supply voltage has been too low since the start.", SUPPLY, *details)
     if before:
-        return warning(f"Since the start the board was {' and '.join(before)}.", COOLING, *details)
-    return ok("The power supply is good, and was since the start.", *details)
+        return warning(
+            f"Since the start the board has been {' and '.join(before)}.", COOLING, *details
+        )
+    return ok("The supply voltage has been good since the start.", *details)
 
 
 def _throttled(root: Path, vcgencmd: Callable[[], str | None]) -> int | None:
@@ -68,17 +75,19 @@ def _hwmon_alarm(root: Path) -> bool | None:
     return None
 
 
-def temperature(root: Path) -> Finding:
+@check("temperature")
+def temperature(examination: Examination) -> Finding:
+    root = examination.root
     zones = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         text = _read(zone / "temp")
         if text is not None and text.lstrip("-").isdigit():
             zones[_read(zone / "type") or zone.name] = int(text) / 1000
     if not zones:
-        return skipped("this machine does not tell its temperature")
+        return skipped("this machine has no temperature sensor of its own")
     hottest = max(zones.values())
     details = [f"{name}: {value:.1f} °C" for name, value in zones.items()]
-    line = f"The processor has {hottest:.0f} °C."
+    line = f"The processor is at {hottest:.0f} °C."
     if hottest >= TOO_HOT:
         return failed(line, COOLING, *details)
     if hottest >= HOT:

@@ -1,4 +1,4 @@
-"""The disk: is there room, can be written to it, and what waits on it."""
+"""The disk: free space, writing to it, and the readings that wait on it."""
 
 import errno
 import os
@@ -6,66 +6,70 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from agent.diagnostics.checks.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.examination import Examination
+from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.registry import check
+from agent.errors import in_words
 from agent.status import OutboxPart
 
 MEGABYTE = 1_000_000
-LEAST = 20 * MEGABYTE  # Bytes free: less, and soon nothing on the machine works.
+LEAST = 20 * MEGABYTE  # Bytes free; with less, programs on the machine begin to fail.
 VOLATILE = {"tmpfs", "ramfs", "overlay"}
-ROOM_WANTED = 86400.0  # Seconds that the outbox should hold out without the hub.
-ASK_ROOT = "you may not look into {}; ask with sudo sensor-agent check"
+ROOM_WANTED = 86400.0  # Seconds that the outbox should last without the hub.
+ASK_ROOT = "this user has no access to {}: use sudo sensor-agent check"
+MAKE_ROOM = "Make room: sudo apt clean; sudo journalctl --vacuum-size=50M"
+DISK_LOG = "dmesg | grep -i -e mmcblk -e ext4"
 
 
-def disk_space(
-    state: Path,
-    *,
-    max_megabytes: int,
-    free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-) -> Finding:
-    """Is there room for what the outbox may take. `state` need not exist yet."""
+@check("disk-space")
+def disk_space(examination: Examination) -> Finding:
+    """Check that the outbox has room to grow to its limit."""
+    state, limit = examination.store.parent, examination.config.outbox.max_megabytes
     place = next(path for path in (state, *state.parents) if path.exists())
-    bytes_free = free(place)
-    line = f"{bytes_free // MEGABYTE} MB are free where {state} is."
-    if bytes_free < LEAST:
-        return failed(line, "Make room: sudo apt clean; sudo journalctl --vacuum-size=50M.")
-    if bytes_free < max_megabytes * MEGABYTE:
+    free = shutil.disk_usage(place).free
+    line = f"The disk of {state} has {free // MEGABYTE} MB free."
+    if free < LEAST:
+        return failed(line, MAKE_ROOM)
+    if free < limit * MEGABYTE:
         return warning(
-            f"{line} The outbox may take {max_megabytes} MB.",
+            f"{line} The outbox may grow to {limit} MB.",
             "Make room, or set a smaller max_megabytes in [outbox].",
         )
     return ok(line)
 
 
-def disk_write(state: Path, *, mountinfo: Path, may_ask_root: bool) -> Finding:
-    """Write a file, have it on disk, read it back; and is what holds it of use at all."""
-    mounts = _mounts(mountinfo)
+@check("disk-write")
+def disk_write(examination: Examination) -> Finding:
+    """Write a file to the disk, read it back, and check that the disk is a lasting one."""
+    state = examination.store.parent
+    mounts = _mounts(examination.root / "proc/self/mountinfo")
     is_read_only = _is_read_only(mounts.get("/"))
     remark = " The root file system is read-only." if is_read_only else ""
     if not state.exists():
-        return skipped(f"{state} does not exist; the daemon makes it when it starts")
+        return skipped(f"{state} does not exist; the daemon creates it when it starts")
     try:
         _write_and_read(state)
     except OSError as error:
-        if may_ask_root and isinstance(error, PermissionError):
+        if examination.may_ask_root and isinstance(error, PermissionError):
             return skipped(ASK_ROOT.format(state))
-        line = f"Nothing can be written to {state}: {error.strerror}.{remark}"
+        line = f"Cannot write to {state}: {in_words(error)}.{remark}"
         return failed(line, _remedy(error, state))
     kind = _kind_of(state, mounts)
     if kind in VOLATILE:
         return warning(
-            f"{state} is in memory ({kind}): what waits there is lost when the power is.",
-            "Put it on a disk; where raspi-config made the card read-only, on another one.",
+            f"{state} is in memory ({kind}), so a power cut loses the readings in it.",
+            "Move it to a disk. If raspi-config made the card read-only, use another disk.",
         )
     if is_read_only:
         return warning(
-            f"{state} can be written to.{remark}",
-            "If nobody wanted that, the card is failing: dmesg | grep -i -e mmcblk -e ext4.",
+            f"{state} is writable.{remark}",
+            f"Unless that is on purpose, the card is failing: {DISK_LOG}",
         )
-    return ok(f"{state} can be written to.")
+    return ok(f"{state} is writable.")
 
 
 def _write_and_read(directory: Path) -> None:
@@ -75,26 +79,26 @@ def _write_and_read(directory: Path) -> None:
         os.fsync(file.fileno())
         file.seek(0)
         if file.read() != b"sensor-agent":
-            raise OSError(errno.EIO, "what was written was not what was read")
+            raise OSError(errno.EIO, "the data read differ from those written")
 
 
 def _remedy(error: OSError, state: Path) -> str:
     if isinstance(error, PermissionError):
-        return f"Give it to the daemon's user: sudo chown -R sensor-agent: {state}."
+        return f"Make the daemon's user its owner: sudo chown -R sensor-agent: {state}"
     if error.errno == errno.ENOSPC:
-        return "Make room: sudo apt clean; sudo journalctl --vacuum-size=50M."
+        return MAKE_ROOM
     if error.errno == errno.EROFS:
         return (
-            "Linux makes a failing card read-only: dmesg | grep -i -e mmcblk -e ext4. Try: "
-            "sudo mount -o remount,rw /. Have a new card at hand."
+            f"Linux makes a failing card read-only: {DISK_LOG}. Try sudo mount -o remount,rw / and "
+            "have a new card ready."
         )
-    return "Look for the reason: dmesg | grep -i -e mmcblk -e ext4."
+    return f"To find the reason: {DISK_LOG}"
 
 
 def _mounts(mountinfo: Path) -> dict[str, tuple[str, str]]:
-    """Return type and options of each file system, by where it is mounted.
+    """Return type and options of each file system by its mount point.
 
-    The options are the file system's own, which systemd's protection of a service leaves alone.
+    The options are the file system's own, which systemd's sandbox does not change.
     """
     mounts = {}
     try:
@@ -121,12 +125,19 @@ def _kind_of(path: Path, mounts: Mapping[str, tuple[str, str]]) -> str:
     return "unknown"
 
 
+@check("outbox", needs=("daemon",))
+def outbox(examination: Examination) -> Finding:
+    if examination.status is not None:
+        return outbox_of_daemon(examination.status.outbox)
+    return outbox_here(examination.store)
+
+
 def outbox_here(file: Path) -> Finding:
-    """Look into the file while no daemon has it, and change nothing."""
+    """Read the file of a daemon that is not running, without changing it."""
     try:
         if not file.exists():
-            return ok("Nothing waits: no daemon has kept anything here yet.")
-        # SQLite would leave a -wal and a -shm, if it was not told that nobody writes.
+            return ok("No readings are waiting: no daemon has stored any here yet.")
+        # Without immutable, SQLite would create files with the endings -wal and -shm.
         how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True)) as database:
             [[problem]] = database.execute("PRAGMA quick_check(1)")
@@ -136,7 +147,7 @@ def outbox_here(file: Path) -> Finding:
     except (OSError, sqlite3.OperationalError) as error:
         if not os.access(file, os.R_OK | os.W_OK):
             return skipped(ASK_ROOT.format(file))
-        return failed(f"{file} cannot be read: {error}.", "See the check disk-write.")
+        return failed(f"Cannot read {file}: {error}.", "See the check disk-write.")
     except sqlite3.DatabaseError as error:
         return _damaged(file, str(error))
     if problem != "ok":

@@ -14,7 +14,7 @@ def test_an_outbox_that_is_not_ours_to_read_is_skipped(ordinary_place):
     Store.open(ordinary_place / STORE_NAME).close()
     (ordinary_place / STORE_NAME).chmod(0)
     script = (
-        "import sys; from pathlib import Path; from agent.diagnostics.examination import storage;"
+        "import sys; from pathlib import Path; from agent.diagnostics.checks import storage;"
         "print(storage.outbox_here(Path(sys.argv[1])).outcome)"
     )
     done = subprocess.run(

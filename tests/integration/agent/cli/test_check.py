@@ -13,7 +13,7 @@ from centrals import running_central
 from daemons import Daemon, until
 from ordinary import AS_ORDINARY_USER
 
-from agent.diagnostics.examination import IDS
+from agent.diagnostics.runner import IDS
 from central.protocol.sas import derive_device_key
 from central.storage import history
 
@@ -80,7 +80,7 @@ def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
         changed = check(daemon.home, "--only", "configuration")
         assert changed.returncode == 1
         assert "pin = 99" in changed.stdout
-        assert "the running daemon made them" in changed.stdout
+        assert "run by the daemon" in changed.stdout
 
 
 def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
@@ -89,7 +89,9 @@ def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
     assert done.returncode == 1
     assert re.search(r"^failed   configuration .*pin = 99", done.stdout, re.MULTILINE)
     assert re.search(r"^\w+ +disk-space ", done.stdout, re.MULTILINE)
-    assert re.search(r"^skipped +secrets .*configuration cannot be used", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^skipped +secrets .*the check configuration failed", done.stdout, re.MULTILINE
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -184,7 +186,7 @@ def test_the_report_has_all_of_it_and_no_key(home, central, tmp_path):
 def test_a_report_that_cannot_be_written_is_said(home, tmp_path):
     done = check(home, "--only", "led", "--report", str(tmp_path / "none" / "report.txt"))
     assert done.returncode == 1
-    assert "could not be written" in done.stderr
+    assert "Cannot write" in done.stderr
 
 
 def test_a_daemon_that_does_not_answer_is_a_finding(home, monkeypatch):

@@ -203,14 +203,6 @@ def test_checking_a_file_checks_the_keys_it_names(tmp_path, capsys):
     )  # fmt: skip
 
 
-def test_after_a_daemon_that_has_logged_its_mistake_the_led_command_is_silent(tmp_path):
-    path = config_file(tmp_path, "[sensor]\npin = true\n")
-    # As systemd runs it after the daemon: ExecStopPost= in the unit.
-    after = run("led", "off", "--config", path, env=os.environ | {"EXIT_STATUS": "78"})
-    assert (after.returncode, after.stderr) == (78, "")
-    assert "pin = true" in run("led", "off", "--config", path).stderr
-
-
 def test_output_that_nobody_reads_is_no_crash():
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

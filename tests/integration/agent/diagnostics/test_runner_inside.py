@@ -9,7 +9,7 @@ from centrals import running_central
 from daemons import Daemon, until
 
 from agent.device.commands import MAX_DIAGNOSTICS
-from agent.diagnostics.examination import IDS
+from agent.diagnostics.runner import IDS
 from central.storage import devices, telemetry
 
 
@@ -50,7 +50,7 @@ def test_a_hanging_check_blocks_nothing_else(central, daemon):
     until(lambda: central.read(telemetry.messages, "pi-1", limit=1)[0] != newest)
     assert result(central) is None
     said = until(lambda: result(central), what=daemon.tail)
-    assert "failed: secrets: The check did not come to an end" in said
+    assert "failed: secrets: The check did not end" in said
     assert len(said.encode()) <= MAX_DIAGNOSTICS
 
 

@@ -5,7 +5,7 @@ from statuses import STATUS
 
 from agent.daemon.control_requests import control_requests
 from agent.device.led import AsyncLed
-from agent.diagnostics.checks.finding import ok
+from agent.diagnostics.finding import ok
 from agent.errors import ControlError
 from agent.status import status_to_json
 from hw import Reading

@@ -9,7 +9,7 @@ from statuses import STATUS
 from agent.config.loader import CloudConfig, Config, DeviceConfig
 from agent.diagnostics import bug_report
 from agent.diagnostics.bug_report import REDACTED, redacted, secrets_in
-from agent.diagnostics.checks.finding import failed, ok
+from agent.diagnostics.finding import failed, ok
 
 KEY = "q83vEjRWeJA7AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 CONFIG = Config(

@@ -6,29 +6,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from examinations import CONFIG, examination, raspberry_pi, write, write_key
 from fakes import HandClock
 from statuses import COUNTERS, status_with
 
-from agent.config.credentials import Credentials
-from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
-from agent.diagnostics import examination as checks
-from agent.diagnostics.checks import gpio, software
-from agent.diagnostics.checks.finding import Outcome, failed, ok
-from agent.diagnostics.examination import IDS, Examination
-from agent.errors import ControlError, RegistrationError, SecretError
+from agent.config.loader import SensorConfig
+from agent.diagnostics.checks import gpio, hardware, storage
+from agent.diagnostics.finding import Outcome, failed, ok, skipped
+from agent.diagnostics.registry import check, find
+from agent.diagnostics.runner import IDS
+from agent.errors import ControlError, RegistrationError
 from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 from hw.errors import Fault, LedError, SensorError
 from hw.leds.fake_led import SimulatedLed
-
-CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
-CONFIG = Config(
-    device=DeviceConfig(id="pi-1"),
-    cloud=CLOUD,
-    sensor=SensorConfig(driver="dht22"),
-    led=LedConfig(driver="gpiozero"),
-)
 
 
 class Sensor:
@@ -51,24 +43,18 @@ class Sensor:
         pass
 
 
-class Way:
-    """A network path. The stage `fails` fails, and later stages are skipped."""
+class Route:
+    """A route whose stage `fails` fails; later stages are skipped."""
 
-    def __init__(self, name, host, _cloud, *, fails=None, because="", **_):
-        self.name, self.host, self.fails = name, host, fails
-        self.because = because
+    def __init__(self, name, _host, _cloud, *, fails=None, **_):
+        self.name, self.fails = name, fails
 
     def __getattr__(self, stage):
-        if self.host is None:
-            return checks.skipped(self.because)
-        stages = ("dns", "tcp", "tls")
-        if f"{self.name}-{stage}" == self.fails:
-            return failed("It fails.", "Do something.")
-        if self.fails and self.fails in {
-            f"{self.name}-{one}" for one in stages[: stages.index(stage)]
-        }:
-            return checks.skipped(f"{self.fails} failed")
-        return ok("It works.")
+        stages = [f"{self.name}-{one}" for one in ("dns", "tcp", "tls")]
+        here = stages.index(f"{self.name}-{stage}")
+        if self.fails in stages[:here]:
+            return skipped(f"the check {self.fails} failed")
+        return failed("It fails.", "Do something.") if self.fails == stages[here] else ok("Good.")
 
     def close(self):
         pass
@@ -82,7 +68,8 @@ class Machine:
         self.monkeypatch = monkeypatch
         self.clock = HandClock()
         self.fails = None
-        self.file("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.5\0")
+        raspberry_pi(root)
+        write_key(root)
         self.file("dev/gpiochip0", "")
         self.file("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
         self.file("sys/class/thermal/thermal_zone0/temp", "48312\n")
@@ -96,41 +83,21 @@ class Machine:
         self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
         self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
         self.missing = set()
-        monkeypatch.setattr(checks.hardware, "LIT", 0.0)
-        monkeypatch.setattr(
-            checks.software,
-            "packages",
-            lambda config, **options: PACKAGES(
-                config,
-                **options,
-                find=lambda module: module not in self.missing,
-                version=lambda name: self.versions.get(name, "1.0"),
-            ),
-        )
+        monkeypatch.setattr(hardware, "LIT", 0.0)
         self.options = {
             "config": CONFIG,
-            "path": Path("/etc/sensor-agent/config.toml"),
-            "mistakes": (),
             "store": self.state / STORE_NAME,
-            "installed": "1.2.3",
-            "secrets": lambda _config: Credentials(key="a2V5"),
-            "secret_files": [Path("/etc/sensor-agent/key")],
-            "may_use": lambda _file: True,
-            "is_root": False,
-            "root": root,
+            "is_installed": lambda module: module not in self.missing,
+            "version": lambda name: self.versions.get(name, "1.0"),
             "clock": self.clock,
-            "vcgencmd": lambda: None,
             "open_sensor": lambda *_, **__: Sensor(Reading(21.0, 45.0)),
             "open_led": lambda *_, **__: SimulatedLed(),
-            "way": lambda *a, **k: Way(*a, fails=self.fails, **k),
+            "route": lambda *a, **k: Route(*a, fails=self.fails, **k),
             "register": lambda: "hub.test",
         }
 
     def file(self, name, text):
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
+        return write(self.root, name, text)
 
     def chips(self, *chips):
         self.monkeypatch.setattr(gpio, "read_chips", lambda _dev, _lines: list(chips))
@@ -142,11 +109,7 @@ class Machine:
         self.options["status"] = status_with(**parts)
 
     def find(self, name):
-        with Examination(**self.options) as examination:
-            return examination.checks()[name]()
-
-
-PACKAGES = software.packages
+        return find(name, examination(self.root, **self.options))
 
 
 @pytest.fixture
@@ -154,11 +117,8 @@ def machine(tmp_path, monkeypatch):
     return Machine(tmp_path, monkeypatch)
 
 
-def refuse_secret(machine):
-    def secrets(_config):
-        raise SecretError("key can be read by others; close it with: chmod 600 key")
-
-    machine.options["secrets"] = secrets
+def open_key(machine):
+    (machine.root / "key").chmod(0o644)
 
 
 def busy_led(machine):
@@ -186,7 +146,7 @@ def damaged_outbox(machine):
 
 
 def full_card(machine):
-    machine.monkeypatch.setattr(checks.storage.shutil, "disk_usage", lambda _: Usage(5_000_000))
+    machine.monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: Usage(5_000_000))
 
 
 class Usage:
@@ -198,10 +158,10 @@ def unwritable(machine):
     def no_file(**_):
         raise OSError(30, "Read-only file system")
 
-    machine.monkeypatch.setattr(checks.storage.tempfile, "TemporaryFile", no_file)
+    machine.monkeypatch.setattr(storage.tempfile, "TemporaryFile", no_file)
 
 
-def way_fails(machine, name):
+def route_fails(machine, name):
     machine.fails = name
 
 
@@ -212,7 +172,7 @@ def option(name, value):
 FAILING = {
     "daemon": option("refusal", ControlError("The daemon did not answer within 30 s.")),
     "configuration": option("mistakes", ("config.toml: [sensor] pin = 99",)),
-    "secrets": refuse_secret,
+    "secrets": open_key,
     "packages": lambda machine: machine.missing.add("adafruit_dht"),
     "gpio-access": option("may_use", lambda _file: False),
     "gpio-lines": lambda machine: machine.chips(
@@ -234,7 +194,7 @@ FAILING = {
     "outbox": damaged_outbox,
     "registration": unregistered,
 } | {
-    f"{host}-{stage}": partial(way_fails, name=f"{host}-{stage}")
+    f"{host}-{stage}": partial(route_fails, name=f"{host}-{stage}")
     for host in ("provisioning", "hub")
     for stage in ("dns", "tcp", "tls")
 }
@@ -268,9 +228,9 @@ def test_every_check_finds_its_fault(machine, name):
 def test_a_stage_after_a_failed_stage_is_skipped_with_the_reason(machine):
     machine.fails = "provisioning-tcp"
     assert machine.find("provisioning-dns").outcome is Outcome.OK
-    assert machine.find("provisioning-tls") == checks.skipped("provisioning-tcp failed")
+    assert machine.find("provisioning-tls") == skipped("the check provisioning-tcp failed")
     assert machine.find("registration").outcome is Outcome.SKIPPED
-    assert machine.find("hub-tls") == checks.skipped("the hub is not known (registration)")
+    assert machine.find("hub-tls") == skipped("the hub is not known (registration)")
 
 
 def test_on_another_machine_one_check_names_the_fake_drivers_and_the_rest_are_skipped(machine):
@@ -355,11 +315,13 @@ def test_the_last_known_hub_is_checked_while_the_daemon_is_not_connected(machine
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_checks_that_need_an_invalid_configuration_are_skipped(machine, inside):
-    machine.options |= {"mistakes": ("config.toml: [sensor] pin = 99",), "inside": inside}
+    machine.options["mistakes"] = ("config.toml: [sensor] pin = 99",)
+    if inside:
+        machine.daemon()
     found = {name: machine.find(name) for name in IDS}
     assert found["configuration"].outcome is Outcome.FAILED
     for name in ("secrets", "sensor", "led", "gpio-access", "hub-tls", "registration"):
-        unknown = found[name] == checks.skipped("the configuration cannot be used (configuration)")
+        unknown = found[name] == skipped("the check configuration failed")
         assert unknown is not inside  # The daemon knows its configuration.
     for name in ("clock", "power", "temperature", "disk-space", "disk-write", "outbox"):
         assert found[name].outcome is Outcome.OK
@@ -367,13 +329,13 @@ def test_checks_that_need_an_invalid_configuration_are_skipped(machine, inside):
 
 def test_cloud_checks_without_a_cloud_section_are_skipped(machine):
     machine.options["config"] = replace(CONFIG, cloud=None)
-    machine.options["secret_files"] = []
     for name in ("secrets", "provisioning-dns", "registration", "hub-tls"):
         assert machine.find(name).outcome is Outcome.SKIPPED
 
 
 def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
-    refuse_secret(machine)
+    cloud = replace(CONFIG.cloud, ca_file=Path("none.pem"))
+    machine.options["config"] = replace(CONFIG, cloud=cloud)
     assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
 
 
@@ -385,4 +347,18 @@ def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
     assert machine.find("outbox").line.startswith("1 reading waits to be sent")
     assert sorted(path.name for path in machine.state.iterdir()) == before
     (machine.state / STORE_NAME).unlink()
-    assert machine.find("outbox").line.startswith("Nothing waits")
+    assert machine.find("outbox").line.startswith("No readings are waiting")
+
+
+def test_a_check_cannot_be_registered_twice():
+    with pytest.raises(ValueError, match="two checks 'clock'"):
+        check("clock")(lambda _examination: ok("Good."))
+
+
+def test_a_check_runs_once_for_an_examination(machine):
+    asked = []
+    machine.options["register"] = lambda: asked.append(1) or "hub.test"
+    examined = examination(machine.root, **machine.options)
+    for name in ("registration", "hub-dns", "hub-tls", "registration"):
+        assert find(name, examined).outcome is Outcome.OK
+    assert asked == [1]

@@ -2,16 +2,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from examinations import examination
 from hypothesis import given
 from hypothesis import strategies as st
 from statuses import STATUS
 
 from agent.config import loader
 from agent.device.commands import MAX_DIAGNOSTICS, shorten
-from agent.diagnostics import runner
-from agent.diagnostics.checks.finding import Finding, Outcome, failed, ok, skipped, warning
-from agent.diagnostics.examination import DEADLINE, DEADLINES, IDS
-from agent.diagnostics.runner import chosen, counted, diagnosis, examine
+from agent.diagnostics import registry, runner
+from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, warning
+from agent.diagnostics.registry import CHECKS, DEADLINE, Check, find
+from agent.diagnostics.runner import IDS, chosen, counted, diagnosis, examine
 
 
 def test_without_a_choice_every_check_is_made():
@@ -33,53 +34,57 @@ def test_checks_are_chosen_by_id_or_by_what_ids_begin_with(only, skip, ids):
 
 @pytest.mark.parametrize("name", ["lid", "", "hub-", "hub-d"])
 def test_a_name_that_means_no_check_is_refused_with_those_there_are(name):
-    with pytest.raises(ValueError, match="there are daemon, configuration"):
+    with pytest.raises(ValueError, match="The checks are daemon, configuration"):
         chosen([name], [])
 
 
-def test_a_check_that_fails_itself_does_not_end_the_others():
-    checks = {"a": lambda: 1 / 0, "b": lambda: ok("Good.")}
-    found = dict(examine(checks, ["a", "b"]))
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    def run(checks, **options):
+        registered = {name: Check(one, 0.05, ()) for name, one in checks.items()}
+        for module in (runner, registry):
+            monkeypatch.setattr(module, "CHECKS", registered)
+        return dict(examine(examination(tmp_path), checks, **options))
+
+    return run
+
+
+def test_a_check_that_raises_does_not_end_the_others(run):
+    found = run({"a": lambda _: 1 / 0, "b": lambda _: ok("Good.")})
     assert found["a"].outcome is Outcome.FAILED
     assert "ZeroDivisionError" in found["a"].line
     assert found["b"] == ok("Good.")
 
 
-def test_a_check_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(runner, "DEADLINE", 0.05)
+def test_a_check_that_hangs_is_abandoned(run):
     release = threading.Event()
-    found = dict(examine({"a": lambda: ok(str(release.wait(60)))}, ["a"]))
+    found = run({"a": lambda _: ok(str(release.wait(60)))})
     release.set()
     assert found["a"].outcome is Outcome.FAILED
-    assert "did not come to an end" in found["a"].line
+    assert "did not end within" in found["a"].line
 
 
-def test_what_there_is_no_time_for_is_said():
+def test_checks_beyond_the_budget_are_skipped(run):
     times = iter([0.0, 1.0, 5.0])
-    found = dict(
-        examine(dict.fromkeys("ab", lambda: ok("x")), "ab", budget=4.0, now=lambda: next(times))
-    )
+    found = run(dict.fromkeys("ab", lambda _: ok("x")), budget=4.0, now=lambda: next(times))
     assert found == {"a": ok("x"), "b": skipped("there was no time left")}
 
 
-def test_every_deadline_is_that_of_a_check():
-    assert set(DEADLINES) <= set(IDS)
-    # In the daemon even one that hangs leaves time for the answer.
+def test_every_needed_check_exists_and_runs_before():
+    for name, one in CHECKS.items():
+        assert all(IDS.index(needed) < IDS.index(name) for needed in one.needs)
+    # In the daemon, a check that hangs leaves time for the answer.
     assert DEADLINE < runner.BUDGET < 30 - 4
 
 
 def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_path, monkeypatch):
     file = tmp_path / "config.toml"
     file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
-    monkeypatch.setattr(runner.os, "geteuid", lambda: 1000)
 
-    def find():
-        with runner.examination(
-            loader.load(file), file, (), store=tmp_path / "state.db", environ={}
-        ) as examined:
-            return examined.checks()["secrets"]()
+    def secrets():
+        return find("secrets", examination(tmp_path, loader.load(file)))
 
-    assert find().outcome is Outcome.FAILED
+    assert secrets().outcome is Outcome.FAILED
     stat = Path.stat
 
     def closed(path, **keywords):
@@ -92,7 +97,7 @@ def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_pa
 
     monkeypatch.setattr(Path, "stat", closed)
     monkeypatch.setattr(Path, "read_text", may_not)
-    finding = find()
+    finding = secrets()
     assert finding.outcome is Outcome.SKIPPED
     assert "sudo sensor-agent check" in finding.line
 

@@ -1,4 +1,4 @@
-"""The way to a real central: names, ports, certificates, proxies."""
+"""The route to a real central: names, ports, certificates, proxies."""
 
 import socket
 import ssl
@@ -10,11 +10,11 @@ import pytest
 from centrals import running_central
 
 from agent.config.loader import CloudConfig
-from agent.diagnostics.checks import network
-from agent.diagnostics.checks.finding import Outcome, skipped
-from agent.diagnostics.checks.network import Way, registration_here
-from agent.diagnostics.examination import DEADLINE
-from agent.diagnostics.runner import examine
+from agent.diagnostics import route
+from agent.diagnostics.checks.network import registration_here
+from agent.diagnostics.finding import Outcome, skipped
+from agent.diagnostics.registry import DEADLINE
+from agent.diagnostics.route import Route
 from agent.errors import RegistrationError, UnreachableError
 from central.storage import devices
 
@@ -26,10 +26,10 @@ def central(tmp_path_factory):
 
 
 @contextmanager
-def way(central, *, host=None, ca="", port=None, resolve=None, password=None, **keys):
+def route_to(central, *, host=None, ca="", port=None, resolve=None, password=None, **keys):
     cloud = CloudConfig(id_scope="0ne0", key_file=Path("key"), **keys)
     more = {} if resolve is None else {"resolve": resolve}
-    it = Way(
+    it = Route(
         "hub",
         host or central.info["mqtt_host"],
         cloud,
@@ -45,7 +45,7 @@ def way(central, *, host=None, ca="", port=None, resolve=None, password=None, **
 
 
 def test_all_the_way_to_central(central):
-    with way(central) as it:
+    with route_to(central) as it:
         assert it.tls.outcome is Outcome.OK, it.tls
         assert it.dns.outcome is it.tcp.outcome is Outcome.OK
         assert "TLSv1.2" in it.tls.details[0]
@@ -54,77 +54,74 @@ def test_all_the_way_to_central(central):
 
 
 def test_through_centrals_proxy(central):
-    with way(central, proxy=central.info["proxy"]) as it:
+    with route_to(central, proxy=central.info["proxy"]) as it:
         assert it.tls.outcome is Outcome.OK, (it.dns, it.tcp, it.tls)
         assert "proxy" in it.dns.line
         assert " through " in it.tcp.line
 
 
 def test_a_name_server_that_is_silent_is_no_mystery(central, monkeypatch):
-    monkeypatch.setattr(network, "NAME_PATIENCE", 0.05)
+    monkeypatch.setattr(route, "LOOKUP_PATIENCE", 0.05)
     answered = threading.Event()
-    with way(central, host="hub.test", resolve=lambda *_: answered.wait(60)) as it:
-        found = examine(
-            {"hub-dns": lambda: it.dns, "hub-tcp": lambda: it.tcp}, ["hub-dns", "hub-tcp"]
-        )
-        [(_, dns), (_, tcp)] = found
+    with route_to(central, host="hub.test", resolve=lambda *_: answered.wait(60)) as it:
+        dns, tcp = it.dns, it.tcp
     answered.set()
     assert dns.line == "Cannot look up hub.test: no name server answered within 0.05 s."
     assert (
         "a name server (cat /etc/resolv.conf)" in dns.advice
     )  # Raspberry Pi OS has no resolvectl.
-    assert tcp == skipped("hub-dns failed")
+    assert tcp == skipped("the check hub-dns failed")
 
 
 def test_it_has_told_of_the_name_server_before_the_checks_own_deadline():
-    assert network.NAME_PATIENCE < DEADLINE
+    assert route.LOOKUP_PATIENCE < DEADLINE
 
 
 def test_a_name_without_address(central):
     def resolve(_host, _port):
         raise socket.gaierror(-2, "Name or service not known")
 
-    with way(central, host="nowhere.test", resolve=resolve) as it:
+    with route_to(central, host="nowhere.test", resolve=resolve) as it:
         assert it.dns.outcome is Outcome.FAILED
         assert "the name has no address" in it.dns.line
-        assert it.tcp == it.tls == skipped("hub-dns failed")
+        assert it.tcp == it.tls == skipped("the check hub-dns failed")
 
 
 def test_a_port_that_nobody_listens_on(central):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with way(central, host="127.0.0.1", port=taken.getsockname()[1]) as it:
+        with route_to(central, host="127.0.0.1", port=taken.getsockname()[1]) as it:
             assert it.tcp.outcome is Outcome.FAILED
             assert "refused" in it.tcp.line
             assert "port 443 out" in it.tcp.advice
-            assert it.tls == skipped("hub-tcp failed")
+            assert it.tls == skipped("the check hub-tcp failed")
 
 
 def test_a_proxy_that_is_not_there(central):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         number = taken.getsockname()[1]
-        with way(central, proxy=f"http://127.0.0.1:{number}") as it:
+        with route_to(central, proxy=f"http://127.0.0.1:{number}") as it:
             assert it.dns.outcome is Outcome.OK
             assert it.tcp.outcome is Outcome.FAILED
             assert "Check proxy" in it.tcp.advice
 
 
 def test_a_certificate_of_somebody_unknown(central):
-    with way(central, ca=None) as it:
+    with route_to(central, ca=None) as it:
         assert it.tls.outcome is Outcome.FAILED
         assert "ca_file" in it.tls.advice
 
 
 def test_something_that_speaks_no_tls():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        it = Way("hub", "127.0.0.1", None, ca=None, port=server.getsockname()[1])
+        it = Route("hub", "127.0.0.1", CLOUD, ca=None, port=server.getsockname()[1])
         assert it.tcp.outcome is Outcome.OK
         client, _ = server.accept()
         client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         client.close()
         assert it.tls.outcome is Outcome.FAILED
-        assert "does not speak TLS" in it.tls.line
+        assert "TLS handshake with 127.0.0.1 failed" in it.tls.line
         it.close()
 
 
@@ -135,7 +132,7 @@ def test_a_certificate_out_of_its_time_points_at_the_clock(central, monkeypatch)
         raise error
 
     monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
-    with way(central) as it:
+    with route_to(central) as it:
         assert it.tls.outcome is Outcome.FAILED
         assert "clock" in it.tls.advice
 
@@ -149,7 +146,7 @@ def test_the_port_is_that_of_the_transport(transport, port):
         raise socket.gaierror(-2, "no")
 
     cloud = CloudConfig(id_scope="0ne0", key_file=Path("key"), transport=transport)
-    assert Way("hub", "hub.test", cloud, ca=None, resolve=resolve).dns.outcome is Outcome.FAILED
+    assert Route("hub", "hub.test", cloud, ca=None, resolve=resolve).dns.outcome is Outcome.FAILED
     assert asked == [("hub.test", port)]
 
 

@@ -1,87 +1,93 @@
 import sys
 import types
+from dataclasses import replace
 
 import pytest
+from examinations import CONFIG, FAKE, examination, raspberry_pi, write
+from statuses import STATUS
 
+from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import gpio
-from agent.diagnostics.checks.finding import Outcome
+from agent.diagnostics.finding import Outcome
 
-PINS = {"[sensor] pin": 4, "[led] pin": 17}
 HEADER = gpio.Chip("gpiochip0", "pinctrl-rp1", {})
+KERNEL = replace(CONFIG, sensor=SensorConfig(driver="kernel"))
 
 
-def holders(*chips, by_kernel=False, daemon_runs=False, lines=PINS):
-    return gpio.holders(
-        lambda: list(chips), lines=lines, by_kernel=by_kernel, daemon_runs=daemon_runs
-    )
+@pytest.fixture
+def board(tmp_path):
+    raspberry_pi(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def holders(board, monkeypatch):
+    def holders(*chips, config=CONFIG, status=None):
+        monkeypatch.setattr(gpio, "read_chips", lambda _dev, _lines: list(chips))
+        return gpio.holders(examination(board, config, status=status))
+
+    return holders
 
 
 def held(**lines):
     return gpio.Chip("gpiochip4", "pinctrl-rp1", {int(k[1:]): v for k, v in lines.items()})
 
 
-def test_free_lines_are_all_right():
+def test_free_lines_are_all_right(holders):
     assert holders(HEADER).outcome is Outcome.OK
 
 
-def test_a_line_that_another_program_holds_is_named_with_its_holder():
+def test_a_line_that_another_program_holds_is_named_with_its_holder(holders):
     finding = holders(held(g17="pigpiod"))
     assert finding.outcome is Outcome.FAILED
     assert finding.line == "GPIO 17 ([led] pin) is held by pigpiod."
 
 
-def test_lines_that_the_running_daemon_holds_are_its_own():
-    assert holders(held(g4="PulseIn", g17="lg"), daemon_runs=True).outcome is Outcome.OK
+def test_lines_that_the_running_daemon_holds_are_its_own(holders):
+    assert holders(held(g4="PulseIn", g17="lg"), status=STATUS).outcome is Outcome.OK
 
 
-def test_the_kernels_driver_holds_its_line_where_it_is_configured_and_nowhere_else():
+def test_the_kernels_driver_holds_its_line_where_it_is_configured_and_nowhere_else(holders):
     line = held(g4="dht11@4")
-    assert holders(line, by_kernel=True).outcome is Outcome.OK
-    finding = holders(line, daemon_runs=True)
+    assert holders(line, config=KERNEL).outcome is Outcome.OK
+    finding = holders(line, status=STATUS)
     assert finding.outcome is Outcome.FAILED
     assert 'driver = "kernel"' in finding.advice
 
 
-def test_the_header_is_found_among_other_chips():
+def test_the_header_is_found_among_other_chips(holders):
     other = gpio.Chip("gpiochip0", "gpio-brcmstb@107d508500", {4: "something"})
     assert holders(other, HEADER).outcome is Outcome.OK
 
 
-def test_a_board_that_is_no_raspberry_pi_is_said():
+def test_a_board_that_is_no_raspberry_pi_is_said(holders):
     assert holders(gpio.Chip("gpiochip0", "gpio-sim", {})).outcome is Outcome.WARNING
 
 
-def test_where_no_line_is_needed_nobody_asks():
-    assert holders(lines={}).outcome is Outcome.SKIPPED
-    finding = gpio.access(
-        "nowhere", is_raspberry_pi=True, lines={}, may_use=lambda _: False, is_root=False
-    )
-    assert finding.outcome is Outcome.SKIPPED
+def test_without_a_driver_that_needs_lines_none_is_read(holders, board):
+    assert holders(config=FAKE).outcome is Outcome.SKIPPED
+    assert gpio.access(examination(board, FAKE)).outcome is Outcome.SKIPPED
 
 
-def test_lines_that_may_not_be_asked_for_are_no_failure_of_theirs():
-    def refuse():
-        raise PermissionError(13, "Permission denied")
-
-    finding = gpio.holders(refuse, lines=PINS, by_kernel=False, daemon_runs=False)
-    assert finding.outcome is Outcome.SKIPPED
+def test_lines_without_access_are_skipped(board, monkeypatch, holders):
     assert holders().outcome is Outcome.SKIPPED
 
+    def refuse(_dev, _lines):
+        raise PermissionError(13, "Permission denied")
 
-def test_a_machine_without_gpio_is_said(tmp_path):
-    finding = gpio.access(
-        tmp_path, is_raspberry_pi=True, lines=PINS, may_use=lambda _: True, is_root=False
-    )
+    monkeypatch.setattr(gpio, "read_chips", refuse)
+    assert gpio.holders(examination(board)).outcome is Outcome.SKIPPED
+
+
+def test_a_kernel_without_gpio_fails(board):
+    finding = gpio.access(examination(board))
     assert finding.outcome is Outcome.FAILED
     assert "CONFIG_GPIO_CDEV" in finding.advice
 
 
-def test_root_is_told_that_it_proves_little(tmp_path):
-    (tmp_path / "gpiochip0").touch()
-    finding = gpio.access(
-        tmp_path, is_raspberry_pi=True, lines=PINS, may_use=lambda _: True, is_root=True
-    )
-    assert "as root" in finding.line
+def test_access_of_root_is_described_as_such(board):
+    write(board, "dev/gpiochip0", "")
+    assert gpio.access(examination(board, is_root=True)).line.startswith("Root has access")
 
 
 class Info:
@@ -119,13 +125,16 @@ def test_gpiod_is_asked_about_the_lines_that_matter(tmp_path, monkeypatch):
     assert chip == gpio.Chip("gpiochip0", "pinctrl-bcm2711", {4: "PulseIn", 5: "the kernel"})
 
 
-def test_without_gpiod_the_lines_are_skipped(tmp_path, monkeypatch):
+def test_without_gpiod_the_lines_are_skipped(board, monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiod", None)
-    finding = gpio.holders(
-        lambda: gpio.read_chips(tmp_path, [4]), lines=PINS, by_kernel=False, daemon_runs=False
-    )
+    finding = gpio.holders(examination(board))
     assert finding.outcome is Outcome.SKIPPED
     assert "gpiod" in finding.line
+
+
+def overlay(root, *, driver="kernel", pin=4):
+    config = replace(CONFIG, sensor=SensorConfig(driver=driver, pin=pin))
+    return gpio.overlay(examination(root, config))
 
 
 def pi(root, *, config=None, device=None, where="boot/firmware"):
@@ -143,9 +152,9 @@ def pi(root, *, config=None, device=None, where="boot/firmware"):
         ("dtoverlay=dht11,gpiopin=4\n", "dht11@4", "ok", "is loaded"),
         ("dtoverlay=dht11\n", "dht11@0", "ok", "is loaded"),
         (None, "dht11@4", "ok", "is loaded"),
-        ("", "dht11@4", "warning", "gone after a restart"),
-        ("#dtoverlay=dht11,gpiopin=4\n", "dht11@4", "warning", "gone after a restart"),
-        ("dtoverlay=dht11,gpiopin=44\n", "dht11@4", "warning", "gone after a restart"),
+        ("", "dht11@4", "warning", "after a restart"),
+        ("#dtoverlay=dht11,gpiopin=4\n", "dht11@4", "warning", "after a restart"),
+        ("dtoverlay=dht11,gpiopin=44\n", "dht11@4", "warning", "after a restart"),
         ("dtoverlay=dht11,gpiopin=4\n", None, "failed", "it is not loaded"),
         ("dtoverlay=dht11,gpiopin=4\n", "bme280", "failed", "it is not loaded"),
         ("", None, "failed", "is not loaded"),
@@ -154,7 +163,7 @@ def pi(root, *, config=None, device=None, where="boot/firmware"):
 )
 def test_the_kernels_driver_where_it_is_configured(tmp_path, config, device, outcome, words):
     pi(tmp_path, config=config, device=device)
-    finding = gpio.overlay(tmp_path, by_kernel=True, pin=4)
+    finding = overlay(tmp_path)
     assert finding.outcome == outcome, finding
     assert words in finding.line
     if outcome != "ok":
@@ -163,11 +172,11 @@ def test_the_kernels_driver_where_it_is_configured(tmp_path, config, device, out
 
 def test_the_older_place_of_the_firmwares_configuration_is_known(tmp_path):
     pi(tmp_path, config="dtoverlay = dht11,gpiopin=22\n", device="dht11@16", where="boot")
-    assert gpio.overlay(tmp_path, by_kernel=True, pin=22).outcome is Outcome.OK
+    assert overlay(tmp_path, pin=22).outcome is Outcome.OK
 
 
 def test_the_kernels_driver_that_nobody_uses_is_recommended(tmp_path):
     pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
-    finding = gpio.overlay(tmp_path, by_kernel=False, pin=4)
+    finding = overlay(tmp_path, driver="dht22")
     assert finding.outcome is Outcome.WARNING
-    assert gpio.overlay(tmp_path, by_kernel=False, pin=5).outcome is Outcome.SKIPPED
+    assert overlay(tmp_path, driver="dht22", pin=5).outcome is Outcome.SKIPPED

@@ -2,7 +2,7 @@ import pytest
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import hardware
-from agent.diagnostics.checks.finding import Outcome
+from agent.diagnostics.finding import Outcome
 from hw import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, LedError, SensorError
 from hw.leds.fake_led import SimulatedLed

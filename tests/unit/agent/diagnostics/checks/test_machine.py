@@ -1,7 +1,17 @@
 import pytest
+from examinations import examination, write
+from fakes import HandClock
 
 from agent.diagnostics.checks import machine
-from agent.diagnostics.checks.finding import Outcome
+from agent.diagnostics.finding import Outcome
+
+
+def power(root, vcgencmd):
+    return machine.power(examination(root, vcgencmd=vcgencmd))
+
+
+def clock(root, **options):
+    return machine.clock(examination(root, clock=HandClock(**options)))
 
 
 def throttled(value):
@@ -11,16 +21,16 @@ def throttled(value):
 @pytest.mark.parametrize(
     ("bits", "outcome", "words"),
     [
-        (0x0, "ok", "is good"),
+        (0x0, "ok", "has been good"),
         (0x1, "failed", "too low now"),
         (0x50005, "failed", "too low now (under-voltage, throttled)"),
-        (0x8, "warning", "near the limit of temperature now"),
-        (0x10000, "warning", "too low since the start"),
-        (0x20000, "warning", "Since the start the board was slowed down."),
+        (0x8, "warning", "near its temperature limit now"),
+        (0x10000, "warning", "has been too low since the start"),
+        (0x20000, "warning", "Since the start the board has been slowed down."),
     ],
 )
 def test_what_the_firmware_says_of_the_supply(tmp_path, bits, outcome, words):
-    finding = machine.power(tmp_path, throttled(bits))
+    finding = power(tmp_path, throttled(bits))
     assert finding.outcome == outcome
     assert words in finding.line
 
@@ -29,7 +39,7 @@ def test_the_kernel_is_asked_before_the_program(tmp_path):
     file = tmp_path / "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
     file.parent.mkdir(parents=True)
     file.write_text("50000\n")
-    assert machine.power(tmp_path, lambda: pytest.fail("asked")).outcome is Outcome.WARNING
+    assert power(tmp_path, lambda: pytest.fail("vcgencmd ran")).outcome is Outcome.WARNING
 
 
 @pytest.mark.parametrize(("alarm", "outcome"), [("1\n", "failed"), ("0\n", "ok")])
@@ -39,25 +49,25 @@ def test_where_neither_is_there_the_voltage_sensor_is_asked(tmp_path, alarm, out
         device.mkdir(parents=True)
         (device / "name").write_text(f"{name}\n")
     (device / "in0_lcrit_alarm").write_text(alarm)
-    assert machine.power(tmp_path, lambda: None).outcome == outcome
+    assert power(tmp_path, lambda: None).outcome == outcome
 
 
 def test_a_clock_in_doubt_is_a_warning_with_what_the_service_needs(tmp_path):
-    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC", root=tmp_path)
+    finding = clock(tmp_path, known=False)
     assert finding.outcome is Outcome.WARNING
+    assert "2023-11-14 22:13 UTC" in finding.line
     assert "timedatectl set-ntp true" in finding.advice
     assert "make install" not in finding.advice
-    unit = tmp_path / "etc/systemd/system/sensor-agent.service"
-    unit.parent.mkdir(parents=True)
-    unit.touch()
+    write(tmp_path, "etc/systemd/system/sensor-agent.service", "")
     # The unit lets the kernel be asked only where timesyncd's mark was not there at installation.
-    finding = machine.clock("It was not set.", "2026-11-25 02:41 UTC", root=tmp_path)
-    assert "If you have replaced systemd-timesyncd, run sudo make install again." in finding.advice
+    assert "replaced systemd-timesyncd, run sudo make install again" in (
+        clock(tmp_path, known=False).advice
+    )
 
 
-def test_a_machine_that_tells_nothing_is_no_failure(tmp_path):
-    assert machine.power(tmp_path, lambda: "VCHI initialization failed").outcome is Outcome.SKIPPED
-    assert machine.temperature(tmp_path).outcome is Outcome.SKIPPED
+def test_a_machine_without_measurements_is_skipped(tmp_path):
+    assert power(tmp_path, lambda: "VCHI initialization failed").outcome is Outcome.SKIPPED
+    assert machine.temperature(examination(tmp_path)).outcome is Outcome.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -68,9 +78,8 @@ def test_how_hot_is_hot(tmp_path, millidegrees, outcome):
     zone = tmp_path / "sys/class/thermal/thermal_zone0"
     zone.mkdir(parents=True)
     (zone / "temp").write_text(f"{millidegrees}\n")
-    assert machine.temperature(tmp_path).outcome == outcome
+    assert machine.temperature(examination(tmp_path)).outcome == outcome
 
 
-def test_a_clock_that_is_right_says_what_it_says():
-    assert "2026-11-24" in machine.clock(None, "2026-11-24 14:05 UTC").line
-    assert machine.clock("It says 1970.", "1970").line == "It says 1970."
+def test_a_synchronised_clock_is_shown(tmp_path):
+    assert clock(tmp_path).line.endswith("It shows 2023-11-14 22:13 UTC.")

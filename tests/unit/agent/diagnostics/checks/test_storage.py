@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
+from examinations import examination, write
 
 from agent.diagnostics.checks import storage
-from agent.diagnostics.checks.finding import Outcome
+from agent.diagnostics.finding import Outcome
 from agent.storage.store import STORE_NAME, Store
 
 PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
@@ -11,22 +14,20 @@ READ_ONLY = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root ro,errors=remou
 OVERLAY = "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
 
 
-def disk_write(tmp_path, mounts=PLAIN, *, may_ask_root=False):
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(mounts)
-    state = tmp_path / "state"
-    state.mkdir(exist_ok=True)
-    return storage.disk_write(state, mountinfo=mountinfo, may_ask_root=may_ask_root)
+def disk_write(tmp_path, mounts=PLAIN, *, is_root=True):
+    write(tmp_path, "proc/self/mountinfo", mounts)
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return storage.disk_write(examination(tmp_path, is_root=is_root))
 
 
 @pytest.mark.parametrize(
     ("mounts", "outcome", "words"),
     [
-        (PLAIN, "ok", "can be written to"),
-        (PROTECTED, "ok", "can be written to"),
+        (PLAIN, "ok", "is writable"),
+        (PROTECTED, "ok", "is writable"),
         (READ_ONLY, "warning", "The root file system is read-only"),
         (OVERLAY, "warning", "in memory (overlay)"),
-        ("", "ok", "can be written to"),
+        ("", "ok", "is writable"),
     ],
 )
 def test_what_the_state_is_on_is_told(tmp_path, mounts, outcome, words):
@@ -55,23 +56,23 @@ def test_each_way_not_to_write_has_its_remedy(tmp_path, monkeypatch, number, wor
     assert "read-only" in finding.line
     assert words in finding.advice
     if number == 13:
-        assert disk_write(tmp_path, may_ask_root=True).outcome is Outcome.SKIPPED
+        assert disk_write(tmp_path, is_root=False).outcome is Outcome.SKIPPED
 
 
 def test_a_state_that_is_not_there_yet_is_no_failure(tmp_path):
-    finding = storage.disk_write(tmp_path / "none", mountinfo=tmp_path / "none", may_ask_root=False)
+    finding = storage.disk_write(examination(tmp_path))
     assert finding.outcome is Outcome.SKIPPED
 
 
 @pytest.mark.parametrize(
     ("megabytes", "outcome"), [(5, "failed"), (50, "warning"), (64, "ok"), (5000, "ok")]
 )
-def test_how_much_room_is_enough(tmp_path, megabytes, outcome):
-    finding = storage.disk_space(
-        tmp_path / "a" / "b", max_megabytes=64, free=lambda _: megabytes * 1_000_000
-    )
+def test_how_much_room_is_enough(tmp_path, monkeypatch, megabytes, outcome):
+    usage = SimpleNamespace(free=megabytes * 1_000_000)
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _place: usage)
+    finding = storage.disk_space(examination(tmp_path))
     assert finding.outcome == outcome
-    assert f"{megabytes} MB are free" in finding.line
+    assert f"{megabytes} MB free" in finding.line
 
 
 def test_a_damaged_outbox_is_said_and_left_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""What a check found: one line, and, where something is wrong, what to do about it."""
+"""The result of a check: one sentence, and advice if something is wrong."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `line` is a sentence; `details` are for who wants to know more."""
+    """The result of one check. `line` is a sentence; `details` are shown on request."""
 
     outcome: Outcome
     line: str
@@ -25,9 +25,9 @@ class Finding:
         return asdict(self) | {"details": list(self.details)}
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Finding":
-        """Return what `as_json` was made from."""
-        return cls(Outcome(told["outcome"]), told["line"], told["advice"], tuple(told["details"]))
+    def from_json(cls, data: dict[str, Any]) -> "Finding":
+        """Return the finding that `as_json` was called on."""
+        return cls(Outcome(data["outcome"]), data["line"], data["advice"], tuple(data["details"]))
 
 
 def plural(count: int, noun: str) -> str:
@@ -36,20 +36,23 @@ def plural(count: int, noun: str) -> str:
 
 
 def ok(line: str, *details: str) -> Finding:
-    """Say that all is well."""
+    """Return that all is well."""
     return Finding(Outcome.OK, line, None, details)
 
 
 def warning(line: str, advice: str, *details: str) -> Finding:
-    """Say that it works, and may not for long."""
+    """Return that something works, but may not for long."""
     return Finding(Outcome.WARNING, line, advice, details)
 
 
 def failed(line: str, advice: str, *details: str) -> Finding:
-    """Say that it does not work."""
+    """Return that something does not work."""
     return Finding(Outcome.FAILED, line, advice, details)
 
 
 def skipped(because: str) -> Finding:
-    """Say that it was not looked at. `because` goes on where "skipped because" ends."""
+    """Return that nothing was checked. `because` completes the sentence "Skipped because"."""
     return Finding(Outcome.SKIPPED, f"Skipped because {because}.")
+
+
+NO_BOARD = skipped("this machine is not a Raspberry Pi (gpio-access)")

@@ -1,0 +1,55 @@
+"""Examinations of a machine that has only the files a test makes, and no daemon."""
+
+import base64
+from pathlib import Path
+
+from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
+from agent.diagnostics.examination import Examination
+
+CONFIG = Config(
+    device=DeviceConfig(id="pi-1"),
+    cloud=CloudConfig(id_scope="0ne0", key_file=Path("key")),
+    sensor=SensorConfig(driver="dht22"),
+    led=LedConfig(driver="gpiozero"),
+)
+FAKE = Config(
+    device=DeviceConfig(id="pi-1"),
+    sensor=SensorConfig(driver="fake"),
+    led=LedConfig(driver="fake"),
+)
+MODEL = "proc/device-tree/model"
+
+
+def examination(root, config=CONFIG, **options):
+    """Return an examination; `root` is the root directory, and has the configuration too."""
+    defaults = {
+        "path": root / "config.toml",
+        "store": root / "state" / "state.db",
+        "installed": "1.2.3",
+        "environ": {},
+        "is_root": False,
+        "may_use": lambda _file: True,
+        "is_installed": lambda _module: True,
+        "version": lambda _package: "1.0",
+        "vcgencmd": lambda: None,
+    }
+    return Examination(root=root, config=config, **(defaults | options))
+
+
+def raspberry_pi(root):
+    """Make `root` a Raspberry Pi."""
+    write(root, MODEL, "Raspberry Pi 4 Model B Rev 1.5\0")
+
+
+def write(root, name, text):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def write_key(root):
+    """Write the key that CONFIG names."""
+    key = write(root, "key", base64.b64encode(b"k" * 32).decode())
+    key.chmod(0o600)
+    return key
