@@ -1,1 +1,1 @@
-"""The device as the operator sees it: commands, properties, LED and model."""
+"""The device in the cloud: commands, properties, LED and model."""

@@ -1,4 +1,4 @@
-"""What this machine is: the component deviceInformation, with real values."""
+"""The component `deviceInformation`: board, operating system and software version."""
 
 import os
 import platform
@@ -26,9 +26,9 @@ def software_version() -> str:
 
 
 def device_information() -> dict[str, Any]:
-    """Return the component as it is reported: `__t` marks a component.
+    """Return the component as a reported property. `__t` marks a component.
 
-    Sizes are in kilobytes, as the interface DeviceInformation has them.
+    Sizes are in kilobytes, as in the interface DeviceInformation.
     """
     board = _read(DEVICE_TREE_MODEL) or platform.node() or "unknown"
     return {
@@ -53,7 +53,7 @@ def _os_name() -> str:
 
 
 def _processor_manufacturer() -> str:
-    # "raspberrypi,3-model-b\0brcm,bcm2837\0": the last one names the chip.
+    # In "raspberrypi,3-model-b\0brcm,bcm2837\0" the last part is the chip.
     compatible = [part for part in _read(DEVICE_TREE_COMPATIBLE).split("\0") if part]
     if compatible:
         maker = compatible[-1].partition(",")[0]
@@ -66,7 +66,7 @@ def _processor_manufacturer() -> str:
 
 
 def _read(path: Path) -> str:
-    """Return a file's text, or nothing: none of these files is on every machine."""
+    """Return a file's text, or nothing. None of these files exists on every machine."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
     except OSError:

@@ -1,7 +1,7 @@
-"""The device model: what this device sends, reports and obeys, in DTDL v2.
+"""The device model in DTDL v2: telemetry, properties and commands.
 
-The files under agent/device/dtmi/ follow the path rule of the Device Models Repository:
-`dtmi:com:example:Thermostat;1` is `dtmi/com/example/thermostat-1.json`.
+The paths under agent/device/dtmi/ are those of the Device Models Repository:
+`dtmi:com:example:Thermostat;1` is `dtmi/com/example/thermostat-1.json`. Source:
 https://learn.microsoft.com/azure/iot/concepts-model-repository
 """
 
@@ -15,12 +15,12 @@ DEVICE_INFORMATION = "dtmi:azure:DeviceManagement:DeviceInformation;1"
 
 
 def model_id(unit: str) -> str:
-    """Return the model that tells the truth about temperatures sent in `unit`."""
+    """Return the id of the model for temperatures in `unit`: `celsius` or `fahrenheit`."""
     return FAHRENHEIT if unit == "fahrenheit" else CELSIUS
 
 
 def interface(dtmi: str) -> dict[str, Any]:
-    """Return one interface as it stands in its file."""
+    """Return the interface with this id."""
     path = dtmi.lower().replace(":", "/").replace(";", "-") + ".json"
     text = resources.files("agent.device").joinpath(path).read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
@@ -28,5 +28,5 @@ def interface(dtmi: str) -> dict[str, Any]:
 
 
 def document(unit: str) -> list[dict[str, Any]]:
-    """Return the model and the interface it is composed with, as IoT Central imports them."""
+    """Return the model and the interface of its component, in the form IoT Central imports."""
     return [interface(model_id(unit)), interface(DEVICE_INFORMATION)]

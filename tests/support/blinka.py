@@ -1,4 +1,4 @@
-"""Our child process with Blinka's real PulseIn, as tests start it."""
+"""How tests start the child process with Blinka's real PulseIn."""
 
 import sys
 

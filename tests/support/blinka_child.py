@@ -1,9 +1,9 @@
-"""Our child process with Blinka's real PulseIn, on a machine without pins.
+"""The child process with Blinka's real PulseIn, on a machine without pins.
 
     python blinka_child.py MODEL PIN
 
-Replaced are the board and the helper program, which is forked instead of executed: HELPER in the
-environment says how it behaves.
+The board and the helper program are simulated. The helper is forked, and the environment variable
+HELPER selects its behaviour.
 """
 
 import importlib
@@ -29,12 +29,14 @@ class Pin:
 
 
 class Popen:
-    """A forked helper, as far as PulseIn uses subprocess.Popen."""
+    """A forked helper with the part of subprocess.Popen that PulseIn uses."""
 
     def __init__(self, arguments):
         self.pid = os.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # As after an exec; the files too.
+            signal.signal(
+                signal.SIGTERM, signal.SIG_DFL
+            )  # As after an exec, like the closed files.
             os.closerange(3, 256)
             try:
                 pulsein_helper.run(arguments, HELPER)
@@ -55,11 +57,11 @@ def replace(name, **contents):
 
 
 def open_device(model, pin, original=adafruit_child.open_device):
-    """Do what the import of Blinka does on a Pi, where and when our child does it."""
+    """Do what importing Blinka does on a Pi, then open the device."""
     pulse_in = importlib.import_module(adafruit_child.PULSE_IN)
     pulse_in.subprocess = SimpleNamespace(Popen=Popen)
     if HELPER not in FAILING_STARTS:
-        # Blinka waits a quarter of a second for its helper; a busy machine may need longer.
+        # Blinka waits 0.25 s for its helper. A busy machine may need longer.
         pulse_in.time = SimpleNamespace(monotonic=lambda: time.monotonic() / 40, sleep=time.sleep)
     replace("board", D4=Pin())
     replace("digitalio", DigitalInOut=object, Direction=object, Pull=object)

@@ -1,6 +1,6 @@
-"""lgpio as gpiozero knows it, on one chip that is a list of what happened.
+"""A simulation of lgpio with one chip. It records all calls.
 
-A line that is an output already is not claimed anew, as in lgpio's own xSetAsOutput.
+Claiming a line that is an output already does nothing, as in lgpio's xSetAsOutput.
 """
 
 RISING_EDGE, FALLING_EDGE, BOTH_EDGES = 1, 2, 3
@@ -8,10 +8,10 @@ SET_PULL_UP, SET_PULL_DOWN, SET_PULL_NONE = 32, 64, 128
 
 is_fake = True
 calls = []
-levels = {}  # Of the lines that are outputs.
-pwm = {}  # Of those that are switched by it: frequency and duty.
-handles = {}  # Of the open chips, to the lines claimed by each.
-fails = {}  # Name of a function to the text of its error.
+levels = {}  # The levels of the lines that are outputs.
+pwm = {}  # Frequency and duty cycle of the lines with PWM.
+handles = {}  # The claimed lines of each open chip.
+fails = {}  # The error of each function that fails.
 
 
 class error(Exception):  # noqa: N801, N818 - lgpio's own name

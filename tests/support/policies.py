@@ -1,4 +1,4 @@
-"""A policy under test, and its attempts."""
+"""Policies for tests, and their attempts."""
 
 from hypothesis import strategies as st
 
@@ -13,12 +13,12 @@ def policy(**options):
     return Policy(**{"model": "dht22", "spacing": 2.1, "interval": 60.0, "now": 0.0} | options)
 
 
-def fake_policy(**options):
+def policy_without_spacing(**options):
     return policy(**{"spacing": 0.0, "interval": 5.0} | options)
 
 
 def step(it, outcome, *, late=0.0, takes=0.0):
-    """One attempt, when the policy wants it (or later); what was accepted."""
+    """Make one attempt when it is due, or `late` seconds later. Return what was accepted."""
     began = it.next_attempt() + late
     it.began(began)
     if isinstance(outcome, Fault):
@@ -28,7 +28,7 @@ def step(it, outcome, *, late=0.0, takes=0.0):
 
 
 def warm(**options):
-    """A policy that has accepted one reading, at 2.1."""
+    """Return a policy that has accepted one reading, at 2.1 seconds."""
     it = policy(**options)
     assert step(it, ROOM) == []
     assert len(step(it, ROOM)) == 1

@@ -1,13 +1,13 @@
-"""In place of Blinka's libgpiod_pulsein: its protocol, and the ways it fails.
+"""A simulation of Blinka's helper libgpiod_pulsein: its protocol and its failures.
 
-`run` is called in a process of its own, with the arguments that Blinka gives to the program.
+`run` is called in a process of its own with the arguments of the program.
 """
 
 import os
 import time
 
-# Taken before our child marks the queues that it makes. The helper only opens one: with a mode
-# that asks for more than the queue grants, only root could.
+# Imported before the child replaces it with `marked_queue`. The helper only opens a queue, and
+# only root could open it with a mode that the queue does not grant.
 from sysv_ipc import MessageQueue
 from trains import frame, train
 
@@ -44,6 +44,6 @@ def triggered(mode):
     return [] if mode == "silent" else train(frame(21.5, 45.0))[2:]
 
 
-def stop(complaint):
-    os.write(1, complaint.encode() + b"\n")
+def stop(message):
+    os.write(1, message.encode() + b"\n")
     os._exit(1)

@@ -1,4 +1,4 @@
-"""What a DHT puts on its line: frames, and the widths of their pulses in microseconds."""
+"""Frames of a DHT, and the widths of their pulses in microseconds."""
 
 from collections import deque
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 def frame(temperature, humidity, *, twos_complement=False):
-    """The five bytes of a DHT22's answer."""
+    """Return the five bytes of a DHT22's frame."""
     tenths = round(temperature * 10)
     if tenths < 0:
         tenths = tenths & 0xFFFF if twos_complement else 0x8000 | -tenths
@@ -15,7 +15,7 @@ def frame(temperature, humidity, *, twos_complement=False):
 
 
 def frame_of_dht11(temperature, humidity):
-    """The five bytes of a DHT11's answer."""
+    """Return the five bytes of a DHT11's frame."""
     data = [int(humidity), 0, int(temperature), round(temperature * 10) % 10]
     return [*data, sum(data) & 0xFF]
 
@@ -26,11 +26,11 @@ def bits_of(data):
 
 TYPICAL = {"response": 80, "low": 50, "zero": 26, "one": 70, "end": 50}
 LIMITS = {"response": (75, 85), "low": (48, 55), "zero": (22, 30), "one": (68, 75), "end": (45, 55)}
-"""The data sheet's, of AM2302."""
+"""From the AM2302's data sheet."""
 
 
 def train(data, width=TYPICAL.__getitem__):
-    """The widths for these bytes, beginning with the sensor's low; `width` gives each by name."""
+    """Return the pulse widths of these bytes. `width` returns that of each kind of pulse."""
     widths = [width("response"), width("response")]
     for bit in bits_of(data):
         widths += [width("low"), width("one" if bit else "zero")]
@@ -38,7 +38,7 @@ def train(data, width=TYPICAL.__getitem__):
 
 
 class PulseIn:
-    """CircuitPython's, with a sensor at its line: each trigger plays the next train."""
+    """CircuitPython's PulseIn with a simulated sensor. Each trigger plays the next train."""
 
     trains: ClassVar = deque()
 
@@ -67,7 +67,7 @@ class PulseIn:
 
 
 class VirtualTime(SimpleNamespace):
-    """In place of the module time: it passes when somebody sleeps."""
+    """A replacement for the module time. Only `sleep` makes time pass."""
 
     def __init__(self):
         super().__init__(now=1000.0)

@@ -1,4 +1,4 @@
-"""SysV message queues belong to the whole machine: ours must not be swept by another run."""
+"""Keep SysV message queues, which are global, apart from those of other test runs."""
 
 import ctypes
 import fcntl
@@ -13,7 +13,7 @@ CLONE_NEWIPC = 0x08000000  # <linux/sched.h>
 
 @pytest.fixture(scope="module", autouse=True)
 def queues_of_our_own():
-    """Move to a namespace of our own; without root's right to do so, wait for our turn."""
+    """Enter an IPC namespace. Without the permission to do so, wait for other test runs."""
     if ctypes.CDLL(None).unshare(CLONE_NEWIPC) == 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""What every driver must keep to, whatever it drives."""
+"""The contracts that every driver must keep."""
 
 import sys
 
@@ -34,7 +34,7 @@ def kernel(directory):
 
 
 def child(_):
-    """The supervised child process, here one without Blinka that always has an answer."""
+    """An AdafruitSensor whose child process always answers, without Blinka."""
     program = """
 import sys
 print('{"ready": true}', flush=True)
@@ -68,7 +68,7 @@ def led(request, tmp_path):
         yield led
 
 
-def test_a_sensor_tells_its_model_spacing_and_deadline(sensor):
+def test_a_sensor_has_a_model_spacing_and_deadline(sensor):
     assert isinstance(sensor, ClimateSensor)
     assert sensor.model in MODELS
     assert sensor.spacing >= 0.0
@@ -84,7 +84,7 @@ def test_a_sensor_reads_a_temperature_and_a_humidity(sensor):
     assert 20.0 < reading.humidity < 80.0
 
 
-def test_a_closed_sensor_says_so_and_may_be_closed_again(sensor):
+def test_a_closed_sensor_raises_and_may_be_closed_again(sensor):
     sensor.close()
     sensor.close()
     with pytest.raises(SensorError, match="closed") as caught:
@@ -99,7 +99,7 @@ def test_a_sensor_is_closed_at_the_end_of_its_context(sensor):
         sensor.read()
 
 
-def test_an_led_obeys_and_tells_what_it_does(led):
+def test_an_led_executes_commands_and_has_their_state(led):
     assert isinstance(led, Led)
     assert led.state is LedState.OFF
     led.on()
@@ -112,7 +112,7 @@ def test_an_led_obeys_and_tells_what_it_does(led):
     assert led.state is LedState.OFF
 
 
-def test_an_led_is_dark_and_takes_no_command_at_the_end_of_its_context(led):
+def test_an_led_is_off_and_closed_at_the_end_of_its_context(led):
     with led as entered:
         assert entered is led
         led.on()
@@ -122,19 +122,19 @@ def test_an_led_is_dark_and_takes_no_command_at_the_end_of_its_context(led):
         led.on()
 
 
-def test_an_unknown_driver_is_refused_with_those_there_are():
+def test_an_unknown_driver_is_refused_with_the_known_ones():
     with pytest.raises(DriverError, match="'fake'"):
         open_sensor("bme280")
     with pytest.raises(DriverError, match="'gpiozero'"):
         open_led("neopixel")
 
 
-def test_an_unknown_model_is_refused_with_those_there_are():
+def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(DriverError, match="'dht11'"):
         open_sensor("fake", model="dht23")
 
 
-def test_the_fake_drivers_are_fake_and_need_no_pin():
+def test_the_driver_fake_simulates_and_needs_no_pin():
     with open_sensor("fake", pin=4, power_pin=5) as sensor, open_led("fake", pin=99) as led:
         assert isinstance(sensor, SimulatedSensor)
         assert isinstance(led, SimulatedLed)

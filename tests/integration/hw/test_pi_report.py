@@ -19,7 +19,7 @@ def pi():
 
 
 @needs_blinka
-def test_the_real_adafruit_driver_is_tried_over_a_made_up_helper(pi, monkeypatch):
+def test_the_report_of_the_adafruit_driver_with_a_simulated_helper(pi, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.delenv("HELPER", raising=False)
 

@@ -1,4 +1,4 @@
-"""The LED's line as the kernel has it: what gpiozero and lgpio really do to it."""
+"""The level of the LED's line in the kernel, driven by the real gpiozero and lgpio."""
 
 import shutil
 import signal
@@ -21,7 +21,7 @@ from machine import (
 )
 
 
-def test_turnon_lights_it_and_turnoff_darkens_it(central, daemon):
+def test_turnon_and_turnoff_set_the_line(central, daemon):
     assert level() == 0
     assert central.command(daemon.id, "turnon")[0] == 200
     assert share(levels(1.0, 0.005)) == 1.0
@@ -61,7 +61,7 @@ def test_brightness_1_is_steady_and_3_is_high_for_less_of_the_time_than_2(centra
     assert shares[3] == pytest.approx(0.1, abs=0.07)
 
 
-def test_the_newest_command_wins(central, daemon):
+def test_the_latest_command_wins(central, daemon):
     assert central.command(daemon.id, "blink", 1)[0] == 200
     assert central.command(daemon.id, "turnon")[0] == 200
     assert share(levels(2.0, 0.005)) == 1.0
@@ -69,7 +69,7 @@ def test_the_newest_command_wins(central, daemon):
     assert len(turns(levels(2.2, 0.005))) >= 3
 
 
-def test_it_is_dark_after_a_stop_and_central_is_told(central, daemon):
+def test_the_led_is_off_after_a_stop_and_central_knows(central, daemon):
     assert central.command(daemon.id, "turnon")[0] == 200
     assert level() == 1
     assert daemon.stop() == 0
@@ -78,7 +78,7 @@ def test_it_is_dark_after_a_stop_and_central_is_told(central, daemon):
 
 
 @pytest.mark.parametrize("lit", ["steady", "pwm", "blinking"])
-def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
+def test_the_led_is_off_after_kill_9_and_a_restart(central, daemon, lit):
     match lit:
         case "steady":
             daemon.ask(command="led", do="on")
@@ -97,7 +97,7 @@ def test_it_is_dark_after_kill_9_and_a_restart(central, daemon, lit):
     until(lambda: level() == 1)
 
 
-def test_after_a_crash_it_can_be_turned_off_by_hand(daemon):
+def test_the_led_can_be_turned_off_by_hand_after_a_crash(daemon):
     daemon.ask(command="led", do="on")
     with line_stays_high():
         daemon.kill()
@@ -108,10 +108,10 @@ def test_after_a_crash_it_can_be_turned_off_by_hand(daemon):
 
 
 @pytest.mark.parametrize(("what", "wanted"), [("off", {1}), ("on", {0, 1})])
-def test_an_active_low_led_does_not_flash_before_it_is_switched_on(no_daemon, what, wanted):
+def test_an_active_low_led_does_not_flash_before_it_is_turned_on(no_daemon, what, wanted):
     config = no_daemon.home / "active-low.toml"
     config.write_text(no_daemon.config.read_text().replace("[log]", "active_high = false\n[log]"))
-    # The first level is the claim's, and dark; the line is low only while the LED is to be lit.
+    # The first level is that of the claim. The line is low only while the LED is on.
     with written() as levels_set, no_daemon.by_hand("led", what, config=config) as by_hand:
         if what == "on":
             assert "until Ctrl-C" in by_hand.stdout.readline()
@@ -123,7 +123,7 @@ def test_an_active_low_led_does_not_flash_before_it_is_switched_on(no_daemon, wh
     assert levels_set.count(0) == (what == "on")
 
 
-def test_by_hand_it_is_lit_until_ctrl_c(no_daemon):
+def test_by_hand_the_led_is_on_until_ctrl_c(no_daemon):
     with no_daemon.by_hand("led", "on") as by_hand:
         until(lambda: level() == 1)
         by_hand.send_signal(signal.SIGINT)
@@ -131,14 +131,14 @@ def test_by_hand_it_is_lit_until_ctrl_c(no_daemon):
     assert level() == 0
 
 
-def test_by_hand_the_running_daemon_is_asked(daemon):
+def test_by_hand_the_running_daemon_drives_the_led(daemon):
     with daemon.by_hand("led", "on") as by_hand:
         assert by_hand.communicate(timeout=PATIENCE)[0] == "The LED is on.\n"
     assert level() == 1
     assert daemon.status()["led"]["state"] == "on"
 
 
-def test_a_busy_line_is_named_and_taken_once_it_is_free(central, no_daemon):
+def test_a_busy_line_is_reported_and_claimed_when_it_is_free(central, no_daemon):
     with another_program_has_the_line():
         no_daemon.start().until_connected()
         assert "Another program holds GPIO 17" in no_daemon.status()["led"]["fault"]
@@ -151,7 +151,7 @@ def test_a_busy_line_is_named_and_taken_once_it_is_free(central, no_daemon):
     assert no_daemon.status()["led"]["fault"] is None
 
 
-def test_without_permission_that_is_said_and_the_sensor_is_read(central, no_daemon, ordinary_place):
+def test_without_permission_the_sensor_is_still_read(central, no_daemon, ordinary_place):
     info = dict(central.info)
     for name in ("group_key_file", "ca_file"):
         info[name] = shutil.copy(info[name], ordinary_place)

@@ -1,4 +1,4 @@
-"""A DHT22's frames, decoded by the kernel's own dht11 driver and read by ours."""
+"""A DHT22's frames, decoded by the kernel's dht11 driver and read by KernelSensor."""
 
 import errno
 import json
@@ -12,12 +12,12 @@ from machine import IIO, PATIENCE, SENSOR, simulate, until
 from hw import Reading, open_sensor
 from hw.errors import Fault, SensorError
 
-SPACING = 2.1  # Seconds; the kernel answers from its memory for 2.
+SPACING = 2.1  # Seconds. The kernel caches for 2.
 
 
 @pytest.fixture
 def sensor(no_daemon):
-    """Our driver, past what the kernel remembers of an earlier test."""
+    """A KernelSensor, after the cached value of an earlier test has expired."""
     time.sleep(SPACING)
     with open_sensor("kernel", pin=4) as sensor:
         yield sensor
@@ -34,7 +34,7 @@ VALUES = [
 ]
 
 
-def test_every_value_is_read_right_within_5_attempts_and_never_wrong(sensor):
+def test_every_value_is_read_within_5_attempts_and_none_is_wrong(sensor):
     attempts = 0
     for wanted in VALUES:
         simulate(temperature=wanted.temperature, humidity=wanted.humidity)
@@ -68,7 +68,7 @@ def test_one_reading_is_one_conversion(sensor):
         ({"mute": True}, errno.ETIMEDOUT, Fault.NO_ANSWER, "did not answer"),
     ],
 )
-def test_the_kernels_errors_are_told_apart(sensor, damage, number, fault, word):
+def test_each_error_of_the_kernel_has_its_fault(sensor, damage, number, fault, word):
     simulate(**damage)
     with pytest.raises(OSError) as raw:  # noqa: PT011 - its number is compared
         (IIO / "in_temp_input").read_text()
@@ -85,7 +85,7 @@ def test_by_hand_readings_are_printed_with_their_rate(no_daemon):
     assert read_by_hand(no_daemon) == [{"temperature": 19.5, "humidity": 51.0}] * 3
 
 
-def test_by_hand_the_running_daemon_is_asked_for_new_readings(central, daemon):
+def test_by_hand_the_running_daemon_takes_new_readings(central, daemon):
     until(lambda: daemon.status()["sensor"]["status"] == "ok")
     before = daemon.status()["sensor"]["counters"]["accepted"]
     assert read_by_hand(daemon) == [{"temperature": 21.5, "humidity": 45.6}] * 3
@@ -106,7 +106,7 @@ def read_by_hand(daemon):
 
 def test_readings_arrive_at_central_as_they_were_taken(central, daemon):
     until(lambda: (21.5, 45.6) in central.readings(daemon.id))
-    simulate(temperature=23.0, humidity=47.0)  # A step that air can make.
+    simulate(temperature=23.0, humidity=47.0)  # Air can make this step.
     until(lambda: (23.0, 47.0) in central.readings(daemon.id))
     assert set(central.readings(daemon.id)) <= {(21.5, 45.6), (23.0, 47.0)}
     central.until_told(daemon.id, sensorStatus="ok")
@@ -121,7 +121,7 @@ def test_readings_arrive_at_central_as_they_were_taken(central, daemon):
         ({"temperature": 99.9}, "implausible"),
     ],
 )
-def test_a_failing_sensor_is_told_and_gives_no_reading_until_it_has_recovered(
+def test_a_failing_sensor_is_reported_and_sends_nothing_until_it_recovers(
     central, daemon, damage, status
 ):
     central.until_told(daemon.id, sensorStatus="ok")
@@ -133,11 +133,11 @@ def test_a_failing_sensor_is_told_and_gives_no_reading_until_it_has_recovered(
     simulate()
     central.until_told(daemon.id, sensorStatus="ok")
     until(lambda: len(central.readings(daemon.id)) > arrived)
-    # As far as the room's humidity and temperature went in these tests: never a damaged value.
+    # Only values that these tests have set, and no damaged one.
     assert set(central.readings(daemon.id)) <= {(21.5, 45.6), (23.0, 47.0)}
 
 
-def test_a_sensor_whose_overlay_goes_is_failed_with_the_line_to_add(central, daemon):
+def test_a_removed_overlay_is_reported_with_the_line_to_add(central, daemon):
     driver = Path("/sys/bus/platform/drivers/dht11")
     (driver / "unbind").write_text("dht11")
     try:

@@ -1,10 +1,9 @@
-"""Tries the real board and prints a report to paste: for a person beside a Raspberry Pi.
+"""Test the hardware of a real Raspberry Pi, and print a report to paste.
 
     make test-pi ARGS="--count 50 --pin 4 --led 17"
 
-It reads the sensor so many times with each driver that is possible there, drives the LED, and
-asks what the person saw. Everything in the report was measured or seen in this run. With
---fake-hw it shows what a report looks like, and says that it is none.
+It reads the sensor --count times with each driver, drives the LED, and asks the user what they
+saw. With --fake-hw it prints an example of a report, marked as such.
 """
 
 import argparse
@@ -43,18 +42,18 @@ LED_STEPS: tuple[tuple[str, float, Callable[[Led], None]], ...] = (
 
 @dataclass
 class Trial:
-    """What one driver of the sensor did."""
+    """The results of one sensor driver."""
 
     driver: str
-    problem: str | None = None  # Why it could not be tried at all.
+    problem: str | None = None  # Why the driver could not be tried.
     counters: dict[str, int] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)  # Of each attempt.
-    sentences: dict[str, int] = field(default_factory=dict)  # Of failures, with their numbers.
+    sentences: dict[str, int] = field(default_factory=dict)  # Error to the number of times.
 
 
 class Timed(ClimateSensor):
-    """A sensor that notes, in a trial, how long each attempt took and why it failed."""
+    """A sensor that records in a trial how long each attempt took and why it failed."""
 
     def __init__(self, sensor: ClimateSensor, trial: Trial) -> None:
         self.model, self.spacing, self.deadline = sensor.model, sensor.spacing, sensor.deadline
@@ -76,7 +75,7 @@ class Timed(ClimateSensor):
 
 
 def try_sensor(driver: str, open_it: Callable[[], ClimateSensor], count: int) -> Trial:
-    """Read so many times, as the daemon would, and note everything."""
+    """Read `count` times, on the daemon's schedule."""
     trial = Trial(driver)
     try:
         with Timed(open_it(), trial) as sensor:
@@ -91,7 +90,7 @@ def try_sensor(driver: str, open_it: Callable[[], ClimateSensor], count: int) ->
                 try:
                     trial.readings.append(read_once(sensor, policy))
                 except SensorError:
-                    if not trial.readings:  # It will not get better: busy, no permission, silent.
+                    if not trial.readings:  # A busy line, a missing permission or no sensor.
                         break
             trial.counters = dict(policy.counters)
     except HardwareError as error:
@@ -100,7 +99,7 @@ def try_sensor(driver: str, open_it: Callable[[], ClimateSensor], count: int) ->
 
 
 def try_led(open_it: Callable[[], Led], wait: Callable[[float], None]) -> list[str]:
-    """Drive the LED through everything it can do, and return a line on each step."""
+    """Go through `LED_STEPS`, and return a line for each."""
     lines = []
     try:
         with open_it() as led:
@@ -119,9 +118,9 @@ def progress(line: str) -> None:
 
 
 def ask(question: str) -> str:
-    """The person's answer in their own words."""
+    """Return the user's answer."""
     if not sys.stdin.isatty():
-        return "nobody was asked"
+        return "not asked (no terminal)"
     return input(f"{question} ").strip() or "no answer"
 
 
@@ -129,7 +128,7 @@ def ask(question: str) -> str:
 
 
 def machine(root: Path = Path("/")) -> dict[str, str]:
-    """What the board and its system are."""
+    """Return facts on the board and its system."""
 
     def text(name: str) -> str:
         try:
@@ -204,14 +203,14 @@ def sensor_section(trial: Trial) -> list[str]:
 def report(
     facts: dict[str, str], trials: list[Trial], led: list[str], answers: dict[str, str]
 ) -> str:
-    """The whole, in Markdown."""
+    """Return the report in Markdown."""
     lines = ["## sensor-agent tried on a board", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines.append("")
     for trial in trials:
         lines += sensor_section(trial)
     lines += ["### LED", "", *led, ""]
-    lines += ["### The person beside it", ""]
+    lines += ["### Answers", ""]
     lines += [f"- {question} {answer}" for question, answer in answers.items()]
     return "\n".join(lines)
 
@@ -230,7 +229,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.sleep) -> int:
-    """Print the report. 1 where no driver gave a reading, or the LED could not be driven."""
+    """Print the report. Return 1 if no driver gave a reading or the LED could not be driven."""
     chosen = arguments(argv)
     drivers = ["fake"] if chosen.fake_hw else ["kernel", chosen.model]
     trials = [
@@ -245,13 +244,13 @@ def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.
     answers = {
         question: ask(question)
         for question in (
-            "Did the LED led up, dim twice, blink and go dark?",
-            "What does another thermometer there say, if there is one?",
-            "What is wired: which sensor, which resistor, how long is the cable?",
+            "Did the LED light up, dim twice, blink and turn off?",
+            "What does another thermometer beside it show, if there is one?",
+            "Which sensor, which resistor and how long a cable are connected?",
         )
     }
     if chosen.fake_hw:
-        print("THIS IS NO REPORT: the board was made up (--fake-hw).\n")
+        print("THIS IS AN EXAMPLE: the hardware is simulated (--fake-hw).\n")
     print(report(machine(), trials, led, answers))
     is_read = any(trial.readings for trial in trials)
     return 0 if is_read and not led[-1].startswith("failed") else 1

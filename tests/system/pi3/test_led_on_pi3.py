@@ -1,4 +1,4 @@
-"""Stock gpiozero and our daemon on the GPIO driver that a Raspberry Pi has."""
+"""gpiozero and the daemon on a Raspberry Pi's GPIO driver."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ LINES = Path("/sys/kernel/debug/gpio")
 
 
 def level():
-    """That of GPIO 17 as the kernel has it; None where no program has the line as output."""
+    """Return the level of GPIO 17 in the kernel, or None if it is not an output."""
     text = LINES.read_text()
     chip, first = re.search(
         r"^(gpiochip\d+): GPIOs (\d+)-.*pinctrl-bcm2835", text, re.MULTILINE
@@ -52,7 +52,7 @@ def daemon(central, tmp_path_factory):
         yield daemon.until_connected()
 
 
-def test_the_board_says_that_it_is_a_pi_3b():
+def test_the_board_is_a_pi_3b():
     assert Path("/proc/device-tree/model").read_text() == "Raspberry Pi 3 Model B\0"
 
 
@@ -71,7 +71,7 @@ input()
 """
 
 
-def test_stock_gpiozero_recognises_the_board_and_drives_a_line_of_it():
+def test_gpiozero_recognizes_the_board_and_drives_a_line():
     # A process of its own: after close() gpiozero still holds the line, as an input.
     with subprocess.Popen(
         [sys.executable, "-c", STOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -108,13 +108,13 @@ def test_the_daemon_dims_gpio_17(central, daemon):
     until(lambda: turns(levels(3.0)) > 20)
 
 
-def test_the_board_is_told_to_central(central, daemon):
+def test_central_shows_the_board(central, daemon):
     reported = central.properties(daemon.id)["deviceInformation"]
     assert reported["manufacturer"] == "Raspberry Pi"
     assert reported["model"] == "Raspberry Pi 3 Model B"
 
 
-def test_gpio_17_is_given_back_dark_at_the_end(central, daemon):
+def test_gpio_17_is_off_and_released_at_the_end(central, daemon):
     assert central.command(daemon.id, "turnon") == (200, None)
     assert daemon.stop() == 0
     assert level() is None

@@ -1,4 +1,4 @@
-"""The real adafruit_dht, as our child process uses it, on pulse trains in virtual time."""
+"""The real adafruit_dht, used as in the child process, decodes pulse trains in virtual time."""
 
 import importlib
 import random
@@ -21,7 +21,7 @@ pytestmark = needs_module("adafruit_dht")
 
 @pytest.fixture
 def open_with(monkeypatch):
-    """What opens a device with the real adafruit_dht over a CircuitPython made for it."""
+    """Return a function that opens adafruit_dht's device on a simulated CircuitPython."""
     circuit_python = {
         "board": {"D4": 4},
         "digitalio": {"DigitalInOut": object, "Direction": object, "Pull": object},
@@ -42,7 +42,7 @@ def open_with(monkeypatch):
 
 @pytest.fixture
 def played(open_with):
-    """What a DHT22's train is taken for: a reading, or the name of a fault."""
+    """Return a function that decodes a DHT22's train to a reading or the name of a fault."""
     device = open_with("dht22")
 
     def play(widths):
@@ -59,7 +59,7 @@ def result_of(answer):
 
 
 def seeded(number):
-    return random.Random(number)  # noqa: S311 - to repeat, not to keep secret
+    return random.Random(number)  # noqa: S311 - for repeatable tests, not for secrets
 
 
 def any_reading(rng):
@@ -82,11 +82,11 @@ def within_limits(rng):
         (frame(-40.0, 40.0, twos_complement=True), Reading(-40.0, 40.0)),
     ],
 )
-def test_a_known_frame_is_read_exactly(played, data, reading):
+def test_the_data_sheets_frames_are_decoded(played, data, reading):
     assert played(train(data)) == reading
 
 
-def test_ten_thousand_trains_within_the_data_sheets_limits_are_read_exactly(played):
+def test_ten_thousand_trains_within_the_data_sheets_limits_are_decoded(played):
     rng = seeded(1)
     for _ in range(10_000):
         reading = any_reading(rng)
@@ -95,7 +95,7 @@ def test_ten_thousand_trains_within_the_data_sheets_limits_are_read_exactly(play
         assert played(train(data, within_limits(rng))) == reading
 
 
-def test_a_dht11_is_asked_with_a_longer_pulse_and_read_exactly(open_with):
+def test_a_dht11_gets_a_longer_start_pulse_and_is_decoded(open_with):
     rng = seeded(2)
     device = open_with("dht11")
     for _ in range(1000):
@@ -108,11 +108,11 @@ def test_a_dht11_is_asked_with_a_longer_pulse_and_read_exactly(open_with):
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_train_whose_first_edges_were_missed_is_read_exactly(played, missing):
+def test_a_train_without_its_first_edges_is_decoded(played, missing):
     assert played(train(frame(21.5, 45.0))[missing:]) == Reading(21.5, 45.0)
 
 
-def test_the_faults_are_told_apart(played):
+def test_each_damage_has_its_fault(played):
     good = train(frame(21.5, 45.0))
     assert played([]) == "no_answer"
     assert played(good[:9]) == "no_answer"
@@ -122,22 +122,22 @@ def test_the_faults_are_told_apart(played):
     assert played([*good[:40], 70_000, *good[41:]]) == "checksum"
 
 
-def test_a_failed_attempt_never_tells_the_value_before_it(played):
+def test_a_failed_attempt_never_returns_the_previous_value(played):
     assert played(train(frame(21.5, 45.0))) == Reading(21.5, 45.0)
     for _ in range(5):
-        # Virtual time moves by a quarter of a second: within adafruit_dht's 2 s of memory.
+        # Virtual time passes by 0.25 s, which is within adafruit_dht's cache time of 2 s.
         assert played([]) == "no_answer"
     assert played(train(frame(22.5, 45.0))) == Reading(22.5, 45.0)
 
 
-# With the policy: a room of 21.5 degrees and 45 %, and every kind of damage
+# With the policy: a room of 21.5 °C and 45 %, and every kind of damage
 
 
 ROOM = Reading(21.5, 45.0)
 
 
 class Judge:
-    """Counts the wrong values that adafruit_dht lets pass, and those that the policy lets pass."""
+    """Count the wrong values that pass adafruit_dht, and those that pass the policy."""
 
     def __init__(self, played):
         self._played = played
@@ -160,7 +160,7 @@ class Judge:
 
 
 def print_rates(capsys, damage, trains, judge):
-    """Say what was measured, also where the test passes."""
+    """Print the measured rates, even if the test passes."""
     with capsys.disabled():
         print(
             f"\n{damage}: of {trains} trains, wrong values reported before the policy "
@@ -170,7 +170,7 @@ def print_rates(capsys, damage, trains, judge):
         )
 
 
-def test_no_single_flipped_bit_is_ever_reported(played):
+def test_no_frame_with_one_flipped_bit_is_accepted(played):
     judge = Judge(played)
     for n in range(40):
         data = frame(ROOM.temperature, ROOM.humidity)
@@ -181,8 +181,8 @@ def test_no_single_flipped_bit_is_ever_reported(played):
     assert judge.good >= 38
 
 
-def test_two_flipped_bits_that_hide_each_other_from_the_checksum_seldom_pass(played, capsys):
-    # Every pair of bits of one frame. What the policy lets pass is within the step that air makes.
+def test_two_flipped_bits_with_a_valid_checksum_rarely_pass(played, capsys):
+    # Every pair of bits of one frame. The policy passes only steps that air can make.
     judge = Judge(played)
     pairs = list(combinations(range(40), 2))
     for pair in pairs:
@@ -195,7 +195,7 @@ def test_two_flipped_bits_that_hide_each_other_from_the_checksum_seldom_pass(pla
     assert (judge.wrong_before, judge.wrong_after) == (31, 9)
 
 
-def test_no_truncated_train_is_ever_reported(played):
+def test_no_truncated_train_is_accepted(played):
     rng = seeded(3)
     judge = Judge(played)
     for _ in range(5000):
@@ -208,13 +208,13 @@ def test_no_truncated_train_is_ever_reported(played):
     assert judge.good > 500
 
 
-def test_no_ghost_is_ever_reported(played):
+def test_no_ghost_is_accepted(played):
     judge = Judge(played)
     ghosts = [(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.1, 1.0), (1.0, 1.0), (3276.7, 45.0)]
     for ghost in ghosts * 20:
         judge.attempt(train(frame(*ghost)))
         judge.attempt(train(frame(ROOM.temperature, ROOM.humidity)))
-    # The last edge lost: the ring begins one late, and every low is taken for a bit.
+    # Without the last edge, the ring begins one edge late, and each low is decoded as a bit.
     judge.attempt(train(frame(ROOM.temperature, ROOM.humidity))[:82])
     assert judge.wrong_before == 121
     assert judge.wrong_after == 0
@@ -225,11 +225,11 @@ def test_no_ghost_is_ever_reported(played):
     ("sigma", "good", "wrong_before", "wrong_after"),
     [(8.0, 1731, 41, 14), (12.0, 106, 57, 22), (16.0, 6, 23, 8)],
 )
-def test_jitter_beyond_the_limits_passes_seldom_and_through_the_policy_more_seldom(
+def test_jitter_beyond_the_limits_rarely_passes_the_checksum_and_the_policy(
     played, capsys, sigma, good, wrong_before, wrong_after
 ):
-    # Measured, of 5,000 trains whose edges are each seen early or late by so many microseconds.
-    # What the policy lets pass is near the truth: steps of less than 3 degrees and 10 %.
+    # Measured with 5,000 trains with this jitter of each edge, in microseconds.
+    # The policy passes only steps of less than 3 degrees and 10 %.
     rng = seeded(4)
     judge = Judge(played)
     exact = train(frame(ROOM.temperature, ROOM.humidity))

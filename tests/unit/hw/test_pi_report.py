@@ -1,4 +1,4 @@
-"""The report of `make test-pi`, as far as it can be tried without a Raspberry Pi."""
+"""The report of `make test-pi`, tested without a Raspberry Pi."""
 
 import importlib.util
 import sys
@@ -21,16 +21,16 @@ def pi():
     return module
 
 
-def test_a_made_up_board_is_tried_and_is_said_to_be_made_up(pi, capsys):
+def test_the_report_of_simulated_hardware_says_so(pi, capsys):
     assert pi.main(["--fake-hw", "--count", "4"], wait=lambda _: None) == 0
     report = capsys.readouterr().out
-    assert report.startswith("THIS IS NO REPORT")
+    assert report.startswith("THIS IS AN EXAMPLE")
     assert "4 readings; 4 of 4 attempts answered (100%); faults: none" in report
     assert "blinking, once a second: state blinking, fault none" in report
-    assert "nobody was asked" in report
+    assert "not asked (no terminal)" in report
 
 
-def test_faults_are_counted_with_their_sentences(pi):
+def test_faults_are_counted_by_sentence(pi):
     room = Room(seed=1)
     room.play({"fault": "checksum", "probability": 0.5})
     trial = pi.try_sensor("fake", lambda: SimulatedSensor(room), 40)
@@ -42,7 +42,7 @@ def test_faults_are_counted_with_their_sentences(pi):
     assert f"({rate:.0%})" in section
 
 
-def test_a_sensor_that_never_answers_is_given_up_and_told(pi):
+def test_a_sensor_that_never_answers_is_reported(pi):
     room = Room(seed=1)
     room.play({"fault": "no_answer"})
     trial = pi.try_sensor("fake", lambda: SimulatedSensor(room), 40)
@@ -52,7 +52,7 @@ def test_a_sensor_that_never_answers_is_given_up_and_told(pi):
     )
 
 
-def test_a_driver_that_cannot_work_is_told_with_its_reason(pi):
+def test_a_driver_that_cannot_work_is_reported_with_the_reason(pi):
     def refuse():
         raise DriverError("Not installed: gpiod.")
 
@@ -61,7 +61,7 @@ def test_a_driver_that_cannot_work_is_told_with_its_reason(pi):
     )
 
 
-def test_an_led_that_cannot_be_driven_is_told_with_its_reason(pi):
+def test_an_led_that_cannot_be_driven_is_reported_with_the_reason(pi):
     def refuse():
         raise LedError("Another program holds GPIO 17.")
 
@@ -73,7 +73,7 @@ def test_an_led_that_cannot_be_driven_is_told_with_its_reason(pi):
     led.broken = None
 
 
-def test_the_board_is_described_as_it_says_itself(pi, tmp_path):
+def test_the_report_describes_the_board(pi, tmp_path):
     files = {
         "proc/device-tree/model": "Raspberry Pi Zero 2 W Rev 1.0\0",
         "etc/os-release": 'NAME=x\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
@@ -90,7 +90,7 @@ def test_the_board_is_described_as_it_says_itself(pi, tmp_path):
     assert facts["chips"] == "gpiochip0"
 
 
-def test_no_reading_at_all_is_no_trial(pi, capsys):
+def test_without_any_reading_the_trial_fails(pi, capsys):
     with pytest.raises(SystemExit):
         pi.main(["--fake-hw", "--count", "0"])
     assert "--count must be 1 or more" in capsys.readouterr().err

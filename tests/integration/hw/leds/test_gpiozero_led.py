@@ -21,7 +21,7 @@ assert _lgpio() is lgpio
 
 @needs_module("lgpio")
 @pytest.mark.parametrize("is_made", [True, False])
-def test_importing_lgpio_leaves_the_working_directory_and_no_file(tmp_path, is_made):
+def test_importing_lgpio_leaves_no_file_and_keeps_the_working_directory(tmp_path, is_made):
     runtime, here = tmp_path / "runtime", tmp_path / "here"
     if is_made:
         runtime.mkdir()

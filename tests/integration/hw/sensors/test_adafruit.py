@@ -23,7 +23,7 @@ from hw.sensors.child_process import Child
 
 
 def eventually(condition):
-    """Wait for what another process does, for as long as a slow machine may need."""
+    """Wait for another process, as long as a slow machine may need."""
     until = time.monotonic() + 20.0
     while not condition():
         assert time.monotonic() < until
@@ -35,7 +35,7 @@ def is_gone(pid):
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return True
-    return stat.rpartition(")")[2].split()[0] == "Z"  # Nobody reaps orphans in some containers.
+    return stat.rpartition(")")[2].split()[0] == "Z"  # Some containers do not reap orphans.
 
 
 def children_of(pid):
@@ -44,13 +44,13 @@ def children_of(pid):
 
 
 def queues():
-    """Those marked as ours in the whole system, with the processes that used them last."""
+    """Return the queues marked as ours on this machine, with the processes that used them last."""
     rows = [row.split() for row in Path("/proc/sysvipc/msg").read_text().splitlines()[1:]]
     return {row[1]: {int(row[5]), int(row[6])} for row in rows if int(row[2], 8) == QUEUE_MODE}
 
 
 def queues_of(*pids):
-    """Those that one of these processes used last. (A waiting receiver is told as a thread.)"""
+    """Return the queues that one of these processes or their threads used last."""
     return [queue for queue, users in queues().items() if users & set(pids)]
 
 
@@ -59,7 +59,7 @@ def open_files():
 
 
 def processes_marked(mark):
-    """Those alive with this in the environment that they were started with."""
+    """Return the living processes with this in their initial environment."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -70,7 +70,7 @@ def processes_marked(mark):
 
 @pytest.fixture
 def nothing_left(monkeypatch, tmp_path):
-    """Processes, threads, open files, files and queues are counted before and after."""
+    """Compare processes, threads, open files, files and queues before and after the test."""
     mark = f"STARTED_BY={uuid.uuid4()}"
     monkeypatch.setenv(*mark.split("="))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -79,7 +79,7 @@ def nothing_left(monkeypatch, tmp_path):
     assert (threading.active_count(), open_files()) == before
     assert list(tmp_path.iterdir()) == []
     eventually(lambda: not processes_marked(mark))
-    # Another run of these tests may have some at this moment; what is left behind stays.
+    # Another run of these tests may have some now, but only queues left behind stay.
     eventually(lambda: not queues().keys() - queues_before)
 
 
@@ -106,7 +106,7 @@ def fault_of(sensor):
 
 
 @needs_blinka
-def test_it_reads_through_the_real_pulse_in(sensor):
+def test_the_sensor_is_read_through_blinkas_pulsein(sensor):
     long = sensor.deadline
     assert [sensor.read() for _ in range(3)] == [Reading(21.5, 45.0)] * 3
     assert sensor.deadline < long  # Only the first read waits for Blinka to be imported.
@@ -126,7 +126,7 @@ def test_closing_ends_the_child_and_its_helper(sensor):
 
 
 @needs_blinka
-def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
+def test_no_answer_is_reported_with_what_to_check(sensor, monkeypatch):
     monkeypatch.setenv("HELPER", "silent")
     fault, sentence = fault_of(sensor)
     assert fault is Fault.NO_ANSWER
@@ -134,7 +134,7 @@ def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
     assert "DHT11" in sentence
     child = sensor._child.pid
     assert fault_of(sensor)[0] is Fault.NO_ANSWER
-    assert sensor._child.pid == child  # Silence is the sensor's, so the child stays.
+    assert sensor._child.pid == child  # The child is not the cause, so it stays.
 
 
 @needs_blinka
@@ -147,18 +147,18 @@ def test_a_silent_sensor_is_told_with_what_to_look_at(sensor, monkeypatch):
         ("exits", Fault.FAILED, "no thanks"),
     ],
 )
-def test_a_helper_that_cannot_work_is_named_and_the_reader_recovers(
+def test_a_helper_that_cannot_work_is_explained_and_the_sensor_recovers(
     sensor, monkeypatch, helper, fault, part
 ):
     monkeypatch.setenv("HELPER", helper)
     monkeypatch.setattr(adafruit, "READ_DEADLINE", 2.0)
     for _ in range(2):
-        told, sentence = fault_of(sensor)
-        assert told is fault
+        reported, sentence = fault_of(sensor)
+        assert reported is fault
         assert part in sentence
     monkeypatch.setenv("HELPER", "good")
-    told, sentence = fault_of(sensor)  # Too early for a third child.
-    assert told is fault
+    reported, sentence = fault_of(sensor)  # It is too early for a third child.
+    assert reported is fault
     assert "restarts in 2 s" in sentence
     sensor._clock.now += 2.0
     assert sensor.read() == Reading(21.5, 45.0)
@@ -166,9 +166,7 @@ def test_a_helper_that_cannot_work_is_named_and_the_reader_recovers(
 
 @needs_blinka
 @pytest.mark.parametrize("helper", ["dies", "hangs"])
-def test_a_helper_that_dies_or_hangs_in_the_middle_is_ended_at_the_deadline(
-    sensor, monkeypatch, helper
-):
+def test_a_helper_that_dies_or_hangs_is_killed_at_the_deadline(sensor, monkeypatch, helper):
     monkeypatch.setenv("HELPER", helper)
     monkeypatch.setattr(adafruit, "READ_DEADLINE", 1.0)
     fault, sentence = fault_of(sensor)
@@ -182,7 +180,7 @@ def test_a_helper_that_dies_or_hangs_in_the_middle_is_ended_at_the_deadline(
 
 @needs_blinka
 @pytest.mark.parametrize("victim", ["child", "helper", "both"])
-def test_the_reader_recovers_from_kill_9(sensor, victim):
+def test_the_sensor_recovers_from_kill_9(sensor, victim):
     sensor.read()
     child = sensor._child.pid
     (helper,) = children_of(child)
@@ -201,7 +199,7 @@ def test_the_reader_recovers_from_kill_9(sensor, victim):
 
 
 @needs_blinka
-def test_kill_9_again_and_again_leaves_nothing_behind(sensor):
+def test_repeated_kill_9_leaves_nothing_behind(sensor):
     sensor.read()
     counts = set()
     for victim in ["child", "helper"] * 4:
@@ -220,7 +218,7 @@ def test_kill_9_again_and_again_leaves_nothing_behind(sensor):
 
 
 @needs_blinka
-def test_closing_wakes_who_waits_for_a_hanging_helper(sensor, monkeypatch):
+def test_close_ends_a_read_that_waits_for_a_hanging_helper(sensor, monkeypatch):
     monkeypatch.setenv("HELPER", "hangs")
     outcome = []
     reader = threading.Thread(target=lambda: outcome.append(fault_of(sensor)))
@@ -233,14 +231,14 @@ def test_closing_wakes_who_waits_for_a_hanging_helper(sensor, monkeypatch):
 
 @needs_blinka
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_service_managers_signal_leaves_the_child_to_the_daemon(sensor, number):
+def test_the_child_ignores_signals_to_the_whole_service(sensor, number):
     sensor.read()
     os.kill(sensor._child.pid, number)
     assert sensor.read() == Reading(21.5, 45.0)
 
 
 @needs_blinka
-def test_what_lies_where_a_person_works_is_not_imported(
+def test_modules_in_the_working_directory_are_not_imported(
     nothing_left, monkeypatch, tmp_path_factory
 ):
     here = tmp_path_factory.mktemp("here")
@@ -250,7 +248,9 @@ def test_what_lies_where_a_person_works_is_not_imported(
     with AdafruitSensor(model="dht22", pin=4) as sensor:
         fault, sentence = fault_of(sensor)
     assert fault is Fault.FAILED
-    assert sentence.startswith("The sensor's driver failed: ")  # As it must: here is no Pi.
+    assert sentence.startswith(
+        "The sensor's driver failed: "
+    )  # It fails, because this machine is not a Pi.
     assert "of their own" not in sentence
 
 
@@ -285,10 +285,10 @@ def test_the_child_and_its_helper_end_when_the_daemon_is_killed(daemon):
 
 
 @needs_blinka
-def test_what_is_left_when_all_three_are_killed_is_swept_by_the_next(daemon):
+def test_queues_of_killed_processes_are_removed_by_the_next_start(daemon):
     child = int(daemon.stdout.readline())
     (helper,) = children_of(child)
-    os.kill(child, signal.SIGSTOP)  # So that it cannot clean up after the daemon.
+    os.kill(child, signal.SIGSTOP)  # It cannot clean up when the daemon ends.
     for pid in (daemon.pid, helper, child):
         os.kill(pid, signal.SIGKILL)
     daemon.wait(20.0)
@@ -299,18 +299,20 @@ def test_what_is_left_when_all_three_are_killed_is_swept_by_the_next(daemon):
 
 
 @needs_blinka
-def test_queues_of_others_and_those_in_use_are_not_swept(nothing_left):
+def test_queues_of_others_and_queues_in_use_are_kept(nothing_left):
     sysv_ipc = importlib.import_module("sysv_ipc")
     other = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=0o600)
     young = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=QUEUE_MODE)
     used = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, mode=QUEUE_MODE)
     try:
         used.send(b"by this process, which lives")
-        killed = Child([sys.executable, "-c", ""], environment=os.environ)  # Another sensor's.
+        killed = Child(
+            [sys.executable, "-c", ""], environment=os.environ
+        )  # The child of another sensor.
         killed.end()
         sweep_queues(killed)
         for queue in (other, young, used):
-            assert queue.current_messages in {0, 1}  # It raises if the queue is gone.
+            assert queue.current_messages in {0, 1}  # Raises if the queue was removed.
     finally:
         for queue in (other, young, used):
             with suppress(sysv_ipc.ExistentialError):
@@ -325,7 +327,7 @@ marked_queue(sysv_ipc.MessageQueue, None, flags=sysv_ipc.IPC_CREX)
 
 
 @needs_blinka
-def test_a_queue_whose_maker_died_before_its_helper_came_is_swept_at_once(nothing_left):
+def test_a_queue_whose_creator_died_before_its_helper_started_is_removed(nothing_left):
     with subprocess.Popen([sys.executable, "-c", MAKE], cwd=ROOT) as maker:
         assert maker.wait(20.0) == 0
     (left,) = queues_of(maker.pid)
@@ -333,13 +335,13 @@ def test_a_queue_whose_maker_died_before_its_helper_came_is_swept_at_once(nothin
     assert left not in queues()
 
 
-def test_a_system_without_message_queues_is_swept_in_no_time(tmp_path):
+def test_a_system_without_message_queues_has_nothing_to_remove(tmp_path):
     sweep_queues(table=tmp_path / "none")
     (tmp_path / "empty").write_text("")
     sweep_queues(table=tmp_path / "empty")
 
 
-def test_a_child_that_cannot_be_started_is_a_failure():
+def test_a_child_that_cannot_be_started_is_reported():
     with AdafruitSensor(model="dht22", pin=4, command=["/nonexistent/python"]) as sensor:
         fault, sentence = fault_of(sensor)
     assert fault is Fault.FAILED
@@ -349,14 +351,14 @@ def test_a_child_that_cannot_be_started_is_a_failure():
 READY = '{"ready": true}\n'
 
 
-@pytest.mark.parametrize(("model", "is_told"), [("dht22", True), ("dht11", False)])
-def test_more_than_100_percent_may_be_a_dht11_taken_for_a_dht22(model, is_told):
+@pytest.mark.parametrize(("model", "has_hint"), [("dht22", True), ("dht11", False)])
+def test_more_than_100_percent_hints_at_a_dht11(model, has_hint):
     said = READY + '{"fault": "implausible", "error": "Received unplausible data"}'
     command = [sys.executable, "-c", f"print({said!r}); input()"]
     with AdafruitSensor(model=model, pin=4, command=command) as sensor:
         fault, sentence = fault_of(sensor)
     assert fault is Fault.IMPLAUSIBLE
-    assert ("A DHT11 needs the driver 'dht11'" in sentence) is is_told
+    assert ("A DHT11 needs the driver 'dht11'" in sentence) is has_hint
 
 
 @pytest.mark.parametrize(
@@ -374,14 +376,14 @@ def test_more_than_100_percent_may_be_a_dht11_taken_for_a_dht22(model, is_told):
         READY + '{"fault": "toothache"}',
     ],
 )
-def test_a_child_that_talks_nonsense_is_replaced(said):
+def test_a_child_that_sends_nonsense_is_replaced(said):
     command = [sys.executable, "-c", f"print({said!r}); input()"]
     with AdafruitSensor(model="dht22", pin=4, command=command) as sensor:
         assert fault_of(sensor)[0] is Fault.FAILED
         assert sensor._child is None
 
 
-def test_the_time_to_the_next_child_grows_to_a_minute():
+def test_the_delay_before_a_restart_grows_to_a_minute():
     clock = Clock()
     waits = []
     with AdafruitSensor(model="dht22", pin=4, command=["/nonexistent"], clock=clock) as sensor:

@@ -7,14 +7,14 @@ from agent.device.information import device_information, software_version
 from agent.device.model import DEVICE_INFORMATION, interface
 
 
-def test_it_reports_just_what_the_interface_has():
+def test_the_component_has_the_fields_of_its_interface():
     names = {content["name"] for content in interface(DEVICE_INFORMATION)["contents"]}
     reported = device_information()
     assert reported.pop("__t") == "c"
     assert set(reported) == names
 
 
-def test_sizes_are_kilobytes_of_this_machine():
+def test_sizes_are_in_kilobytes():
     reported = device_information()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert reported["totalMemory"] == memory // 1024
@@ -35,7 +35,7 @@ def machine(tmp_path, monkeypatch):
     return say
 
 
-def test_a_raspberry_pi_is_known_by_its_device_tree(machine):
+def test_a_raspberry_pi_is_recognized_by_its_device_tree(machine):
     reported = machine(
         DEVICE_TREE_MODEL=b"Raspberry Pi 4 Model B Rev 1.4\0",
         DEVICE_TREE_COMPATIBLE=b"raspberrypi,4-model-b\0brcm,bcm2711\0",
@@ -47,11 +47,11 @@ def test_a_raspberry_pi_is_known_by_its_device_tree(machine):
     assert reported["osName"] == "Debian GNU/Linux 12 (bookworm)"
 
 
-def test_a_laptop_is_known_by_its_processor(machine):
+def test_a_laptop_is_recognized_by_its_processor(machine):
     reported = machine(CPUINFO=b"processor\t: 0\nvendor_id\t: GenuineIntel\n")
     assert reported["processorManufacturer"] == "Intel"
     assert reported["manufacturer"] == "unknown"
 
 
-def test_a_machine_that_says_nothing_is_no_crash(machine):
+def test_a_machine_without_any_information_is_reported(machine):
     assert machine()["model"]

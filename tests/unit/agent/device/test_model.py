@@ -18,24 +18,24 @@ DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}
 
 
 @pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT, DEVICE_INFORMATION])
-def test_each_interface_is_found_under_its_own_name(dtmi):
+def test_each_interface_is_in_the_file_of_its_name(dtmi):
     found = interface(dtmi)
     assert found["@id"] == dtmi
     assert DTMI.fullmatch(dtmi)
     assert found["@context"] == "dtmi:dtdl:context;2"
 
 
-def test_every_file_is_one_of_them():
+def test_there_are_no_other_files():
     files = list(resources.files("agent.device").joinpath("dtmi").rglob("*.json"))
     assert len(files) == 3
 
 
-def test_the_unit_decides_the_model():
+def test_the_unit_determines_the_model():
     assert model_id("celsius") == CELSIUS
     assert model_id("fahrenheit") == FAHRENHEIT
 
 
-def test_the_two_models_differ_in_nothing_but_the_unit():
+def test_the_two_models_differ_only_in_the_unit():
     celsius, fahrenheit = interface(CELSIUS), interface(FAHRENHEIT)
     temp = next(c for c in celsius["contents"] if c["name"] == "temp")
     assert temp["unit"] == "degreeCelsius"
@@ -43,14 +43,14 @@ def test_the_two_models_differ_in_nothing_but_the_unit():
     assert celsius["contents"] == fahrenheit["contents"]
 
 
-def test_names_are_ones_that_dtdl_allows():
+def test_names_are_valid_in_dtdl():
     for dtmi in (CELSIUS, DEVICE_INFORMATION):
         names = [content["name"] for content in interface(dtmi)["contents"]]
         assert len(names) == len(set(names))
         assert all(re.fullmatch(r"[A-Za-z]\w{0,62}", name) for name in names)
 
 
-def test_the_document_holds_what_it_refers_to():
+def test_the_document_contains_the_interfaces_it_refers_to():
     held = {one["@id"] for one in document("celsius")}
     referred = {
         content["schema"]
@@ -66,7 +66,7 @@ def kinds(content):
     return {kind} if isinstance(kind, str) else set(kind)
 
 
-def test_what_is_not_writable_is_what_the_device_reports_by_itself():
+def test_read_only_properties_are_those_that_are_not_writable():
     contents = interface(CELSIUS)["contents"]
     writable = {c["name"] for c in contents if c.get("writable")}
     reported = {c["name"] for c in contents if {"Property", "Component"} & kinds(c)}

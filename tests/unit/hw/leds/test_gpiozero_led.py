@@ -32,7 +32,7 @@ def states(pin):
     return [state.state for state in pin.states]
 
 
-def test_on_off_and_brightness_are_exact_on_the_mock_pin(factory):
+def test_on_off_and_brightness_on_the_mock_pin(factory):
     pin = factory.pin("GPIO17")
     with GpiozeroLed(17, factory=factory) as led:
         led.on()
@@ -43,11 +43,11 @@ def test_on_off_and_brightness_are_exact_on_the_mock_pin(factory):
         assert states(pin) == [0.0, 1.0, 0.0, 0.3, 0.1]
         assert pin.frequency == 100
         led.set_brightness(1)
-        assert pin.frequency is None  # Full is steady: no PWM.
+        assert pin.frequency is None  # Full brightness needs no PWM.
         assert pin.state == 1.0
 
 
-def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_input(factory):
+def test_a_blink_switches_the_mock_pin_on_time_and_close_makes_it_an_input(factory):
     pin = factory.pin("GPIO17")
     now, seen, done = [0.0], [], threading.Event()
 
@@ -69,12 +69,12 @@ def test_a_blink_switches_the_mock_pin_exactly_on_time_and_close_leaves_it_an_in
     assert pin.function == "input"
 
 
-def test_a_pin_that_another_device_of_this_process_has_is_busy(factory):
+def test_a_pin_used_by_another_device_of_this_process_is_busy(factory):
     with gpiozero.LED(17, pin_factory=factory), pytest.raises(LedError, match="Another program"):
         GpiozeroLed(17, factory=factory).off()
 
 
-# The real LGPIOFactory over a fake lgpio
+# The real LGPIOFactory with a simulated lgpio
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def driven(lgpio):
     return [call for call in lgpio.calls if call[0] in {"output", "write", "pwm"}]
 
 
-def test_an_led_is_claimed_dark_and_driven(lgpio):
+def test_the_first_command_claims_the_line_with_the_led_off(lgpio):
     with GpiozeroLed(17) as led:
         assert lgpio.calls == []
         led.off()
@@ -104,10 +104,10 @@ def test_an_led_is_claimed_dark_and_driven(lgpio):
     assert lgpio.handles == {}
 
 
-def test_an_active_low_led_is_never_low_before_it_is_switched_on(lgpio):
+def test_an_active_low_led_does_not_flash_before_it_is_turned_on(lgpio):
     with GpiozeroLed(17, active_high=False) as led:
         led.off()
-        # The first claim as output has the level of dark; lgpio ignores gpiozero's later one.
+        # The first claim as output has the right level. lgpio ignores gpiozero's later one.
         assert driven(lgpio)[0] == ("output", 17, 1)
         assert ("write", 17, 0) not in lgpio.calls
         assert lgpio.levels == {17: 1}
@@ -118,7 +118,7 @@ def test_an_active_low_led_is_never_low_before_it_is_switched_on(lgpio):
 
 
 @pytest.mark.parametrize(("active_high", "duties"), [(True, (30, 10)), (False, (70, 90))])
-def test_lower_brightness_is_pwm_and_full_and_dark_are_steady(lgpio, active_high, duties):
+def test_only_medium_and_low_brightness_use_pwm(lgpio, active_high, duties):
     with GpiozeroLed(17, active_high=active_high) as led:
         led.on()
         assert lgpio.pwm == {}
@@ -136,7 +136,7 @@ def test_lower_brightness_is_pwm_and_full_and_dark_are_steady(lgpio, active_high
         assert lgpio.levels == {17: int(active_high)}
 
 
-def test_a_closed_led_is_dark_before_its_line_is_given_back(lgpio):
+def test_close_turns_the_led_off_before_it_releases_the_line(lgpio):
     led = GpiozeroLed(17)
     led.set_brightness(2)
     led.on()
@@ -152,7 +152,7 @@ def test_a_closed_led_is_dark_before_its_line_is_given_back(lgpio):
     ]
 
 
-def test_two_leds_do_not_take_each_other_down(lgpio):
+def test_closing_one_led_does_not_affect_another(lgpio):
     with GpiozeroLed(17) as one:
         two = GpiozeroLed(27)
         one.on()
@@ -163,12 +163,12 @@ def test_two_leds_do_not_take_each_other_down(lgpio):
         assert lgpio.levels == {17: 0}
 
 
-def test_an_led_that_never_had_its_line_is_closed_without_it(lgpio):
+def test_closing_an_unused_led_does_not_claim_its_line(lgpio):
     GpiozeroLed(17).close()
     assert lgpio.calls == []
 
 
-def test_a_line_that_another_program_holds_is_named_busy(lgpio):
+def test_a_line_held_by_another_program_is_busy(lgpio):
     with GpiozeroLed(17) as first:
         first.off()
         with pytest.raises(LedError, match="Another program holds GPIO 17"):
@@ -178,7 +178,7 @@ def test_a_line_that_another_program_holds_is_named_busy(lgpio):
         assert lgpio.levels == {17: 1}
 
 
-def test_an_error_while_driving_is_named_and_leaves_the_state(lgpio):
+def test_a_failed_command_leaves_the_state_unchanged(lgpio):
     with GpiozeroLed(17) as led:
         led.on()
         lgpio.fails["write"] = "bad gpio"
@@ -188,7 +188,7 @@ def test_an_error_while_driving_is_named_and_leaves_the_state(lgpio):
         lgpio.fails.clear()
 
 
-def test_a_close_that_fails_to_go_dark_still_gives_the_line_back(lgpio):
+def test_close_releases_the_line_even_if_turning_off_fails(lgpio):
     led = GpiozeroLed(17)
     led.on()
     lgpio.fails["write"] = "bad gpio"
@@ -197,7 +197,7 @@ def test_a_close_that_fails_to_go_dark_still_gives_the_line_back(lgpio):
     assert lgpio.handles == {}
 
 
-def test_a_chip_that_cannot_be_opened_says_why(lgpio, monkeypatch):
+def test_a_chip_that_cannot_be_opened_is_explained(lgpio, monkeypatch):
     lgpio.fails["open"] = "can not open gpiochip"
     chips = []
     monkeypatch.setattr(Path, "glob", lambda *_: iter(chips))
@@ -212,7 +212,7 @@ def test_a_chip_that_cannot_be_opened_says_why(lgpio, monkeypatch):
         GpiozeroLed(17).off()
 
 
-def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
+def test_a_board_unknown_to_gpiozero_is_refused(lgpio, monkeypatch):
     def no_pi():
         raise gpiozero.PinUnknownPi("unable to locate Pi revision")
 
@@ -222,13 +222,13 @@ def test_a_board_that_gpiozero_does_not_know_is_refused(lgpio, monkeypatch):
 
 
 @pytest.mark.parametrize("pin", [28, -1, True, 17.5, "17", None])
-def test_what_is_no_gpio_number_is_refused(lgpio, pin):
+def test_an_invalid_gpio_number_is_refused(lgpio, pin):
     with pytest.raises(DriverError, match="0 to 27"):
         GpiozeroLed(pin).off()
     assert lgpio.calls == []
 
 
-def test_the_empty_placeholder_of_lgpio_is_recognised(lgpio, monkeypatch):
+def test_the_empty_placeholder_of_lgpio_is_recognized(lgpio, monkeypatch):
     monkeypatch.setitem(sys.modules, "lgpio", type(sys)("lgpio"))
     with pytest.raises(DriverError, match="empty placeholder"):
         GpiozeroLed(17).off()
@@ -237,7 +237,7 @@ def test_the_empty_placeholder_of_lgpio_is_recognised(lgpio, monkeypatch):
 @pytest.mark.parametrize(
     ("package", "module"), [("lgpio", "lgpio"), ("gpiozero", "gpiozero.pins.lgpio")]
 )
-def test_a_missing_package_is_named(lgpio, monkeypatch, package, module):
+def test_a_missing_package_is_reported(lgpio, monkeypatch, package, module):
     monkeypatch.setitem(sys.modules, module, None)  # Importing it raises ImportError.
     with pytest.raises(DriverError, match=rf"{package} is not installed") as caught:
         open_led("gpiozero").off()
@@ -245,10 +245,8 @@ def test_a_missing_package_is_named(lgpio, monkeypatch, package, module):
 
 
 @pytest.mark.parametrize("package", ["lgpio", "gpiozero"])
-def test_a_package_that_is_there_and_broken_is_told_with_its_reason(
-    lgpio, monkeypatch, tmp_path, package
-):
-    # As with a module for another Python, or gpiozero 1.6 without the pkg_resources that it needs.
+def test_a_broken_package_is_reported_with_the_reason(lgpio, monkeypatch, tmp_path, package):
+    # For example built for another Python, or gpiozero 1.6 without pkg_resources.
     (tmp_path / f"{package}.py").write_text("import what_it_needs\n")
     monkeypatch.syspath_prepend(tmp_path)
     for module in [name for name in sys.modules if name.split(".")[0] == package]:
@@ -257,7 +255,7 @@ def test_a_package_that_is_there_and_broken_is_told_with_its_reason(
         GpiozeroLed(17).off()
 
 
-def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
+def test_a_missing_file_is_named(lgpio, monkeypatch):
     def fail(_):
         raise FileNotFoundError(2, "No such file or directory", "/run/sensor-agent")
 
@@ -266,11 +264,8 @@ def test_a_file_that_is_missing_is_named(lgpio, monkeypatch):
         GpiozeroLed(17).off()
 
 
-def test_the_driver_is_opened_by_name(lgpio):
+def test_open_led_returns_the_gpiozero_driver(lgpio):
     with open_led("gpiozero", pin=27, active_high=False) as led:
         assert isinstance(led, GpiozeroLed)
         led.off()
         assert lgpio.levels == {27: 1}
-
-
-# The real lgpio

@@ -9,7 +9,7 @@ from hw.leds.fake_led import SimulatedLed
 
 
 class Turns:
-    """Time for a blink: so many turns pass in no time, then it stands still until a command."""
+    """A clock for blinks. It skips a number of turns, then stands still until a command."""
 
     def __init__(self, *lateness):
         self.now = 100.0
@@ -43,7 +43,7 @@ def blink_threads():
     return [thread for thread in threading.enumerate() if thread.name == "led-blink"]
 
 
-def test_it_starts_dark():
+def test_an_led_is_initially_off():
     led = SimulatedLed()
     assert (led.state, led.brightness, shown(led)) == (LedState.OFF, 1, [0.0])
 
@@ -57,14 +57,14 @@ def test_on_and_off():
         assert shown(led) == [0.0, 1.0, 0.0]
 
 
-def test_the_same_command_again_is_no_change():
+def test_repeating_a_command_changes_nothing():
     with SimulatedLed() as led:
         led.on()
         led.on()
         assert shown(led) == [0.0, 1.0]
 
 
-def test_a_blink_is_on_for_half_its_period_and_starts_with_on():
+def test_a_blink_starts_with_on_and_is_on_for_half_its_period():
     led, turns = led_with(0, 0, 0, 0)
     with led:
         led.blink(3.0)
@@ -80,7 +80,7 @@ def test_a_blink_is_on_for_half_its_period_and_starts_with_on():
         ]
 
 
-def test_a_late_turn_does_not_shift_a_blink():
+def test_a_late_change_does_not_shift_a_blink():
     led, turns = led_with(0.2, 0.9, 0)
     with led:
         led.blink(2.0)
@@ -89,17 +89,17 @@ def test_a_late_turn_does_not_shift_a_blink():
         assert times == pytest.approx([100.0, 101.2, 102.9, 103.0])
 
 
-def test_turns_slept_through_are_not_made_up():
+def test_changes_missed_during_suspend_are_skipped():
     led, turns = led_with(0, 1000.0, 0)
     with led:
         led.blink(2.0)
         turns.pass_()
-        # Turn 1002 came instead of turn 2, both lit, and the next a second later.
+        # Turn 1002 follows turn 1. Both 2 and 1002 are lit.
         assert led.changes[-2:] == [(1102.0, 1.0), (1103.0, 0.0)]
 
 
 @pytest.mark.parametrize("command", ["on", "off", "blink"])
-def test_the_newest_command_wins_over_a_blink(command):
+def test_a_new_command_ends_a_blink(command):
     led, turns = led_with(0)
     with led:
         led.blink(2.0)
@@ -109,7 +109,7 @@ def test_the_newest_command_wins_over_a_blink(command):
         assert len(blink_threads()) == (command == "blink")
 
 
-def test_the_thread_of_a_blink_exists_only_while_it_blinks():
+def test_a_blink_has_a_thread_only_while_it_lasts():
     led, _ = led_with()
     assert blink_threads() == []
     led.blink(2.0)
@@ -121,7 +121,7 @@ def test_the_thread_of_a_blink_exists_only_while_it_blinks():
     assert blink_threads() == []
 
 
-def test_commands_from_many_threads_leave_one_owner():
+def test_commands_from_many_threads_do_not_interfere():
     led = SimulatedLed()
     commands = [led.on, led.off, lambda: led.blink(0.05), lambda: led.set_brightness(2)]
 
@@ -139,11 +139,11 @@ def test_commands_from_many_threads_leave_one_owner():
         led.off()
         assert blink_threads() == []
         assert led.changes[-1][1] == 0.0
-        # Nothing was shown twice in a row, and nothing after the last command.
+        # No level was shown twice in a row, and none after the last command.
         assert all(before != after for before, after in pairwise(shown(led)))
 
 
-def test_brightness_applies_at_once_when_lit_and_is_kept_for_later_when_dark():
+def test_brightness_applies_at_once_if_lit_and_later_if_off():
     with SimulatedLed() as led:
         led.set_brightness(3)
         assert shown(led) == [0.0]
@@ -165,7 +165,7 @@ def test_brightness_applies_to_a_blink():
         assert shown(led) == [0.0, 0.3, 0.0, 0.3, 0.1]
 
 
-def test_brightness_in_the_dark_half_of_a_blink_waits_for_the_lit_half():
+def test_brightness_set_while_a_blink_is_off_applies_to_the_next_on():
     led, turns = led_with(0)
     with led:
         led.blink(2.0)
@@ -175,7 +175,7 @@ def test_brightness_in_the_dark_half_of_a_blink_waits_for_the_lit_half():
 
 
 @pytest.mark.parametrize("level", [0, 4, -1, True, 2.5, "2", None])
-def test_no_other_brightness_is_taken(level):
+def test_any_other_brightness_is_refused(level):
     with SimulatedLed() as led:
         led.on()
         with pytest.raises(ValueError, match="brightness"):
@@ -186,7 +186,7 @@ def test_no_other_brightness_is_taken(level):
 @pytest.mark.parametrize(
     "period", [0.0, -1.0, 0.01, float("nan"), float("inf"), True, 86401, 10**400]
 )
-def test_no_blink_without_a_time_and_the_led_stays_as_it_was(period):
+def test_an_invalid_period_is_refused_and_changes_nothing(period):
     with SimulatedLed() as led:
         led.on()
         with pytest.raises(ValueError, match="period"):
@@ -194,7 +194,7 @@ def test_no_blink_without_a_time_and_the_led_stays_as_it_was(period):
         assert led.state is LedState.ON
 
 
-def test_a_command_that_fails_says_so_and_the_state_stays_what_was_last_shown():
+def test_after_a_failed_command_the_state_is_what_the_led_last_showed():
     with SimulatedLed() as led:
         led.on()
         led.broken = "The line is gone."
@@ -207,7 +207,7 @@ def test_a_command_that_fails_says_so_and_the_state_stays_what_was_last_shown():
         assert led.fault is None
 
 
-def test_a_blink_that_cannot_begin_does_not_begin():
+def test_a_blink_that_fails_at_once_has_no_thread():
     with SimulatedLed() as led:
         led.broken = "The line is gone."
         with pytest.raises(LedError, match="gone"):
@@ -217,7 +217,7 @@ def test_a_blink_that_cannot_begin_does_not_begin():
         led.broken = None
 
 
-def test_a_blink_that_fails_midway_ends_and_is_told():
+def test_a_blink_that_fails_later_ends_and_leaves_a_fault():
     led = SimulatedLed(wait=lambda event, _: event.is_set() or breaks())
 
     def breaks():
@@ -227,13 +227,13 @@ def test_a_blink_that_fails_midway_ends_and_is_told():
     led.blink(1.0)
     for thread in blink_threads():
         thread.join(10.0)
-    assert led.state is LedState.ON  # What was last shown.
+    assert led.state is LedState.ON  # The last level that was shown.
     assert str(led.fault) == "The line is gone."
     led.broken = None
     led.close()
 
 
-def test_brightness_that_cannot_be_shown_is_not_taken():
+def test_the_brightness_is_unchanged_if_driving_fails():
     with SimulatedLed() as led:
         led.on()
         led.broken = "The line is gone."
@@ -243,7 +243,7 @@ def test_brightness_that_cannot_be_shown_is_not_taken():
         led.broken = None
 
 
-def test_close_leaves_it_dark_and_again_is_harmless():
+def test_close_turns_off_and_closing_again_does_nothing():
     led = SimulatedLed()
     led.on()
     led.close()
@@ -251,7 +251,7 @@ def test_close_leaves_it_dark_and_again_is_harmless():
     assert (led.state, shown(led)) == (LedState.OFF, [0.0, 1.0, 0.0])
 
 
-def test_a_closed_led_takes_no_command():
+def test_a_closed_led_refuses_commands():
     led = SimulatedLed()
     led.close()
     for command in (led.on, led.off, lambda: led.blink(1.0), lambda: led.set_brightness(2)):
@@ -259,7 +259,7 @@ def test_a_closed_led_takes_no_command():
             command()
 
 
-def test_a_close_that_cannot_go_dark_releases_nevertheless_and_says_so():
+def test_close_releases_and_raises_if_turning_off_fails():
     released = []
     led = SimulatedLed()
     led._release = lambda: released.append(True)

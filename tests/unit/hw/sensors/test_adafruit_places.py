@@ -12,14 +12,14 @@ def board(tmp_path, model):
     return tmp_path
 
 
-def test_a_machine_that_is_no_raspberry_pi_is_refused(tmp_path):
+def test_a_machine_that_is_not_a_raspberry_pi_is_refused(tmp_path):
     with pytest.raises(DriverError, match="not a Raspberry Pi"):
         check_machine(4, root=tmp_path)
     with pytest.raises(DriverError, match="not a Raspberry Pi"):
         check_machine(4, root=board(tmp_path, "Banana Pi M2\0"))
 
 
-def test_missing_packages_are_all_named(tmp_path, monkeypatch):
+def test_all_missing_packages_are_listed(tmp_path, monkeypatch):
     root = board(tmp_path, "Raspberry Pi Zero 2 W Rev 1.0\0")
     monkeypatch.setattr(adafruit, "_is_installed", lambda module: module == "gpiod")
     with pytest.raises(DriverError, match="Not installed") as caught:
@@ -30,13 +30,13 @@ def test_missing_packages_are_all_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pin", [28, -1, "4"])
-def test_what_is_no_gpio_number_is_refused(tmp_path, pin):
+def test_an_invalid_gpio_number_is_refused(tmp_path, pin):
     with pytest.raises(DriverError, match="0 to 27"):
         check_machine(pin, root=board(tmp_path, "Raspberry Pi 5\0"))
 
 
 @pytest.mark.parametrize(("driver", "spacing"), [("dht22", 2.1), ("dht11", 1.1)])
-def test_the_drivers_are_opened_by_name(monkeypatch, driver, spacing):
+def test_open_sensor_returns_the_adafruit_driver(monkeypatch, driver, spacing):
     monkeypatch.setattr(adafruit, "check_machine", lambda _: None)
     with open_sensor(driver, model="dht22", pin=22) as sensor:
         assert isinstance(sensor, AdafruitSensor)

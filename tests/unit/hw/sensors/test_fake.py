@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_weather_and_the_same_readings():
     assert told(7) != told(8)
 
 
-def test_the_room_is_warmer_in_the_afternoon_than_before_dawn():
+def test_a_room_is_warmer_in_the_afternoon_than_before_dawn():
     for seed in range(20):
         days = [d * DAY for d in range(30)]
         afternoon = weather(seed, [d + 15 * 3600 for d in days])
@@ -48,7 +48,7 @@ def test_the_room_is_warmer_in_the_afternoon_than_before_dawn():
         assert sum(a.temperature - b.temperature for a, b in zip(afternoon, dawn, strict=True)) > 60
 
 
-def test_humidity_moves_against_temperature():
+def test_humidity_falls_when_temperature_rises():
     for seed in range(20):
         day = weather(seed, [NOON + n * 600 for n in range(144)])
         mean_t = sum(r.temperature for r in day) / len(day)
@@ -56,14 +56,14 @@ def test_humidity_moves_against_temperature():
         assert sum((r.temperature - mean_t) * (r.humidity - mean_h) for r in day) < 0
 
 
-def test_the_weather_stays_within_what_every_model_can_measure():
+def test_the_weather_is_within_the_range_of_every_model():
     for seed in range(20):
         for reading in weather(seed, [n * 7919.0 for n in range(2000)]):
             assert 15 < reading.temperature < 27
             assert 20 < reading.humidity < 80
 
 
-def test_weather_is_slow_enough_that_no_reading_is_held_as_suspect():
+def test_the_weather_never_makes_a_reading_suspect():
     clock = Clock(0.0)
     sensor = SimulatedSensor(Room(seed=3, clock=clock))
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
@@ -74,7 +74,7 @@ def test_weather_is_slow_enough_that_no_reading_is_held_as_suspect():
 
 
 @pytest.mark.parametrize(("model", "resolution"), [("dht22", 0.1), ("dht11", 1.0)])
-def test_the_resolution_is_the_models(model, resolution):
+def test_a_simulated_sensor_has_its_models_resolution(model, resolution):
     sensor = SimulatedSensor(room_at(), model=model)
     for _ in range(50):
         reading = sensor.read()
@@ -82,7 +82,7 @@ def test_the_resolution_is_the_models(model, resolution):
             assert value == pytest.approx(round(value / resolution) * resolution)
 
 
-def test_readings_are_near_the_truth():
+def test_readings_are_close_to_the_rooms_climate():
     room = room_at()
     sensor = SimulatedSensor(room)
     truth = room.climate()
@@ -92,10 +92,10 @@ def test_readings_are_near_the_truth():
         assert reading.humidity == pytest.approx(truth.humidity, abs=1.0)
 
 
-# The player
+# Changes of the room
 
 
-def test_what_the_player_holds_stays_until_let_go():
+def test_a_fixed_climate_stays_until_it_is_released():
     room = room_at()
     before = room.climate()
     room.play({"temperature": 30, "humidity": 70.5})
@@ -106,7 +106,7 @@ def test_what_the_player_holds_stays_until_let_go():
     assert room.climate() == before
 
 
-def test_a_room_set_from_21_to_30_degrees_arrives_through_the_policy():
+def test_the_policy_accepts_a_room_that_is_set_from_21_to_30_degrees():
     room = room_at()
     sensor = SimulatedSensor(room)
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
@@ -136,7 +136,7 @@ def test_a_room_set_from_21_to_30_degrees_arrives_through_the_policy():
         {7: 7},
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_of_it_is_done(changes):
+def test_an_invalid_change_of_the_room_is_refused_as_a_whole(changes):
     room = room_at()
     before = room.state()
     with pytest.raises(ValueError, match=r"must be a number|Unknown (key|fault)"):
@@ -144,7 +144,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_of_it_is_done(changes):
     assert room.state() == before
 
 
-def test_the_state_is_json_and_can_be_played_back():
+def test_the_rooms_state_is_json_and_can_be_restored():
     room = room_at()
     room.play({"temperature": 25, "fault": "random", "probability": 0.25})
     state = json.loads(json.dumps(room.state()))
@@ -160,7 +160,7 @@ def test_the_state_is_json_and_can_be_played_back():
 
 
 @pytest.mark.parametrize("fault", ["no_answer", "checksum", "no_permission", "busy", "failed"])
-def test_a_fault_without_a_reading_is_raised(fault):
+def test_a_fault_without_a_reading_raises_an_error(fault):
     sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": fault})
     for _ in range(3):
@@ -171,26 +171,26 @@ def test_a_fault_without_a_reading_is_raised(fault):
     sensor.read()
 
 
-def test_implausible_is_the_frame_of_a_short_circuit():
+def test_the_fault_implausible_returns_3276_degrees():
     sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "implausible"})
     assert sensor.read().temperature == 3276.7
 
 
-def test_ghost_is_a_frame_of_zeros():
+def test_the_fault_ghost_returns_zeros():
     sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "ghost"})
     assert sensor.read() == Reading(0.0, 0.0)
 
 
-def test_stuck_repeats_the_last_value_whatever_the_room_does():
+def test_the_fault_stuck_repeats_the_last_value():
     sensor = SimulatedSensor(room_at())
     last = sensor.read()
     sensor.room.play({"fault": "stuck", "temperature": 35})
     assert [sensor.read() for _ in range(5)] == [last] * 5
 
 
-def test_stuck_from_the_first_value_on_repeats_that():
+def test_the_fault_stuck_from_the_start_repeats_the_first_value():
     sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "stuck"})
     first = sensor.read()
@@ -200,7 +200,7 @@ def test_stuck_from_the_first_value_on_repeats_that():
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("temperature", [5, 21, 30, 45])
-def test_a_spike_is_one_value_within_the_range_and_the_policy_drops_it(model, temperature):
+def test_a_spike_is_one_plausible_value_that_the_policy_drops(model, temperature):
     coldest, hottest, _, _ = MODELS[model]
     sensor = SimulatedSensor(room_at(), model=model)
     policy = Policy(model=model, spacing=0.0, interval=5.0, now=0.0)
@@ -234,7 +234,7 @@ def test_a_hang_lasts_until_the_deadline():
 
 
 def reading_in_a_thread(act):
-    """What a hanging `read` comes to once `act` is done to its sensor."""
+    """Return the error or reading of a hanging `read` after `act(sensor)`."""
     hanging, outcome = threading.Event(), []
 
     def wait(event, _):
@@ -259,7 +259,7 @@ def reading_in_a_thread(act):
     return outcome[0]
 
 
-def test_a_hang_ends_when_its_room_is_told_so():
+def test_clearing_the_fault_ends_a_hang():
     assert isinstance(
         reading_in_a_thread(lambda sensor: sensor.room.play({"fault": None})), Reading
     )
@@ -271,7 +271,7 @@ def test_closing_ends_a_hang():
     assert "closed" in str(error)
 
 
-def test_a_random_mix_meets_every_fault_and_good_readings_too():
+def test_random_faults_include_every_fault_and_good_readings():
     sensor = SimulatedSensor(room_at(), wait=lambda *_: False)
     sensor.room.play({"fault": "random", "probability": 0.5})
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
@@ -292,11 +292,11 @@ def test_a_random_mix_meets_every_fault_and_good_readings_too():
     assert policy.counters["suspect"] > 50
     assert policy.counters["accepted"] > 800
     assert wrong_before > 200
-    # Two spikes in a row that happen to agree are a step, to anybody.
+    # Two equal spikes in a row cannot be distinguished from a true step.
     assert wrong_after < wrong_before / 20
 
 
-def test_a_probability_is_that_of_each_attempt():
+def test_the_probability_applies_to_each_attempt():
     sensor = SimulatedSensor(room_at())
     sensor.room.play({"fault": "checksum", "probability": 0.2})
     failed = 0
@@ -308,14 +308,14 @@ def test_a_probability_is_that_of_each_attempt():
     assert 150 < failed < 250
 
 
-def test_a_fault_named_anew_is_certain_unless_told_otherwise():
+def test_setting_a_fault_resets_the_probability_to_1():
     room = room_at()
     room.play({"fault": "checksum", "probability": 0.2})
     room.play({"fault": "busy"})
     assert room.state()["probability"] == 1.0
 
 
-def test_a_fault_becomes_the_status_and_its_end_too():
+def test_the_status_follows_a_simulated_fault_and_its_end():
     sensor = SimulatedSensor(room_at())
     policy = Policy(model="dht22", spacing=0.0, interval=5.0, now=0.0)
 

@@ -13,7 +13,7 @@ from hw.sensors.policy import Policy, SensorStatus
 def add_device(
     sysfs, number=0, name="dht11@0", temperature="21500\n", humidity="45600\n", line=None
 ):
-    """A device as the kernel shows it: bus/iio/devices links into devices/platform."""
+    """Create a device as in sysfs, where bus/iio/devices links into devices/platform."""
     platform = sysfs / "devices" / "platform" / f"{name}.{number}"
     device = platform / f"iio:device{number}"
     device.mkdir(parents=True)
@@ -40,32 +40,32 @@ def fault_of(sensor):
     return caught.value.fault, str(caught.value)
 
 
-def test_it_reads_thousandths_of_degrees_and_percents(tmp_path):
+def test_values_are_read_in_thousandths(tmp_path):
     add_device(tmp_path)
     assert sensor_in(tmp_path).read() == Reading(21.5, 45.6)
 
 
-def test_negative_temperatures_and_those_of_clones_are_read_right(tmp_path):
+def test_negative_temperatures_are_read_also_from_clones(tmp_path):
     add_device(tmp_path, temperature="-10100\n")
     assert sensor_in(tmp_path).read().temperature == -10.1
     (tmp_path / "bus/iio/devices/iio:device0/in_temp_input").write_text("-3266700\n")
     assert sensor_in(tmp_path).read().temperature == -10.1
 
 
-def test_it_is_found_by_name_among_other_devices(tmp_path):
+def test_the_device_is_found_by_name_among_others(tmp_path):
     add_device(tmp_path, 0, name="bmp280")
     add_device(tmp_path, 1, name="dht11@4", temperature="19000\n")
     assert sensor_in(tmp_path).read().temperature == 19.0
 
 
-def test_of_several_the_one_on_the_right_line_is_read(tmp_path):
+def test_of_several_devices_the_one_on_the_configured_line_is_read(tmp_path):
     add_device(tmp_path, 0, name="dht11@11", temperature="17000\n", line=17)
     add_device(tmp_path, 1, name="dht11@4", temperature="19000\n", line=4)
     assert sensor_in(tmp_path, pin=4).read().temperature == 19.0
     assert sensor_in(tmp_path, pin=17).read().temperature == 17.0
 
 
-def test_the_line_may_be_told_by_the_device_itself(tmp_path):
+def test_the_line_may_be_in_the_devices_own_node(tmp_path):
     add_device(tmp_path, 0, temperature="17000\n", line=17)
     device = add_device(tmp_path, 1, temperature="19000\n")
     (device / "of_node").mkdir()
@@ -80,19 +80,19 @@ def test_a_device_on_another_line_is_not_read(tmp_path):
     assert "reads GPIO 17, not GPIO 4" in sentence
 
 
-def test_two_devices_of_unknown_lines_are_not_guessed_between(tmp_path):
+def test_of_two_devices_without_known_lines_neither_is_read(tmp_path):
     add_device(tmp_path, 0)
     add_device(tmp_path, 1)
     assert fault_of(sensor_in(tmp_path))[0] is Fault.FAILED
 
 
-def test_a_missing_overlay_is_named_with_the_line_to_add(tmp_path):
+def test_a_missing_overlay_is_reported_with_the_line_to_add(tmp_path):
     fault, sentence = fault_of(sensor_in(tmp_path, pin=22))
     assert fault is Fault.FAILED
     assert "dtoverlay=dht11,gpiopin=22" in sentence
 
 
-def test_an_overlay_that_is_loaded_later_is_found_and_one_that_moves_is_found_again(tmp_path):
+def test_an_overlay_that_is_loaded_or_moved_later_is_found(tmp_path):
     sensor = sensor_in(tmp_path)
     assert fault_of(sensor)[0] is Fault.FAILED
     device = add_device(tmp_path, 0)
@@ -104,7 +104,7 @@ def test_an_overlay_that_is_loaded_later_is_found_and_one_that_moves_is_found_ag
     assert sensor.read().temperature == 22.0
 
 
-def test_another_sensor_that_got_its_number_is_not_read_in_its_place(tmp_path):
+def test_another_sensor_with_the_same_device_number_is_not_read(tmp_path):
     devices = tmp_path / "bus/iio/devices"
     add_device(tmp_path, 0, name="dht11@4", temperature="19000\n", line=4)
     add_device(tmp_path, 1, name="dht11@11", temperature="17000\n", line=17)
@@ -125,7 +125,7 @@ def test_a_real_eio_is_a_damaged_frame(tmp_path):
     fault, sentence = fault_of(sensor_in(tmp_path))
     assert fault is Fault.CHECKSUM
     assert "tenths" not in sentence
-    # Of a DHT11 it may also be a frame that the driver does not know.
+    # With a DHT11 the cause may also be a frame that the driver cannot decode.
     assert "choose the driver 'dht11'" in fault_of(sensor_in(tmp_path, model="dht11"))[1]
 
 
@@ -140,9 +140,7 @@ def test_a_real_eio_is_a_damaged_frame(tmp_path):
     ],
 )
 @pytest.mark.parametrize("file", ["in_temp_input", "in_humidityrelative_input"])
-def test_each_error_of_the_driver_has_its_fault_and_no_half_reading_is_given(
-    tmp_path, number, fault, file
-):
+def test_each_error_of_the_driver_has_its_fault(tmp_path, number, fault, file):
     add_device(tmp_path)
 
     def read_text(path):
@@ -155,14 +153,14 @@ def test_each_error_of_the_driver_has_its_fault_and_no_half_reading_is_given(
 
 
 @pytest.mark.parametrize("text", ["", "warm\n", "21.5\n"])
-def test_a_file_without_a_number_is_a_failure(tmp_path, text):
+def test_a_file_without_a_number_is_an_error(tmp_path, text):
     add_device(tmp_path, temperature=text)
     assert fault_of(sensor_in(tmp_path))[0] is Fault.FAILED
 
 
-# A frame that lacks a few edges is decoded, too, after the driver's time-out.
+# The driver also decodes frames that lack a few edges, after its timeout.
 @pytest.mark.parametrize("takes", [0.03, 1.03])
-def test_what_the_driver_remembers_is_never_taken_for_a_conversion(tmp_path, takes):
+def test_a_value_from_the_drivers_cache_never_counts_as_a_conversion(tmp_path, takes):
     add_device(tmp_path)
     now, converted, conversions = 0.0, -10.0, 0
 
@@ -184,7 +182,7 @@ def test_what_the_driver_remembers_is_never_taken_for_a_conversion(tmp_path, tak
     assert policy.counters["accepted"] == 3
 
 
-def test_silence_becomes_the_status_through_the_policy(tmp_path):
+def test_no_answer_of_the_kernels_driver_becomes_the_status(tmp_path):
     add_device(tmp_path)
     silent = True
 

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policies import ATTEMPTS, ROOM, fake_policy, policy, step, warm
+from policies import ATTEMPTS, ROOM, policy, policy_without_spacing, step, warm
 
 from hw import Reading
 from hw.errors import Fault
@@ -13,52 +13,52 @@ from hw.sensors.policy import ATTEMPTS_PER_SLOT, TIMER_SLACK, SensorStatus
 # The schedule
 
 
-def test_the_first_attempt_is_at_once():
+def test_the_first_attempt_is_immediate():
     assert policy(now=1000.0).next_attempt() == 1000.0
 
 
 def test_an_accepted_reading_ends_its_slot():
-    it = fake_policy(interval=60.0)
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM)
     assert it.next_attempt() == 60.0
 
 
 def test_a_late_attempt_does_not_shift_the_schedule():
-    it = fake_policy(interval=60.0)
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM, late=13.0)
     assert it.next_attempt() == 60.0
 
 
 def test_an_attempt_that_takes_long_does_not_shift_the_schedule():
-    it = fake_policy(interval=60.0)
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM, takes=47.0)
     assert it.next_attempt() == 60.0
 
 
-def test_an_attempt_that_outlasts_its_slot_is_followed_at_once_and_the_schedule_stays():
-    it = fake_policy(interval=5.0)
+def test_an_attempt_longer_than_its_slot_is_followed_at_once_on_the_same_schedule():
+    it = policy_without_spacing(interval=5.0)
     step(it, ROOM, takes=7.0)
     assert it.next_attempt() == 7.0
     step(it, ROOM)
     assert it.next_attempt() == 10.0
 
 
-def test_slots_that_were_slept_through_are_skipped_not_made_up():
-    it = fake_policy(interval=60.0)
+def test_missed_slots_are_skipped():
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM)
     step(it, ROOM, late=1000.0)  # At 1060, in the slot from 1020.
     assert it.next_attempt() == 1080.0
 
 
-def test_an_attempt_a_little_before_its_slot_is_that_slots():
-    it = fake_policy(interval=60.0)
+def test_an_attempt_slightly_before_its_slot_belongs_to_it():
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM)
     step(it, ROOM, late=-0.01)
     assert it.next_attempt() == 120.0
 
 
-def test_an_attempt_out_of_turn_does_not_use_up_the_next_slot():
-    it = fake_policy(interval=60.0)
+def test_an_attempt_outside_the_schedule_does_not_use_up_the_next_slot():
+    it = policy_without_spacing(interval=60.0)
     step(it, ROOM)
     it.began(30.0)
     assert len(it.succeeded(ROOM, 30.0)) == 1
@@ -66,20 +66,20 @@ def test_an_attempt_out_of_turn_does_not_use_up_the_next_slot():
 
 
 @pytest.mark.parametrize("takes", [0.3, 1.5, 4.0])
-def test_a_failed_attempt_is_repeated_after_the_spacing_counted_from_its_end(takes):
+def test_a_retry_follows_the_spacing_after_the_end_of_the_failed_attempt(takes):
     it = policy(now=100.0)
     step(it, Fault.CHECKSUM, takes=takes)
     assert it.next_attempt() == pytest.approx(100.0 + takes + 2.1)
 
 
-def test_an_answer_at_the_end_of_a_long_attempt_is_not_what_the_next_one_gets():
-    """A child process that starts first, the kernel's driver in its time-out: asked at the end."""
+def test_the_spacing_counts_from_the_end_of_a_long_attempt():
+    """A driver that starts a child process asks the sensor at the end of the attempt."""
     it = policy()
-    assert step(it, Reading(5.0, 45.0), takes=9.0) == []  # The conversion of who knows when.
+    assert step(it, Reading(5.0, 45.0), takes=9.0) == []  # A conversion of unknown age.
     assert it.earliest == it.next_attempt() == pytest.approx(11.1)
 
 
-def test_a_slot_has_five_attempts_at_most():
+def test_a_slot_has_at_most_five_attempts():
     it = policy()
     for _ in range(ATTEMPTS_PER_SLOT):
         assert it.next_attempt() < 60.0
@@ -87,7 +87,7 @@ def test_a_slot_has_five_attempts_at_most():
     assert it.next_attempt() == 60.0
 
 
-def test_a_retry_that_would_delay_the_next_slot_is_not_made():
+def test_a_retry_that_would_delay_the_next_slot_is_left_out():
     it = policy(interval=5.0)
     began = []
     for _ in range(5):
@@ -96,8 +96,8 @@ def test_a_retry_that_would_delay_the_next_slot_is_not_made():
     assert began == pytest.approx([0.0, 2.1, 5.0, 7.1, 10.0])
 
 
-def test_a_shorter_interval_counts_from_the_current_slot():
-    it = fake_policy(interval=3600.0)
+def test_a_shorter_interval_counts_from_the_start_of_the_current_slot():
+    it = policy_without_spacing(interval=3600.0)
     step(it, ROOM)
     it.interval = 60.0
     assert it.next_attempt() == 60.0
@@ -105,16 +105,16 @@ def test_a_shorter_interval_counts_from_the_current_slot():
     assert it.next_attempt() == 120.0
 
 
-def test_a_shorter_interval_that_has_passed_already_means_at_once_and_no_backlog():
-    it = fake_policy(interval=3600.0)
+def test_a_shorter_interval_that_has_passed_means_now_without_backlog():
+    it = policy_without_spacing(interval=3600.0)
     step(it, ROOM)
     it.interval = 60.0
-    step(it, ROOM, late=1000.0 - 60.0)  # It was set when 1000 seconds had passed.
+    step(it, ROOM, late=1000.0 - 60.0)  # The interval was set at 1000 seconds.
     assert it.next_attempt() == 1020.0
 
 
 def test_a_longer_interval_postpones_the_next_attempt():
-    it = fake_policy(interval=60.0)
+    it = policy_without_spacing(interval=60.0)
     for _ in range(3):
         step(it, ROOM)
     it.interval = 600.0
@@ -122,8 +122,8 @@ def test_a_longer_interval_postpones_the_next_attempt():
 
 
 @pytest.mark.parametrize("interval", [0.0, -1.0, math.nan, math.inf])
-def test_an_interval_that_is_no_time_is_refused_and_changes_nothing(interval):
-    it = fake_policy()
+def test_an_invalid_interval_is_refused_and_changes_nothing(interval):
+    it = policy_without_spacing()
     with pytest.raises(ValueError, match="interval"):
         it.interval = interval
     assert it.interval == 5.0
@@ -140,19 +140,19 @@ def test_an_interval_that_is_no_time_is_refused_and_changes_nothing(interval):
         {"humidity_offset": math.inf},
     ],
 )
-def test_nonsense_is_refused_at_once(options):
+def test_invalid_arguments_are_refused(options):
     with pytest.raises(ValueError):  # noqa: PT011 - each has its own sentence
         policy(**options)
 
 
 @given(ATTEMPTS, st.sampled_from([2.1, 1.1, 0.0]), st.floats(5.0, 200.0))
-def test_spacing_is_never_violated_and_the_schedule_never_drifts(attempts, spacing, interval):
+def test_spacing_is_kept_and_the_schedule_never_drifts(attempts, spacing, interval):
     it = policy(spacing=spacing, interval=interval, now=1000.0)
     previous, per_slot = -math.inf, Counter()
     for outcome, late, takes in attempts:
         wanted = it.next_attempt()
         began = max(wanted + late, previous)
-        assert began >= previous + spacing - 1e-9  # From the end of the one before.
+        assert began >= previous + spacing - 1e-9  # From the end of the previous one.
         slot = math.floor((began + TIMER_SLACK - 1000.0) / interval)
         per_slot[slot] += 1
         assert per_slot[slot] <= ATTEMPTS_PER_SLOT
@@ -162,8 +162,8 @@ def test_spacing_is_never_violated_and_the_schedule_never_drifts(attempts, spaci
         else:
             it.succeeded(outcome, began + takes)
         previous = began + takes
-        # Whatever happened, the next slot's first attempt is wanted at its start, or as soon
-        # after as the attempt before allows.
+        # The next slot's first attempt is due at its start, or as soon after as the previous
+        # attempt allows.
         following = it.next_attempt()
         free = began + takes + spacing
         assert following >= free - 1e-9
@@ -172,8 +172,8 @@ def test_spacing_is_never_violated_and_the_schedule_never_drifts(attempts, spaci
 
 
 @given(st.floats(0.05, 86400.0), st.integers(1, 5000), st.floats(0.0, 1e9))
-def test_a_thousand_slots_later_the_schedule_is_where_it_must_be(interval, slots, start):
-    it = fake_policy(interval=interval, now=start)
+def test_the_schedule_is_exact_after_thousands_of_slots(interval, slots, start):
+    it = policy_without_spacing(interval=interval, now=start)
     step(it, ROOM, takes=0.0)
     late = start + slots * interval - it.next_attempt()
     step(it, ROOM, late=late, takes=0.0)
@@ -183,7 +183,7 @@ def test_a_thousand_slots_later_the_schedule_is_where_it_must_be(interval, slots
 # Warm-up: a DHT answers with its previous conversion
 
 
-def test_the_first_reading_is_an_old_conversion_and_is_repeated():
+def test_the_first_reading_is_a_discarded_warm_up():
     it = policy(now=50.0)
     assert step(it, ROOM) == []
     assert it.counters["warm_up"] == 1
@@ -192,7 +192,7 @@ def test_the_first_reading_is_an_old_conversion_and_is_repeated():
     assert accepted.at == pytest.approx(52.1)
 
 
-def test_in_a_long_interval_the_first_reading_of_each_slot_is_repeated():
+def test_with_a_long_interval_each_slot_has_a_warm_up():
     it = warm()
     assert it.next_attempt() == 60.0
     assert step(it, Reading(24.0, 45.0)) == []
@@ -200,17 +200,17 @@ def test_in_a_long_interval_the_first_reading_of_each_slot_is_repeated():
     assert (accepted.reading.temperature, accepted.at) == (25.0, pytest.approx(62.1))
 
 
-def test_in_a_short_interval_every_reading_counts():
+def test_with_a_short_interval_every_reading_counts():
     it = warm(interval=5.0)
     assert [len(step(it, ROOM)) for _ in range(4)] == [1, 1, 1, 1]
 
 
-def test_a_sensor_without_spacing_answers_with_the_present():
-    it = fake_policy(interval=3600.0)
+def test_a_sensor_without_spacing_needs_no_warm_up():
+    it = policy_without_spacing(interval=3600.0)
     assert [len(step(it, ROOM)) for _ in range(3)] == [1, 1, 1]
 
 
-def test_a_damaged_frame_has_made_the_sensor_measure_and_silence_has_not():
+def test_a_damaged_frame_started_a_conversion_and_no_answer_did_not():
     it = warm()
     step(it, Fault.CHECKSUM)
     assert len(step(it, ROOM)) == 1
@@ -223,7 +223,7 @@ def test_a_damaged_frame_has_made_the_sensor_measure_and_silence_has_not():
 # Status
 
 
-def test_it_is_starting_until_the_first_verdict():
+def test_the_status_is_starting_until_the_first_verdict():
     it = policy(now=7.0)
     assert (it.status, it.status_since) == (SensorStatus.STARTING, 7.0)
     step(it, Fault.CHECKSUM)
@@ -233,7 +233,7 @@ def test_it_is_starting_until_the_first_verdict():
     assert it.status is SensorStatus.OK
 
 
-def test_silence_is_told_after_five_failed_attempts_in_a_row():
+def test_no_answer_becomes_the_status_after_five_failed_attempts():
     it = warm()
     since = it.status_since
     for _ in range(4):
@@ -244,7 +244,7 @@ def test_silence_is_told_after_five_failed_attempts_in_a_row():
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_PERMISSION, Fault.BUSY, Fault.FAILED])
-def test_what_no_retry_cures_is_told_at_once(fault):
+def test_faults_that_no_retry_cures_become_the_status_at_once(fault):
     it = policy()
     step(it, fault)
     assert it.status == fault
@@ -255,7 +255,7 @@ def test_an_accepted_reading_ends_a_fault():
     for _ in range(5):
         step(it, Fault.NO_ANSWER)
     step(it, ROOM)
-    assert it.status is SensorStatus.NO_ANSWER  # It answers, but with the past.
+    assert it.status is SensorStatus.NO_ANSWER  # The sensor answers, but with an old conversion.
     step(it, ROOM)
     assert it.status is SensorStatus.OK
     assert it.status_since == pytest.approx(122.1)
@@ -264,7 +264,7 @@ def test_an_accepted_reading_ends_a_fault():
     assert it.status is SensorStatus.OK
 
 
-def test_a_mix_of_faults_is_told_as_the_commonest_and_does_not_flicker():
+def test_of_mixed_faults_the_most_common_is_the_status():
     it = policy()
     for fault in [Fault.NO_ANSWER, Fault.CHECKSUM, Fault.CHECKSUM, Fault.NO_ANSWER]:
         step(it, fault)
@@ -275,14 +275,14 @@ def test_a_mix_of_faults_is_told_as_the_commonest_and_does_not_flicker():
     assert (it.status, it.status_since) == (SensorStatus.CHECKSUM, since)
 
 
-def test_values_that_cannot_be_true_are_told_like_a_fault():
-    it = fake_policy()
+def test_implausible_values_become_the_status():
+    it = policy_without_spacing()
     for _ in range(5):
         step(it, Reading(3276.7, 45.0))
     assert it.status is SensorStatus.IMPLAUSIBLE
 
 
-def test_every_attempt_is_counted_by_what_came_of_it():
+def test_attempts_are_counted_by_result():
     it = policy()
     for outcome in [Fault.NO_ANSWER, ROOM, ROOM, Reading(0.0, 0.0), ROOM]:
         step(it, outcome)
@@ -300,7 +300,7 @@ def test_every_attempt_is_counted_by_what_came_of_it():
     }
 
 
-def test_the_last_reading_stays_known_with_its_time():
+def test_the_last_reading_is_kept_with_its_time():
     it = warm()
     for _ in range(5):
         step(it, Fault.NO_ANSWER)

@@ -3,13 +3,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policies import ATTEMPTS, ROOM, fake_policy, policy, step, warm
+from policies import ATTEMPTS, ROOM, policy, policy_without_spacing, step, warm
 
 from hw import Reading
 from hw.errors import Fault
 from hw.sensors.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
 
-# Believable or not
+# Plausibility
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ from hw.sensors.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, Senso
         ("dht22", -0.0, 0.0),
     ],
 )
-def test_a_value_that_cannot_be_true_is_a_failed_attempt(model, temperature, humidity):
-    it = fake_policy(model=model)
+def test_an_implausible_value_is_a_failed_attempt(model, temperature, humidity):
+    it = policy_without_spacing(model=model)
     assert step(it, Reading(temperature, humidity)) == []
     assert it.counters["implausible"] == 1
     assert it.last is None
@@ -51,27 +51,27 @@ def test_a_value_that_cannot_be_true_is_a_failed_attempt(model, temperature, hum
         ("dht11", 60.0, 95.0),
     ],
 )
-def test_the_ends_of_the_data_sheets_range_are_believed(model, temperature, humidity):
-    (accepted,) = step(fake_policy(model=model), Reading(temperature, humidity))
+def test_the_limits_of_the_data_sheets_range_are_accepted(model, temperature, humidity):
+    (accepted,) = step(policy_without_spacing(model=model), Reading(temperature, humidity))
     assert accepted.reading == Reading(temperature, humidity)
 
 
 def test_minus_zero_is_zero():
-    (accepted,) = step(fake_policy(), Reading(-0.0, 45.0))
+    (accepted,) = step(policy_without_spacing(), Reading(-0.0, 45.0))
     assert math.copysign(1.0, accepted.reading.temperature) == 1.0
 
 
 def test_offsets_are_added_after_the_check_and_humidity_stays_within_0_and_100():
-    it = fake_policy(temperature_offset=5.0, humidity_offset=7.0)
+    it = policy_without_spacing(temperature_offset=5.0, humidity_offset=7.0)
     (accepted,) = step(it, Reading(80.0, 97.0))
     assert accepted.reading == Reading(85.0, 100.0)
-    it = fake_policy(temperature_offset=-0.3, humidity_offset=-7.0)
+    it = policy_without_spacing(temperature_offset=-0.3, humidity_offset=-7.0)
     (accepted,) = step(it, Reading(21.0, 5.0))
     assert accepted.reading == Reading(20.7, 0.0)
 
 
-def test_offsets_leave_no_dust_of_binary_arithmetic():
-    (accepted,) = step(fake_policy(temperature_offset=0.1), Reading(0.2, 45.0))
+def test_offsets_leave_no_rounding_errors():
+    (accepted,) = step(policy_without_spacing(temperature_offset=0.1), Reading(0.2, 45.0))
     assert accepted.reading.temperature == 0.3
 
 
@@ -95,7 +95,7 @@ def test_no_value_outside_the_range_is_ever_accepted(model, attempts, spacing, i
 # Steps
 
 
-def test_a_step_is_held_and_both_count_when_the_next_reading_agrees():
+def test_a_large_step_is_held_back_and_accepted_when_confirmed():
     it = warm()
     step(it, ROOM)  # Warm-up.
     assert step(it, Reading(40.0, 45.0)) == []
@@ -107,13 +107,13 @@ def test_a_step_is_held_and_both_count_when_the_next_reading_agrees():
     assert it.next_attempt() == 120.0
 
 
-def test_a_step_of_humidity_is_held_too():
+def test_a_large_step_of_humidity_is_held_back_too():
     it = warm(interval=5.0)
     assert step(it, Reading(21.0, 80.0)) == []
     assert len(step(it, Reading(21.0, 81.0))) == 2
 
 
-def test_a_wild_value_between_good_ones_is_dropped_and_counted():
+def test_a_wrong_value_between_good_ones_is_dropped_and_counted():
     it = warm(interval=5.0)
     assert step(it, Reading(40.0, 45.0)) == []
     (accepted,) = step(it, Reading(21.1, 45.0))
@@ -122,15 +122,15 @@ def test_a_wild_value_between_good_ones_is_dropped_and_counted():
     assert it.status is SensorStatus.OK
 
 
-def test_a_fake_room_set_from_21_to_30_degrees_arrives_at_once():
-    it = fake_policy()
+def test_a_step_from_21_to_30_degrees_is_accepted_at_the_next_attempt():
+    it = policy_without_spacing()
     assert len(step(it, ROOM, takes=0.0)) == 1
     assert step(it, Reading(30.0, 45.0), takes=0.0) == []
     assert it.next_attempt() == 5.0
     assert len(step(it, Reading(30.1, 45.0), takes=0.0)) == 2
 
 
-def test_a_reading_that_could_be_either_sides_with_the_nearer():
+def test_a_reading_confirms_the_nearer_of_two_values():
     it = warm(interval=5.0)
     assert step(it, Reading(24.6, 45.0)) == []
     assert len(step(it, Reading(22.1, 45.0))) == 1  # Nearer to 21.
@@ -138,7 +138,7 @@ def test_a_reading_that_could_be_either_sides_with_the_nearer():
     assert len(step(it, Reading(24.4, 45.0))) == 2  # Nearer to 25.6.
 
 
-def test_a_suspect_waits_through_failed_attempts():
+def test_a_suspect_survives_failed_attempts():
     it = warm()
     step(it, ROOM)
     assert step(it, Reading(30.0, 45.0)) == []
@@ -150,7 +150,7 @@ def test_a_suspect_waits_through_failed_attempts():
     )
 
 
-def test_a_suspect_of_hours_ago_is_not_confirmed_by_weather_that_came_near_it():
+def test_a_suspect_is_not_confirmed_hours_later():
     it = warm()
     wild, later = Reading(29.9, 45.0), Reading(27.0, 45.0)
     step(it, ROOM)  # The warm-up of the next slot.
@@ -162,9 +162,9 @@ def test_a_suspect_of_hours_ago_is_not_confirmed_by_weather_that_came_near_it():
     assert it.counters["implausible"] == 1
 
 
-def test_the_longer_ago_the_larger_a_step_may_be_up_to_a_limit():
+def test_the_allowed_step_grows_with_time_up_to_a_limit():
     def accepted_after(seconds, temperature):
-        it = fake_policy(interval=seconds)
+        it = policy_without_spacing(interval=seconds)
         step(it, ROOM)
         return len(step(it, Reading(temperature, 45.0)))
 
@@ -173,7 +173,7 @@ def test_the_longer_ago_the_larger_a_step_may_be_up_to_a_limit():
     assert [accepted_after(86400.0, 21.0 + d) for d in (10.0, 10.5)] == [1, 0]
 
 
-def test_the_discarded_old_conversion_guards_the_first_reading():
+def test_the_discarded_warm_up_is_the_reference_for_the_first_reading():
     it = policy()
     step(it, ROOM)
     assert step(it, Reading(60.0, 45.0)) == []
@@ -182,14 +182,14 @@ def test_the_discarded_old_conversion_guards_the_first_reading():
 
 
 @pytest.mark.parametrize("noise", [Fault.CHECKSUM, Reading(3276.7, 45.0)])
-def test_a_wild_first_reading_on_a_noisy_line_is_not_believed(noise):
+def test_a_wrong_first_reading_on_a_noisy_line_is_not_accepted(noise):
     it = policy()
     step(it, noise)
     assert step(it, Reading(60.0, 45.0)) == []
     assert [one.reading for one in step(it, ROOM) + step(it, ROOM)] == [ROOM, ROOM]
 
 
-def test_noise_that_never_agrees_is_told_as_implausible():
+def test_noise_that_is_never_confirmed_is_implausible():
     it = warm(interval=5.0)
     for n in range(7):
         assert step(it, Reading([-30.0, 70.0][n % 2], 45.0)) == []
@@ -214,7 +214,7 @@ def test_a_true_step_is_accepted_within_two_agreeing_readings(
         min(80.0, max(-40.0, after.temperature + apart * STEP_CELSIUS / 2)),
         min(100.0, max(3.0, after.humidity + apart * STEP_HUMIDITY / 2)),
     )
-    # Discarded old conversions are no readings of the present.
+    # Discarded warm-ups are not readings.
     warm_ups = it.counters["warm_up"]
     accepted = step(it, after)
     if it.counters["warm_up"] > warm_ups:

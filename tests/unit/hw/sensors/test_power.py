@@ -7,7 +7,7 @@ from hw.sensors.power import OFF, SETTLE, SILENCE, PoweredSensor
 
 
 class Supply:
-    """A GPIO line that remembers."""
+    """A GPIO line that records its levels."""
 
     def __init__(self):
         self.log = []
@@ -49,14 +49,14 @@ def fault_of(sensor):
     return caught.value.fault
 
 
-def test_the_sensor_is_powered_and_settles_before_the_first_attempt(sensor, supply):
+def test_the_supply_is_on_and_settled_before_the_first_attempt(sensor, supply):
     assert supply.log == []
     assert isinstance(sensor.read(), Reading)
     sensor.read()
     assert supply.log == ["open", 1.0, "2 s"]
 
 
-def test_after_repeated_silence_the_supply_is_cycled_and_the_sensor_settles(sensor, supply):
+def test_five_attempts_without_an_answer_cycle_the_supply(sensor, supply):
     sensor.read()
     supply.log.clear()
     sensor.room.play({"fault": "no_answer"})
@@ -69,7 +69,7 @@ def test_after_repeated_silence_the_supply_is_cycled_and_the_sensor_settles(sens
     assert supply.log == [0.0, "3 s", 1.0, "2 s"]
 
 
-def test_only_silence_in_a_row_counts(sensor, supply):
+def test_only_attempts_in_a_row_without_an_answer_count(sensor, supply):
     sensor.read()
     supply.log.clear()
     for fault in ["no_answer", "no_answer", "checksum", None] * SILENCE:
@@ -81,11 +81,11 @@ def test_only_silence_in_a_row_counts(sensor, supply):
     assert supply.log == []
 
 
-def test_the_deadline_has_room_for_a_cycle(sensor):
+def test_the_deadline_includes_a_power_cycle(sensor):
     assert sensor.deadline == SimulatedSensor.deadline + OFF + SETTLE
 
 
-def test_a_supply_that_cannot_be_switched_is_told_and_tried_again(sensor, supply):
+def test_a_supply_that_fails_is_reported_and_tried_again(sensor, supply):
     supply.broken = LineError("Another program holds GPIO 5.", fault=Fault.BUSY)
     assert fault_of(sensor) is Fault.BUSY
     supply.broken = None
@@ -93,7 +93,7 @@ def test_a_supply_that_cannot_be_switched_is_told_and_tried_again(sensor, supply
     assert supply.log == ["open", 1.0, "2 s"]
 
 
-def test_a_supply_that_cannot_be_switched_off_is_told_and_the_sensor_goes_on(sensor, supply):
+def test_a_supply_that_cannot_be_switched_off_is_reported_and_reading_goes_on(sensor, supply):
     sensor.read()
     sensor.room.play({"fault": "no_answer"})
     for _ in range(SILENCE - 1):
@@ -105,7 +105,7 @@ def test_a_supply_that_cannot_be_switched_off_is_told_and_the_sensor_goes_on(sen
     sensor.read()
 
 
-def test_closing_takes_the_power_away_last(sensor, supply):
+def test_close_switches_the_supply_off_last(sensor, supply):
     sensor.read()
     sensor.close()
     sensor.close()
@@ -113,6 +113,6 @@ def test_closing_takes_the_power_away_last(sensor, supply):
     assert fault_of(sensor) is Fault.FAILED
 
 
-def test_closing_before_any_attempt_touches_no_line(sensor, supply):
+def test_close_before_any_attempt_does_not_claim_the_line(sensor, supply):
     sensor.close()
     assert supply.log == []
