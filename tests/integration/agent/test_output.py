@@ -147,7 +147,7 @@ def test_every_terminal_can_show_every_command(environ, strange, terminal):
         (["read", "--fake-hw", "--json", *config], 0),
         (["check", "--only", "secrets,sensor,configuration", "--verbose", *config], 1),
         (["check", "--only", "secrets,sensor,configuration", "--json", *config], 1),
-        (["config", "check", *config], 0),
+        (["config", "check", *config], 78),
         (["run", *config], 78),  # The key is not there.
         (["status", *config], 1),
         (["led", "off", *config], 0),
