@@ -1,4 +1,4 @@
-"""IoT Central on this machine: provisioning, hub and operator's console.
+"""A local IoT Central: provisioning, hub and the operator's console.
 
-For laptops, tests and home networks. It speaks the real protocol, to any client of it.
+For laptops, tests and home networks. It works with any client of Azure IoT Hub over MQTT.
 """

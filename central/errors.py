@@ -1,22 +1,22 @@
-"""What can go wrong here, each in one sentence a person can act on."""
-# ruff: noqa: N818 - the names say what is the case.
+"""The errors of central. `str()` of each is a sentence that says what to do about it."""
+# ruff: noqa: N818 - the names say what is the case
 
 import shlex
 from pathlib import Path
 
 
 class CentralError(Exception):
-    """The root of everything this package raises."""
+    """The base of all errors that central raises."""
 
 
 class StartError(CentralError):
-    """Central cannot start; `str()` says what to do."""
+    """Central cannot start."""
 
 
 class DataDirectoryInUse(StartError):
     def __init__(self, directory: Path) -> None:
         super().__init__(
-            f"Another central is using {directory}: stop that one first, or give this one a "
+            f"Another central is using {directory}. Stop that one first, or give this one a "
             "directory of its own with --data."
         )
 
@@ -48,7 +48,7 @@ class PortTaken(StartError):
 
 
 class StoreError(CentralError):
-    """Central's file could not be read or written; what was asked for did not happen."""
+    """The database cannot be read or written; nothing was changed."""
 
 
 class UnknownDevice(CentralError):
@@ -58,20 +58,20 @@ class UnknownDevice(CentralError):
 
 class DeviceExists(CentralError):
     def __init__(self, device_id: str) -> None:
-        super().__init__(f"There is a device {device_id!r} already.")
+        super().__init__(f"There already is a device {device_id!r}.")
 
 
 class InvalidDeviceId(CentralError):
     def __init__(self, device_id: str) -> None:
         super().__init__(
             f"{device_id!r} cannot be a device id: it has 1 to 128 characters, each a letter "
-            "(A-Z, a-z), a digit, or one of - . _ :"
+            "(A-Z, a-z), a digit or one of - . _ :"
         )
 
 
 class InvalidKey(CentralError):
     def __init__(self) -> None:
-        super().__init__("A key is the base64 text of 16 to 64 bytes.")
+        super().__init__("A key must be 16 to 64 bytes in base64.")
 
 
 class UnknownTemplate(CentralError):
@@ -80,35 +80,37 @@ class UnknownTemplate(CentralError):
 
 
 class InvalidTwin(CentralError):
-    """A property document that the hub does not take; `str()` says why."""
+    """A document of properties that the hub does not accept."""
 
 
 class TwinTooLarge(InvalidTwin):
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"The properties would be {size} bytes; the hub keeps at most {limit}.")
+        super().__init__(f"The properties would take {size} bytes; the hub stores at most {limit}.")
 
 
 class CommandError(CentralError):
-    """A command that could not be carried out."""
+    """A command cannot be carried out."""
 
 
 class InvalidCommand(CommandError):
-    """The name or the request of a command is not one the hub takes."""
+    """The hub does not accept the name or the request of a command."""
 
 
 class NotConnected(CommandError):
     def __init__(self, device_id: str) -> None:
-        super().__init__(f"The device {device_id!r} is not connected, or takes no commands.")
+        super().__init__(f"The device {device_id!r} is not connected, or does not accept commands.")
 
 
 class NoAnswer(CommandError):
     def __init__(self, device_id: str, name: str, seconds: float) -> None:
-        super().__init__(f"{device_id!r} did not answer the command {name!r} in {seconds:g} s.")
+        super().__init__(f"{device_id!r} did not answer the command {name!r} within {seconds:g} s.")
 
 
 class QueueFull(CommandError):
     def __init__(self, device_id: str, limit: int) -> None:
-        super().__init__(f"{limit} commands wait for {device_id!r} already; no more are kept.")
+        super().__init__(
+            f"{limit} commands are queued for {device_id!r} already, which is the limit."
+        )
 
 
 def in_words(error: OSError) -> str:

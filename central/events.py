@@ -1,4 +1,4 @@
-"""Who wants to know what happens, and how they are told."""
+"""How parts of central learn what happens: listeners and subscriptions."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,37 +8,40 @@ from central.records import Event
 
 Listener = Callable[[Event], None]
 
-WAITING = 1000  # Events kept for a subscriber that is slower than what happens.
+MAX_WAITING = 1000  # Events that wait for a slow subscriber.
 
 
 class Events:
-    """Tells every listener, at once and in order, of each event."""
+    """Calls every listener with each event, at once and in order. For the event loop only."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
+        """Call this listener with every event from now on."""
         self._listeners.append(listener)
 
     def unlisten(self, listener: Listener) -> None:
+        """Stop calling this listener."""
         self._listeners.remove(listener)
 
     def publish(self, event: Event) -> None:
+        """Call every listener with this event."""
         for listener in list(self._listeners):
             listener(event)
 
 
 class Subscription:
-    """An async iterator of events, while its `with` block lasts.
+    """An async iterator of events inside its `with` block: of one device, or of all.
 
-    For a subscriber that lags, what waits is dropped and stands for one Event `lagged`: look
-    everything up again, then go on.
+    If the subscriber falls behind, the waiting events are dropped and replaced by one of the kind
+    `lagged`. Look everything up again then, and continue.
     """
 
     def __init__(self, events: Events, device_id: str | None) -> None:
         self._events = events
         self._device_id = device_id
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING)
 
     def __enter__(self) -> Self:
         self._events.listen(self._put)
@@ -54,7 +57,7 @@ class Subscription:
         return await self._queue.get()
 
     def waiting(self) -> list[Event]:
-        """Take what has come already."""
+        """Remove and return the events that wait already."""
         return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
 
     def _put(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What central remembers, as it hands it out. Times are unix seconds, UTC."""
+"""What central records, as frozen dataclasses. Times are unix seconds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    number: int  # Central's own, growing.
+    """A message from a device, usually with telemetry."""
+
+    number: int  # Central's own, increasing.
     device_id: str
     received: float
-    created: float | None  # `iothub-creation-time-utc`, if it was sent and is a time.
+    created: float | None  # The property `iothub-creation-time-utc`, if it is a valid time.
     body: bytes
-    properties: dict[str, str]  # The application's own.
+    properties: dict[str, str]  # Set by the application.
     system: dict[str, str]  # message_id, content_type, component, ...: names without `$.`
 
 
@@ -49,6 +51,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
+    """A device's desired and reported properties. Versions start at 1."""
+
     desired: dict[str, Any]
     desired_version: int
     reported: dict[str, Any]
@@ -69,7 +73,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message to a device that has not acknowledged it yet."""
+    """A message to a device, until the device acknowledges it."""
 
     number: int
     device_id: str
@@ -77,20 +81,19 @@ class QueuedMessage:
     properties: dict[str, str]
     body: bytes
     expires: float
-    sent: bool  # Once before: the next time it is a duplicate.
+    sent: bool  # At least once: then it is a duplicate.
 
     @property
     def packet_id(self) -> int:
-        """The same in every connection, as [MQTT-4.4.0-1] wants it for what is sent again."""
+        """The same in every connection, as [MQTT-4.4.0-1] requires of a message sent again."""
         return self.number % 0xFFFF + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `device`, `connection`, `telemetry`, `twin`, `command`, `lagged`.
+    """Something that happened; `kind` is device, connection, telemetry, twin, command or lagged.
 
-    `data` is the Message, Connection, Twin, Command or Device it is about; None for a device
-    that was deleted.
+    `data` is the Device, Connection, Message, Twin or Command. It is None if a device was deleted.
     """
 
     kind: str

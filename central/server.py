@@ -1,4 +1,4 @@
-"""Central without its console: start and stop."""
+"""Start and stop central without its console."""
 
 import asyncio
 import fcntl
@@ -45,16 +45,16 @@ from central.transport.listener import (
 )
 from central.transport.proxy import Proxy
 
-STOPPING = 5.0  # Seconds for clients' last lines in the log.
+STOPPING = 5.0  # Seconds for the connections to end and be recorded.
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncIterator[Central]:
-    """Serve devices for as long as the `async with` block lasts. Raises StartError.
+    """Run central without its console inside the `async with` block. Raise StartError.
 
-    The console is not part of it: `central.console.run.open_central` opens both.
+    Devices can connect when the block begins. `central.console.run.open_central` adds the console.
     """
     async with AsyncExitStack() as stack:
         data = stack.enter_context(_locked(settings.data_dir.absolute()))
@@ -105,7 +105,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         hub = Hub(registry, faults=faults, clock=settings.clock)
         provisioning = Provisioning(registry, faults=faults, clock=settings.clock)
         listener = MqttListener(context, provisioning=provisioning, hub=hub, faults=faults)
-        faults.listens(mqtt)
+        faults.add_listening_socket(mqtt)
         for sock, serve, name, pause in [
             (mqtt, listener.serve, "mqtt", faults.until_listening),
             (proxy_socket, proxy.serve, "proxy", _at_once),
@@ -119,7 +119,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    """Make the data directory, and keep every other central out of it."""
+    """Create the data directory if it is missing, and lock it. Raise StartError."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(directory / "central.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -168,7 +168,7 @@ def _host_names() -> list[str]:
 
 @asynccontextmanager
 async def _running(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run a task for as long as the `async with` block lasts."""
+    """Run a task inside the `async with` block, and cancel it at the end."""
     task = asyncio.create_task(coroutine, name=f"central-{name}")
     try:
         yield
@@ -178,4 +178,4 @@ async def _running(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIter
 
 
 async def _at_once() -> None:
-    """Accept whoever comes."""
+    """Accept the next client without a pause."""

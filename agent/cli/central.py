@@ -1,4 +1,4 @@
-"""`sensor-agent central`: the local IoT Central, with the models of this program."""
+"""`sensor-agent central`: run the local IoT Central, with the models of the daemon."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ DONE, FAILURE = 0, 1
 
 
 def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
-    """Run central until SIGINT, SIGTERM or SIGHUP."""
+    """Run central until SIGINT, SIGTERM or SIGHUP, and return the exit status."""
     journal.configure("info")
     templates = tuple(
         model.interface(dtmi)
@@ -34,7 +34,7 @@ def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: 
 
 
 def make_certificate(data: Path, device_id: str) -> int:
-    """Make a certificate for a device, and print the lines of its configuration that name it."""
+    """Make a certificate for a device; print the lines for its configuration file."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate, key = issue_device_certificate(data, device_id)

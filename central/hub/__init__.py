@@ -1,1 +1,1 @@
-"""The hub: connections of devices, their twins, messages and commands, and provisioning."""
+"""Provisioning, and the hub: connected devices, commands, twins."""

@@ -1,4 +1,4 @@
-"""The Device Provisioning Service: tells a device which hub it belongs to.
+"""The Device Provisioning Service: assigns devices to the hub.
 
 https://learn.microsoft.com/azure/iot-dps/iot-dps-mqtt-support
 """
@@ -36,10 +36,9 @@ from central.transport.faults import Faults
 RESPONSES = "$dps/registrations/res/#"
 REGISTER = "$dps/registrations/PUT/iotdps-register"
 STATUS = "$dps/registrations/GET/iotdps-get-operationstatus"
-RETRY_AFTER = 3  # Seconds, as the service says.
+RETRY_AFTER = 3  # Seconds; the service's own value.
 MAX_KEEP_ALIVE = 60.0  # Seconds; a registration is short.
-
-LONGEST = 300.0  # Seconds; then who has not got through starts anew.
+MAX_DURATION = 300.0  # Seconds until a connection ends, whether its device has registered or not.
 
 AZURE_NAMES = (".azure-devices-provisioning.net", ".azure-devices.net")
 AZURE_HUB = "central.azure-devices.net"
@@ -52,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Provisioning:
-    """Registers devices that know a key; also new ones, if it is derived from the group key."""
+    """Registers known devices with their key, and new ones with a key derived from the group's."""
 
     def __init__(self, registry: Registry, *, faults: Faults, clock: Callable[[], float]) -> None:
         self.registry = registry
@@ -61,43 +60,40 @@ class Provisioning:
         self._connections: dict[str, Connection] = {}
 
     async def accept(self, connection: Connection, connect: Connect) -> "Registration":
-        """Let a client in, unless it asks for another application: keys are judged later."""
+        """Accept a client that names this ID scope. Its key is checked when it registers."""
         scope, _, registration_id = (connect.username or "").partition("/registrations/")
         registration_id = registration_id.partition("/")[0]
         if not DEVICE_ID.fullmatch(registration_id) or connect.client_id != registration_id:
-            log.info(
-                "A registration was refused: %r is no user name for the client id %r.",
-                connect.username,
-                connect.client_id,
-            )
-            raise Refused(ConnectCode.IDENTIFIER, "the client id is not the registration id")
+            reason = f"the user name {connect.username!r} does not belong to the client id"
+            log.info("The registration of %r was refused: %s.", connect.client_id, reason)
+            raise Refused(ConnectCode.IDENTIFIER, reason)
         if scope != self.registry.id_scope:
-            # The service says that it is unavailable, and means the id scope:
+            # The service answers a wrong ID scope with this code, too:
             # https://github.com/Azure/azure-iot-sdk-python/issues/670
-            reason = f"its id scope is {scope!r}; here it is {self.registry.id_scope!r}"
+            reason = f"its ID scope is {scope!r}; this central's is {self.registry.id_scope!r}"
             log.warning("The registration of %s was refused: %s.", registration_id, reason)
             await self.registry.record_connection(registration_id, "registration refused", reason)
             raise Refused(ConnectCode.UNAVAILABLE, reason)
         return Registration(self, connection, connect, registration_id)
 
     def take_over(self, registration_id: str, connection: Connection) -> None:
-        """Hear that a connection has shown a right key; an older one of that device is ended."""
+        """Note that a device has proved its identity here, and end its older connection."""
         old = self._connections.get(registration_id)
         if old is not None and old is not connection:
             old.abort("another connection registers this device")
         self._connections[registration_id] = connection
 
     def forget(self, registration_id: str, connection: Connection) -> None:
-        """Hear that a connection ended."""
+        """Note that a connection ended."""
         if self._connections.get(registration_id) is connection:
             del self._connections[registration_id]
 
 
 class Registration:
-    """One device that registers."""
+    """The session of one device that registers."""
 
     present = False  # The service keeps no sessions.
-    expires: float | None = LONGEST
+    expires: float | None = MAX_DURATION
 
     def __init__(
         self,
@@ -117,22 +113,22 @@ class Registration:
         self.keep_alive = min(connect.keep_alive or MAX_KEEP_ALIVE, MAX_KEEP_ALIVE)
 
     async def opened(self) -> None:
-        """Wait for what it asks."""
+        """Do nothing: the device asks first."""
 
-    async def closed(self, reason: str, will: Publish | None) -> None:  # noqa: ARG002 - the hub's only
-        """Forget it."""
+    async def closed(self, reason: str, will: Publish | None) -> None:  # noqa: ARG002 - for the hub
+        """Forget the registration."""
         self._provisioning.forget(self._id, self._connection)
         log.debug("The registration of %s ended: %s.", self._id, reason)
 
     async def acknowledged(self, packet_id: int) -> None:
-        """Answers go at quality of service 0: nothing to do."""
+        """Do nothing: all answers are sent with quality of service 0."""
 
     async def subscribe(self, packet: Subscribe) -> None:
         granted = []
         for topic_filter, qos in packet.filters:
-            right = topic_filter == RESPONSES
-            self._subscribed |= right
-            granted.append(min(qos, 1) if right else REFUSED)
+            known = topic_filter == RESPONSES
+            self._subscribed |= known
+            granted.append(min(qos, 1) if known else REFUSED)
         self._connection.send(SubAck(packet.packet_id, tuple(granted)))
 
     async def unsubscribe(self, packet: Unsubscribe) -> None:
@@ -152,14 +148,14 @@ class Registration:
         if register is not None:
             await self._register(register.get("$rid", ""), packet.body)
         elif status is not None:
-            self._tell_status(status.get("$rid", ""), status.get("operationId", ""))
+            self._answer_status(status.get("$rid", ""), status.get("operationId", ""))
         else:
-            raise ProtocolError(f"provisioning has no topic {packet.topic[:80]!r}")
+            raise ProtocolError(f"provisioning does not have a topic {packet.topic[:80]!r}")
 
     async def _register(self, rid: str, body: bytes) -> None:
         if self._faults.registration in BUSY:
             status, message = BUSY[self._faults.registration]
-            await self._refuse("asked for as a fault")
+            await self._refuse("requested as a fault")
             self._answer(rid, status, self._error(status * 1000 + 1, message))
             return
         try:
@@ -181,7 +177,7 @@ class Registration:
         assigning = {"operationId": operation_id, "status": "assigning"}
         self._answer(rid, 202, assigning)
 
-    def _tell_status(self, rid: str, operation_id: str) -> None:
+    def _answer_status(self, rid: str, operation_id: str) -> None:
         operation = self._operations.get(operation_id)
         if operation is None:
             self._answer(rid, 404, self._error(404203, "There is no such operation"))
@@ -190,7 +186,7 @@ class Registration:
 
     async def _check_token(self) -> None:
         if self._faults.registration == "unauthorized":
-            raise sas.Unauthorized("asked for as a fault")
+            raise sas.Unauthorized("requested as a fault")
         certified_name = self._connection.certified_name
         if certified_name is not None and self._token is None:
             if certified_name != self._id:
@@ -204,15 +200,15 @@ class Registration:
         )
 
     async def _outcome(self, model: str | None) -> dict[str, Any]:
-        """Register the device, and return what is answered to who asks how it went."""
+        """Register the device, and return the answer to its status request."""
         if self._faults.registration in {"failed", "disabled"}:
-            return await self._failure(self._faults.registration, "asked for as a fault")
+            return await self._failure(self._faults.registration, "requested as a fault")
         try:
             known = await self._registry.store.run(devices.get, self._id)
         except UnknownDevice:
-            # Stricter than the hub: IoT Central creates devices with plain names only.
+            # Stricter than the hub, as IoT Central is with the ids of new devices.
             if not NEW_DEVICE_ID.fullmatch(self._id):
-                reason = "A new device's id has letters, digits and - only."
+                reason = "The id of a new device may contain only letters, digits and hyphens."
                 return await self._failure("failed", reason)
         else:
             if not known.enabled:
@@ -239,7 +235,7 @@ class Registration:
         await self._registry.record_connection(self._id, "registration refused", reason)
 
     def _assigned_hub(self) -> str:
-        """Return what the device reached this central by: it will reach the hub by it, too."""
+        """Return the host name by which the device reached provisioning, as it leads to the hub."""
         if self._faults.moved_to is not None:
             return self._faults.moved_to
         name = self._connection.server_name
@@ -249,7 +245,7 @@ class Registration:
 
     def _answer(self, rid: str, status: int, body: dict[str, Any]) -> None:
         if self._subscribed:
-            # The service says so too when it is asked too often.
+            # The service also sends this with status 429.
             retry = f"&retry-after={RETRY_AFTER}" if status in {202, 429} else ""
             topic = f"$dps/registrations/res/{status}/?$rid={rid}{retry}"
             self._connection.send(Publish(topic, dump_json(body).encode()))
@@ -280,14 +276,14 @@ class Registration:
 
 
 def _announced_model(body: bytes, registration_id: str) -> str | None:
-    """Return the model that the payload announces. Raise ValueError for a wrong request."""
+    """Return the model that a registration request announces. Raise ValueError."""
     request = parse_json(body or b"{}")
     if not isinstance(request, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - it came from outside
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the caller handles one type
     if request.get("registrationId", registration_id) != registration_id:
-        raise ValueError("its registration id is not the one that signed in")
+        raise ValueError("its registration id is not that of the user name")
     payload = request.get("payload")
-    # IoT Central has taken both names.
+    # IoT Central accepts both names.
     names = ("modelId", "iotcModelId")
     models = [payload.get(name) for name in names] if isinstance(payload, dict) else []
     return next((m for m in models if isinstance(m, str) and m.startswith("dtmi:")), None)

@@ -1,4 +1,4 @@
-"""One connected device at the hub: its topics, both ways.
+"""The session of one device at the hub: its topics in both directions.
 
 https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub
 """
@@ -79,11 +79,11 @@ class DeviceSession:
         self._store = hub.registry.store
         self._connection = connection
         self._clean = connect.clean_session
-        self._wraps = wraps  # It announced no model: values go as in 2020, in objects.
+        self._wraps = wraps  # Without an announced model, values are sent in objects, as in 2020.
         self._filters: dict[str, int] = {}
         self._open = False  # Nothing is sent before CONNACK.
-        self._delivered: dict[int, int] = {}  # Packet id to number in the queue.
-        self._sent: deque[float] = deque()  # When: messages of the last second.
+        self._delivered: dict[int, int] = {}  # Packet id to number of the queued message.
+        self._received: deque[float] = deque()  # Times of the messages of the last second.
         self.device_id = device_id
         self.since = hub.clock()
         self.ended = asyncio.Event()
@@ -98,10 +98,10 @@ class DeviceSession:
     def abort(self, reason: str) -> None:
         self._connection.abort(reason)
 
-    # The connection's begin and end
+    # Beginning and end of the connection
 
     async def restore(self) -> None:
-        """Take up what is kept of this device's session, or forget it, as the client asked."""
+        """Continue the saved session of this device, or forget it, as the client requests."""
         store, device_id = self._store, self.device_id
         if self._clean:
             await store.run(command_queue.forget_session, device_id)
@@ -130,7 +130,7 @@ class DeviceSession:
         try:
             await self._registry.record_connection(self.device_id, "disconnected", reason)
         finally:
-            # Not before: the next connection's begin is to stand after this one's end.
+            # Only now, so that the log has the beginning of the next connection after this end.
             self._hub.presence.leave(self)
             self.ended.set()
         if will is not None:
@@ -141,7 +141,7 @@ class DeviceSession:
             if will.topic.startswith(self._events):
                 await self._telemetry(will, {"iothub-MessageType": "Will"})
         except BadBag as error:
-            log.warning("The will of %s was not kept: %s.", self.device_id, error)
+            log.warning("The last will of %s was discarded: %s.", self.device_id, error)
 
     # Subscriptions
 
@@ -152,7 +152,11 @@ class DeviceSession:
                 self._filters[topic_filter] = min(qos, 1)
                 granted.append(min(qos, 1))
             else:
-                log.warning("%s asked for %r, which is not offered.", self.device_id, topic_filter)
+                log.warning(
+                    "%s subscribes to %r, which the hub does not have.",
+                    self.device_id,
+                    topic_filter,
+                )
                 granted.append(REFUSED)
         await self._save()
         self._connection.send(SubAck(packet.packet_id, tuple(granted)))
@@ -171,7 +175,7 @@ class DeviceSession:
         return known and topic_filter.startswith(offered)
 
     def _granted(self, topic: str) -> int | None:
-        """Return the best quality of service that the device asked for; None: not subscribed."""
+        """Return the granted quality of service of a topic; None if it is not subscribed."""
         if not self._open:
             return None
         return max((q for f, q in self._filters.items() if matches(f, topic)), default=None)
@@ -198,16 +202,16 @@ class DeviceSession:
             elif topic.startswith(METHOD_ANSWERS):
                 await self._answer_call(topic, packet.body)
             else:
-                raise ProtocolError(f"the hub has no topic {topic[:80]!r}")
+                raise ProtocolError(f"the hub does not have a topic {topic[:80]!r}")
         except BadBag as error:
             raise ProtocolError(str(error)) from None
 
     async def _telemetry(self, packet: Publish, added: dict[str, str]) -> None:
         bag = decode_bag(packet.topic.removeprefix(self._events.rstrip("/")).lstrip("/"))
         properties, system = split_properties(bag)
-        self._hold_back()
+        self._throttle()
         if self._hub.faults.cuts(recorded=False):
-            self.abort("cut in the middle of a message, on request")
+            self.abort("cut on request, before its message was recorded")
             return
         await self._registry.record_message(
             self.device_id,
@@ -217,17 +221,17 @@ class DeviceSession:
             system=system,
         )
         if self._hub.faults.cuts(recorded=True):
-            self.abort("cut before a message was acknowledged, on request")
+            self.abort("cut on request, before its message was acknowledged")
 
-    def _hold_back(self) -> None:
-        """Disconnect a device that sends more than it may."""
+    def _throttle(self) -> None:
+        """Disconnect a device that exceeds the fault `throttle`."""
         most = self._hub.faults.throttle
         if most is None:
             return
         now = asyncio.get_running_loop().time()
-        self._sent = deque(at for at in self._sent if at > now - 1.0)
-        self._sent.append(now)
-        if len(self._sent) > most:
+        self._received = deque(at for at in self._received if at > now - 1.0)
+        self._received.append(now)
+        if len(self._received) > most:
             self.abort(f"it sent more than {most:g} messages a second")
 
     async def _get_twin(self, rid: str) -> None:
@@ -256,7 +260,7 @@ class DeviceSession:
             self._answer_twin(rid, 204, b"", version=twin.reported_version)
 
     def _refuse_report(self, rid: str, status: int, error: Exception) -> None:
-        log.warning("%s reported what the hub does not take: %s", self.device_id, error)
+        log.warning("Refused the reported properties of %s: %s", self.device_id, error)
         body = {"errorCode": status * 1000 + 4, "message": str(error)}
         self._answer_twin(rid, status, twins.dump_json(body).encode("utf-8", "replace"))
 
@@ -272,13 +276,15 @@ class DeviceSession:
         try:
             number = int(status)
         except ValueError:
-            raise ProtocolError(f"the status {status[:20]!r} of a command") from None
+            raise ProtocolError(
+                f"the status {status[:20]!r} of a command is not a number"
+            ) from None
         try:
             response = twins.parse_json(body) if body else None
         except ValueError:
-            response = body.decode("utf-8", "replace")  # Not JSON: shown as it came.
+            response = body.decode("utf-8", "replace")  # Not JSON.
         if not await self._hub.calls.answered(self.device_id, rid, number, response):
-            log.info("%s answered a command that nobody waits for.", self.device_id)
+            log.info("%s answered a command that is not waiting for an answer.", self.device_id)
 
     async def acknowledged(self, packet_id: int) -> None:
         self._hub.presence.saw(self.device_id)
@@ -286,7 +292,7 @@ class DeviceSession:
         if number is None:
             return
         command_id = await self._store.run(command_queue.remove, number)
-        self._delivered.pop(packet_id, None)  # Not before: `deliver` would send it again.
+        self._delivered.pop(packet_id, None)  # Only now: `deliver` would send it again.
         if command_id is not None:
             await self._registry.record_answer(
                 command_id, answered=self._hub.clock(), status=None, response=None
@@ -295,11 +301,11 @@ class DeviceSession:
     # To the device
 
     def call(self, name: str, rid: str, payload: bytes) -> None:
-        """Ask for a command; the answer comes with the same request id."""
+        """Call a command. The answer has the same request id."""
         self._send(f"{METHODS}{name}/?$rid={rid}", payload)
 
     def notify_desired(self, change: twins.Document, version: int) -> None:
-        """Tell the device what is wanted of it now, if it listens."""
+        """Send a change of the desired properties, if the device subscribes to them."""
         body = twins.wrapped(change) if self._wraps else change
         self._send(
             f"{DESIRED}?$version={version}",
@@ -307,7 +313,7 @@ class DeviceSession:
         )
 
     async def deliver(self) -> None:
-        """Send what waits for the device and is not under way, in order."""
+        """Send the queued messages that are not on their way yet, in order."""
         qos = self._granted(self._messages + "x")
         if qos is None:
             return
@@ -328,7 +334,7 @@ class DeviceSession:
 
     def _send(self, topic: str, body: bytes) -> None:
         if self._granted(topic) is not None:
-            self._connection.send(Publish(topic, body))  # At quality of service 0, as the hub does.
+            self._connection.send(Publish(topic, body))  # Quality of service 0, as the hub's.
 
     @property
     def _events(self) -> str:

@@ -1,1 +1,1 @@
-"""The formats of the protocol, without any input or output."""
+"""MQTT, SAS tokens, topics and twins as IoT Hub defines them. No input or output."""

@@ -1,29 +1,29 @@
-"""MQTT 3.1.1 as a server speaks it, without input or output: bytes in, packets out, and back.
+"""The server side of MQTT 3.1.1: bytes to packets, and packets to bytes. No input or output.
 
-Quality of service 0 and 1, as the hub has it. The standard is
-https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html ; [MQTT-...] are its rules.
+Quality of service 0 and 1, as at the hub. [MQTT-...] are the rules of the standard:
+https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-MAX_BODY = 256 * 1024  # Bytes of one message, as IoT Hub has it.
+MAX_BODY = 256 * 1024  # Bytes of one message; IoT Hub's limit.
 MAX_TOPIC = 0xFFFF
-MAX_CONNECT = 16 * 1024  # Bytes of a CONNECT: who sends it has proven nothing yet.
+MAX_CONNECT = 16 * 1024  # Bytes of a CONNECT, whose sender may be anybody.
 MAX_PACKET = MAX_BODY + MAX_TOPIC + 4
 
 
 class ProtocolError(Exception):
-    """The client broke a rule, after which its connection must end; `str()` says which."""
+    """The client violated the protocol, and its connection must end; `str()` says how."""
 
 
-class UnacceptableVersion(ProtocolError):  # noqa: N818 - says what is the case.
-    """The client speaks another version of MQTT. It is told so with ConnectCode.VERSION."""
+class UnacceptableVersion(ProtocolError):  # noqa: N818 - names what is wrong
+    """The client uses another version of MQTT. The answer is ConnectCode.VERSION."""
 
 
 class ConnectCode(IntEnum):
-    """The answers to CONNECT."""
+    """The return codes of CONNACK."""
 
     ACCEPTED = 0
     VERSION = 1
@@ -37,7 +37,7 @@ class ConnectCode(IntEnum):
 class Connect:
     client_id: str
     clean_session: bool
-    keep_alive: int  # Seconds; 0 is none.
+    keep_alive: int  # Seconds; 0 is off.
     username: str | None
     password: bytes | None
     will: "Publish | None"
@@ -67,13 +67,13 @@ class PubAck:
 @dataclass(frozen=True, slots=True)
 class Subscribe:
     packet_id: int
-    filters: tuple[tuple[str, int], ...]  # (filter, asked quality of service)
+    filters: tuple[tuple[str, int], ...]  # (filter, requested quality of service)
 
 
 @dataclass(frozen=True, slots=True)
 class SubAck:
     packet_id: int
-    granted: tuple[int, ...]  # Per filter the granted quality of service, or REFUSED.
+    granted: tuple[int, ...]  # For each filter, the granted quality of service or REFUSED.
 
 
 REFUSED = 0x80
@@ -110,7 +110,7 @@ ServerPacket = ConnAck | Publish | PubAck | SubAck | UnsubAck | PingResp
 
 
 def encode(packet: ServerPacket) -> bytes:
-    """Return the packet as it goes on the wire."""
+    """Return the bytes of a packet."""
     match packet:
         case ConnAck(session_present, code):
             return bytes((0x20, 2, session_present, code))
@@ -147,10 +147,10 @@ def _encode_string(text: str) -> bytes:
 
 
 class Decoder:
-    """Turns what a client sends, in pieces of any size, into packets.
+    """Decodes the stream of a client, which comes in pieces of any size.
 
     A packet of more than `max_packet` bytes (after its fixed header) is refused as soon as its
-    length is known, so that never more is kept than that and the last piece.
+    length is known, so the buffer never holds more than that and the last piece.
     """
 
     def __init__(self, *, max_packet: int = MAX_PACKET) -> None:
@@ -158,13 +158,13 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece of the stream."""
+        """Add the next piece of the stream."""
         self._buffer += data
 
     def next_packet(self) -> ClientPacket | None:
-        """Return the next whole packet, or None until more has been fed.
+        """Return the next complete packet, or None if more of the stream is needed.
 
-        Raise ProtocolError if the client broke a rule; nothing can be decoded after that.
+        Raise ProtocolError if the client violated the protocol. The rest is undecodable then.
         """
         header = self._header()
         if header is None:
@@ -188,7 +188,7 @@ class Decoder:
             if not byte & 0x80:
                 if length > self.max_packet:
                     raise ProtocolError(
-                        f"a packet of {length} bytes; at most {self.max_packet} are taken"
+                        f"a packet of {length} bytes; at most {self.max_packet} are accepted"
                     )
                 return position + 2, position + 2 + length
         if len(self._buffer) > 4:  # noqa: PLR2004 - the type, and four bytes of length
@@ -197,7 +197,7 @@ class Decoder:
 
 
 class _Content:
-    """Reads the parts of one packet's content, in order."""
+    """Reads the fields of one packet, in order."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -240,13 +240,13 @@ class _Content:
             for number, level in enumerate(levels, start=1)
         )
         if wrong:
-            raise ProtocolError(f"{text!r} is no topic filter [MQTT-4.7.1]")
+            raise ProtocolError(f"{text!r} is not a topic filter [MQTT-4.7.1]")
         return text
 
     def topic(self) -> str:
         text = self.string()
         if not text or "#" in text or "+" in text:
-            raise ProtocolError(f"{text!r} is no topic [MQTT-3.3.2-2]")
+            raise ProtocolError(f"{text!r} is not a topic [MQTT-3.3.2-2]")
         return text
 
     def rest(self) -> bytes:
@@ -262,14 +262,14 @@ def _decode(first: int, data: bytes) -> ClientPacket:
     decode = _DECODERS[first >> 4]
     packet = decode(content, first & 0x0F)
     if content.more:
-        raise ProtocolError("a packet with more in it than belongs there")
+        raise ProtocolError("a packet that is too long")
     return packet
 
 
 def _check_first_byte(first: int) -> None:
     kind, flags = first >> 4, first & 0x0F
     if kind not in _DECODERS:
-        raise ProtocolError(f"a packet of type {kind}, which no client sends here")
+        raise ProtocolError(f"a packet of type {kind}, which a client does not send")
     if kind != PUBLISH and flags != _FLAGS.get(kind, 0):
         raise ProtocolError(f"flags {flags:04b} on a packet of type {kind} [MQTT-2.2.2-2]")
 
@@ -277,7 +277,7 @@ def _check_first_byte(first: int) -> None:
 def _decode_connect(content: _Content, _flags: int) -> Connect:
     name, level = content.binary(), content.take(1)[0]
     if (name, level) != (b"MQTT", 4):
-        raise UnacceptableVersion(f"protocol {name[:20]!r} level {level}; this is MQTT 3.1.1")
+        raise UnacceptableVersion(f"protocol {name[:20]!r} level {level} instead of MQTT 3.1.1")
     flags = content.take(1)[0]
     if flags & 0x01:
         raise ProtocolError("the reserved flag of CONNECT [MQTT-3.1.2-3]")
@@ -298,7 +298,7 @@ def _decode_will(content: _Content, flags: int) -> Publish | None:
             raise ProtocolError("will flags without a will [MQTT-3.1.2-11]")
         return None
     if qos > 1:
-        raise ProtocolError("a will of quality of service 2 or 3, which is not offered")
+        raise ProtocolError("a will of quality of service 2 or 3, which the hub does not have")
     topic = content.topic()
     return Publish(topic, content.binary(), retain=retain)
 
@@ -306,7 +306,7 @@ def _decode_will(content: _Content, flags: int) -> Publish | None:
 def _decode_publish(content: _Content, flags: int) -> Publish:
     qos, duplicate = flags >> 1 & 3, bool(flags & 0x08)
     if qos > 1:
-        raise ProtocolError("quality of service 2 or 3, which is not offered")
+        raise ProtocolError("quality of service 2 or 3, which the hub does not have")
     if duplicate and not qos:
         raise ProtocolError("a duplicate of quality of service 0 [MQTT-3.3.1-2]")
     topic = content.topic()
@@ -323,11 +323,11 @@ def _decode_subscribe(content: _Content, _flags: int) -> Subscribe:
     filters = []
     while content.more:
         topic_filter, qos = content.filter(), content.take(1)[0]
-        if qos > 2:  # noqa: PLR2004 - asking for 2 is allowed; 1 is granted.
+        if qos > 2:  # noqa: PLR2004 - 2 may be requested; 1 is granted
             raise ProtocolError(f"a subscription of quality of service {qos} [MQTT-3.8.3-4]")
         filters.append((topic_filter, qos))
     if not filters:
-        raise ProtocolError("a subscription to nothing [MQTT-3.8.3-3]")
+        raise ProtocolError("SUBSCRIBE without a topic filter [MQTT-3.8.3-3]")
     return Subscribe(packet_id, tuple(filters))
 
 
@@ -337,7 +337,7 @@ def _decode_unsubscribe(content: _Content, _flags: int) -> Unsubscribe:
     while content.more:
         filters.append(content.filter())
     if not filters:
-        raise ProtocolError("an end of no subscription [MQTT-3.10.3-2]")
+        raise ProtocolError("UNSUBSCRIBE without a topic filter [MQTT-3.10.3-2]")
     return Unsubscribe(packet_id, tuple(filters))
 
 

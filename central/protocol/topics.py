@@ -1,4 +1,4 @@
-"""The topics of the hub and of provisioning, and the property bags in them. Pure.
+"""The topics of the hub and of provisioning, and the property bags in them.
 
 https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub
 """
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 CREATION_TIME = "iothub-creation-time-utc"
 
-# What goes over the wire as `$.mid` is called message_id here.
+# The system property `$.mid` on the wire is message_id in central, and so on.
 SYSTEM_NAMES = {
     "mid": "message_id",
     "cid": "correlation_id",
@@ -25,12 +25,12 @@ SYSTEM_NAMES = {
 }
 
 
-class BadBag(Exception):  # noqa: N818 - says what is the case.
+class BadBag(Exception):  # noqa: N818 - names what is wrong
     """A property bag is not percent-encoded UTF-8."""
 
 
 def decode_bag(bag: str) -> dict[str, str]:
-    """Return the properties of a bag: `%24.ct=text%2Fplain&a=b`, keys and values encoded."""
+    """Return the properties of a percent-encoded bag: `%24.ct=text%2Fplain&a=b`. Raise BadBag."""
     properties = {}
     for part in bag.removeprefix("?").split("&"):
         if part:
@@ -40,7 +40,7 @@ def decode_bag(bag: str) -> dict[str, str]:
 
 
 def encode_bag(properties: Mapping[str, str]) -> str:
-    """Return the bag of these properties."""
+    """Return the percent-encoded bag of these properties."""
     return "&".join(
         f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in properties.items()
     )
@@ -54,7 +54,7 @@ def _unquote(text: str) -> str:
 
 
 def split_properties(bag: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the application's own properties, and those of the system by their long names."""
+    """Return the application's properties, and the system's by their long names."""
     own, system = {}, {}
     for name, value in bag.items():
         if name.startswith("$."):
@@ -66,29 +66,29 @@ def split_properties(bag: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
 
 
 def creation_time(properties: Mapping[str, str]) -> float | None:
-    """Return when the device says that it made the message (unix seconds), if that is a time.
+    """Return when the device created the message (unix seconds), or None without a valid time.
 
-    The service takes UTC only; a time with another offset is none.
+    As in the service, only times in UTC are valid.
     """
     try:
         time = datetime.fromisoformat(properties.get(CREATION_TIME, ""))
         if time.utcoffset() not in {None, timedelta(0)}:
             return None
         seconds = time.replace(tzinfo=UTC).timestamp()
-        datetime.fromtimestamp(seconds, UTC)  # Rounded, it may be in the year 10000.
+        datetime.fromtimestamp(seconds, UTC)  # Fails if it was rounded up to the year 10000.
     except (ValueError, OverflowError):
         return None
     return seconds
 
 
 def request_topic(topic: str, prefix: str) -> dict[str, str] | None:
-    """Return the parameters of `{prefix}/?$rid=1&...`, or None if the topic is another one."""
+    """Return the parameters of `{prefix}/?$rid=1&...`, or None for any other topic."""
     path, mark, query = topic.partition("/?")
     return decode_bag(query) if path == prefix and mark else None
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Tell whether a filter with its wildcards is for this topic."""
+    """Return whether a topic filter, perhaps with wildcards, matches a topic."""
     wanted, levels = topic_filter.split("/"), topic.split("/")
     for number, level in enumerate(wanted):
         if level == "#":

@@ -1,4 +1,4 @@
-"""A twin's documents: what the hub takes, how a patch changes one, how a value is wrapped. Pure.
+"""The documents of a twin: check, merge, compare and wrap them; and strict JSON.
 
 https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins#device-twin-properties-format
 """
@@ -13,17 +13,17 @@ from central.errors import InvalidTwin, TwinTooLarge
 Document = dict[str, Any]
 
 MAX_SIZE = 32 * 1024  # Bytes of a whole document.
-MAX_VALUE = 4 * 1024  # Bytes of one text.
+MAX_VALUE = 4 * 1024  # Bytes of one string.
 MAX_NAME = 1024
 MAX_DEPTH = 10
 MAX_INTEGER = 2**52
 
 
 def parse_json(body: bytes | str) -> Any:
-    """Return the JSON value of a text from outside.
+    """Return the value of a JSON text from outside.
 
-    Raise ValueError, and nothing else, for what is none: NaN and infinities, and what is nested
-    too deeply, included.
+    Raise ValueError, and nothing else, if it is not JSON: also for NaN, infinities, and a text that
+    is nested too deeply.
     """
     try:
         return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
@@ -48,27 +48,27 @@ def dump_json(value: object) -> str:
 
 
 def check_patch(patch: object) -> Document:
-    """Return the patch, or raise InvalidTwin if the hub takes no such document."""
+    """Return a patch that the hub accepts. Raise InvalidTwin for any other."""
     if not isinstance(patch, dict):
-        raise InvalidTwin("Properties are a JSON object.")
+        raise InvalidTwin("The properties must be a JSON object.")
     _check_object(patch, depth=1)
     return patch
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether this is text: JSON can also spell halves of surrogate pairs."""
+    """Return whether this is Unicode text. JSON can also contain halves of surrogate pairs."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _check_object(value: Mapping[str, Any], *, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidTwin(f"Properties are nested at most {MAX_DEPTH} deep.")
+        raise InvalidTwin(f"Properties may be nested at most {MAX_DEPTH} deep.")
     for name, part in value.items():
         forbidden = not is_unicode(name) or any(c in ".$ " or c < " " for c in name)
         if not name or forbidden or len(name.encode()) > MAX_NAME:
             raise InvalidTwin(
-                f"{name[:40]!r} cannot be a property's name: it may not be empty or very long, "
-                "nor contain a dot, a space, $ or control characters."
+                f"{name[:40]!r} cannot be the name of a property: it has 1 to {MAX_NAME} bytes, "
+                "without dots, spaces, $ and control characters."
             )
         _check_value(name, part, depth=depth)
 
@@ -79,7 +79,7 @@ def _check_value(name: str, value: Any, *, depth: int) -> None:
             _check_object(value, depth=depth + 1)
         case list():
             if depth >= MAX_DEPTH:
-                raise InvalidTwin(f"Properties are nested at most {MAX_DEPTH} deep.")
+                raise InvalidTwin(f"Properties may be nested at most {MAX_DEPTH} deep.")
             for part in value:
                 _check_value(name, part, depth=depth + 1)
         case str():
@@ -103,7 +103,7 @@ def _check_number(name: str, value: float) -> None:
     if not math.isfinite(value):
         raise InvalidTwin(f"The number of {name!r} is not finite.")
     if isinstance(value, int) and not -MAX_INTEGER <= value < MAX_INTEGER:
-        raise InvalidTwin(f"The number of {name!r} is out of the hub's range, 2^52.")
+        raise InvalidTwin(f"The number of {name!r} is outside the hub's range of -2^52 to 2^52.")
 
 
 def merge(document: Document, patch: Mapping[str, Any]) -> Document:
@@ -121,14 +121,16 @@ def merge(document: Document, patch: Mapping[str, Any]) -> Document:
 
 
 def difference(old: Document, new: Document) -> Document:
-    """Return the merge patch that makes `new` of `old`."""
+    """Return the merge patch that turns `old` into `new`."""
     patch: Document = {name: None for name in old if name not in new}
     for name, value in new.items():
         before = old.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
             if value != before:
                 patch[name] = difference(before, value)
-        elif name not in old or dump_json(value) != dump_json(before):  # 1 is not true, nor 1.0
+        elif name not in old or dump_json(value) != dump_json(
+            before
+        ):  # 1 differs from true and 1.0
             patch[name] = value
     return patch
 
@@ -143,5 +145,5 @@ def merge_within_limit(document: Document, patch: Mapping[str, Any]) -> Document
 
 
 def wrapped(properties: Mapping[str, Any]) -> Document:
-    """Return the values as IoT Central sent them in 2020: each in an object, `{"value": 2}`."""
+    """Return the properties as IoT Central sent them in 2020: each in an object, `{"value": 2}`."""
     return {name: None if value is None else {"value": value} for name, value in properties.items()}

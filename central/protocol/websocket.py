@@ -1,4 +1,4 @@
-"""MQTT over websockets: the bytes of MQTT, out of the frames they come in and into others.
+"""MQTT over websockets: unwrap and wrap the bytes of MQTT.
 
 https://learn.microsoft.com/azure/iot-hub/iot-hub-mqtt-support (port 443)
 """
@@ -18,12 +18,12 @@ from wsproto.utilities import ProtocolError
 
 PATH = "/$iothub/websocket"
 SUBPROTOCOL = "mqtt"
-BEGINS = b"GET "  # No MQTT connection begins so.
-UNACCEPTABLE = 1003  # RFC 6455, section 7.4.1: data of a kind that is not accepted.
+BEGINS = b"GET "  # A connection of MQTT itself begins otherwise.
+UNACCEPTABLE = 1003  # RFC 6455, section 7.4.1: a type of data that is not accepted.
 
 
 class WebSocket:
-    """The server's side of one connection; sends and receives nothing itself."""
+    """The server's side of one connection. It does no input or output."""
 
     def __init__(self) -> None:
         self._protocol = WSConnection(ConnectionType.SERVER)
@@ -31,18 +31,18 @@ class WebSocket:
         self._opened = False
 
     def receive(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take what came, at least one byte; return the MQTT in it, and what is to be sent back."""
+        """Return the MQTT in the received bytes (at least one), and the bytes to send back."""
         mqtt = answer = b""
         try:
             self._protocol.receive_data(data)
             for event in self._protocol.events():
-                more, said = self._take(event)
-                mqtt, answer = mqtt + more, answer + said
+                content, reply = self._handle(event)
+                mqtt, answer = mqtt + content, answer + reply
         except ProtocolError:
             self.ended = True
         return mqtt, answer
 
-    def _take(self, event: Event) -> tuple[bytes, bytes]:
+    def _handle(self, event: Event) -> tuple[bytes, bytes]:
         match event:
             case Request():
                 return b"", self._open(event)
@@ -57,7 +57,7 @@ class WebSocket:
         return b"", b""
 
     def frame(self, mqtt: bytes) -> bytes:
-        """Return this MQTT as it is to be sent; nothing where it cannot be sent any more."""
+        """Return the frame with this MQTT; nothing if the connection is not open."""
         if self.ended or not self._opened:
             return b""
         return self._protocol.send(BytesMessage(data=mqtt))

@@ -1,1 +1,1 @@
-"""What central keeps: devices, twins, messages and commands."""
+"""The database: devices, twins, messages, commands and templates."""

@@ -1,4 +1,4 @@
-"""How long history is kept: by age, and by the size of the file. What is oldest goes first."""
+"""Deletes old messages and commands, by age and by the size of the database."""
 
 import asyncio
 import sqlite3
@@ -12,17 +12,17 @@ from central.storage.telemetry import fields
 
 DAY = 86400.0
 MEGABYTE = 1024 * 1024
-SLICE = 500  # Messages that go at once, so that those who write need not wait.
-EVERY = 60.0  # Seconds between two looks.
+SLICE = 500  # Messages deleted at once, so that other queries need not wait long.
+EVERY = 60.0  # Seconds between two checks.
 
 
 async def keep_within(
     store: Store, *, days: float, megabytes: float, clock: Callable[[], float]
 ) -> None:
-    """Forget what is older than that, and what makes the file larger than that, until cancelled."""
+    """Delete what is older than `days`, or in excess of `megabytes` (MiB), until cancelled."""
     while True:
         before = clock() - days * DAY
-        with suppress(StoreError):  # The store has said so; perhaps the next look goes better.
+        with suppress(StoreError):  # The store has logged it. The next check may succeed.
             await store.run(command_queue.forget_expired, clock())
             more = True
             while more:
@@ -31,9 +31,9 @@ async def keep_within(
 
 
 def forget(db: sqlite3.Connection, *, before: float, most: float) -> bool:
-    """Forget some of what happened before a time, or makes more than `most` bytes.
+    """Delete some of what was recorded before `before` or exceeds `most` bytes, the oldest first.
 
-    Return whether there may be more of it.
+    Return whether there may be more to delete.
     """
     db.execute(
         "DELETE FROM commands WHERE asked < ? AND id NOT IN (SELECT command_id FROM queue)",
@@ -49,12 +49,12 @@ def forget(db: sqlite3.Connection, *, before: float, most: float) -> bool:
         oldest = db.execute("SELECT number FROM messages ORDER BY number LIMIT ?", (SLICE,))
         numbers = [row["number"] for row in oldest]
     for number in numbers:
-        _forget_message(db, number)
+        _delete_message(db, number)
     return bool(numbers)
 
 
 def bytes_used(db: sqlite3.Connection) -> int:
-    """Return how much of the file is in use. What was deleted is used again, not given back."""
+    """Return the bytes in use. The file is larger: SQLite reuses the space of deleted rows."""
     pages, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
@@ -62,7 +62,7 @@ def bytes_used(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _forget_message(db: sqlite3.Connection, number: int) -> None:
+def _delete_message(db: sqlite3.Connection, number: int) -> None:
     (message,) = db.execute(
         "DELETE FROM messages WHERE number = ? RETURNING device_id, received, created, body,"
         " json_extract(system, '$.component') AS component",

@@ -1,8 +1,8 @@
-"""Central's SQLite file, and the one thread that writes to it.
+"""Central's SQLite database, and the one thread that writes to it.
 
-Whatever waits when the thread comes round is done in one transaction and answered after its
-commit, so that hundreds of messages a second cost a few commits. Who only looks something up
-does not wait for that: readers have connections of their own, and see what is committed.
+The thread runs all queries that wait in one transaction and answers them after the commit, so that
+hundreds of messages a second take few commits. Queries that only read do not wait for it: they have
+connections of their own and see what is committed.
 """
 
 import asyncio
@@ -76,8 +76,8 @@ CREATE INDEX connections_by_device ON connections (device_id, number);
 CREATE TABLE templates (id TEXT PRIMARY KEY, interface TEXT NOT NULL) WITHOUT ROWID;
 """
 
-BATCH = 1000  # Jobs in one transaction, at most.
-READERS = 3  # Look-ups at the same time; a further one waits for one of them.
+BATCH = 1000  # Queries in one transaction, at most.
+READERS = 3  # Reading queries at the same time; another one waits.
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +141,13 @@ class Store:
             self._readers.put(db)
 
     def close(self) -> None:
-        """Finish what was asked for, and close the file. Again is harmless."""
+        """Run the queries that wait, and close the file. May be called again."""
         if not self._closed:
             self._closed = True
-            readers = [self._readers.get() for _ in range(READERS)]  # Once nobody reads.
+            readers = [self._readers.get() for _ in range(READERS)]  # Waits until none is in use.
             for db in readers:
                 db.close()
-                self._readers.put(db)  # For who still waits for one, and is refused by it.
+                self._readers.put(db)  # A query that still waits gets it, and its error.
             self._jobs.put(None)
             self._thread.join()
 
@@ -185,7 +185,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
-    """Open a connection that only reads, for one thread after another."""
+    """Open a read-only connection, which any one thread at a time may use."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA query_only = ON")
@@ -201,11 +201,11 @@ def _prepare(db: sqlite3.Connection) -> None:
     if version == 0:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     elif version != SCHEMA_VERSION:
-        raise StoreError(f"it is of version {version}, this central of {SCHEMA_VERSION}")
+        raise StoreError(f"it has version {version}; this central needs {SCHEMA_VERSION}")
 
 
 def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]]) -> None:
-    """Do a batch in one transaction. A job that fails takes back only what it did itself."""
+    """Run a batch in one transaction. A job that fails undoes only its own changes."""
     outcomes: list[tuple[Future[object], object, Exception | None]] = []
     try:
         db.execute("BEGIN")
@@ -214,17 +214,17 @@ def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]])
             try:
                 outcomes.append((future, job(db), None))
             except Exception as error:
-                if not db.in_transaction:  # The disk is full, say: SQLite took everything back.
+                if not db.in_transaction:  # SQLite rolled everything back: the disk is full, say.
                     raise sqlite3.OperationalError(str(error)) from error
                 db.execute("ROLLBACK TO job")
                 outcomes.append((future, None, error))
             db.execute("RELEASE job")
         db.execute("COMMIT")
     except sqlite3.Error as error:
-        log.error("Nothing could be written: %s.", error)  # noqa: TRY400 - one sentence is enough
+        log.error("Cannot write to the database: %s.", error)  # noqa: TRY400 - a sentence is enough
         if db.in_transaction:
             db.execute("ROLLBACK")
-        failure = StoreError(f"Central's file could not be written: {error}.")
+        failure = StoreError(f"Cannot write to central's database: {error}.")
         outcomes = [(future, None, failure) for _, future in batch]
     for future, result, failed in outcomes:
         _settle(future, result, failed)
@@ -232,7 +232,7 @@ def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]])
 
 def _settle(future: Future[object], result: object, error: Exception | None) -> None:
     if not future.set_running_or_notify_cancel():
-        return  # Whoever asked has gone; what was done stays done.
+        return  # The caller was cancelled; the change stays.
     if error is None:
         future.set_result(result)
     elif isinstance(error, sqlite3.Error):
@@ -242,4 +242,4 @@ def _settle(future: Future[object], result: object, error: Exception | None) -> 
 
 
 def _unusable(error: sqlite3.Error) -> StoreError:
-    return StoreError(f"Central's file could not be used: {error}.")
+    return StoreError(f"Cannot use central's database: {error}.")

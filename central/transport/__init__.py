@@ -1,1 +1,1 @@
-"""Sockets, TLS, the proxy, and the faults that can be made there."""
+"""Sockets, TLS, MQTT connections, the proxy, and faults to inject."""

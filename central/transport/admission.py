@@ -1,7 +1,8 @@
-"""Who is on the way in: no address may keep the others out, or fill the memory.
+"""Limits on clients that have not signed in yet.
 
-A client that has not signed in yet costs a connection, a TLS state and a buffer, and has proven
-nothing. So there are not too many of those, and none comes too often.
+Each of them costs a socket, a TLS state and a buffer, and may be anybody. So their number is
+limited, and the rate at which one address opens connections: no address can exhaust the memory or
+keep the others out.
 """
 
 import logging
@@ -11,74 +12,75 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Clients that have not signed in. A laboratory may start all its devices at once; each takes 256 KB
-# from its first byte on, which is how asyncio reads TLS.
-MOST_WAITING = 256
-BURST = 256.0  # Connections that one address may open at once.
-RATE = 64.0  # Connections a second that it may open after that.
-MOST_ADDRESSES = 4096  # That are remembered.
-NAMED_AGAIN = 60.0  # Seconds after which the log names an address again.
+# Clients that have not signed in, in all. A lab may start all its devices at once. Each of them
+# takes 256 KB from its first byte on, because of how asyncio reads TLS.
+MAX_WAITING = 256
+BURST = 256.0  # Connections that one address may open at once,
+RATE = 64.0  # and connections a second after that.
+MAX_ADDRESSES = 4096  # Addresses whose rate is tracked.
+LOG_AGAIN = 60.0  # Seconds after which the log names an address again.
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Waiting:
-    """A client that has not signed in. Call `signed_in` when it has."""
+    """A client that has not signed in. Call `signed_in` once it has."""
 
     address: str
-    show_out: Callable[[], object]
+    disconnect: Callable[[], object]
     signed_in: Callable[[], None]
 
 
 @dataclass
-class Caller:
-    """An address: when it came last, and how many connections it may still open."""
+class Allowance:
+    """The connections that an address may open now, as of its last attempt."""
 
-    came: float
-    credit: float = BURST
-    named: float = -math.inf  # When the log last named it.
+    last_attempt: float
+    connections: float = BURST
+    last_logged: float = -math.inf
 
 
-class Door:
-    """Counts who comes, by address, with a clock that only runs forward."""
+class Admission:
+    """Counts clients by address. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waiting: dict[Waiting, None] = {}  # Oldest first.
-        self._callers: dict[str, Caller] = {}  # Who came last is last.
+        self._allowances: dict[str, Allowance] = {}  # Oldest attempt first.
 
     def admits(self, address: str) -> bool:
-        """Tell whether this address may open another connection now."""
+        """Count an attempt of this address, and return whether it may open a connection now."""
         now = self._clock()
-        caller = self._callers.pop(address, None) or Caller(now)
-        if len(self._callers) >= MOST_ADDRESSES:
-            del self._callers[next(iter(self._callers))]  # It has come longest ago.
-        self._callers[address] = caller
-        caller.credit = min(BURST, caller.credit + (now - caller.came) * RATE)
-        caller.came = now
-        if caller.credit >= 1:
-            caller.credit -= 1
+        allowance = self._allowances.pop(address, None) or Allowance(now)
+        if len(self._allowances) >= MAX_ADDRESSES:
+            del self._allowances[next(iter(self._allowances))]
+        self._allowances[address] = allowance
+        gained = (now - allowance.last_attempt) * RATE
+        allowance.connections = min(BURST, allowance.connections + gained)
+        allowance.last_attempt = now
+        if allowance.connections >= 1:
+            allowance.connections -= 1
             return True
-        if now >= caller.named + NAMED_AGAIN:
+        if now >= allowance.last_logged + LOG_AGAIN:
             log.warning("%s opens too many connections; some are closed at once.", address)
-            caller.named = now
+            allowance.last_logged = now
         return False
 
     @contextmanager
-    def entering(self, address: str, show_out: Callable[[], object]) -> Iterator[Waiting]:
-        """Count a client as waiting until it has signed in or left.
+    def entering(self, address: str, disconnect: Callable[[], object]) -> Iterator[Waiting]:
+        """Count a client as waiting until it signs in or the `with` block ends.
 
-        Where too many wait, `show_out` is called for the one that has waited longest of the
-        address from which most come.
+        If too many clients wait, one is disconnected: of the address with the most of them, the
+        one that has waited longest.
         """
-        waiting = Waiting(address, show_out, lambda: self._forget(waiting))
+        waiting = Waiting(address, disconnect, lambda: self._forget(waiting))
         self._waiting[waiting] = None
-        if len(self._waiting) > MOST_WAITING:
-            crowd, _ = Counter(each.address for each in self._waiting).most_common(1)[0]
-            longest = next(each for each in self._waiting if each.address == crowd)
+        if len(self._waiting) > MAX_WAITING:
+            crowded, _ = Counter(each.address for each in self._waiting).most_common(1)[0]
+            longest = next(each for each in self._waiting if each.address == crowded)
             self._forget(longest)
-            longest.show_out()
+            longest.disconnect()
         try:
             yield waiting
         finally:

@@ -1,4 +1,4 @@
-"""Central's own certificate authorities: one for its server certificate, one for devices'."""
+"""Central's own certificate authorities: one for the server, one for devices."""
 
 import ipaddress
 import logging
@@ -27,8 +27,7 @@ LOSSES = {
 }
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
-# What a device may call this machine, wherever it listens. Azure's names are for programs that
-# reach it through the proxy.
+# Names in every server certificate. Azure's are for programs that connect through the proxy.
 ALWAYS = (
     "localhost",
     "::1",
@@ -64,15 +63,15 @@ def load_authority(directory: Path, name: str = "ca", *, new: bool) -> trustme.C
 
 
 def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Path]:
-    """Make a certificate and its key that a device can sign in with, in place of a SAS key.
+    """Make the certificate and key with which a device can sign in, in place of a SAS key.
 
-    The common name is the device's id, as in an enrolment group of the provisioning service.
-    Returns the two files, in `devices/` of central's directory. Raise StartError.
+    The common name is the device id, as in an enrolment group of the provisioning service. Returns
+    the two PEM files, in `devices/` of central's directory. Valid for ten years. Raise StartError.
     """
     if not DEVICE_NAME.fullmatch(device_id):
         raise StartError(
-            f"{device_id[:80]!r} cannot stand in a certificate: letters, digits and - only, and "
-            "at most 64."
+            f"{device_id[:80]!r} cannot be the name in a certificate: it has 1 to 64 letters (A-Z, "
+            "a-z), digits or hyphens."
         )
     # A directory without a database has not been started yet.
     new = not (directory / "central.db").exists()
@@ -96,9 +95,10 @@ def server_context(
     names: Iterable[str],
     fault: Certificate | None = None,
 ) -> ssl.SSLContext:
-    """Return the server's side of TLS, with a certificate for these names.
+    """Return the server's TLS context, with a certificate for these names and for ALWAYS.
 
-    A client may show a certificate that the authority of `devices` signed; none is well, too.
+    A client may present a certificate that `devices` signed, or none. `fault` makes the certificate
+    a wrong one.
     """
     every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
     now = datetime.now(UTC)
@@ -121,12 +121,12 @@ def server_context(
 
 
 def is_certifiable(name: str) -> bool:
-    """Tell whether a name can stand in a certificate; not every host name can."""
+    """Return whether a name may be in a certificate; not every host name may."""
     return HOST_NAME.fullmatch(name) is not None or is_address(name)
 
 
 def is_address(name: str) -> bool:
-    """Tell whether this is an IP address."""
+    """Return whether this is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -152,7 +152,7 @@ def file_holds(path: Path, *, new: bool, loss: str) -> bool:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - for the mode

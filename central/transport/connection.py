@@ -1,4 +1,4 @@
-"""One MQTT client's connection: packets in and out, and every reason for which it ends."""
+"""The connection of one MQTT client: packets in and out, and why it ends."""
 
 import asyncio
 import logging
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
 CHUNK = 64 * 1024
-LONGEST_KEEP_ALIVE = 1177.0  # Seconds, as IoT Hub has it; also for a client that asks for none.
-FORGOTTEN = 3  # Times as long is waited for a frozen client: it is to notice by itself before that.
-AT_ONCE = 100  # Packets of one client that are worked on at the same time.
-RATE = 2 * 1024 * 1024.0  # Bytes a second that are taken from one client ...
-BURST = 4 * RATE  # ... once it has sent this many,
-PACKET = 1024  # of which every packet is some more: it is work, however short it is.
-MAX_UNSENT = 4 * 1024 * 1024  # Bytes for a client that does not read.
-CLOSING = 1.0  # Seconds for a last packet to leave.
+MAX_KEEP_ALIVE = 1177.0  # Seconds; IoT Hub's limit, also for a client without a keep-alive.
+FROZEN_FACTOR = 3  # A frozen client gets this many times as long, to notice it by itself.
+AT_ONCE = 100  # Packets of one client that are handled concurrently.
+BURST = 8 * 1024 * 1024.0  # Bytes that a client may send at once,
+RATE = 2 * 1024 * 1024.0  # and bytes a second after that.
+PACKET = 1024  # Bytes that each packet counts in addition, for the work it takes.
+MAX_UNSENT = 4 * 1024 * 1024  # Bytes that wait for a client that does not read.
+CLOSING = 1.0  # Seconds for the last packet to be sent.
 
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 - says what is the case.
-    """A client may not connect. It gets the code; the reason is for the log."""
+class Refused(Exception):  # noqa: N818 - names the outcome
+    """A client may not connect. It gets the code; `str()` is the reason, for the log."""
 
     def __init__(self, code: ConnectCode, reason: str) -> None:
         super().__init__(reason)
@@ -56,15 +56,15 @@ class Refused(Exception):  # noqa: N818 - says what is the case.
 
 
 class Session(Protocol):
-    """What a connected client can do: one is provisioning's, one the hub's.
+    """What handles the packets of a connected client: a session of provisioning or of the hub.
 
-    A method may raise ProtocolError or CentralError, which ends the connection. What several
-    packets ask for is done at the same time; PUBACK (and PINGRESP) follow in order when it is.
+    Any method may raise ProtocolError or CentralError, which ends the connection. Several packets
+    are handled concurrently; their PUBACK and PINGRESP follow in the order of the packets.
     """
 
-    present: bool  # Was it kept from an earlier connection?
+    present: bool  # Whether it continues the session of an earlier connection.
     keep_alive: float
-    expires: float | None  # Seconds until the client must have signed in again.
+    expires: float | None  # Seconds until the connection must end.
 
     async def opened(self) -> None: ...
     async def publish(self, packet: Publish) -> None: ...
@@ -75,10 +75,10 @@ class Session(Protocol):
 
 
 class Connection:
-    """The packets of one client.
+    """The connection of one client, over TLS and perhaps a websocket.
 
-    `server_name` is what it asked for by name (SNI), if it did; `certified_name` the common name
-    in the certificate that it showed, if it did, which TLS has verified.
+    `server_name` is the host name that the client asked for (SNI), `certified_name` the common name
+    of its certificate, which TLS has verified. Either may be None.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class Connection:
         self._writer = writer
         self._faults = faults
         self._decoder = Decoder(max_packet=MAX_CONNECT)
-        self._credit = BURST  # Bytes it may send at once, and when that was so.
+        self._credit = BURST  # Bytes that the client may send at once, as of `_credited`.
         self._credited = 0.0
         self._reason: str | None = None
         self._websocket: WebSocket | None = None
         self._first = True
-        self._late = 0  # Packets that wait for their latency to pass.
+        self._delayed = 0  # Packets that are delayed by the fault `latency`.
         self._due = 0.0  # When the last of them is sent.
         self._frozen = False
         self.server_name = server_name
@@ -107,19 +107,19 @@ class Connection:
         self.peer_address = str(writer.get_extra_info("peername")[0])
 
     def send(self, packet: ServerPacket) -> None:
-        """Send a packet, as soon as the client reads."""
+        """Send a packet. A client that reads too slowly is disconnected."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self._faults.latency
-        if due > loop.time() or self._late:
-            # Never before one that was sent before it, should the latency have been longer then.
+        if due > loop.time() or self._delayed:
+            # In order, even if the latency was longer before.
             self._due = max(math.nextafter(self._due, math.inf), due)
-            self._late += 1
-            loop.call_at(self._due, self._send_late, packet)
+            self._delayed += 1
+            loop.call_at(self._due, self._send_delayed, packet)
         else:
             self._send(packet)
 
-    def _send_late(self, packet: ServerPacket) -> None:
-        self._late -= 1
+    def _send_delayed(self, packet: ServerPacket) -> None:
+        self._delayed -= 1
         self._send(packet)
 
     def _send(self, packet: ServerPacket) -> None:
@@ -127,34 +127,32 @@ class Connection:
         if silent or self._writer.is_closing():
             return
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
-            self.abort("it does not read what is sent to it")
+            self.abort("it does not read its packets")
             return
         data = encode(packet)
         self._writer.write(data if self._websocket is None else self._websocket.frame(data))
 
     def freeze(self) -> None:
-        """Say and hear nothing from now on, not even the end.
+        """Neither send nor receive anything from now on, not even the end of the connection.
 
-        A client that lives notices it within two keep-alives. One that never comes back is given
-        up later than that.
+        A client that is alive notices within two keep-alives. The connection ends later than that.
         """
         self._frozen = True
-        with suppress(RuntimeError):  # It is closing already.
+        with suppress(RuntimeError):  # The connection is closing already.
             cast("asyncio.Transport", self._writer.transport).pause_reading()
 
     def abort(self, reason: str) -> None:
-        """End the connection at once; `serve` returns this reason."""
+        """End the connection at once; `serve` returns the first such reason."""
         self._reason = self._reason or reason
         self._cut()
 
     def _cut(self) -> None:
-        # Python 3.11.2, which Debian 12 has, fails to abort TLS that has ended already. Later
-        # ones take it as it is meant.
+        # Python 3.11.2, as in Debian 12, raises AttributeError if TLS has ended already.
         with suppress(AttributeError):
             self._writer.transport.abort()
 
     async def close(self) -> None:
-        """End the connection once the last packet has left, or soon. Again is harmless."""
+        """End the connection once the last packet is sent, within a second. May be called again."""
         self._writer.close()
         try:
             async with asyncio.timeout(CLOSING):
@@ -163,21 +161,21 @@ class Connection:
             self._cut()
 
     async def receive_connect(self) -> Connect:
-        """Return the CONNECT that a connection begins with. Raise ProtocolError."""
+        """Return the CONNECT packet with which a connection begins. Raise ProtocolError."""
         while True:
             packet = self._decoder.next_packet()
             if isinstance(packet, Connect):
                 self._decoder.max_packet = MAX_PACKET
                 return packet
             if packet is not None:
-                raise ProtocolError("a connection that does not begin with CONNECT")
+                raise ProtocolError("its first packet is not CONNECT")
             data = await self._read()
             if not data:
-                raise ProtocolError("it left before it said who it is")
+                raise ProtocolError("it disconnected before CONNECT")
             self._decoder.feed(data)
 
     async def _read(self) -> bytes:
-        """Return what came of MQTT; nothing at the end."""
+        """Return the next bytes of MQTT; nothing at the end."""
         while data := await self._reader.read(CHUNK):
             if self._first and data.startswith(BEGINS):
                 self._websocket = WebSocket()
@@ -191,45 +189,45 @@ class Connection:
         return b""
 
     async def pause(self) -> None:
-        """Wait for as long as connections are to hang."""
+        """Wait as long as the fault `hang` is on."""
         await self._faults.hang_at("tls")
 
     async def serve(self, session: Session) -> tuple[str, bool]:
-        """Answer the client until the connection ends; return why, and whether it said goodbye."""
+        """Answer the client until the connection ends; return why, and whether with DISCONNECT."""
         try:
             await session.opened()
             await self._converse(session)
         except _Ended as end:
             return self._reason or end.reason, end.polite
         except ProtocolError as error:
-            return f"it broke the protocol: {error}", False
+            return f"it violated the protocol: {error}", False
         except CentralError as error:
             return str(error), False
         except OSError as error:
-            return self._reason or f"the connection broke ({error})", False
+            return self._reason or f"the connection was lost ({error})", False
 
     async def _converse(self, session: Session) -> Never:
         loop = asyncio.get_running_loop()
-        heard = loop.time()
-        patience = 1.5 * min(session.keep_alive or LONGEST_KEEP_ALIVE, LONGEST_KEEP_ALIVE)
-        expires = math.inf if session.expires is None else heard + session.expires
+        last_packet = loop.time()
+        patience = 1.5 * min(session.keep_alive or MAX_KEEP_ALIVE, MAX_KEEP_ALIVE)
+        expires = math.inf if session.expires is None else last_packet + session.expires
         while True:
             while answered := await self._answer_packets(session):
-                heard = loop.time()
+                last_packet = loop.time()
                 await self._pace(answered * PACKET)
-            silence = patience * (FORGOTTEN if self._frozen else 1)
-            deadline = heard + silence
+            silence = patience * (FROZEN_FACTOR if self._frozen else 1)
+            deadline = last_packet + silence
             try:
                 async with asyncio.timeout_at(min(deadline, expires)):
-                    # Should there be nobody any more: what was said before is still to be heard.
+                    # If the connection is lost, what arrived before is still to be read.
                     with suppress(ConnectionError):
                         await self._writer.drain()
                     data = await self._read()
             except TimeoutError:
-                if self._frozen and loop.time() < heard + FORGOTTEN * patience:
-                    expires = math.inf  # It is not to hear of that either.
+                if self._frozen and loop.time() < last_packet + FROZEN_FACTOR * patience:
+                    expires = math.inf  # A frozen client does not see that end either.
                     continue
-                silent = f"nothing was heard from it for {silence:g} s"
+                silent = f"it sent nothing for {silence:g} s"
                 raise _Ended("its token expired" if expires < deadline else silent) from None
             if not data:
                 raise _Ended("it closed the connection")
@@ -238,7 +236,7 @@ class Connection:
             self._decoder.feed(data)
 
     async def _pace(self, size: int) -> None:
-        """Read on later from a client that sends more than its share: it will have to wait."""
+        """Delay reading from a client that sends faster than RATE."""
         now = asyncio.get_running_loop().time()
         gained = (now - self._credited) * RATE
         self._credit, self._credited = min(BURST, self._credit + gained) - size, now
@@ -246,13 +244,13 @@ class Connection:
             await asyncio.sleep(-self._credit / RATE)
 
     async def _answer_packets(self, session: Session) -> int:
-        """Answer the packets that are here, though not too many; return how many there were."""
+        """Answer up to AT_ONCE of the packets that have arrived; return how many there were."""
         under_way: list[tuple[ClientPacket, Awaitable[None]]] = []
         try:
             while len(under_way) < AT_ONCE and (packet := self._decoder.next_packet()) is not None:
                 under_way.append((packet, self._answer(session, packet)))
         finally:
-            # Also if the last one broke a rule: what came before it was said in order.
+            # Also if the last one violates the protocol: those before it do not.
             work = [work for _, work in under_way]
             outcomes = await asyncio.gather(*work, return_exceptions=True)
             for (packet, _), outcome in zip(under_way, outcomes, strict=True):
@@ -278,7 +276,7 @@ class Connection:
             case PingReq():
                 pass
             case Disconnect():
-                raise _Ended("it said goodbye", polite=True)
+                raise _Ended("it sent DISCONNECT", polite=True)
             case Connect():
                 raise ProtocolError("a second CONNECT [MQTT-3.1.0-2]")
 
@@ -288,8 +286,8 @@ def _common_name(certificate: "Mapping[str, Any] | None") -> str | None:
     return next((str(v) for part in subject for k, v in part if k == "commonName"), None)
 
 
-class _Ended(Exception):  # noqa: N818 - no error.
-    """The connection has ended."""
+class _Ended(Exception):  # noqa: N818 - not an error
+    """The connection has ended; it is `polite` if the client sent DISCONNECT."""
 
     def __init__(self, reason: str, *, polite: bool = False) -> None:
         super().__init__(reason)
@@ -298,9 +296,10 @@ class _Ended(Exception):  # noqa: N818 - no error.
 
 
 class Service(Protocol):
-    """Provisioning, or the hub: who decides whether a client may connect."""
+    """Provisioning or the hub."""
 
-    async def accept(self, connection: Connection, connect: Connect) -> Session: ...
+    async def accept(self, connection: Connection, connect: Connect) -> Session:
+        """Return the session of a client that may connect. Raise Refused."""
 
 
 async def serve_client(
@@ -311,28 +310,28 @@ async def serve_client(
     patience: float,
     signed_in: Callable[[], None],
 ) -> None:
-    """Serve one client from its CONNECT to its end.
+    """Serve one client from its CONNECT packet, for which it has `patience` seconds, to its end.
 
-    It has `patience` seconds to send the CONNECT. `signed_in` is called when it has shown a right
-    key; one that registers does not do that at once.
+    `signed_in` is called when a device has signed in to the hub. A registration is not called so,
+    because its key is checked only later.
     """
     peer = connection.peer_address
     try:
         async with asyncio.timeout(patience):
             connect = await connection.receive_connect()
         await connection.pause()
-        # One port for both, as the SDK knows only one; the user name tells them apart.
+        # Both are on one port, the only one that the SDK uses. The user names differ.
         service = provisioning if "/registrations/" in (connect.username or "") else hub
         session = await service.accept(connection, connect)
     except TimeoutError:
-        log.info("A client at %s was cut off: no CONNECT in %g s.", peer, patience)
+        log.info("Disconnected a client at %s: no CONNECT within %g s.", peer, patience)
         return
     except UnacceptableVersion as error:
-        log.info("A client at %s was refused: %s.", peer, error)
+        log.info("Refused a client at %s: %s.", peer, error)
         connection.send(ConnAck(session_present=False, code=ConnectCode.VERSION))
         return
     except (ProtocolError, CentralError, OSError) as error:
-        log.info("A client at %s was cut off: %s.", peer, error)
+        log.info("Disconnected a client at %s: %s.", peer, error)
         return
     except Refused as refused:
         connection.send(ConnAck(session_present=False, code=refused.code))
@@ -347,4 +346,4 @@ async def serve_client(
         try:
             await session.closed(reason, None if polite else connect.will)
         except CentralError as error:
-            log.error("The end of a connection could not be noted: %s", error)  # noqa: TRY400 - a sentence
+            log.error("Cannot record the end of a connection: %s", error)  # noqa: TRY400 - a sentence

@@ -1,6 +1,6 @@
-"""The fault bench: what is to go wrong from now on, for tests and for the console.
+"""Faults to inject, for tests and for the console.
 
-One attribute or method each, asked at one place. All are used from the event loop.
+Each is one attribute or method, and is checked in one place. All are for the event loop.
 """
 
 import asyncio
@@ -17,47 +17,47 @@ Certificate = Literal["expired", "not-yet-valid", "another-authority"]
 
 
 class Connected(Protocol):
-    """A connection that can be cut, or go deaf and dumb."""
+    """A connection that can be cut or frozen."""
 
     def abort(self, reason: str) -> None: ...
     def freeze(self) -> None: ...
 
 
 class Faults:
-    """What is to go wrong from now on. At first, nothing."""
+    """The faults that are on. At first, none."""
 
     registration: Registration | None
-    """How provisioning answers every registration, in place of what is true."""
+    """How provisioning answers every registration; None: truthfully."""
 
     registration_delay: float
     """Seconds before provisioning answers."""
 
     connack: ConnectCode | None
-    """How the hub answers every CONNECT, in place of what is true."""
+    """How the hub answers every CONNECT; None: truthfully."""
 
     withheld: set[type[ServerPacket]]
-    """Kinds of packets that are never sent, such as PubAck."""
+    """Types of packets that are never sent, such as PubAck."""
 
     twin: TwinFault | None
-    """No answer to what is asked or reported of a twin, or only that it is too often (429)."""
+    """Twin requests get no answer (`silent`), or status 429 (`throttled`)."""
 
     latency: float
-    """Seconds by which every packet to a client is late. Their order stays."""
+    """Seconds by which every packet to a client is delayed. They stay in order."""
 
     clock_offset: float
-    """Seconds that this central's clock is ahead, where the age of a token is judged."""
+    """Seconds by which central's clock is ahead when it checks the expiry of a token."""
 
     certificate: Certificate | None
-    """What is wrong with the certificate that a new connection is shown."""
+    """What is wrong with the server certificate in new connections."""
 
     moved_to: str | None
-    """The hub that devices belong to now: provisioning says so, and every other name refuses."""
+    """The hub to which provisioning assigns devices; under any other name, the hub refuses them."""
 
     throttle: float | None
-    """Messages a second beyond which a device is disconnected; MQTT can say it no other way."""
+    """Messages a second above which a device is disconnected, as MQTT has no other answer."""
 
     sessions_lost: bool
-    """Whether a device that connects finds its subscriptions forgotten."""
+    """Whether the subscriptions of a device are forgotten when it connects."""
 
     def __init__(self) -> None:
         self._connections: set[Connected] = set()
@@ -69,7 +69,7 @@ class Faults:
         self.clear()
 
     def clear(self) -> None:
-        """Let everything go right again. What was frozen stays so."""
+        """Clear all faults. Frozen connections stay frozen."""
         self.registration = None
         self.registration_delay = 0.0
         self.connack = None
@@ -88,9 +88,9 @@ class Faults:
 
     @property
     def hang(self) -> Hang | None:
-        """Connections are accepted (`tcp`), or also get through the TLS handshake (`tls`).
+        """Where connections hang: once accepted (`tcp`), or after the TLS handshake (`tls`).
 
-        Then they hang, as do those that were open. They go on when this is None again.
+        Connections that are open hang, too. All continue when this is None again.
         """
         return self._hang
 
@@ -103,13 +103,13 @@ class Faults:
             self._not_hanging.clear()
 
     async def hang_at(self, stage: Hang) -> None:
-        """Wait here for as long as connections are to hang at this stage."""
+        """Wait as long as connections hang at this stage."""
         while self._hang == stage or (self._hang is not None and stage == "tls"):
             await self._not_hanging.wait()
 
     @property
     def network(self) -> Network | None:
-        """New connections are refused (nobody listens; on Linux only), or reset at once."""
+        """New connections are refused (on Linux only), or accepted and reset at once."""
         return self._network
 
     @network.setter
@@ -118,8 +118,8 @@ class Faults:
         if fault == "refuse" and before != "refuse":
             self._not_refusing.clear()
             for listening in self._listening:
-                # Linux refuses what comes until the socket is told to listen again. Meanwhile no
-                # other program gets its address: that takes both to be willing to share it.
+                # Linux refuses connections until the socket listens again. Meanwhile no other
+                # program can take the address, because this socket does not share it.
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 listening.shutdown(socket.SHUT_RDWR)
         elif before == "refuse" and fault != "refuse":
@@ -129,47 +129,47 @@ class Faults:
         if fault != "refuse":
             self._not_refusing.set()
 
-    def listens(self, listening: socket.socket) -> None:
-        """Hear of a socket that can be made to refuse."""
+    def add_listening_socket(self, listening: socket.socket) -> None:
+        """Add a socket whose connections `network` can refuse."""
         self._listening.append(listening)
 
     async def until_listening(self) -> None:
-        """Wait here for as long as connections are to be refused."""
+        """Wait as long as connections are refused."""
         await self._not_refusing.wait()
 
     def drop_connections(self) -> None:
-        """Cut every connection, now."""
+        """Cut every connection now."""
         for connection in list(self._connections):
             connection.abort("cut on request")
 
     def half_open(self) -> None:
-        """Freeze every connection: nothing is heard or said any more, and no end of it comes.
+        """Freeze every open connection: no packet passes any more, and neither side sees an end.
 
-        As when a router forgets them, or the other side lost its power. New ones work.
+        As when a router forgets its connections, or a machine loses power. New ones work.
         """
         for connection in list(self._connections):
             connection.freeze()
 
     def cut_at_publish(self, times: int = 1, *, recorded: bool = False) -> None:
-        """Cut the connection at the next messages of telemetry, before they are acknowledged.
+        """Cut the connection at each of the next `times` messages, before the acknowledgement.
 
-        `recorded`: the message is kept before that, so that it comes twice.
+        With `recorded`, the message is recorded first, so that it arrives twice.
         """
         self._cuts, self._cut_recorded = times, recorded
 
     def cuts(self, *, recorded: bool) -> bool:
-        """Tell whether the connection is to be cut here: before or after a message is recorded."""
+        """Return whether to cut the connection here: before, or after a message is recorded."""
         if not self._cuts or self._cut_recorded != recorded:
             return False
         self._cuts -= 1
         return True
 
-    def opened(self, connection: Connected) -> None:
-        """Hear of a connection that can be cut."""
+    def add_connection(self, connection: Connected) -> None:
+        """Add a connection, which can then be cut or frozen."""
         self._connections.add(connection)
 
-    def closed(self, connection: Connected) -> None:
-        """Hear of its end."""
+    def remove_connection(self, connection: Connected) -> None:
+        """Remove a connection that has ended."""
         self._connections.discard(connection)
 
 
@@ -180,4 +180,4 @@ CHOICES = {
     "network": get_args(Network),
     "certificate": get_args(Certificate),
 }
-"""The faults that are one of several words, and which."""
+"""The possible values of each fault that is one of several words."""

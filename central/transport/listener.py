@@ -1,4 +1,4 @@
-"""Sockets: where central listens, and every client that comes."""
+"""The sockets on which central listens, and how it accepts clients."""
 
 import asyncio
 import errno
@@ -11,14 +11,14 @@ import weakref
 from collections.abc import Awaitable, Callable
 
 from central.errors import PortTaken, StartError, UnknownAddress, in_words
-from central.transport.admission import Door, Waiting
+from central.transport.admission import Admission, Waiting
 from central.transport.connection import CLOSING, Connection, Service, serve_client
 from central.transport.faults import Certificate, Faults
 
-PATIENCE = 30.0  # Seconds for TLS, and again for the CONNECT.
+PATIENCE = 30.0  # Seconds for the TLS handshake, and again for the CONNECT packet.
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = [f"127.0.0.{n}" for n in range(1, 251)]
-PAUSE = 0.1  # Seconds after an accept that failed, for want of file descriptors perhaps.
+PAUSE = 0.1  # Seconds after an accept that failed, perhaps because no file descriptor is free.
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError:
         raise UnknownAddress(host) from None
     family, _, _, _, address = found[0]
-    # The protocol said: only what is known to be TCP does asyncio spare Nagle's delay.
+    # asyncio disables Nagle's algorithm only if the protocol is given.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,10 +46,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def listen_for_mqtt(host: str, port: int) -> socket.socket:
-    """Return a listening socket; where 127.0.0.1 is taken, one on the next loopback address.
+    """Return a listening socket; if the port of 127.0.0.1 is taken, on the next loopback address.
 
-    Devices can be told another address, not another port: the SDK knows one port only.
-    Raise StartError if there is none.
+    Not on another port, because Azure's SDKs use only one. Raise StartError.
     """
     hint = (
         f"`lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which. Stop it, or choose another address "
@@ -69,7 +68,7 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
                     f"Port {port} of {host} cannot be used: {in_words(error)}. Choose another "
                     "address with --listen."
                 ) from None
-            # Not there: macOS has only the first loopback address.
+            # macOS has only the first loopback address.
             raise PortTaken(host, port, hint=hint) from None
         if candidate != host:
             log.warning("Listening on %s instead.", candidate)
@@ -84,10 +83,7 @@ async def accept_clients(
     name: str,
     pause: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve every client that comes, each in a task of its own, until cancelled.
-
-    `pause` is awaited before each, as long as nobody is to be accepted.
-    """
+    """Serve each client in a task of its own, until cancelled. `pause` is awaited before each."""
     loop = asyncio.get_running_loop()
 
     async def serve_one(client: socket.socket) -> None:
@@ -95,8 +91,8 @@ async def accept_clients(
             try:
                 await serve(client)
             except Exception:
-                # A fault of ours with one client is not to end the others'.
-                log.exception("A client could not be served.")
+                # A bug that shows with one client must not end the others' connections.
+                log.exception("A client's connection failed.")
 
     async with asyncio.TaskGroup() as tasks:
         while True:
@@ -104,14 +100,14 @@ async def accept_clients(
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
-                log.warning("A client could not be accepted: %s.", in_words(error))
+                log.warning("Cannot accept a client: %s.", in_words(error))
                 await asyncio.sleep(PAUSE)
             else:
                 tasks.create_task(serve_one(client), name=f"{name}-client")
 
 
 class MqttListener:
-    """Brings clients through TLS to provisioning and the hub."""
+    """Passes clients through TLS to provisioning or the hub."""
 
     def __init__(
         self,
@@ -125,7 +121,7 @@ class MqttListener:
         self._provisioning = provisioning
         self._hub = hub
         self._faults = faults
-        self._door = Door(time.monotonic)
+        self._admission = Admission(time.monotonic)
         self._server_names: weakref.WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str]
         self._server_names = weakref.WeakKeyDictionary()
 
@@ -136,18 +132,18 @@ class MqttListener:
             self._server_names[connection] = name
 
     async def serve(self, client: socket.socket) -> None:
-        """Serve one client to its end."""
+        """Serve one client until its connection ends."""
         try:
             address = str(client.getpeername()[0])
         except OSError:
-            return  # It has left again.
-        if self._faults.network == "reset" or not self._door.admits(address):
-            # Closed with nothing left to send, it is reset.
+            return  # It has disconnected already.
+        if self._faults.network == "reset" or not self._admission.admits(address):
+            # With this option, closing resets the connection.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one.
-        with self._door.entering(address, task.cancel) as waiting:
+        with self._admission.entering(address, task.cancel) as waiting:
             await self._serve(client, waiting)
 
     async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
@@ -155,9 +151,9 @@ class MqttListener:
         try:
             connection = await self._open(client)
         except (OSError, TimeoutError) as error:
-            log.info("A client did not get through TLS: %s.", error)
+            log.info("The TLS handshake with a client failed: %s.", error)
             return
-        self._faults.opened(connection)
+        self._faults.add_connection(connection)
         try:
             await connection.pause()
             await serve_client(
@@ -170,7 +166,7 @@ class MqttListener:
             await connection.close()
         finally:
             connection.abort("central stopped")
-            self._faults.closed(connection)
+            self._faults.remove_connection(connection)
 
     async def _open(self, client: socket.socket) -> Connection:
         loop = asyncio.get_running_loop()
@@ -190,9 +186,9 @@ class MqttListener:
 
 
 def local_names(host: str) -> list[str]:
-    """Return the names and addresses of this machine that lead to `host`, the best one first.
+    """Return the addresses by which `host` can be reached, the most likely one first.
 
-    As far as they can be learnt without asking anybody: no packet is sent.
+    Those of this machine if `host` means all. Sends no packet.
     """
     if host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         return [host]
@@ -208,11 +204,11 @@ def local_names(host: str) -> list[str]:
     return list(dict.fromkeys(a.partition("%")[0] for a in addresses if a)) or [LOOPBACK]
 
 
-def _own_address(family: socket.AddressFamily, elsewhere: str) -> str | None:
-    """Return the address that packets to elsewhere would come from."""
+def _own_address(family: socket.AddressFamily, destination: str) -> str | None:
+    """Return the source address of packets to this destination, or None without a route."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((elsewhere, 9))
+            probe.connect((destination, 9))
         except OSError:
             return None
         return str(probe.getsockname()[0])

@@ -1,7 +1,7 @@
-"""A proxy that brings programs which know Azure's names to this central: HTTP and SOCKS5.
+"""A proxy that connects programs which use Azure's host names to this central: HTTP and SOCKS5.
 
-Point an unmodified program at it with `mqtt_proxy=http://127.0.0.1:PORT`. Of HTTP it knows
-CONNECT, of SOCKS5 (RFC 1928, RFC 1929) the same.
+Point an unmodified program at it with `mqtt_proxy=http://127.0.0.1:PORT`. It implements CONNECT of
+HTTP, and of SOCKS5 (RFC 1928, with the passwords of RFC 1929).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ MQTT_PORT = 8883
 WEBSOCKET_PORT = 443
 AZURE_PROVISIONING = "global.azure-devices-provisioning.net"
 MAX_HEADER = 8 * 1024  # Bytes.
-PATIENCE = 10.0  # Seconds for what is asked.
+PATIENCE = 10.0  # Seconds for a client's request.
 CHUNK = 64 * 1024
 
 SOCKS = 5
@@ -29,8 +29,8 @@ IPV4, NAME, IPV6 = 1, 3, 4
 log = logging.getLogger(__name__)
 
 
-class _Refused(Exception):  # noqa: N818 - says what is the case.
-    """The client was told no, in these bytes."""
+class _Refused(Exception):  # noqa: N818 - names the outcome
+    """The request is refused with this answer."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__()
@@ -38,7 +38,10 @@ class _Refused(Exception):  # noqa: N818 - says what is the case.
 
 
 class Proxy:
-    """Tunnels to this central, and nowhere else. `user` None asks for no password."""
+    """Tunnels to `host` and `port` of this central, and nowhere else.
+
+    `own_names` are further host names that lead there. Without `user`, no password is required.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Proxy:
         self._secret = None if user is None else f"{user}:{password or ''}".encode()
 
     async def serve(self, client: socket.socket) -> None:
-        """Serve one client to its end."""
+        """Serve one client until its connection ends."""
         reader, writer = await asyncio.open_connection(sock=client, limit=MAX_HEADER)
         try:
             try:
@@ -63,7 +66,9 @@ class Proxy:
                     speaks = self._socks if first[0] == SOCKS else self._http
                     granted, failed = await speaks(first, reader, writer)
             except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-                raise _Refused(_http_answer("400 Bad Request", "This is a proxy.")) from None
+                raise _Refused(
+                    _http_answer("400 Bad Request", "This is a proxy for MQTT clients.")
+                ) from None
             await self._tunnel(reader, writer, granted=granted, failed=failed)
         except _Refused as refused:
             writer.write(refused.answer)
@@ -71,43 +76,45 @@ class Proxy:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         except OSError as error:
-            log.info("A client of the proxy was lost: %s.", error)
+            log.info("A client of the proxy disconnected: %s.", error)
         finally:
             writer.transport.abort()
 
     async def _http(
         self, first: bytes, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter
     ) -> tuple[bytes, bytes]:
-        """Hear where an HTTP client wants to go; return what it is told: there, or not."""
+        """Read an HTTP client's request; return the answers to it: connected, and failed."""
         header = first + await reader.readuntil(b"\r\n\r\n")
         method, _, rest = header.partition(b" ")
         host, port = _host_and_port(rest.partition(b" ")[0])
         if method != b"CONNECT":
-            said = _http_answer("405 Method Not Allowed", "This proxy knows CONNECT only.")
-        elif not self._is_let_in(_basic_credentials(header)):
+            refusal = _http_answer("405 Method Not Allowed", "This proxy supports only CONNECT.")
+        elif not self._may_use(_basic_credentials(header)):
             status = "407 Proxy Authentication Required"
-            said = _http_answer(status, "User and password, please.", CHALLENGE)
+            refusal = _http_answer(
+                status, "This proxy requires a user name and a password.", CHALLENGE
+            )
         elif not self._is_here(host, port):
             log.warning("The proxy refused a tunnel to %s:%s.", host, port)
-            said = _http_answer("403 Forbidden", "This proxy leads to its own central only.")
+            refusal = _http_answer("403 Forbidden", "This proxy connects only to its own central.")
         else:
-            away = _http_answer("502 Bad Gateway", "Central cannot be reached.")
-            return b"HTTP/1.1 200 Connection established\r\n\r\n", away
-        raise _Refused(said)
+            failed = _http_answer("502 Bad Gateway", "Central cannot be reached.")
+            return b"HTTP/1.1 200 Connection established\r\n\r\n", failed
+        raise _Refused(refusal)
 
     async def _socks(
         self, _first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[bytes, bytes]:
-        """Hear where a SOCKS5 client wants to go; return what it is told: there, or not."""
+        """Read a SOCKS5 client's request; return the answers to it: connected, and failed."""
         methods = await reader.readexactly((await reader.readexactly(1))[0])
         method = NO_AUTHENTICATION if self._secret is None else USER_AND_PASSWORD
         if method not in methods:
             raise _Refused(bytes([SOCKS, NO_ACCEPTABLE_METHOD]))
         writer.write(bytes([SOCKS, method]))
         if method == USER_AND_PASSWORD:
-            await reader.readexactly(1)  # The version of this part.
+            await reader.readexactly(1)  # The version of RFC 1929.
             user, password = await _short(reader), await _short(reader)
-            if not self._is_let_in(user + b":" + password):
+            if not self._may_use(user + b":" + password):
                 raise _Refused(b"\1\1")
             writer.write(b"\1\0")
         _, command, _, kind = await reader.readexactly(4)
@@ -124,7 +131,7 @@ class Proxy:
             raise _Refused(_socks_answer(NOT_ALLOWED))
         return _socks_answer(DONE), _socks_answer(FAILURE)
 
-    def _is_let_in(self, secret: bytes | None) -> bool:
+    def _may_use(self, secret: bytes | None) -> bool:
         return self._secret is None or hmac.compare_digest(secret or b"", self._secret)
 
     def _is_here(self, host: str, port: int) -> bool:
@@ -141,7 +148,7 @@ class Proxy:
         failed: bytes,
     ) -> None:
         try:
-            # Websockets, too: central tells them by how they begin.
+            # For websockets, too: central recognizes them by their first bytes.
             there, here = await asyncio.open_connection(*self._target)
         except OSError as error:
             log.warning("The proxy cannot reach its central: %s.", error)
@@ -159,7 +166,7 @@ CHALLENGE = 'Proxy-Authenticate: Basic realm="central"\r\n'
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until either side ends, and pass the end on."""
+    """Copy until either side ends, and end the other."""
     with contextlib.suppress(OSError):
         while data := await reader.read(CHUNK):
             writer.write(data)
@@ -168,7 +175,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _short(reader: asyncio.StreamReader) -> bytes:
-    """Read what follows its own length in one byte."""
+    """Read a string after one byte with its length."""
     return await reader.readexactly((await reader.readexactly(1))[0])
 
 
@@ -195,4 +202,4 @@ def _http_answer(status: str, sentence: str, more: str = "") -> bytes:
 
 
 def _socks_answer(reply: int) -> bytes:
-    return bytes([SOCKS, reply, 0, IPV4]) + bytes(6)  # The address that is spoken from: unsaid.
+    return bytes([SOCKS, reply, 0, IPV4]) + bytes(6)  # The bound address is left out.

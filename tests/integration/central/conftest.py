@@ -1,4 +1,4 @@
-"""A central for each file of tests, and devices of it made of bytes."""
+"""A central for each file of tests, and devices that speak raw MQTT."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def central(tmp_path_factory):
 
 @pytest.fixture
 def device(central):
-    """The id of a device that nobody else uses."""
+    """The id of a device that only this test uses."""
     device_id = f"device-{next(ids)}"
     central.call(lambda c: c.registry.add_device(device_id))
     return device_id
@@ -27,7 +27,7 @@ def device(central):
 
 @pytest.fixture
 def connect(central, device):
-    """Connect as the device; what was connected is closed at the end."""
+    """Connect as the device. The connections are closed at the end."""
     clients = []
 
     def connect(*filters, **options):

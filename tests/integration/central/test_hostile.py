@@ -1,4 +1,4 @@
-"""Hostile clients: they cost neither memory nor the other devices' service."""
+"""Hostile clients take little memory and do not disturb other devices."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Process:
-    """A central of its own, with a device that has to be served all the time."""
+    """A central in a process of its own."""
 
     def __init__(self, data_dir):
         self._central = CentralProcess(data_dir)
@@ -52,7 +52,7 @@ class Process:
 
 @pytest.fixture(scope="module")
 def central(tmp_path_factory):
-    # A real process: what is measured is its memory, not this one's.
+    # In a process of its own, so that its memory can be measured.
     process = Process(tmp_path_factory.mktemp("hostile"))
     register(process, "honest")
     yield process
@@ -67,7 +67,7 @@ def register(central, device):
 
 @pytest.fixture
 def honest(central):
-    """A device that sends and is acknowledged for as long as the test lasts."""
+    """A device that sends and must be acknowledged throughout the test."""
     client = MqttClient(central)
     assert client.connect_as(central, "honest")[1] == 0
     acknowledged = []
@@ -98,13 +98,13 @@ def honest(central):
 
 @pytest.fixture
 def hostile():
-    """An address that nobody else comes from; Linux has many on the loopback interface."""
+    """A loopback address that only this test connects from."""
     return own_address()
 
 
 @pytest.fixture
 def opened():
-    """A list of what the test opened; closed at its end, whether it passes or fails."""
+    """A list for what the test opens; all of it is closed at the end."""
     opened = []
     yield opened
     for each in opened:
@@ -113,7 +113,7 @@ def opened():
 
 @pytest.fixture
 def most_clients():
-    """How many clients this process may be at once, with the limit of open files raised."""
+    """How many connections this process may open, with the limit of open files raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CLIENTS + FILES_OF_OURS
     raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -136,23 +136,23 @@ def test_a_thousand_connections_from_one_address(central, honest, hostile, opene
                 raise
     grown = central.memory() - before
     files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
-    # Each that is let in takes 0.3 MB; all of them would take 450.
+    # Each accepted client takes 0.3 MB; all of them would take 450 MB.
     assert grown < 200 * MEGABYTE
     assert files < most_clients / 2  # Those that are being closed are still among them.
 
 
-def test_those_who_announce_much_and_send_little(central, honest, hostile, opened):
+def test_clients_that_announce_long_packets_cost_little_memory(central, honest, hostile, opened):
     before = central.memory()
     for announced in [b"\x10\xff\xff\xff\x7f", b"\x10\x80\x80\x01" + b"x" * 10_000] * 40:
         client = MqttClient(central, source=hostile)
         opened.append(client)
         client.send(announced)
     assert central.memory() - before < 50 * MEGABYTE
-    # 256 MB are refused at once; what is possible is waited for, though not for ever.
+    # 256 MB are refused at once. A permitted length is waited for, until a time limit.
     assert opened[0].is_closed_by_server()
 
 
-def test_half_a_packet_is_no_service_withheld_from_others(central, honest, hostile, opened):
+def test_half_a_packet_does_not_delay_other_devices(central, honest, hostile, opened):
     for _ in range(40):
         opened.append(MqttClient(central, source=hostile))
     for client in opened:
@@ -174,13 +174,13 @@ def test_garbage_ends_its_own_connection_only(central, honest, hostile):
     plain.close()
 
 
-def test_a_stolen_device_id_without_the_key_changes_nothing(central, honest, hostile):
+def test_a_device_id_without_the_key_does_not_disturb_its_device(central, honest, hostile):
     for key in (sas.new_key(), central.key("another")):
         with MqttClient(central, source=hostile) as thief:
             assert thief.connect_as(central, "honest", key=key)[1] == 5
 
 
-def test_a_device_that_sends_all_it_can_leaves_room_for_the_others(central, honest, hostile):
+def test_a_device_that_floods_the_hub_does_not_delay_the_others(central, honest, hostile):
     register(central, "greedy")
     before = central.memory()
     greedy = MqttClient(central, source=hostile)

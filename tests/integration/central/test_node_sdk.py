@@ -1,4 +1,4 @@
-"""Microsoft's device SDK for Node.js: the protocol as somebody else implemented it."""
+"""Microsoft's device SDK for Node.js, a second implementation of the protocol."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MODEL = "dtmi:test:Climate;1"
 
 
 class NodeDevice:
-    """The program tests/node/device.js, and the lines that it writes."""
+    """The program device.js, and the lines that it writes."""
 
     def __init__(self, central, device_id):
         environment = os.environ | {

@@ -1,4 +1,4 @@
-"""The real SDK, used plainly, against central: it is the client that everybody has."""
+"""Azure's SDK for Python against central."""
 
 import asyncio
 import itertools
@@ -56,12 +56,12 @@ def hub_client(central, device, hub, *, kind=IoTHubDeviceClient, key=None, **opt
 
 
 async def asked(central, function):
-    """Call a function of the central without holding up the test's own loop."""
+    """Call a function of the central without blocking the test's event loop."""
     return await asyncio.wait_for(asyncio.to_thread(central.call, function), PATIENCE)
 
 
 class Heard:
-    """What the SDK hands to its handlers, which run on its own threads."""
+    """What the SDK passes to its handlers, which run in its own threads."""
 
     def __init__(self, client):
         self._client = client
@@ -69,7 +69,7 @@ class Heard:
         self.patches = queue.Queue()
 
     async def install(self):
-        # The setters wait for the hub's answer, on the thread that calls them.
+        # The setters block until the hub answers.
         await asyncio.to_thread(self._install)
 
     def _install(self):
@@ -85,7 +85,7 @@ class Heard:
         await self._client.send_method_response(response)
 
 
-async def test_the_whole_way_with_the_async_client(central, device):
+async def test_everything_works_with_the_async_client(central, device):
     registering = provisioning(central, device, kind=AsyncProvisioningDeviceClient)
     registering.provisioning_payload = {"modelId": MODEL}
     result = await registering.register()
@@ -138,7 +138,7 @@ async def test_the_whole_way_with_the_async_client(central, device):
     assert queued.data == b"@"
     assert queued.custom_properties["method-name"] == "turnon"
 
-    # It comes back by itself, never subscribes again, and finds its session kept.
+    # It reconnects by itself, without subscribing again, and its session is continued.
     await asked(central, lambda c: c.hub.presence.disconnect(device, "cut by the operator"))
     await asyncio.to_thread(central.wait_for, lambda c: c.hub.presence.session(device))
     command = await asked(
@@ -147,10 +147,10 @@ async def test_the_whole_way_with_the_async_client(central, device):
     assert command.response == {"payload": "again"}
     await client.send_message("after")
     await client.shutdown()
-    assert await asyncio.to_thread(central.end_of_connection, device) == "it said goodbye"
+    assert await asyncio.to_thread(central.end_of_connection, device) == "it sent DISCONNECT"
 
 
-def test_the_whole_way_with_the_blocking_client(central, device):
+def test_everything_works_with_the_blocking_client(central, device):
     result = provisioning(central, device).register()
     assert result.status == "assigned"
     client = hub_client(central, device, result.registration_state.assigned_hub)
@@ -170,13 +170,13 @@ def test_the_whole_way_with_the_blocking_client(central, device):
     client.patch_twin_reported_properties({"state": True})
     assert client.get_twin()["reported"]["state"] is True
     assert central.call(lambda c: c.hub.call(device, "echo", 1)).response == {"payload": 1}
-    # It named no model: values come as they did in 2020.
+    # It announced no model: properties arrive in the form of 2020.
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
     assert patches.get(timeout=PATIENCE)["brightness"] == {"value": 2}
     client.shutdown()
 
 
-def test_many_messages_at_once_arrive_whole(central, device):
+def test_many_simultaneous_messages_arrive_unchanged(central, device):
     result = provisioning(central, device).register()
 
     async def send():
@@ -196,7 +196,7 @@ def test_many_messages_at_once_arrive_whole(central, device):
 
 
 def shut_down(client):
-    """End a client of provisioning that failed: there is no public way."""
+    """Shut down a failed provisioning client, for which the SDK has no public method."""
     done = threading.Event()
     client._pipeline.shutdown(callback=lambda **_: done.set())
     assert done.wait(PATIENCE)
@@ -257,7 +257,7 @@ client.shutdown()
 
 
 @pytest.mark.parametrize("mqtt_port", [pytest.param(8883, marks=several_loopbacks), 0])
-def test_a_program_that_knows_azures_names_only(tmp_path, mqtt_port):
+def test_an_unmodified_program_works_through_the_proxy(tmp_path, mqtt_port):
     with running_central(tmp_path, mqtt_port=mqtt_port) as central:
         environment = {
             **os.environ,

@@ -1,4 +1,4 @@
-"""No key and no token stands in a log."""
+"""No key and no token appears in a log."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from central.protocol import sas
 from central.storage import history
 
 
-def test_no_key_and_no_token_is_logged(tmp_path, caplog):
+def test_keys_and_tokens_are_not_logged(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     wrong = sas.new_key()
     with running_central(tmp_path) as central:
@@ -34,7 +34,7 @@ def test_no_key_and_no_token_is_logged(tmp_path, caplog):
     assert "sig=" not in said
 
 
-def test_a_name_with_line_breaks_makes_no_line_in_the_log(tmp_path, caplog):
+def test_line_breaks_in_a_name_do_not_make_lines_in_the_log(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     with running_central(tmp_path) as central:
         for username in ("hub/pi\nforged: yes/", f"{central.info['id_scope']}/registrations/pi\nf"):

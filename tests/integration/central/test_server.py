@@ -1,4 +1,4 @@
-"""Central's life: where it listens, what it leaves, and that it comes back."""
+"""Central's start, stop and restart, and where it listens."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def free_port(address=LOOPBACK):
         return probe.getsockname()[1]
 
 
-async def test_its_places_are_written_while_it_listens(tmp_path):
+async def test_central_json_exists_while_central_listens(tmp_path):
     data = tmp_path / "new" / "central"
     async with open_central(data) as central:
         info = json.loads((data / "central.json").read_text())
@@ -80,7 +80,7 @@ async def test_its_summary_has_the_commands_that_install_a_daemon(tmp_path):
     ) in lines
 
 
-async def test_secrets_are_their_owners_alone(tmp_path):
+async def test_only_the_owner_can_read_the_secrets(tmp_path):
     data = tmp_path / "central"
     async with open_central(data):
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
@@ -88,7 +88,7 @@ async def test_secrets_are_their_owners_alone(tmp_path):
             assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
 
 
-async def test_it_is_the_same_after_a_restart(tmp_path):
+async def test_scope_key_and_authority_survive_a_restart(tmp_path):
     async with open_central(tmp_path) as central:
         before = (central.id_scope, central.registry.group_key, central.ca_file.read_bytes())
     async with open_central(tmp_path) as central:
@@ -99,21 +99,21 @@ async def test_it_is_the_same_after_a_restart(tmp_path):
         )
 
 
-async def test_a_second_one_on_the_same_data_is_refused(tmp_path):
+async def test_a_second_central_on_the_same_directory_is_refused(tmp_path):
     async with open_central(tmp_path):
-        with pytest.raises(DataDirectoryInUse, match="stop that one first"):
+        with pytest.raises(DataDirectoryInUse, match="Stop that one first"):
             async with open_central(tmp_path):
                 pass
         assert (tmp_path / "central.json").exists()
 
 
-async def test_its_templates_are_put_in(tmp_path):
+async def test_the_templates_of_the_settings_are_added(tmp_path):
     template = {"@id": "dtmi:test:Model;1"}
     async with open_central(tmp_path, templates=(template,)) as central:
         assert central.store.read(templates.get, "dtmi:test:Model;1") == template
 
 
-async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
+async def test_the_operators_changes_to_templates_survive_a_restart(tmp_path):
     first, second = {"@id": "dtmi:test:A;1"}, {"@id": "dtmi:test:B;1"}
     async with open_central(tmp_path, templates=(first, second)) as central:
         central.store.call(templates.put, first["@id"], {**first, "displayName": "Mine"})
@@ -127,7 +127,7 @@ async def test_what_the_operator_made_of_its_templates_stays(tmp_path):
         assert central.store.read(templates.get_all) == {first["@id"]: newer}
 
 
-async def test_a_damaged_group_key_is_named(tmp_path):
+async def test_a_damaged_group_key_is_an_error(tmp_path):
     (tmp_path / "central.db").touch()
     (tmp_path / "group-key").write_text("nonsense")
     with pytest.raises(StartError, match="group-key does not hold a key"):
@@ -136,7 +136,7 @@ async def test_a_damaged_group_key_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["group-key", "ca.pem", "ca-key.pem", "device-ca.pem"])
-async def test_a_lost_file_is_replaced_only_when_the_operator_asks(tmp_path, name):
+async def test_a_lost_file_is_replaced_only_on_request(tmp_path, name):
     data = tmp_path / "two words"
     async with open_central(data) as central:
         id_scope = central.id_scope
@@ -154,7 +154,7 @@ async def test_a_lost_file_is_replaced_only_when_the_operator_asks(tmp_path, nam
         assert (data / name).read_bytes() not in {before, b""}
 
 
-async def test_a_lost_database_is_replaced_only_when_the_operator_asks(tmp_path):
+async def test_a_lost_database_is_replaced_only_on_request(tmp_path):
     async with open_central(tmp_path) as central:
         id_scope, group_key = central.id_scope, central.registry.group_key
     (tmp_path / "central.db").unlink()
@@ -178,7 +178,7 @@ async def test_a_first_start_that_failed_can_be_repeated(tmp_path):
             assert central.ca_file.exists()
 
 
-async def test_a_directory_that_is_none_is_named(tmp_path):
+async def test_a_data_directory_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="cannot be used as data directory: File exists"):
         async with open_central(tmp_path / "file"):
@@ -186,7 +186,7 @@ async def test_a_directory_that_is_none_is_named(tmp_path):
 
 
 @several_loopbacks
-def test_a_file_of_another_users_is_a_sentence(tmp_path):
+def test_a_file_of_another_user_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "central.db").touch(0o666)
     (tmp_path / "group-key").write_text("mine\n")
     (tmp_path / "group-key").chmod(0)
@@ -211,7 +211,7 @@ def loopbacks(monkeypatch):
 
 
 @several_loopbacks
-def test_a_taken_port_is_sought_on_the_next_loopback_address(caplog, loopbacks):
+def test_if_the_port_is_taken_the_next_loopback_address_is_used(caplog, loopbacks):
     address, following, port = loopbacks
     with listen_for_mqtt(address, port) as first, listen_for_mqtt(address, port) as second:
         assert first.getsockname() == (address, port)
@@ -228,7 +228,7 @@ def test_a_taken_port_of_another_address_is_an_error():
         listen_for_mqtt(address, port)
 
 
-def test_where_there_is_one_loopback_address_a_taken_port_is_an_error(monkeypatch, loopbacks):
+def test_with_one_loopback_address_a_taken_port_is_an_error(monkeypatch, loopbacks):
     # As on macOS.
     address, _, port = loopbacks
     monkeypatch.setattr("central.transport.listener.LOOPBACKS", [address, "192.0.2.1"])
@@ -237,12 +237,12 @@ def test_where_there_is_one_loopback_address_a_taken_port_is_an_error(monkeypatc
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-def test_an_address_that_is_not_here_is_an_error(host):
+def test_an_address_of_another_machine_is_an_error(host):
     with pytest.raises(UnknownAddress, match=f"'{host}' is not an address of this machine"):
         listen_for_mqtt(host, free_port())
 
 
-def test_everywhere_has_the_addresses_of_this_machine():
+def test_listening_everywhere_has_the_addresses_of_this_machine():
     assert local_names("127.0.0.5") == ["127.0.0.5"]
     names = local_names("0.0.0.0")  # noqa: S104 - looked up, not bound
     assert names
@@ -251,7 +251,7 @@ def test_everywhere_has_the_addresses_of_this_machine():
 
 
 @several_loopbacks
-def test_it_may_listen_everywhere(tmp_path):
+def test_central_can_listen_on_all_addresses(tmp_path):
     with running_central(tmp_path, listen="0.0.0.0", mqtt_port=0) as central:  # noqa: S104 - on purpose
         for host in ("127.0.0.1", "127.0.0.3", central.info["mqtt_host"]):
             central.info["mqtt_host"] = host
@@ -261,7 +261,7 @@ def test_it_may_listen_everywhere(tmp_path):
 
 
 @several_loopbacks
-def test_several_run_side_by_side(tmp_path):
+def test_several_centrals_run_side_by_side(tmp_path):
     with (
         running_central(tmp_path / "a", listen=LOOPBACK) as one,
         running_central(tmp_path / "b", listen=LOOPBACK) as two,
@@ -277,7 +277,7 @@ def test_several_run_side_by_side(tmp_path):
                 assert client.connect_as(central, "pi-1")[1] == 0
 
 
-def test_it_stops_with_devices_connected(tmp_path):
+def test_stopping_disconnects_the_devices(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         central.call(lambda c: c.registry.add_device("pi-1"))
         connected, silent = MqttClient(central), MqttClient(central)
@@ -295,7 +295,7 @@ def open_files():
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a count, no paths
 
 
-async def test_it_leaves_no_task_thread_or_socket(tmp_path):
+async def test_stopping_leaves_no_task_or_open_file(tmp_path):
     before = open_files()
     async with open_central(tmp_path):
         pass
@@ -304,7 +304,7 @@ async def test_it_leaves_no_task_thread_or_socket(tmp_path):
     assert open_files() <= before
 
 
-def test_a_client_that_never_says_who_it_is_is_cut_off(tmp_path, monkeypatch):
+def test_a_client_without_connect_is_disconnected(tmp_path, monkeypatch):
     monkeypatch.setattr("central.transport.listener.PATIENCE", 0.3)
     with running_central(tmp_path, mqtt_port=0) as central:
         with MqttClient(central) as silent:
@@ -317,7 +317,7 @@ def test_a_client_that_never_says_who_it_is_is_cut_off(tmp_path, monkeypatch):
             assert no_tls.recv(1) == b""
 
 
-def test_a_client_without_tls_is_let_go(tmp_path, caplog):
+def test_a_client_without_tls_is_disconnected(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     with running_central(tmp_path, mqtt_port=0) as central:
         address = (central.info["mqtt_host"], central.info["mqtt_port"])
@@ -325,7 +325,7 @@ def test_a_client_without_tls_is_let_go(tmp_path, caplog):
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             while plain.recv(1000):
                 pass
-    assert any("did not get through TLS" in message for message in caplog.messages)
+    assert any("TLS handshake with a client failed" in message for message in caplog.messages)
 
 
 def send_telemetry(client, numbers):
@@ -335,7 +335,7 @@ def send_telemetry(client, numbers):
 
 
 class Known:
-    """What a client needs of a central process."""
+    """What MqttClient needs to connect to a central process."""
 
     def __init__(self, info, key):
         self.info, self._key = info, key
@@ -345,7 +345,7 @@ class Known:
         return self._key
 
 
-def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
+def test_killing_central_loses_no_acknowledged_message(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         central.call(lambda c: c.registry.add_device("pi-1"))
         key = central.key("pi-1")
@@ -360,7 +360,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
         assert client.is_closed_by_server()
         known = Known(process.start(), key)
         with MqttClient(known) as client:
-            # The session is kept, too: the SDK never subscribes again by itself.
+            # The session is saved, too, because the SDK does not subscribe again.
             assert client.connect_as(known, "pi-1") == (True, 0)
             send_telemetry(client, range(21, 31))
         assert process.stop() == 0
@@ -370,7 +370,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path):
         assert sorted(int(m.body) for m in kept) == list(range(1, 31))
 
 
-def test_what_was_open_when_it_was_killed_is_ended(tmp_path):
+def test_calls_and_connections_of_a_killed_central_are_ended(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         central.call(lambda c: c.registry.add_device("pi-1"))
         key = central.key("pi-1")
@@ -428,7 +428,7 @@ def test_a_command_that_expired_is_not_delivered(tmp_path):
         assert client.is_silent()
 
 
-def test_a_port_that_was_given_and_is_taken_is_a_sentence(tmp_path):
+def test_a_taken_console_port_is_an_error_of_one_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [

@@ -1,4 +1,4 @@
-"""The tutorial, step by step: its program, unchanged, and what its operator does."""
+"""The tutorial, step by step: its unchanged program, and its operator's actions."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def central(tmp_path):
 
 @contextmanager
 def tutorial(central, **variables):
-    """Run the program with the values that the operator reads in the Connect dialog."""
+    """Run the program with the values of the Connect dialog."""
     environment = {
         **os.environ,
         "ID_SCOPE": central.info["id_scope"],
@@ -52,14 +52,14 @@ def tutorial(central, **variables):
 @pytest.mark.parametrize("way", ["direct", "through the proxy"])
 def test_the_tutorial_step_by_step(central, way):
     central.call(lambda c: c.registry.add_device(DEVICE, display_name="Environmental sensor"))
-    # Directly, or with Azure's own names as they stand in the tutorial.
+    # Directly, or with Azure's host names as in the tutorial.
     variables = (
         {"PROVISIONING_HOST": central.info["mqtt_host"]}
         if way == "direct"
         else {"mqtt_proxy": central.info["proxy"], "no_proxy": ""}
     )
     with tutorial(central, **variables) as program:
-        # It registers, connects, and reports that it is there.
+        # It registers, connects, and reports its state.
         central.wait_for(lambda c: c.store.read(devices.get, DEVICE).provisioned)
         central.wait_for(
             lambda c: c.store.read(devices.get_twin, DEVICE).reported.get("state") == "true"
@@ -72,7 +72,7 @@ def test_the_tutorial_step_by_step(central, way):
         assert 1 <= temperature < 75
         assert 30 <= humidity < 99
 
-        # Its commands are answered; diagnostics at once, and completed later.
+        # It answers commands; the diagnostics are completed later.
         def call(name, request=None):
             return central.call(lambda c: c.hub.call(DEVICE, name, request, connect_timeout=20))
 
@@ -90,10 +90,10 @@ def test_the_tutorial_step_by_step(central, way):
         )
         assert diagnostics.completion["value"].startswith("Diagnostics run complete at ")
 
-        # It has to listen first: it never asks for what it missed.
+        # It must have subscribed: it never asks for changes that it missed.
         central.wait_for(lambda c: DESIRED in c.hub.presence.session(DEVICE)._filters)
 
-        # Its properties are set and acknowledged, in the form of those days.
+        # It acknowledges properties in the form of 2020.
         for name, value in (("name", "Contoso"), ("brightness", 2)):
             version = central.call(
                 lambda c, name=name, value=value: c.hub.set_desired(DEVICE, {name: value})
@@ -104,15 +104,15 @@ def test_the_tutorial_step_by_step(central, way):
             expected = {"value": value, "status": "completed", "desiredVersion": version}
             assert acknowledged == expected
 
-        # It quits when asked to.
+        # It quits on `q`.
         output, _ = program.communicate("q\n", timeout=30)
         assert program.returncode == 0
         assert "Registration result: assigned" in output
         assert "Quitting" in output
-    assert central.end_of_connection(DEVICE) == "it said goodbye"
+    assert central.end_of_connection(DEVICE) == "it sent DISCONNECT"
 
 
-def test_with_a_wrong_key_it_says_that_it_could_not_register(central):
+def test_the_tutorial_with_a_wrong_key_cannot_register(central):
     central.call(lambda c: c.registry.add_device(DEVICE))
     wrong = central.key("another")
     with tutorial(central, PRIMARY_KEY=wrong, PROVISIONING_HOST=central.info["mqtt_host"]):

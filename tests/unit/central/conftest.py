@@ -1,4 +1,4 @@
-"""A store and a clock that is set by hand."""
+"""A clock that tests set, and a store."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from central.storage.store import Store
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that shows `now` until a test changes it."""
 
     now = 1000.0
 

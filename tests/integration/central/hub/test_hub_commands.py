@@ -1,4 +1,4 @@
-"""Commands as a device sees them, at once and queued, and kept sessions."""
+"""Commands and saved sessions as a device sees them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def messages_to(device):
 
 
 def in_background(function):
-    """Start a call, and return how to get what it returns or raises."""
+    """Start a call in a thread; return a function that waits for its result."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(function)
     pool.shutdown(wait=False)
@@ -70,7 +70,7 @@ def test_a_command_may_be_answered_over_a_new_connection(central, connect, devic
     assert answer().response == 1
 
 
-def test_no_other_device_can_answer_a_command(central, connect, device):
+def test_another_device_cannot_answer_a_command(central, connect, device):
     client = connect(METHODS)
     answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
     rid = client.receive(3).topic.partition("/?$rid=")[2]
@@ -83,7 +83,7 @@ def test_no_other_device_can_answer_a_command(central, connect, device):
     assert answer().response == "its own"
 
 
-def test_a_late_answer_to_a_call_before_a_restart_is_no_answer_to_a_later_call(tmp_path):
+def test_a_late_answer_from_before_a_restart_does_not_answer_a_later_call(tmp_path):
     def call(central, client):
         answer = in_background(lambda: central.call(lambda c: c.hub.call("pi", "run", None)))
         return client.receive(3).topic.partition("/?$rid=")[2], answer
@@ -103,7 +103,7 @@ def test_a_late_answer_to_a_call_before_a_restart_is_no_answer_to_a_later_call(t
         assert answer().response == "new"
 
 
-def test_a_completion_that_comes_with_the_answer_completes_the_command(central, connect, device):
+def test_a_completion_right_after_the_answer_completes_the_command(central, connect, device):
     client = connect(METHODS, TWIN)
 
     def call():
@@ -126,20 +126,20 @@ def publication(topic, body):
     return packet(0x30, string(topic) + body)
 
 
-def test_a_command_to_a_device_that_is_away_is_not_found(central, device):
+def test_a_command_to_a_disconnected_device_is_not_found(central, device):
     with pytest.raises(NotConnected):
         central.call(lambda c: c.hub.call(device, "blink", 5))
     (command,) = central.read(history.commands, device)
     assert (command.status, command.answered) == (404, None)
 
 
-def test_a_command_to_a_device_that_takes_none_is_not_found(central, connect, device):
+def test_a_command_to_a_device_without_the_subscription_is_not_found(central, connect, device):
     connect()
     with pytest.raises(NotConnected):
         central.call(lambda c: c.hub.call(device, "blink", 5))
 
 
-def test_a_command_may_wait_for_the_device(central, connect, device):
+def test_a_call_can_wait_for_the_device_to_connect(central, connect, device):
     answer = in_background(
         lambda: central.call(lambda c: c.hub.call(device, "run", None, connect_timeout=20))
     )
@@ -162,7 +162,7 @@ def test_a_command_without_an_answer_times_out(central, connect, device):
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "#", "a?b", "é", "x" * 300])
-def test_what_cannot_be_the_name_of_a_command(central, device, name):
+def test_invalid_names_of_commands_are_refused(central, device, name):
     with pytest.raises(InvalidCommand):
         central.call(lambda c: c.hub.call(device, name, None))
     with pytest.raises(InvalidCommand):
@@ -176,7 +176,7 @@ def test_a_request_that_is_too_large_is_refused(central, device):
         central.call(lambda c: c.hub.queue_command(device, "run", "x" * 64 * 1024))
 
 
-def test_commands_to_an_unknown_device(central):
+def test_commands_to_an_unknown_device_raise(central):
     for ask in (
         lambda c: c.hub.call("no", "run", None),
         lambda c: c.hub.queue_command("no", "run", None),
@@ -225,7 +225,7 @@ def test_a_queued_command_waits_for_the_device(central, connect, device):
     assert connect(messages_to(device)).is_silent()
 
 
-def test_what_was_not_acknowledged_comes_again_as_a_duplicate(central, connect, device):
+def test_unacknowledged_messages_are_sent_again_as_duplicates(central, connect, device):
     client = connect(messages_to(device))
     central.call(lambda c: c.hub.queue_command(device, "turnon", None))
     first = client.receive(3)
@@ -235,7 +235,7 @@ def test_what_was_not_acknowledged_comes_again_as_a_duplicate(central, connect, 
     assert (again.packet_id, again.topic) == (first.packet_id, first.topic)
 
 
-def test_a_command_is_delivered_at_the_subscribed_quality_of_service(central, connect, device):
+def test_a_queued_command_has_the_subscribed_quality_of_service(central, connect, device):
     client = connect()
     client.subscribe(messages_to(device), qos=0)
     central.call(lambda c: c.hub.queue_command(device, "turnon", None))
@@ -243,13 +243,13 @@ def test_a_command_is_delivered_at_the_subscribed_quality_of_service(central, co
     assert central.wait_for(lambda c: c.store.read(history.commands, device)[0].answered)
 
 
-def test_an_acknowledgement_of_nothing_is_ignored(connect, device):
+def test_an_unknown_acknowledgement_is_ignored(connect, device):
     client = connect(messages_to(device))
     client.acknowledge(77)
     assert client.is_silent()
 
 
-def test_fifty_commands_are_kept_for_a_device(central, connect, device):
+def test_at_most_fifty_commands_are_queued_for_a_device(central, connect, device):
     for _ in range(50):
         central.call(lambda c: c.hub.queue_command(device, "turnon", None))
     with pytest.raises(QueueFull):
@@ -261,7 +261,7 @@ def test_fifty_commands_are_kept_for_a_device(central, connect, device):
 # Sessions
 
 
-def test_a_session_is_kept_and_said_to_be(central, connect, device):
+def test_a_saved_session_is_continued_and_announced(central, connect, device):
     client = connect(METHODS)
     client.disconnect()
     client = MqttClient(central)
@@ -273,7 +273,7 @@ def test_a_session_is_kept_and_said_to_be(central, connect, device):
     client.close()
 
 
-def test_a_clean_session_is_not_kept(central, connect, device):
+def test_a_clean_session_is_not_saved(central, connect, device):
     connect(METHODS).disconnect()
     with MqttClient(central) as client:
         assert client.connect_as(central, device, clean_session=True) == (False, 0)
@@ -284,7 +284,7 @@ def test_a_clean_session_is_not_kept(central, connect, device):
             central.call(lambda c: c.hub.call(device, "run", None))
 
 
-def test_an_ended_subscription_stays_ended(central, connect, device):
+def test_an_unsubscribed_filter_is_not_restored(central, connect, device):
     client = connect(METHODS)
     client.send(packet(0xA2, b"\0\7" + string(METHODS)))
     assert client.receive(11).content == b"\0\7"

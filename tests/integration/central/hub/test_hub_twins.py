@@ -28,13 +28,13 @@ def test_a_new_twin_is_empty(connect):
     assert twin_of(connect(TWIN)) == {"desired": {"$version": 1}, "reported": {"$version": 1}}
 
 
-def test_a_request_id_comes_back_as_it_was(connect):
+def test_the_request_id_is_returned_unchanged(connect):
     client = connect(TWIN)
     for rid in ("1", "a8b3c7f2-1d07-4a10-9f59-b6f8c1a4d2e7", "x" * 200):
         twin_of(client, rid)
 
 
-def test_reported_values_are_merged_and_versioned(central, connect, device):
+def test_reported_properties_are_merged_and_versioned(central, connect, device):
     client = connect(TWIN)
     answer = report(client, b'{"a": 1, "part": {"__t": "c", "x": 1}}')
     assert answer.topic == "$iothub/twin/res/204/?$rid=7&$version=2"
@@ -60,19 +60,19 @@ def test_reported_values_are_merged_and_versioned(central, connect, device):
         (json.dumps({f"p{n}": "x" * 4000 for n in range(9)}).encode(), 413),
     ],
 )
-def test_a_report_that_the_hub_does_not_take_changes_nothing(connect, body, status):
+def test_a_refused_report_does_not_change_the_twin(connect, body, status):
     client = connect(TWIN)
     assert report(client, body[: 256 * 1024]).topic == f"$iothub/twin/res/{status}/?$rid=7"
     assert twin_of(client)["reported"] == {"$version": 1}
 
 
-def test_without_a_subscription_there_is_no_answer(connect):
+def test_twin_requests_without_a_subscription_are_not_answered(connect):
     client = connect()
     client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
     assert client.is_silent()
 
 
-def test_desired_values_are_sent_with_their_version(central, connect, device):
+def test_desired_properties_are_sent_with_their_version(central, connect, device):
     client = connect(TWIN, DESIRED, model="dtmi:test:Model;1")
     twin = central.call(lambda c: c.hub.set_desired(device, {"brightness": 2, "gone": None}))
     assert (twin.desired, twin.desired_version) == ({"brightness": 2}, 2)
@@ -82,7 +82,7 @@ def test_desired_values_are_sent_with_their_version(central, connect, device):
     assert twin_of(client)["desired"] == {"brightness": 2, "$version": 2}
 
 
-def test_desired_values_may_be_replaced(central, connect, device):
+def test_replaced_desired_properties_are_sent_as_a_patch(central, connect, device):
     client = connect(DESIRED, model="dtmi:test:Model;1")
     central.call(lambda c: c.hub.set_desired(device, {"a": 1, "b": 2}))
     client.receive(3)
@@ -90,7 +90,7 @@ def test_desired_values_may_be_replaced(central, connect, device):
     assert json.loads(client.receive(3).body) == {"a": None, "b": 3, "$version": 3}
 
 
-def test_without_a_model_values_are_wrapped_as_in_2020(central, connect, device):
+def test_without_a_model_desired_properties_are_wrapped_as_in_2020(central, connect, device):
     client = connect(TWIN, DESIRED)
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
     assert json.loads(client.receive(3).body) == {"brightness": {"value": 2}, "$version": 2}
@@ -98,21 +98,21 @@ def test_without_a_model_values_are_wrapped_as_in_2020(central, connect, device)
     assert central.read(devices.get_twin, device).desired == {"brightness": 2}
 
 
-def test_a_template_that_the_operator_chose_does_not_change_the_form(central, connect, device):
+def test_the_operators_template_does_not_change_the_form_of_properties(central, connect, device):
     central.call(lambda c: c.registry.update_device(device, template="dtmi:test:Model;1"))
     client = connect(TWIN)
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))
     assert twin_of(client)["desired"]["brightness"] == {"value": 2}
 
 
-def test_desired_values_that_are_too_large_are_refused(central, device):
+def test_oversized_desired_properties_are_refused(central, device):
     large = {f"p{n}": "x" * 4000 for n in range(9)}
     with pytest.raises(TwinTooLarge):
         central.call(lambda c: c.hub.set_desired(device, large))
     assert central.read(devices.get_twin, device).desired == {}
 
 
-def test_what_changed_while_away_is_not_sent_but_asked_for(central, connect, device):
+def test_changes_during_a_disconnection_are_in_the_twin_only(central, connect, device):
     connect(TWIN, DESIRED, model="dtmi:test:Model;1").disconnect()
     central.wait_for(lambda c: not c.hub.presence.session(device))
     central.call(lambda c: c.hub.set_desired(device, {"brightness": 2}))

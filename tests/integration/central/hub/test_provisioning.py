@@ -1,4 +1,4 @@
-"""Provisioning as any client of the protocol sees it."""
+"""Provisioning as a device sees it."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def test_a_new_device_with_the_groups_key_is_assigned(central, device):
     assert log_of(central, device) == [("registered", f"assigned {central.info['mqtt_host']}")]
 
 
-def test_the_assigned_hub_takes_the_device(central, device):
+def test_the_assigned_hub_accepts_the_device(central, device):
     with Registering(central, device) as client:
         client.register()
     with MqttClient(central) as client:
@@ -56,7 +56,7 @@ def test_any_other_payload_announces_nothing(central, device, payload):
     assert central.read(devices.get, device).announced is None
 
 
-def test_a_device_with_its_own_key_needs_that(central, device):
+def test_a_device_with_its_own_key_must_use_it(central, device):
     key = new_key()
     central.call(lambda c: c.registry.add_device(device))
     central.call(lambda c: c.registry.set_keys(device, primary=key, secondary=new_key()))
@@ -69,7 +69,7 @@ def test_a_device_with_its_own_key_needs_that(central, device):
 @pytest.mark.parametrize(
     ("wrong", "reason"), [({"key": new_key()}, "key"), ({"ttl": -9}, "expired")]
 )
-def test_a_bad_token_is_let_in_and_refused_at_the_put(central, device, wrong, reason):
+def test_a_bad_token_is_refused_when_the_device_registers(central, device, wrong, reason):
     central.call(lambda c: c.registry.add_device(device))
     with Registering(central, device, **wrong) as client:
         assert client.connack == (False, 0)
@@ -89,12 +89,12 @@ def test_a_new_device_with_a_bad_key_is_not_created(central, device):
     assert device not in [d.id for d in central.read(devices.get_all)]
 
 
-def test_another_id_scope_is_unavailable(central, device):
+def test_another_id_scope_is_refused_as_unavailable(central, device):
     with Registering(central, device, scope="0ne00000000") as client:
         assert client.connack == (False, 3)
 
 
-def test_a_blocked_device_is_told_that_it_is_disabled(central, device):
+def test_the_registration_of_a_blocked_device_is_disabled(central, device):
     central.call(lambda c: c.registry.add_device(device))
     central.call(lambda c: c.registry.update_device(device, enabled=False))
     with Registering(central, device) as client:
@@ -104,7 +104,7 @@ def test_a_blocked_device_is_told_that_it_is_disabled(central, device):
     assert central.read(devices.get, device).template is None
 
 
-def test_a_new_device_with_an_id_that_iot_central_does_not_take_fails(central, device):
+def test_a_new_device_with_an_id_that_iot_central_refuses_fails(central, device):
     with Registering(central, device + "_x") as client:
         body = client.register()
     assert body["status"] == "failed"
@@ -114,7 +114,7 @@ def test_a_new_device_with_an_id_that_iot_central_does_not_take_fails(central, d
 @pytest.mark.parametrize(
     "body", [b"not json", b"[]", b'{"registrationId": "other"}', b"[" * 100_000, b"\xff"]
 )
-def test_a_request_that_is_none_is_refused(central, device, body):
+def test_an_invalid_request_is_refused(central, device, body):
     with Registering(central, device) as client:
         assert client.put(body=body)[0] == 400
 
@@ -131,20 +131,20 @@ def test_a_device_may_register_again(central, device):
     assert len(log_of(central, device)) == 2
 
 
-def test_no_session_is_kept(central, device):
+def test_provisioning_does_not_save_sessions(central, device):
     for _ in range(2):
         with Registering(central, device) as client:
             assert client.connack == (False, 0)
 
 
-def test_a_second_registration_of_the_same_device_takes_over(central, device):
+def test_a_second_registration_of_a_device_ends_the_first(central, device):
     with Registering(central, device) as first, Registering(central, device) as second:
         first.put()
         assert second.register()["status"] == "assigned"
         assert first.mqtt.is_closed_by_server()
 
 
-def test_who_has_no_key_ends_no_registration(central, device):
+def test_a_client_without_the_key_does_not_end_a_registration(central, device):
     with Registering(central, device) as client:
         _, _, body = client.put()
         with Registering(central, device, key=new_key()) as stranger:
@@ -161,7 +161,7 @@ def test_another_topic_ends_the_connection(central, device, topic):
         assert client.mqtt.is_closed_by_server()
 
 
-def test_other_filters_are_refused_and_answers_end_with_the_subscription(central, device):
+def test_answers_need_the_only_subscription_there_is(central, device):
     with Registering(central, device) as client:
         assert client.mqtt.subscribe("#", "$iothub/twin/res/#") == [0x80, 0x80]
         client.mqtt.send(packet(0xA2, b"\0\1" + string(RESPONSES)))
@@ -185,6 +185,6 @@ def test_the_client_id_must_be_the_registration_id(central, device):
         ("x.azure-devices-provisioning.net", "central.azure-devices.net"),
     ],
 )
-def test_a_device_is_assigned_the_name_by_which_it_came(central, device, name, hub):
+def test_the_assigned_hub_is_the_name_that_the_device_used(central, device, name, hub):
     with Registering(central, device, server_name=name) as client:
         assert client.register()["registrationState"]["assignedHub"] == hub

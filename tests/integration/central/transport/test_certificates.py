@@ -17,7 +17,7 @@ def make_certificate(directory, device_id):
     )  # fmt: skip
 
 
-def test_a_person_can_make_a_devices_certificate(tmp_path):
+def test_the_command_makes_a_device_certificate(tmp_path):
     made = make_certificate(tmp_path, "pi-1")
     assert made.returncode == 0, made.stderr
     keys = tomllib.loads(made.stdout)
@@ -26,8 +26,8 @@ def test_a_person_can_make_a_devices_certificate(tmp_path):
 
 
 @pytest.mark.parametrize("device_id", ["", "../x", "x" * 65, "a b"])
-def test_a_name_that_cannot_stand_in_a_certificate_is_refused(tmp_path, device_id):
+def test_a_name_that_is_invalid_in_a_certificate_is_refused(tmp_path, device_id):
     refused = make_certificate(tmp_path, device_id)
     assert refused.returncode == 1
-    assert "cannot stand in a certificate" in refused.stderr
+    assert "cannot be the name in a certificate" in refused.stderr
     assert not (tmp_path / "devices").exists()

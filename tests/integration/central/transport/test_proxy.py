@@ -1,4 +1,4 @@
-"""The proxy for programs that know Azure's names."""
+"""The proxy for programs that use Azure's host names."""
 
 import base64
 import socket
@@ -36,7 +36,7 @@ def connect_to(connection, target):
 @pytest.mark.parametrize(
     "name", ["global.azure-devices-provisioning.net", "any.azure-devices.net", "localhost"]
 )
-def test_a_tunnel_leads_to_central_under_the_asked_name(central, connection, name):
+def test_a_tunnel_leads_to_central_under_any_of_its_names(central, connection, name):
     assert connect_to(connection, f"{name}:8883").startswith("HTTP/1.1 200 ")
     context = ssl.create_default_context(cadata=central.ca)
     with context.wrap_socket(connection, server_hostname=name) as secure:
@@ -62,7 +62,7 @@ def test_a_tunnel_leads_to_central_under_the_asked_name(central, connection, nam
         "x.azure-devices.net:٨٨٨٣",
     ],
 )
-def test_there_is_no_way_elsewhere(connection, target):
+def test_http_tunnels_to_other_hosts_are_refused(connection, target):
     assert connect_to(connection, target).startswith("HTTP/1.1 403 ")
 
 
@@ -99,7 +99,7 @@ def test_port_443_leads_to_websockets(central, connection, path, protocol, statu
             assert secure.recv(1) == b""
 
 
-def test_what_is_no_frame_ends_the_connection(central, connection):
+def test_an_invalid_frame_ends_the_connection(central, connection):
     connect_to(connection, "x.azure-devices.net:443")
     context = ssl.create_default_context(cadata=central.ca)
     with context.wrap_socket(connection, server_hostname="x.azure-devices.net") as secure:
@@ -145,14 +145,14 @@ def test_socks_leads_to_central(central, connection):
         (socks_request("x.azure-devices.net", 8883, command=2), 7),
     ],
 )
-def test_socks_leads_nowhere_else(connection, request_, reply):
+def test_socks_tunnels_to_other_hosts_are_refused(connection, request_, reply):
     connection.sendall(b"\5\1\0" + request_)
     assert receive(connection, 2) == b"\5\0"
     assert receive(connection, 10)[1] == reply
     assert connection.recv(1) == b""
 
 
-def test_socks_that_wants_another_sign_in_is_refused(connection):
+def test_socks_with_another_authentication_method_is_refused(connection):
     connection.sendall(b"\5\1\2")
     assert receive(connection, 3) == b"\5\xff"
 
@@ -166,7 +166,7 @@ def guarded(tmp_path):
 
 
 @pytest.mark.parametrize(("password", "status"), [("secret", 200), ("wrong", 407), (None, 407)])
-def test_http_may_need_a_password(guarded, password, status):
+def test_http_can_require_a_password(guarded, password, status):
     token = base64.b64encode(f"ada:{password}".encode()).decode()
     header = f"Proxy-Authorization: Basic {token}\r\n" if password else ""
     answer = ask(guarded, f"CONNECT x.azure-devices.net:8883 HTTP/1.1\r\n{header}\r\n".encode())
@@ -174,7 +174,7 @@ def test_http_may_need_a_password(guarded, password, status):
 
 
 @pytest.mark.parametrize(("password", "status"), [(b"secret", 0), (b"wrong!", 1)])
-def test_socks_may_need_a_password(guarded, password, status):
+def test_socks_can_require_a_password(guarded, password, status):
     guarded.sendall(b"\5\2\0\2")
     assert receive(guarded, 2) == b"\5\2"
     guarded.sendall(b"\1\3ada" + bytes([len(password)]) + password)
@@ -188,7 +188,7 @@ def test_other_methods_are_refused(connection):
     assert ask(connection, b"GET http://localhost/ HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 405 ")
 
 
-def test_what_is_no_request_is_refused(connection):
+def test_bytes_that_are_not_a_request_are_refused(connection):
     assert ask(connection, b"\x16\x03\x01\r\n\r\n").startswith("HTTP/1.1 405 ")
 
 
@@ -196,7 +196,7 @@ def test_a_header_without_end_is_refused(connection):
     assert ask(connection, b"x" * (MAX_HEADER + 100)).startswith("HTTP/1.1 400 ")
 
 
-def test_a_client_that_never_asks_is_let_go(connection, monkeypatch):
+def test_a_client_that_sends_no_request_is_disconnected(connection, monkeypatch):
     monkeypatch.setattr("central.transport.proxy.PATIENCE", 0.1)
     # The one that is connected already waits by the old value; a new one does not.
     with socket.create_connection(connection.getpeername(), timeout=20) as silent:

@@ -82,7 +82,7 @@ def test_what_a_server_sends(packet, wire):
     assert encode(packet) == bytes.fromhex(wire)
 
 
-def test_a_long_packet_has_a_length_of_several_bytes():
+def test_the_length_of_a_long_packet_takes_several_bytes():
     assert encode(Publish("a", bytes(200)))[:3] == b"\x30\xcb\x01"
 
 
@@ -93,23 +93,23 @@ def test_a_long_packet_has_a_length_of_several_bytes():
         ("36 05 0001 61 0001", "quality of service 2 or 3"),
         ("38 03 0001 61", "a duplicate of quality of service 0"),
         ("32 05 0001 61 0000", "a packet identifier of 0"),
-        ("30 02 0000", "is no topic"),
-        ("30 03 0001 23", "is no topic"),
+        ("30 02 0000", "is not a topic"),
+        ("30 03 0001 23", "is not a topic"),
         ("30 03 0001 ff", "not UTF-8"),
         ("30 03 0001 00", "U+0000"),
         ("30 05 0003 eda080", "not UTF-8"),
         ("30 03 0002 61", "ends too early"),
-        ("40 03 0001 00", "more in it"),
+        ("40 03 0001 00", "too long"),
         ("41 02 0001", "flags 0001"),
         ("80 06 0001 0001 23 00", "flags 0000"),
-        ("82 02 0001", "a subscription to nothing"),
+        ("82 02 0001", "SUBSCRIBE without a topic filter"),
         ("82 06 0001 0001 23 03", "quality of service 3"),
-        ("82 08 0001 0003 612b2f 00", "is no topic filter"),
-        ("82 08 0001 0003 232f61 00", "is no topic filter"),
-        ("82 05 0001 0000 00", "is no topic filter"),
-        ("a2 02 0001", "an end of no subscription"),
+        ("82 08 0001 0003 612b2f 00", "is not a topic filter"),
+        ("82 08 0001 0003 232f61 00", "is not a topic filter"),
+        ("82 05 0001 0000 00", "is not a topic filter"),
+        ("a2 02 0001", "UNSUBSCRIBE without a topic filter"),
         ("c1 00", "flags 0001"),
-        ("c0 01 00", "more in it"),
+        ("c0 01 00", "too long"),
         ("20 02 0000", "type 2"),
         ("00 00", "type 0"),
         ("f0 00", "type 15"),
@@ -122,18 +122,18 @@ def test_a_long_packet_has_a_length_of_several_bytes():
         ("10 0d 0004 4d515454 04 16 003c 0001 64", "a will of quality of service 2"),
     ],
 )
-def test_what_breaks_the_rules_is_refused(wire, reason):
+def test_packets_that_violate_the_protocol_are_refused(wire, reason):
     assert reason in refusal(bytes.fromhex(wire))
 
 
 @pytest.mark.parametrize("wire", ["100d 0006 4d51497364 70 03 02 003c 0001", CONNECT.hex()])
-def test_another_version_is_told_apart(wire):
+def test_another_version_of_mqtt_is_an_error_of_its_own(wire):
     data = bytes.fromhex(wire).replace(b"MQTT\x04", b"MQTT\x05")
     with pytest.raises(UnacceptableVersion):
         decode(data)
 
 
-def test_packets_before_a_broken_one_are_decoded():
+def test_packets_before_an_invalid_one_are_decoded():
     decoder = Decoder()
     decoder.feed(b"\xc0\x00\xff\xff")
     assert decoder.next_packet() == PingReq()
@@ -141,14 +141,14 @@ def test_packets_before_a_broken_one_are_decoded():
         decoder.next_packet()
 
 
-def test_a_packet_that_announces_too_much_is_refused_before_it_comes():
+def test_an_oversized_packet_is_refused_by_its_header():
     decoder = Decoder(max_packet=100)
     decoder.feed(b"\x30\x65")
     with pytest.raises(ProtocolError, match="101 bytes; at most 100"):
         decoder.next_packet()
 
 
-def test_a_packet_of_just_the_limit_is_taken():
+def test_a_packet_of_exactly_the_limit_is_accepted():
     data = encode(Publish("a", bytes(97)))
     assert decode(data, max_packet=100) == [Publish("a", bytes(97))]
 
@@ -169,7 +169,7 @@ publishes = st.one_of(
 
 
 @fuzz(st.lists(st.one_of(publishes, st.builds(PubAck, st.integers(1, 0xFFFF)))), st.data())
-def test_what_is_encoded_is_decoded_in_whatever_pieces_it_comes(packets, data):
+def test_packets_are_decoded_from_pieces_of_any_size(packets, data):
     wire = b"".join(encode(packet) for packet in packets)
     decoder, decoded = Decoder(), []
     while wire:
@@ -193,7 +193,7 @@ almost_packets = st.builds(
 
 
 @fuzz(st.lists(st.one_of(st.binary(max_size=100), almost_packets, st.just(CONNECT))))
-def test_nothing_makes_the_decoder_fail_otherwise_or_keep_too_much(pieces):
+def test_any_bytes_are_decoded_or_a_protocol_error_in_bounded_memory(pieces):
     decoder = Decoder(max_packet=200)
     for piece in pieces:
         decoder.feed(piece)

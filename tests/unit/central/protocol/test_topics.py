@@ -42,12 +42,12 @@ def test_a_bag_that_is_not_utf8_is_refused():
         st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"))
     )
 )
-def test_a_bag_survives_the_wire(properties):
+def test_a_bag_is_decoded_as_it_was_encoded(properties):
     assert decode_bag(encode_bag(properties)) == properties
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_any_bag_is_answered(bag):
+def test_any_bag_is_decoded_or_refused(bag):
     with contextlib.suppress(BadBag):
         decode_bag(bag)
 
@@ -71,16 +71,16 @@ def test_the_creation_time_is_a_time_in_utc(text, time):
     assert creation_time({"iothub-creation-time-utc": text}) == time
 
 
-def test_no_creation_time():
+def test_without_the_property_there_is_no_creation_time():
     assert creation_time({}) is None
 
 
 @given(st.text())
-def test_any_creation_time_is_answered(text):
+def test_any_creation_time_is_a_time_or_none(text):
     creation_time({"iothub-creation-time-utc": text})
 
 
-def test_a_request_names_its_parameters():
+def test_a_request_topic_has_parameters():
     topic = "$iothub/twin/GET/?$rid=a%20b&x=1"
     assert request_topic(topic, "$iothub/twin/GET") == {"$rid": "a b", "x": "1"}
     assert request_topic(topic, "$iothub/twin/PATCH") is None
@@ -103,5 +103,5 @@ def test_a_request_names_its_parameters():
         ("$iothub/methods/POST/#", "$iothub/methods/POST/x/?$rid=1", True),
     ],
 )
-def test_a_filter_matches_as_the_standard_says(topic_filter, topic, expected):
+def test_filters_match_as_in_the_standard(topic_filter, topic, expected):
     assert matches(topic_filter, topic) is expected

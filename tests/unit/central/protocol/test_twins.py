@@ -27,21 +27,21 @@ def test_an_object_replaces_a_value_and_loses_its_nulls():
     assert twins.merge({"a": 1}, {"a": {"b": None, "c": {"d": None}}}) == {"a": {"c": {}}}
 
 
-def test_merging_changes_neither_part():
+def test_merging_does_not_change_its_arguments():
     document, patch = {"a": {"b": 1}}, {"a": {"b": 2}}
     twins.merge(document, patch)
     assert (document, patch) == ({"a": {"b": 1}}, {"a": {"b": 2}})
 
 
 @given(documents, documents)
-def test_the_difference_makes_the_one_of_the_other(old, new):
+def test_merging_the_difference_gives_the_new_document(old, new):
     old, new = twins.merge({}, old), twins.merge({}, new)
     merged = twins.merge(old, twins.difference(old, new))
     assert twins.dump_json(sorted_deeply(merged)) == twins.dump_json(sorted_deeply(new))
 
 
 @given(documents)
-def test_there_is_no_difference_to_itself(document):
+def test_a_document_does_not_differ_from_itself(document):
     assert twins.difference(document, document) == {}
 
 
@@ -72,12 +72,12 @@ def test_true_differs_from_one():
         {"a": object()},
     ],
 )
-def test_what_the_hub_takes_no_property_of(patch):
+def test_invalid_properties_are_refused(patch):
     with pytest.raises(InvalidTwin):
         twins.check_patch(patch)
 
 
-def test_ten_levels_are_taken_and_eleven_are_not():
+def test_ten_levels_are_accepted_and_eleven_are_not():
     def nested(depth):
         return {"a": nested(depth - 1) if depth > 1 else 1}
 
@@ -94,7 +94,7 @@ def test_arrays_count_as_levels():
         twins.check_patch({"a": value})
 
 
-def test_32_kb_are_kept_and_more_are_not():
+def test_32_kb_are_accepted_and_more_are_not():
     document = {f"p{n}": "x" * 4000 for n in range(8)}
     assert twins.merge_within_limit({}, document) == document
     with pytest.raises(TwinTooLarge, match="at most 32768"):
@@ -102,14 +102,14 @@ def test_32_kb_are_kept_and_more_are_not():
 
 
 @given(documents)
-def test_any_plain_document_is_taken(document):
+def test_any_plain_document_is_accepted(document):
     assert twins.check_patch(document) is document
 
 
 @pytest.mark.parametrize(
     "text", ["NaN", "[Infinity]", "-Infinity", "1e400", "[" * 100_000, "", "{", "\xff", "1" * 5000]
 )
-def test_what_is_not_json_is_a_value_error(text):
+def test_text_that_is_not_json_is_a_value_error(text):
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the parser says
         twins.parse_json(text)
 

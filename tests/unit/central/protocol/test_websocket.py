@@ -1,4 +1,4 @@
-"""MQTT in websockets, whatever comes and however it is cut."""
+"""MQTT in websockets, from pieces of any size and any bytes."""
 
 import struct
 from itertools import pairwise
@@ -42,10 +42,10 @@ def in_parts(data, cuts):
     payloads=st.lists(st.binary(max_size=300), max_size=5),
     cuts=st.lists(st.integers(0, 10_000), max_size=20),
 )
-def test_mqtt_comes_out_as_it_went_in_however_it_is_cut(payloads, cuts):
+def test_mqtt_is_unwrapped_from_pieces_of_any_size(payloads, cuts):
     websocket = WebSocket()
     out = b""
-    # A client waits for the handshake's answer before it sends more (RFC 6455, section 4.1).
+    # A client waits for the answer to its handshake (RFC 6455, section 4.1).
     for data in (HANDSHAKE, b"".join(frame(payload) for payload in payloads)):
         for part in in_parts(data, cuts):
             mqtt, _ = websocket.receive(part)
@@ -81,7 +81,7 @@ def test_text_is_not_accepted():
 
 
 @given(st.binary(min_size=1, max_size=2000))
-def test_whatever_comes_ends_the_connection_at_worst(data):
+def test_any_bytes_end_the_connection_at_worst(data):
     for websocket in (WebSocket(), opened()):
         websocket.receive(data)
         websocket.frame(b"x")

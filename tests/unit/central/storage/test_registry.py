@@ -49,7 +49,7 @@ def command(device_id, name="blink", command_id="1", *, asked=1000.0, queued=Fal
     return Command(command_id, device_id, name, 5, asked, queued)
 
 
-def test_a_device_is_as_it_was_added(registry, store, clock):
+def test_a_device_is_returned_as_it_was_added(registry, store, clock):
     device = registry.add_device("pi-1", display_name="Kitchen", template="dtmi:a;1")
     assert store.read(devices.get, "pi-1") == device
     assert store.read(devices.get_all) == [device]
@@ -59,22 +59,22 @@ def test_a_device_is_as_it_was_added(registry, store, clock):
     assert not device.simulated
 
 
-def test_a_device_without_a_name_is_called_by_its_id(registry):
+def test_the_default_display_name_is_the_device_id(registry):
     assert registry.add_device("pi-1").display_name == "pi-1"
 
 
 @pytest.mark.parametrize("device_id", ["", "a b", "a/b", "a#", "å", "a" * 129, "a\n", "../x"])
-def test_what_cannot_be_a_device_id(registry, device_id):
+def test_invalid_device_ids_are_refused(registry, device_id):
     with pytest.raises(InvalidDeviceId):
         registry.add_device(device_id)
 
 
-def test_a_device_is_added_once(registry, pi):
+def test_a_device_cannot_be_added_twice(registry, pi):
     with pytest.raises(DeviceExists):
         registry.add_device(pi)
 
 
-def test_an_update_changes_what_it_names_and_the_etag(registry, store, pi):
+def test_an_update_changes_the_given_fields_and_the_etag(registry, store, pi):
     before = store.read(devices.get, pi)
     after = registry.update_device(pi, display_name="Attic", enabled=False)
     assert (after.display_name, after.enabled, after.template) == ("Attic", False, None)
@@ -84,7 +84,7 @@ def test_an_update_changes_what_it_names_and_the_etag(registry, store, pi):
     assert registry.update_device(pi, template=None).template is None
 
 
-async def test_everything_of_a_deleted_device_is_gone(registry, store, pi):
+async def test_deleting_a_device_deletes_everything_recorded_of_it(registry, store, pi):
     await send(registry, pi, {"temp": 1})
     await registry.record_connection(pi, "connected", "")
     registry.delete_device(pi)
@@ -114,19 +114,19 @@ async def test_everything_of_a_deleted_device_is_gone(registry, store, pi):
         lambda r: r.store.read(history.last_connection, "no"),
     ],
 )
-def test_an_unknown_device_is_named(registry, ask):
+def test_queries_for_an_unknown_device_raise(registry, ask):
     with pytest.raises(UnknownDevice, match="'no'"):
         ask(registry)
 
 
-def test_the_primary_key_comes_from_the_group_and_the_secondary_stays(registry, pi):
+def test_the_primary_key_is_derived_from_the_groups_key(registry, pi):
     primary, secondary = registry.keys(pi)
     assert primary == sas.derive_device_key(GROUP_KEY, pi)
     assert sas.check_key(secondary) != primary
     assert registry.keys(pi) == (primary, secondary)
 
 
-async def test_a_device_with_its_own_keys_no_longer_has_the_groups(registry, pi):
+async def test_a_devices_own_keys_replace_those_of_the_group(registry, pi):
     registry.set_keys(pi, primary=OWN_KEY, secondary=OWN_KEY)
     assert registry.keys(pi) == (OWN_KEY, OWN_KEY)
     assert await registry.accepted_keys(pi) == (OWN_KEY, OWN_KEY)
@@ -134,19 +134,19 @@ async def test_a_device_with_its_own_keys_no_longer_has_the_groups(registry, pi)
         registry.set_keys(pi, primary="no key", secondary=OWN_KEY)
 
 
-async def test_a_device_to_come_has_the_key_of_the_group(registry):
+async def test_an_unknown_device_may_sign_in_with_the_key_of_the_group(registry):
     assert await registry.accepted_keys("new") == (sas.derive_device_key(GROUP_KEY, "new"),)
 
 
-async def test_a_registration_makes_the_device_and_notes_its_model(registry):
+async def test_a_registration_adds_the_device_and_records_its_model(registry):
     device = await registry.register("pi-1", "dtmi:a;1")
     assert (device.provisioned, device.template, device.announced) == (True, "dtmi:a;1", "dtmi:a;1")
     again = await registry.register("pi-1", None)
-    # The template stays; that the program that registers now names no model is noted.
+    # The template stays. The announced model does not, as this program announces none.
     assert (again.template, again.announced) == ("dtmi:a;1", None)
 
 
-async def test_the_template_that_the_operator_chose_stays_until_another_model_comes(registry):
+async def test_the_operators_template_stays_until_another_model_is_announced(registry):
     await registry.register("pi-9", "dtmi:a;1")
     registry.update_device("pi-9", template="dtmi:mine;1")
     assert (await registry.register("pi-9", "dtmi:a;1")).template == "dtmi:mine;1"
@@ -167,7 +167,7 @@ def test_a_new_twin_is_empty(registry, store, pi):
     assert (twin.desired_version, twin.reported_version) == (1, 1)
 
 
-async def test_reported_values_are_merged_versioned_and_timed(registry, store, pi, clock):
+async def test_reported_properties_are_merged_with_version_and_times(registry, store, pi, clock):
     await registry.patch_reported(pi, {"a": 1, "part": {"__t": "c", "x": 1}})
     clock.now = 2000.0
     twin = await registry.patch_reported(pi, {"b": 2, "part": {"y": 2}, "a": None})
@@ -177,7 +177,7 @@ async def test_reported_values_are_merged_versioned_and_timed(registry, store, p
     assert store.read(devices.get_twin, pi) == twin
 
 
-async def test_desired_values_may_be_merged_or_replaced(registry, pi):
+async def test_desired_properties_are_merged_or_replaced(registry, pi):
     twin, change = await registry.patch_desired(pi, {"a": 1, "b": {"c": 1}}, replace_all=False)
     assert (twin.desired_version, change) == (2, {"a": 1, "b": {"c": 1}})
     twin, change = await registry.patch_desired(pi, {"b": {"d": 2}}, replace_all=True)
@@ -186,7 +186,7 @@ async def test_desired_values_may_be_merged_or_replaced(registry, pi):
     assert set(twin.desired_times) == {"b"}
 
 
-async def test_a_twin_that_would_be_too_large_stays_as_it_is(registry, store, pi):
+async def test_an_oversized_patch_does_not_change_the_twin(registry, store, pi):
     large = {f"p{n}": "x" * 4000 for n in range(8)}
     before = await registry.patch_reported(pi, large)
     with pytest.raises(TwinTooLarge):
@@ -196,7 +196,7 @@ async def test_a_twin_that_would_be_too_large_stays_as_it_is(registry, store, pi
     assert store.read(devices.get_twin, pi) == before
 
 
-async def test_messages_come_newest_first_and_in_pages(registry, store, pi, clock):
+async def test_messages_are_returned_newest_first_and_in_pages(registry, store, pi, clock):
     for number in range(5):
         clock.now = 1000.0 + number
         await send(registry, pi, {"n": number}, colour="red")
@@ -209,7 +209,7 @@ async def test_messages_come_newest_first_and_in_pages(registry, store, pi, cloc
     assert [json.loads(m.body)["n"] for m in span] == [2, 1]
 
 
-async def test_the_last_telemetry_is_the_newest_by_its_own_time(registry, store, pi, clock):
+async def test_the_last_value_is_the_newest_by_creation_time(registry, store, pi, clock):
     await send(registry, pi, {"temp": 20.5, "humid": 40})
     clock.now = 2000.0
     await send(registry, pi, {"temp": 19.0}, created=500.0)
@@ -221,7 +221,7 @@ async def test_the_last_telemetry_is_the_newest_by_its_own_time(registry, store,
     assert store.read(telemetry.series, pi, "temp", since=501, until=3000) == series[1:]
 
 
-async def test_a_components_telemetry_is_its_own(registry, store, pi):
+async def test_telemetry_of_a_component_is_separate(registry, store, pi):
     await send(registry, pi, {"temp": 1}, component="inside")
     await send(registry, pi, {"temp": 2})
     assert store.read(telemetry.last_value, pi, "temp", "inside") == (1000.0, 1)
@@ -241,13 +241,13 @@ async def test_a_components_telemetry_is_its_own(registry, store, pi):
         b'{"\\ud800": 1}',
     ],
 )
-async def test_a_body_without_values_is_kept_as_it_came(registry, store, pi, body):
+async def test_a_body_without_fields_is_stored_unchanged(registry, store, pi, body):
     await send(registry, pi, body)
     assert store.read(telemetry.messages, pi)[0].body == body
     assert store.read(telemetry.last_value, pi, "temp") is None
 
 
-def test_any_body_is_kept(tmp_path_factory):
+def test_any_body_is_stored(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("any") / "central.db")
     registry = Registry(store, group_key=GROUP_KEY, clock=lambda: 1000.0)
     registry.add_device("pi-1")
@@ -266,7 +266,7 @@ def test_any_body_is_kept(tmp_path_factory):
     store.close()
 
 
-async def test_a_command_is_remembered_with_its_answer(registry, store, pi):
+async def test_a_command_is_recorded_with_its_answer(registry, store, pi):
     await registry.record_command(command(pi))
     answered = await registry.record_answer("1", answered=1001.0, status=200, response={"a": 1})
     assert store.read(history.commands, pi) == [answered]
@@ -275,9 +275,7 @@ async def test_a_command_is_remembered_with_its_answer(registry, store, pi):
     assert await registry.record_answer("gone", answered=None, status=404, response=None) is None
 
 
-async def test_a_long_running_command_is_completed_by_the_property_of_its_name(
-    registry, store, pi, clock
-):
+async def test_a_reported_property_completes_the_command_of_its_name(registry, store, pi, clock):
     await registry.record_command(command(pi, "run", "1"))
     await registry.record_command(command(pi, "run", "2"))
     await registry.record_command(command(pi, "part*run", "3"))
@@ -304,7 +302,7 @@ async def test_a_finished_command_is_not_completed_by_a_property(registry, store
     assert store.read(history.commands, pi)[0].completed is None
 
 
-async def test_fifty_commands_wait_and_no_more(registry, store, pi):
+async def test_at_most_fifty_commands_are_queued(registry, store, pi):
     def message(command_id):
         return QueuedMessage(0, pi, command_id, {}, b"@", expires=2000.0, sent=False)
 
@@ -313,7 +311,7 @@ async def test_fifty_commands_wait_and_no_more(registry, store, pi):
     with pytest.raises(QueueFull):
         await registry.record_command(command(pi, command_id="50"), message("50"))
     assert len(store.read(history.commands, pi, limit=100)) == 50
-    # A day later they have expired, and there is room again.
+    # Once they have expired, another command can be queued.
     late = command(pi, command_id="late", asked=2000.0)
     await registry.record_command(late, message("late"))
 
@@ -332,7 +330,7 @@ async def test_an_unknown_device_has_no_connection_log(registry, store):
     assert store.read(devices.get_all) == []
 
 
-def test_templates_are_kept_by_their_id(registry, store):
+def test_templates_are_stored_by_id(registry, store):
     store.call(templates.put, "dtmi:b;1", {"@id": "dtmi:b;1"})
     store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 1})
     store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 2})
@@ -344,7 +342,7 @@ def test_templates_are_kept_by_their_id(registry, store):
             store.call(query, "dtmi:a;1")
 
 
-async def test_subscribers_hear_of_everything_in_order(registry):
+async def test_subscribers_get_all_events_in_order(registry):
     with registry.subscribe() as events:
         device = registry.add_device("pi-1")
         await registry.record_connection("pi-1", "connected", "")
@@ -367,7 +365,7 @@ async def test_subscribers_hear_of_everything_in_order(registry):
     assert registry.events._listeners == []
 
 
-async def test_a_slow_subscriber_is_told_that_it_lags(registry, pi):
+async def test_a_slow_subscriber_gets_the_event_lagged(registry, pi):
     with registry.subscribe() as events:
         for _ in range(1500):
             registry._publish("device", pi, None)
@@ -375,7 +373,7 @@ async def test_a_slow_subscriber_is_told_that_it_lags(registry, pi):
         assert events._queue.qsize() < 1000
 
 
-def test_everything_is_there_after_a_restart(tmp_path, clock):
+def test_devices_and_keys_survive_a_restart(tmp_path, clock):
     path = tmp_path / "central.db"
     store = Store(path)
     first = Registry(store, group_key=GROUP_KEY, clock=clock)

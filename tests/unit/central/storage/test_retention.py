@@ -1,4 +1,4 @@
-"""How long history is kept."""
+"""Deletion of old messages and commands."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ def command(name, asked):
     return Command(name, "pi", name, None, asked)
 
 
-async def test_what_is_too_old_is_forgotten_with_its_telemetry(registry, store, clock):
+async def test_old_messages_are_deleted_with_their_telemetry(registry, store, clock):
     await record(registry)
     await record(registry, component="cellar")
     await registry.record_command(command("old", 1000.0))
@@ -49,14 +49,14 @@ async def test_what_is_too_old_is_forgotten_with_its_telemetry(registry, store, 
     assert [each.name for each in store.read(history.commands, "pi")] == ["new"]
 
 
-async def test_a_command_that_still_waits_is_kept(registry, store, clock):
+async def test_an_old_command_that_is_still_queued_is_kept(registry, store, clock):
     hub = Hub(registry, faults=Faults(), clock=clock)
     await hub.queue_command("pi", "blink", 3)
     store.call(lambda db: forget(db, before=1e12, most=1e12))
     assert [each.name for each in store.read(history.commands, "pi")] == ["blink"]
 
 
-async def test_a_command_that_no_device_came_for_is_forgotten(registry, store, clock):
+async def test_an_expired_command_is_deleted_without_its_device(registry, store, clock):
     hub = Hub(registry, faults=Faults(), clock=clock)
     await hub.queue_command("pi", "blink", 3)
     clock.now += 31 * DAY
@@ -67,7 +67,7 @@ async def test_a_command_that_no_device_came_for_is_forgotten(registry, store, c
     await asyncio.wait({task})
 
 
-async def test_beyond_the_size_the_oldest_are_forgotten(registry, store):
+async def test_the_oldest_messages_are_deleted_above_the_size_limit(registry, store):
     for number in range(SLICE + 100):
         await record(registry, b"x" * 1000 + str(number).encode())
     used = store.read(bytes_used)
@@ -79,7 +79,7 @@ async def test_beyond_the_size_the_oldest_are_forgotten(registry, store):
     assert store.read(bytes_used) < used - 100_000
 
 
-async def test_refusals_push_no_other_line_out_of_the_log(registry, store):
+async def test_refusals_do_not_displace_other_lines_of_the_log(registry, store):
     await registry.record_connection("pi", "connected", "from here")
     for number in range(LOG_LINES + 10):
         await registry.record_connection("pi", "refused", str(number))
@@ -88,14 +88,14 @@ async def test_refusals_push_no_other_line_out_of_the_log(registry, store):
     assert (log[0].detail, log[-1].event) == (str(LOG_LINES + 9), "connected")
 
 
-async def test_the_newest_commands_are_remembered(registry, store):
+async def test_only_the_newest_commands_are_kept(registry, store):
     for number in range(COMMANDS + 3):
         await registry.record_command(command(f"c{number}", 1000.0))
     kept = store.read(history.commands, "pi", limit=10_000)
     assert [kept[0].name, kept[-1].name, len(kept)] == [f"c{COMMANDS + 2}", "c3", COMMANDS]
 
 
-async def test_late_messages_are_forgotten_by_when_they_came(registry, store, clock):
+async def test_delayed_messages_are_deleted_by_time_of_receipt(registry, store, clock):
     clock.now = 50 * DAY
     created = 10.0
     await registry.record_message(
@@ -105,7 +105,7 @@ async def test_late_messages_are_forgotten_by_when_they_came(registry, store, cl
     assert store.read(telemetry.last_value, "pi", "temp") == (created, 1)
 
 
-async def test_it_is_looked_after_while_central_runs(registry, store, clock):
+async def test_old_messages_are_deleted_while_central_runs(registry, store, clock):
     for _ in range(3 * SLICE):
         await record(registry)
     clock.now += 31 * DAY
@@ -116,7 +116,7 @@ async def test_it_is_looked_after_while_central_runs(registry, store, clock):
     await asyncio.wait({task})
 
 
-async def test_a_file_that_cannot_be_used_ends_nothing(store, clock):
+async def test_a_store_error_does_not_end_retention(store, clock):
     store.close()
     task = asyncio.create_task(keep_within(store, days=30, megabytes=MEGABYTE, clock=clock))
     await asyncio.sleep(0)

@@ -29,7 +29,7 @@ def names(db):
     return [row["name"] for row in db.execute("SELECT name FROM settings ORDER BY name")]
 
 
-def test_what_was_written_is_there_after_a_restart(path):
+def test_changes_survive_a_restart(path):
     store = Store(path)
     store.call(put("a", "1"))
     store.close()
@@ -38,15 +38,15 @@ def test_what_was_written_is_there_after_a_restart(path):
     store.close()
 
 
-def test_what_was_answered_is_committed(store, path):
+def test_an_answered_query_is_committed(store, path):
     store.call(put("a", "1"))
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT count(*) FROM settings").fetchone() == (1,)
     other.close()
 
 
-async def test_jobs_that_wait_share_a_transaction(store):
-    # Counted by SQLite itself: what is done in one transaction changes the file once.
+async def test_waiting_queries_share_a_transaction(store):
+    # SQLite itself counts the transactions that changed the file.
     version = "PRAGMA data_version"
     gate = threading.Event()
     other = sqlite3.connect(store._path)
@@ -63,7 +63,7 @@ async def test_jobs_that_wait_share_a_transaction(store):
     other.close()
 
 
-async def test_a_job_that_fails_takes_back_only_its_own(store):
+async def test_a_failing_query_undoes_only_its_own_changes(store):
     def fails(db):
         put("half", "x")(db)
         raise ValueError("on purpose")
@@ -78,13 +78,13 @@ async def test_a_job_that_fails_takes_back_only_its_own(store):
     assert store.call(names) == ["after", "before"]
 
 
-def test_a_mistake_in_sql_is_a_store_error(store):
+def test_an_error_of_sqlite_is_a_store_error(store):
     with pytest.raises(StoreError):
         store.call(lambda db: db.execute("SELECT nonsense"))
     assert store.call(names) == []
 
 
-def test_a_full_disk_is_an_error_and_what_was_kept_stays(store):
+def test_a_full_disk_is_an_error_and_earlier_changes_stay(store):
     store.call(put("kept", "x"))
 
     def limit(db):
@@ -100,13 +100,13 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays(store):
     assert store.call(names) == ["kept", "large"]
 
 
-def test_a_file_that_is_no_database_is_named(path):
+def test_a_file_that_is_not_a_database_is_named_in_the_error(path):
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(StoreError, match=r"central\.db cannot be used"):
         Store(path)
 
 
-def test_a_file_of_a_later_version_is_left_alone(path):
+def test_a_database_of_a_later_version_is_not_changed(path):
     Store(path).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -115,11 +115,11 @@ def test_a_file_of_a_later_version_is_left_alone(path):
         Store(path)
 
 
-def test_the_file_is_its_owners_alone(store, path):
+def test_only_the_owner_can_read_the_database(store, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_closed_store_refuses(path):
+def test_a_closed_store_raises(path):
     store = Store(path)
     store.close()
     store.close()
@@ -127,7 +127,7 @@ def test_a_closed_store_refuses(path):
         store.call(names)
 
 
-async def test_whoever_gave_up_does_not_disturb_the_others(store):
+async def test_a_cancelled_query_does_not_affect_the_others(store):
     gate = threading.Event()
     blocked = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))
     given_up = asyncio.ensure_future(store.run(put("a", "x")))

@@ -1,4 +1,4 @@
-"""What messages and telemetry can be asked for."""
+"""Queries for messages and telemetry."""
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ def add_points(store, points, name="temp"):
     store.call(lambda db: db.executemany("INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)", rows))
 
 
-def test_of_many_points_the_extremes_are_kept_in_order(registry, store):
+def test_a_long_series_is_thinned_to_its_extremes(registry, store):
     points = [(float(at), "20.0") for at in range(50_000)]
     points[31_234] = (31_234.0, "85.0")
     points[7] = (7.0, "-3.5")
@@ -41,20 +41,20 @@ def test_of_many_points_the_extremes_are_kept_in_order(registry, store):
     assert kept == sorted(kept)
 
 
-def test_many_points_of_one_moment_are_no_trouble(registry, store):
+def test_a_series_of_one_moment_is_thinned(registry, store):
     add_points(store, [(5.0, str(value)) for value in range(100)])
     kept = store.read(telemetry.series, "pi", "temp", since=0, until=10, most=10)
     assert kept == [(5.0, 0.0, False), (5.0, 99.0, False)]
 
 
-def test_what_is_no_number_is_not_drawn(registry, store):
+def test_a_series_has_only_finite_numbers(registry, store):
     values = ["1", "true", "null", '"2"', "[3]", "-4", "1e3", "9" * 400]
     add_points(store, [(float(at), value) for at, value in enumerate(values)])
     kept = store.read(telemetry.series, "pi", "temp", since=0, until=100)
     assert [(at, value) for at, value, _ in kept] == [(0.0, 1.0), (5.0, -4.0), (6.0, 1000.0)]
 
 
-async def test_what_came_late_is_told(registry, store):
+async def test_delayed_values_are_marked(registry, store):
     for created in (1e9 - 60, 1e9 - 1):
         await registry.record_message(
             "pi", created=created, body=b'{"temp": 5}', properties={}, system={}
@@ -79,7 +79,7 @@ async def test_messages_are_counted_by_the_numbers_in_their_ids(registry, store)
     assert (second.source, second.received, second.missing) == ("other", 1, 0)
 
 
-async def test_only_what_was_made_in_the_time_is_counted(registry, store):
+async def test_only_messages_created_since_then_are_counted(registry, store):
     await send(registry, "box:1", created=1e9 - 500)  # Came late: its time is not asked for.
     await send(registry, "box:5")
     (found,) = store.read(telemetry.count_messages, "pi", since=1e9 - 100)
@@ -87,7 +87,7 @@ async def test_only_what_was_made_in_the_time_is_counted(registry, store):
 
 
 @given(ids=st.lists(st.none() | st.text(max_size=9) | st.from_regex(r"\A[a:%0-9]{0,30}\Z")))
-def test_any_message_id_is_counted_or_passed_over(tmp_path_factory, ids):
+def test_any_message_id_is_counted_or_ignored(tmp_path_factory, ids):
     store = Store(tmp_path_factory.mktemp("ids") / "central.db")
     registry = Registry(store, group_key=new_key(), clock=lambda: 1e9)
     registry.add_device("pi")
@@ -98,7 +98,7 @@ def test_any_message_id_is_counted_or_passed_over(tmp_path_factory, ids):
     store.close()
 
 
-async def test_messages_of_a_time_follow_each_other(registry, store):
+async def test_messages_of_a_time_span_are_read_in_pages(registry, store):
     for number in range(5):
         await send(registry, f"box:{number}")
     first = store.read(telemetry.messages_after, "pi", 0, since=0, until=2e9, limit=3)
@@ -107,7 +107,7 @@ async def test_messages_of_a_time_follow_each_other(registry, store):
     assert store.read(telemetry.messages_after, "pi", 0, since=0, until=5, limit=3) == []
 
 
-async def test_of_long_messages_few_are_in_memory_at_once(registry, store):
+async def test_pages_of_long_messages_are_short(registry, store):
     for _ in range(12):
         await registry.record_message(
             "pi", created=None, body=b"x" * 256 * 1024, properties={}, system={}

@@ -17,7 +17,7 @@ from central.transport.certificates import (
 
 
 def shake_hands(server, client, name):
-    """Let both sides meet, without a network; return the TLS version."""
+    """Complete a TLS handshake in memory; return the TLS version."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     one = client.wrap_bio(to_client, to_server, server_hostname=name)
     other = server.wrap_bio(to_server, to_client, server_side=True)
@@ -53,7 +53,7 @@ def client(authority):
         "central.azure-devices.net",
     ],
 )
-def test_the_server_is_who_devices_call_it(authority, client, name):
+def test_the_certificate_is_valid_for_the_names_that_devices_use(authority, client, name):
     server = server_context(authority, authority, ["192.0.2.7", "pi.lan"])
     assert shake_hands(server, client, name) == "TLSv1.3"
 
@@ -63,32 +63,34 @@ def test_another_name_is_refused(authority, client):
         shake_hands(server_context(authority, authority, []), client, "example.org")
 
 
-def test_tls_1_2_will_do_and_1_1_will_not(authority, client):
+def test_tls_1_2_is_accepted_and_1_1_is_not(authority, client):
     server = server_context(authority, authority, [])
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert shake_hands(server, client, "localhost") == "TLSv1.2"
     assert server.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_the_authority_stays_the_same(tmp_path, authority, client):
+def test_the_authority_survives_a_restart(tmp_path, authority, client):
     again = load_authority(tmp_path, new=False)
     assert again.cert_pem.bytes() == authority.cert_pem.bytes()
     assert shake_hands(server_context(again, again, []), client, "localhost")
 
 
-def test_the_key_is_its_owners_alone(tmp_path, authority):
+def test_only_the_owner_can_read_the_key(tmp_path, authority):
     assert stat.S_IMODE((tmp_path / "ca-key.pem").stat().st_mode) == 0o600
     assert b"PRIVATE" not in (tmp_path / "ca.pem").read_bytes()
 
 
-def test_a_damaged_authority_is_named(tmp_path, authority):
+def test_a_damaged_authority_is_an_error(tmp_path, authority):
     (tmp_path / "ca-key.pem").write_text("nonsense")
     with pytest.raises(StartError, match=r"ca-key\.pem are damaged"):
         load_authority(tmp_path, new=False)
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
-def test_a_lost_file_of_the_authority_is_not_replaced_unasked(tmp_path, authority, caplog, name):
+def test_a_lost_file_of_the_authority_is_replaced_only_on_request(
+    tmp_path, authority, caplog, name
+):
     (tmp_path / name).unlink()
     with pytest.raises(FileMissing) as missing:
         load_authority(tmp_path, new=False)
@@ -100,20 +102,20 @@ def test_a_lost_file_of_the_authority_is_not_replaced_unasked(tmp_path, authorit
     assert "devices that trust the old one refuse to connect" in caplog.text
 
 
-def test_a_lost_authority_of_device_certificates_is_not_replaced_unasked(tmp_path):
+def test_a_lost_authority_of_device_certificates_is_an_error(tmp_path):
     (tmp_path / "central.db").touch()
     with pytest.raises(FileMissing, match=r"device-ca\.pem is missing"):
         issue_device_certificate(tmp_path, "pi-1")
 
 
-def test_host_names_that_no_certificate_can_hold_are_left_out(authority, client):
+def test_host_names_that_are_invalid_in_certificates_are_left_out(authority, client):
     names = ["my_pi", "-pi", "", "a..b", "x" * 64, "*.com", "å"]
     assert not any(is_certifiable(name) for name in names)
     assert shake_hands(server_context(authority, authority, names), client, "localhost")
     assert is_certifiable(socket.gethostname()) or "_" in socket.gethostname()
 
 
-def test_a_secret_replaces_an_old_one_whole(tmp_path):
+def test_a_secret_replaces_an_older_one_atomically(tmp_path):
     path = tmp_path / "key"
     for content in (b"old", b"new"):
         write_secret(path, content)

@@ -1,4 +1,4 @@
-"""How a connection ends, where a real network would have to be lucky to show it."""
+"""Ends of a connection that a real network shows only by chance."""
 
 import asyncio
 from unittest.mock import AsyncMock, MagicMock
@@ -7,7 +7,7 @@ from central.transport.connection import Connection
 from central.transport.faults import Faults
 
 
-async def test_a_goodbye_that_came_before_the_connection_was_lost_is_heard():
+async def test_disconnect_counts_also_if_the_connection_is_lost_right_after_it():
     reader = asyncio.StreamReader()
     writer = MagicMock(drain=AsyncMock(side_effect=ConnectionResetError("Connection lost")))
     writer.get_extra_info.side_effect = {"sockname": ["a"], "peername": ["b"]}.get
@@ -15,4 +15,4 @@ async def test_a_goodbye_that_came_before_the_connection_was_lost_is_heard():
     reader.feed_data(bytes([0xE0, 0x00]))  # DISCONNECT
     reader.feed_eof()
     session = AsyncMock(keep_alive=60, expires=None)
-    assert await connection.serve(session) == ("it said goodbye", True)
+    assert await connection.serve(session) == ("it sent DISCONNECT", True)

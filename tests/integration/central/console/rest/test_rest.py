@@ -132,7 +132,7 @@ class TestDevices:
 
 
 class TestTelemetryAndProperties:
-    async def test_the_last_telemetry_is_the_newest_by_its_own_time(self, http, central):
+    async def test_the_last_value_is_the_newest_by_creation_time(self, http, central):
         central.registry.add_device("pi-1")
         for created, value in [(1000.25, 20.5), (900.0, 19.0)]:
             body = json.dumps({"temp": value}).encode()
