@@ -132,7 +132,7 @@ class Service:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self, held: AsyncExitStack) -> None:
-        """Take hold of file, LED, sensor and socket; what is held is let go in reverse."""
+        """Open file, LED, sensor and socket. They are closed in reverse order."""
         config = self._config
         store = None
         if self._credentials is not None:
@@ -157,7 +157,7 @@ class Service:
             model=config.sensor.model,
             pin=config.sensor.pin,
             power_pin=config.sensor.power_pin,
-            # A made-up room keeps its weather over a restart.
+            # The simulated room keeps its weather over a restart.
             seed=crc32(config.device.id.encode()),
         )
         held.callback(self._sensor.close)
@@ -165,10 +165,7 @@ class Service:
         if store is not None and config.cloud is not None and self._credentials is not None:
             self._connect_parts(store, config.cloud, self._credentials, values)
         await held.enter_async_context(
-            control_socket(
-                self._places.runtime / SOCKET_NAME,
-                control_requests(self),
-            )
+            control_socket(self._places.runtime / SOCKET_NAME, control_requests(self))
         )
         log.info(
             "sensor-agent %s started as %s: sensor %s, LED %s.",
