@@ -5,11 +5,15 @@ import faulthandler
 import gc
 import logging
 import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from agent.cli import signals
 from agent.cli.terminal import discard_output, leave, report
+from agent.cloud.cloud_sink import cloud_sink
 from agent.config.credentials import read_credentials
 from agent.config.loader import Config, runtime_directory, state_directory
 from agent.daemon.service import Places, Service
@@ -17,6 +21,8 @@ from agent.diagnostics.installation import with_advice
 from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
 from agent.logs import journal
 from agent.logs.events import LogEvent
+from agent.readings.sink import PrintingSink, Sink
+from agent.storage.store import STORE_NAME
 from hw.errors import DriverError, HardwareError
 
 log = logging.getLogger(__name__)
@@ -38,29 +44,12 @@ def run(config: Config, path: Path | None) -> NoReturn:
 
 def _run(config: Config, path: Path | None) -> int:
     try:
-        credentials = None
-        if config.cloud is None:
-            print(
-                f"A reading every {config.sensor.interval:g} s; nothing is sent anywhere. "
-                "To see the whole at work: sensor-agent demo"
-            )
-        else:
-            credentials = read_credentials(
-                config.cloud,
-                device_id=config.device.id,
-                base=Path.cwd() if path is None else path.parent,
-                environ=os.environ,
-            )
-        service = Service(
-            config,
-            places=Places(
-                state=state_directory(os.environ, path),
-                runtime=runtime_directory(os.environ, path),
-                config=path,
-            ),
-            credentials=credentials,
-            show=lambda line: _show(line, service.stop),
+        places = Places(
+            state=state_directory(os.environ, path),
+            runtime=runtime_directory(os.environ, path),
+            config=path,
         )
+        service = Service(config, places=places, open_sink=_sink(config, path, places))
         # What is there by now stays: no collection needs to look at it again.
         gc.freeze()
         _until_signalled(service)
@@ -79,6 +68,33 @@ def _run(config: Config, path: Path | None) -> int:
         journal.notify(STATUS="Failed; its journal has the traceback")
         return FAILURE
     return DONE
+
+
+def _sink(
+    config: Config, path: Path | None, places: Places
+) -> Callable[[Service], AbstractAsyncContextManager[Sink]]:
+    """Return what opens the sink of this configuration. Raises SecretError."""
+    if config.cloud is None:
+        print(
+            f"A reading every {config.sensor.interval:g} s; nothing is sent anywhere. "
+            "To see the whole at work: sensor-agent demo"
+        )
+        return lambda service: nullcontext(
+            PrintingSink(lambda line: _show(line, service.stop), service.status_changed)
+        )
+    credentials = read_credentials(
+        config.cloud,
+        device_id=config.device.id,
+        base=Path.cwd() if path is None else path.parent,
+        environ=os.environ,
+    )
+    return partial(
+        cloud_sink,
+        config=config,
+        cloud=config.cloud,
+        credentials=credentials,
+        path=places.state / STORE_NAME,
+    )
 
 
 def _ends(error: Exception, event: LogEvent, status: int) -> int:

@@ -1,4 +1,4 @@
-"""A reading becomes a message. Pure: the same reading and the same clock, the same message."""
+"""Make a message of a reading."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from agent.readings.outbox import Entry
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the hub is sent: a JSON body in UTF-8, its id, and application properties."""
+    """A message to the hub: a JSON body in UTF-8, its id, and application properties."""
 
     id: str
     body: str
@@ -17,16 +17,16 @@ class Message:
 
 
 def message(entry: Entry, *, unit: str, clock: Clock) -> Message:
-    """Say `entry` in IoT Central's words, in `unit` ("celsius" or "fahrenheit").
+    """Return the message of `entry`, in `unit` ("celsius" or "fahrenheit").
 
-    `iothub-creation-time-utc` is what puts a late reading at its own time; `clock=unsynchronised`
-    warns that this time cannot be believed.
+    IoT Central takes the time of a late reading from the property `iothub-creation-time-utc`.
+    `clock=unsynchronised` means that this time may be wrong.
     """
     taken, believable = clock.true_time(entry.taken)
     temperature = entry.reading.temperature
     if unit == "fahrenheit":
         temperature = temperature * 9 / 5 + 32
-    # A DHT22 resolves a tenth; a second digit keeps what a conversion or an offset adds.
+    # A DHT22 resolves tenths. Conversion and offsets need a second digit.
     body = {"temp": round(temperature, 2), "humid": round(entry.reading.humidity, 2)}
     properties = {"iothub-creation-time-utc": utc(taken)}
     if not believable:

@@ -1,4 +1,4 @@
-"""Registration: the provisioning service says which hub this device belongs to."""
+"""Registration: ask the provisioning service for this device's hub."""
 
 import ast
 import asyncio
@@ -14,7 +14,6 @@ from azure.iot.device import exceptions as azure_exceptions
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
-    Assignment,
     build,
     in_a_hurry,
     provisioning_client,
@@ -25,8 +24,9 @@ from agent.cloud.sdk import (
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.errors import NoAnswerError, RegistrationError, UnreachableError
+from agent.storage.assignment import Assignment
 
-REGISTRATION_DEADLINE = 60.0  # Seconds; the service is polled every 2 s and may take its time.
+REGISTRATION_DEADLINE = 60.0  # Seconds. The SDK polls the service every 2 s.
 
 
 async def register(
@@ -39,16 +39,16 @@ async def register(
 ) -> Assignment:
     """Ask the provisioning service which hub this device belongs to.
 
-    Raises UnreachableError, NoAnswerError, or RegistrationError with what the service said.
-    Leaves nothing running, however it ends.
+    Raises UnreachableError, NoAnswerError, or RegistrationError with the service's answer. Leaves
+    nothing running.
     """
     what = f"the registration at {cloud.provisioning_host}"
     client = await build(lambda: provisioning_client(cloud, credentials, device_id))
     client.provisioning_payload = {"modelId": model_id}
-    # A client that failed would go on connecting for ever, and fight with the next one. There is
-    # no public way to end it.
+    # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
+    # has no public way to close it.
     end = partial(shut_down, client._pipeline, cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
-    with _OverheardAnswer() as answer:
+    with _LoggedAnswer() as answer:
         try:
             result = await within(deadline, what, client.register())
         except asyncio.CancelledError:
@@ -62,8 +62,8 @@ async def register(
     return Assignment(state.assigned_hub, state.device_id)
 
 
-class _OverheardAnswer(logging.Handler):
-    """What the provisioning service answers goes into the SDK's debug log and nowhere else."""
+class _LoggedAnswer(logging.Handler):
+    """The service's answer, taken from the SDK's debug log: its exceptions do not contain it."""
 
     LOGGER = logging.getLogger(
         "azure.iot.device.provisioning.pipeline.pipeline_stages_provisioning_mqtt"
@@ -92,17 +92,17 @@ class _OverheardAnswer(logging.Handler):
         if found is None:
             return
         self.status = int(found[2])
-        with suppress(ValueError, SyntaxError):  # Not JSON: then the status alone has to do.
+        with suppress(ValueError, SyntaxError):  # Not JSON: only the status is known.
             body = json.loads(ast.literal_eval(found[1]))
             self.body = body if isinstance(body, dict) else {}
 
     @property
     def is_final(self) -> bool:
-        """Whether the service has said how it ends; at first it only says that it is at work."""
+        """Whether this is the result. The first answers are that the service is still assigning."""
         return self.status is not None and self.body.get("status") != "assigning"
 
-    def said(self) -> str:
-        """Return the service's own words, as short as they are useful."""
+    def summary(self) -> str:
+        """Return the service's reason in one line."""
         state = self.body.get("registrationState") or self.body
         parts = [
             str(state[name]) for name in ("errorCode", "errorMessage", "message") if name in state
@@ -114,26 +114,26 @@ class _OverheardAnswer(logging.Handler):
 
 
 def _registration_error(
-    error: Exception, answer: _OverheardAnswer, cloud: CloudConfig, device_id: str
+    error: Exception, answer: _LoggedAnswer, cloud: CloudConfig, device_id: str
 ) -> Exception:
     host = cloud.provisioning_host
     if answer.status is not None and answer.is_final:
-        # It answered: what it said is worth more than how the SDK took it.
-        hint = HINTS.get(answer.status, "Look at the device and its enrolment in the application.")
-        return RegistrationError(device_id, said=answer.said(), hint=hint)
+        # The service's answer explains more than the SDK's exception.
+        hint = HINTS.get(answer.status, "Check the device and its enrolment in the application.")
+        return RegistrationError(device_id, said=answer.summary(), hint=hint)
     match error:
         case NoAnswerError():
             return error
         case azure_exceptions.CredentialError():
-            return RegistrationError(device_id, said="the sign-in was refused", hint=HINTS[401])
+            return RegistrationError(device_id, said="it refused the credentials", hint=HINTS[401])
         case azure_exceptions.OperationTimeout():
             return UnreachableError(host, KEEP_ALIVE_EXPIRED)
     return UnreachableError(host, reason(error))
 
 
 HINTS = {
-    401: "Check that the key is this device's, that the device is not blocked, and that id_scope "
-    "is the application's.",
+    401: "Check that the key belongs to this device, that the device is not blocked, and that "
+    "id_scope is the application's.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
-    429: "It is asked too often; it will be asked again later.",
+    429: "There were too many requests. The daemon tries again later.",
 }

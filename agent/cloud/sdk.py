@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
 from agent.errors import NoAnswerError, SdkStuckError, in_words
+from agent.storage.assignment import Assignment
 
 T = TypeVar("T")
 
@@ -35,14 +35,6 @@ SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
 MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The hub that the provisioning service assigned to this device."""
-
-    hub: str
-    device_id: str
 
 
 def _options(cloud: CloudConfig, credentials: Credentials) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One connection to the hub: what this device says, and what it is told, each under a deadline."""
+"""One connection to the hub. Each call has a deadline."""
 
 import asyncio
 import logging
@@ -17,7 +17,6 @@ from agent.cloud.message import Message
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
-    Assignment,
     build,
     close,
     hub_client,
@@ -38,18 +37,19 @@ from agent.errors import (
     UnreachableError,
 )
 from agent.logs.events import LogEvent
+from agent.storage.assignment import Assignment
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-REASON_COMES_WITHIN = 1.0  # Seconds after a call that failed because of it.
-RENEWAL_GRACE = 10.0  # Seconds without a connection that a renewal of the SAS token may take.
+REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
+RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that waits for an answer. `payload` is whatever JSON came, None for none."""
+    """A command that waits for an answer. `payload` is any JSON value, None if there is none."""
 
     request_id: str
     name: str
@@ -58,7 +58,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class QueuedCommand:
-    """A command that was queued while this device was away. Nobody waits for an answer."""
+    """A command that was queued while this device was offline. It takes no answer."""
 
     name: str
     body: bytes
@@ -66,7 +66,7 @@ class QueuedCommand:
 
 @dataclass(frozen=True, slots=True)
 class DesiredPatch:
-    """Desired properties that changed, `$version` among them."""
+    """Changed desired properties, including `$version`."""
 
     patch: dict[str, Any]
 
@@ -75,29 +75,33 @@ Event = Command | QueuedCommand | DesiredPatch
 
 
 class AzureSession:
-    """A connection that has been made. Use `open_session`; nothing here reconnects.
+    """An open connection, made by `open_session`. It does not reconnect.
 
-    Every method raises SessionLostError once the connection has ended, and NoAnswerError after
-    `deadline` seconds. A message or report that raised may have arrived all the same.
+    Each method raises SessionLostError if the connection has ended, and NoAnswerError after
+    `deadline` seconds. A message or report may arrive even if its call raised.
     """
 
-    def __init__(self, client: Any, *, hub: str, device_id: str, deadline: float) -> None:
+    def __init__(
+        self,
+        client: Any,
+        events: asyncio.Queue[Event],
+        *,
+        hub: str,
+        device_id: str,
+        deadline: float,
+    ) -> None:
         self.hub = hub
         self.device_id = device_id
         self.deadline = deadline
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events = events
         self._ended: asyncio.Future[CloudError] = self._loop.create_future()
-        self._changed = asyncio.Event()  # The connection's state, or that it has ended.
+        self._changed = asyncio.Event()  # Set when the connection changes its state or ends.
         self._grace: asyncio.TimerHandle | None = None
 
-    async def next_event(self) -> Event:
-        """Wait for the next command or change of desired properties, in the order they came."""
-        return await self._events.get()
-
     async def send(self, message: Message) -> None:
-        """Send one message; when this returns, the hub has it."""
+        """Send a message. Returns when the hub has acknowledged it."""
         outgoing = AzureMessage(
             message.body,
             message_id=message.id,
@@ -113,7 +117,7 @@ class AzureSession:
         return twin
 
     async def report(self, patch: dict[str, Any]) -> None:
-        """Report properties; when this returns, the hub has them."""
+        """Report properties. Returns when the hub has accepted them."""
         await self._call(
             "a report of properties",
             lambda: self._client.patch_twin_reported_properties(patch),
@@ -128,19 +132,19 @@ class AzureSession:
         )
 
     async def ended(self) -> NoReturn:
-        """Wait until the connection has ended, and raise why (SessionLostError)."""
+        """Wait for the end of the connection, and raise its reason (SessionLostError)."""
         raise await asyncio.shield(self._ended)
 
     async def _call(self, what: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        # The SDK hands a message that it could not send to the next connection all the same,
-        # under an id that it may mistake for another message's. So ask first.
+        # The SDK sends a message that failed over the next connection, under a packet id that it
+        # may confuse with another message's. So no call is made without a connection.
         await self._until_connected()
         try:
             return await within(self.deadline, what, call())
         except azure_exceptions.ClientError as error:
             cause = error.__cause__
             if isinstance(cause, azure_exceptions.ServiceError):
-                status = re.search(r"\b[1-5]\d\d$", str(cause))  # It stands nowhere else.
+                status = re.search(r"\b[1-5]\d\d$", str(cause))  # The SDK has no field for it.
                 raise ServiceRefusedError(
                     f"{self.hub} refused {what}: {cause}.",
                     status=int(status[0]) if status else None,
@@ -152,7 +156,7 @@ class AzureSession:
             raise await self._why_lost(error) from error
 
     async def _until_connected(self) -> None:
-        """Wait while the SDK renews its SAS token; raise if the connection has ended."""
+        """Wait while the SDK renews its SAS token. Raises if the connection has ended."""
         try:
             async with asyncio.timeout(RENEWAL_GRACE):
                 while not self._ended.done() and not self._client.connected:
@@ -164,7 +168,7 @@ class AzureSession:
             raise self._ended.result()
 
     async def _why_lost(self, error: BaseException) -> CloudError:
-        """Return why a call failed: what the SDK says of the connection is better than of it."""
+        """Return why a call failed: the reason of the disconnection, if it arrives in time."""
         await asyncio.wait({self._ended}, timeout=REASON_COMES_WITHIN)
         return self._ended.result() if self._ended.done() else self._lost(error)
 
@@ -176,8 +180,8 @@ class AzureSession:
             return self._lost(error)
         return HubClosedError(f"The connection to {self.hub} was closed: {reason(error)}.")
 
-    # What follows runs on the SDK's threads. Coroutine functions that never wait, because the
-    # SDK runs those one after the other: plain functions would overtake each other.
+    # These handlers run in the SDK's threads. They are coroutine functions that never wait, because
+    # the SDK runs those in order; it runs plain functions in several threads.
 
     async def _on_method(self, request: Any) -> None:
         self._hand_over(Command(request.request_id, request.name, request.payload))
@@ -189,7 +193,7 @@ class AzureSession:
         name = message.custom_properties.get("method-name")
         if name is None:
             log.warning(
-                "A cloud-to-device message that is no command was ignored.",
+                "Ignored a cloud-to-device message: it has no property method-name.",
                 extra=LogEvent.MESSAGE_IGNORED.about(),
             )
             return
@@ -197,23 +201,23 @@ class AzureSession:
         self._hand_over(QueuedCommand(name, body.encode() if isinstance(body, str) else body))
 
     def _hand_over(self, event: Event) -> None:
-        with suppress(RuntimeError):  # The loop is closed: the daemon is leaving.
+        with suppress(RuntimeError):  # The loop is closed: the daemon has stopped.
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def _on_state(self) -> None:
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._heed_state)
+            self._loop.call_soon_threadsafe(self._state_changed)
 
     async def _on_background_exception(self, error: Exception) -> None:
-        log.debug("The SDK reports in the background: %s", reason(error))
+        log.debug("The SDK reports an exception: %s", reason(error))
         if not self._client.connected:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._end, self._dropped(error))
 
-    def _heed_state(self) -> None:
+    def _state_changed(self) -> None:
         self._changed.set()
-        # A renewal of the SAS token disconnects and connects again; a lost connection also
-        # brings a background exception, which ends the session at once.
+        # A renewal of the SAS token reconnects. If the connection is lost, there is a background
+        # exception too, which ends the session at once.
         if self._grace is not None:
             self._grace.cancel()
         if not self._client.connected and not self._ended.done():
@@ -228,29 +232,31 @@ class AzureSession:
             self._ended.set_result(error)
             self._changed.set()
             if self._grace is not None:
-                self._grace.cancel()  # It would keep all that belongs to this session.
+                self._grace.cancel()  # It refers to this session.
 
 
 @asynccontextmanager
 async def open_session(
     assignment: Assignment,
-    left_over: Callable[[Event], None],
+    events: asyncio.Queue[Event],
     *,
     cloud: CloudConfig,
     credentials: Credentials,
     model_id: str,
 ) -> AsyncIterator[AzureSession]:
-    """Connect to the hub; the session ends with the block, and leaves nothing running.
+    """Connect to the hub. The session ends with the block, and leaves nothing running.
 
-    `left_over` is given what came and was not taken, even if no session came of it: the hub
-    counts that as delivered. Each call and the connecting itself may take twice the keep-alive.
-    Raises RefusedError, UnreachableError, NoAnswerError, and SdkStuckError when the SDK can
-    neither make nor end a client any more.
+    `events` receives commands and changes of desired properties in order, even if connecting
+    fails: the hub does not send them again. Connecting and each call may take twice the
+    keep-alive. Raises RefusedError, UnreachableError, NoAnswerError, and SdkStuckError if the SDK
+    does not create or close a client in time.
     """
     hub = assignment.hub
     deadline = 2.0 * cloud.keep_alive
     client = await build(lambda: hub_client(cloud, credentials, assignment, model_id))
-    session = AzureSession(client, hub=hub, device_id=assignment.device_id, deadline=deadline)
+    session = AzureSession(
+        client, events, hub=hub, device_id=assignment.device_id, deadline=deadline
+    )
     end = partial(close, client, cloud.keep_alive + CLOSE_MARGIN)
     try:
         await _connect(session, client, deadline)
@@ -264,22 +270,20 @@ async def open_session(
     else:
         await end()
     finally:
-        session._end(SessionLostError(f"The session with {hub} was ended."))  # noqa: SLF001 - this is where a session is made and ended.
-        while not session._events.empty():  # noqa: SLF001 - the same.
-            left_over(session._events.get_nowait())  # noqa: SLF001 - the same.
+        session._end(SessionLostError(f"The session with {hub} was closed."))  # noqa: SLF001 - only here.
 
 
 async def _connect(session: AzureSession, client: Any, deadline: float) -> None:
     handlers = {
-        "on_method_request_received": session._on_method,  # noqa: SLF001 - one job, one file.
+        "on_method_request_received": session._on_method,  # noqa: SLF001 - the session's own.
         "on_twin_desired_properties_patch_received": session._on_desired,  # noqa: SLF001
         "on_message_received": session._on_message,  # noqa: SLF001
     }
     client.on_connection_state_change = session._on_state  # noqa: SLF001
     client.on_background_exception = session._on_background_exception  # noqa: SLF001
-    # In place before connecting: the hub delivers what it kept for us the moment we are there,
-    # and the SDK would acknowledge and lose it. Not being connected, the setters complain; the
-    # handlers are set all the same. The second time they subscribe.
+    # Handlers are set before connecting: the hub delivers queued commands at once, and the SDK
+    # acknowledges and loses those without a handler. Without a connection the setters raise
+    # NoConnectionError, but set the handler. They are called again to subscribe.
     for name, handler in handlers.items():
         with suppress(azure_exceptions.NoConnectionError):
             await _set(client, name, handler, deadline)
@@ -301,7 +305,7 @@ async def _connect(session: AzureSession, client: Any, deadline: float) -> None:
 
 
 async def _set(client: Any, name: str, handler: Callable[..., Any], deadline: float) -> None:
-    """Set a handler; when connected, this subscribes and waits for the hub's consent."""
+    """Set a handler. With a connection this subscribes, and waits for the hub."""
     try:
         await sdk_thread.run(lambda: setattr(client, name, handler), deadline=deadline)
     except TimeoutError:

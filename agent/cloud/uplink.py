@@ -1,58 +1,55 @@
-"""Keeps one session with the hub alive, and everything flowing over it.
+"""Keeps this device connected to its hub, and sends and receives everything over the connection.
 
-What is reported, and what commands resulted in, and could not be sent, waits for the next
-connection: the latest of each.
+Reports and results of commands that could not be sent wait for the next connection.
 """
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from agent.cloud.connection_health import ConnectionHealth
-from agent.cloud.message import Message
-from agent.cloud.publisher import send_readings
-from agent.cloud.registration_memory import RegistrationMemory
-from agent.cloud.sdk import Assignment
+from agent.cloud.hub import AzureHub
+from agent.cloud.publisher import publish_readings
 from agent.cloud.session import AzureSession, Command, DesiredPatch, Event, QueuedCommand
+from agent.device import commands, properties
 from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
 from agent.logs.events import LogEvent
-from agent.readings.outbox import Entry, Outbox
-from agent.status import CloudPart
+from agent.readings.clock import Clock, Stamp
+from agent.readings.outbox import Outbox
+from agent.status import CloudPart, Status
+from agent.storage.assignment import StoredAssignment
+from hw import Reading
 
 log = logging.getLogger(__name__)
 
-LONGEST_DELAY = 300.0  # Seconds between two attempts to connect, at most.
-STUCK_BEFORE_GIVING_UP = 2
-STEADY = 60.0  # Seconds a session must last to count as one that works.
-BACKLOG_INTERVAL = 60.0  # Seconds between two reports of the backlog, except that it is gone.
-RESULT_LIFETIME = 30.0  # Seconds that whoever called a command waits for its result.
+LONGEST_DELAY = 300.0  # Seconds between two attempts to connect.
+MAX_STUCK = 2  # Failures of the SDK in a row that end the process.
+STEADY = 60.0  # Seconds after which a connection counts as one that lasts.
+BACKLOG_INTERVAL = 60.0  # Seconds between two reports of a backlog that is not empty.
+RESULT_LIFETIME = 30.0  # Seconds that the caller of a command waits for its result.
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Handlers:
-    """What the uplink hands on; each is awaited, and answers for its own failures.
+class Daemon(commands.Daemon, properties.Daemon, Protocol):
+    """What the cloud needs of the daemon. Set `status_changed` when its status may have changed."""
 
-    `command` returns status and payload. `twin` is given the whole twin after each connect,
-    `desired` each change after that. `snapshot` returns all that is to be reported on connecting.
-    `in_background` runs a command, which may outlive the connection that it came by.
-    """
+    @property
+    def clock(self) -> Clock: ...
 
-    command: Callable[[str, Any], Awaitable[tuple[int, Any]]]
-    queued: Callable[[str, bytes], Coroutine[Any, Any, None]]
-    twin: Callable[[dict[str, Any]], Awaitable[None]]
-    desired: Callable[[dict[str, Any]], Awaitable[None]]
-    snapshot: Callable[[], Mapping[str, Any]]
-    in_background: Callable[[Coroutine[Any, Any, None], str], object]
+    @property
+    def status_changed(self) -> asyncio.Event: ...
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Return the properties to report after connecting."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command resulted in, and until when (uptime, seconds) somebody waits for it."""
+    """The result of a command. Its caller waits until `until` (uptime, seconds)."""
 
     command: Command
     status: int
@@ -61,103 +58,119 @@ class Result:
 
 
 class Uplink:
-    """One device's way to its hub. `run` it for ever; everything else may be called meanwhile.
+    """The sink with a cloud: keeps readings in `outbox`, and sends them to the hub while it runs.
 
-    `connect` opens a session with a hub, and hands on what that leaves over; `register` asks which
-    hub it is; the last answer is kept in `memory`, so that a restart needs no registration.
-    `on_change` is called when `hub` may have changed, and when readings have left the outbox.
+    `unit` is "celsius" or "fahrenheit"; `max_rate` limits the readings sent in a second. The first
+    attempt to connect waits a random part of `first_delay` seconds.
     """
 
     def __init__(
         self,
+        daemon: Daemon,
         *,
         outbox: Outbox,
-        handlers: Handlers,
-        compose: Callable[[Entry], Message],
-        connect: Callable[
-            [Assignment, Callable[[Event], None]], AbstractAsyncContextManager[AzureSession]
-        ],
-        register: Callable[[], Awaitable[Assignment]],
-        memory: RegistrationMemory,
-        health: ConnectionHealth,
-        on_change: Callable[[], None],
+        hub: AzureHub,
+        assignment: StoredAssignment,
+        commands: commands.Commands,
+        properties: properties.Properties,
+        unit: str,
         max_rate: float,
-        now: Callable[[], float],
+        first_delay: float = 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
-        first_delay: float = 0.0,
     ) -> None:
         self.attempts = 0
         self.connections = 0
+        self._daemon = daemon
+        self._clock = daemon.clock
         self._outbox = outbox
-        self._handlers = handlers
-        self._compose = compose
-        self._connect = connect
-        self._register = register
-        self._memory = memory
-        self._health = health
-        self._on_change = on_change
-        self._spacing = 1 / max_rate
-        self._now = now
+        self._hub = hub
+        self._assignment = assignment
+        self._commands = commands
+        self._properties = properties
+        self._unit = unit
+        self._max_rate = max_rate
+        self._first_delay = first_delay
         self._sleep = sleep
         self._jitter = jitter
-        self._first_delay = first_delay
+        self._health = ConnectionHealth(daemon.clock)
         self._session: AzureSession | None = None
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._unreported: dict[str, Any] = {}
         self._to_report = asyncio.Event()
-        self._nothing_to_report = asyncio.Event()
-        self._added = asyncio.Event()
+        self._all_reported = asyncio.Event()
         self._results: dict[str, Result] = {}
         self._to_answer = asyncio.Event()
         self._failures = 0
-        self._connected_at = inf  # Uptime, seconds; inf where an attempt led to no connection.
+        self._connected_at = inf  # Uptime, seconds; inf without a connection.
         self._try_hub_next = False
         self._backlog_reported = 0
 
     @property
+    def stored(self) -> Mapping[str, Any]:
+        """The writable properties that the operator set before this start."""
+        return self._properties.stored
+
+    @property
+    def waiting(self) -> int:
+        """Number of readings in the outbox."""
+        return self._outbox.waiting
+
+    @property
     def hub(self) -> str | None:
-        """The hub this device is connected to now; None when it is not."""
+        """The hub of the current connection, if any."""
         return None if self._session is None else self._session.hub
 
-    def status(self) -> CloudPart:
-        """Return the session's part of the status."""
+    async def add(self, reading: Reading, taken: Stamp) -> None:
+        """Keep a reading until the hub has acknowledged it."""
+        await self._outbox.add(reading, taken)
+        self._daemon.status_changed.set()
+
+    def report(self, patch: Mapping[str, Any]) -> None:
+        """Report properties, now or after connecting. Of each, only the last value is kept."""
+        self._unreported.update(patch)
+        self._all_reported.clear()
+        self._to_report.set()
+        self._daemon.status_changed.set()
+
+    def cloud_status(self) -> CloudPart:
+        """Return the status of the connection."""
         return CloudPart(
             hub=self.hub,
             attempts=self.attempts,
             connections=self.connections,
-            error=self.last_error,
+            error=self._health.last_error,
         )
 
-    @property
-    def last_error(self) -> str | None:
-        """What is wrong with the connection, or was until a minute ago; None if nothing is."""
-        return self._health.last_error
+    async def describe(self, status: Status) -> Status:
+        """Return `status` with the parts about connection, properties and outbox."""
+        return replace(
+            status,
+            cloud=self.cloud_status(),
+            properties=self._properties.values,
+            outbox=await self._outbox.status(status.sensor.interval),
+        )
 
-    def report(self, patch: Mapping[str, Any]) -> None:
-        """Report properties now, or as soon as there is a connection."""
-        self._unreported.update(patch)
-        self._nothing_to_report.clear()
-        self._to_report.set()
-
-    def reading_added(self) -> None:
-        """Say that the outbox has something new."""
-        self._added.set()
+    async def last_hub(self) -> str | None:
+        """Return the hub that this device was last assigned to, if any."""
+        assignment = await self._assignment.load()
+        return None if assignment is None else assignment.hub
 
     async def farewell(self, patch: Mapping[str, Any]) -> None:
-        """Report the last words of a daemon that is stopping, and wait until the hub has them.
+        """Report the last properties of a daemon that stops, and wait for the hub.
 
-        Returns at once where there is no connection. The caller sets the end to the waiting.
+        Returns at once without a connection. Has no deadline of its own.
         """
         if self._session is None:
             return
-        # Through the reporter: a report that is under way must not arrive after the last one.
+        # Not directly: an earlier report must not arrive after this one.
         self.report(patch)
-        await self._nothing_to_report.wait()
+        await self._all_reported.wait()
 
     async def run(self) -> None:
-        """Connect, serve, and connect again, until cancelled.
+        """Connect, and reconnect after each failure, until cancelled.
 
-        Raises SdkStuckError when only a new process can help.
+        Raises SdkStuckError when only a restart of the process can help.
         """
         await self._sleep(self._jitter() * self._first_delay)
         stuck = 0
@@ -165,66 +178,68 @@ class Uplink:
             self._connected_at = inf
             failure: AgentError | None = None
             try:
-                await _on_its_own(self._serve_once())
+                await _in_own_task(self._serve_once())
             except* CloudError as group:
                 failure = _first(group)
             if failure is not None:
                 self._health.failed(failure)
-                # A hub that takes us in and drops us at once is no better than one that is away;
-                # nor is one that took long to say nothing.
-                steady = self._now() - self._connected_at >= STEADY
+                # Only a connection that lasted shortens the delay, not a long attempt or a
+                # connection that was closed at once.
+                steady = self._clock.uptime() - self._connected_at >= STEADY
                 self._failures = 1 if steady else self._failures + 1
             stuck = stuck + 1 if isinstance(failure, SdkStuckError) else 0
-            if failure is not None and stuck >= STUCK_BEFORE_GIVING_UP:
+            if failure is not None and stuck >= MAX_STUCK:
                 raise failure
-            # Full jitter: a site that comes back must not arrive all at once.
+            # Full jitter: the devices of a site must not connect all at once.
             delay = self._jitter() * min(LONGEST_DELAY, 2.0 ** min(self._failures, 20))
-            log.debug("Connecting again in %.1f s.", delay)
+            log.debug("Reconnecting in %.1f s.", delay)
             await self._sleep(delay)
 
     async def _serve_once(self) -> None:
         self.attempts += 1
-        assignment = await self._memory.recall()
+        assignment = await self._assignment.load()
         if assignment is None or (self._health.should_register and not self._try_hub_next):
-            # Should the provisioning service be what fails, the known hub is tried next.
+            # If the registration fails, the known hub is tried next.
             self._try_hub_next = True
-            log.debug("Asking the provisioning service for this device's hub.")
-            assignment = await self._register()
-            await self._memory.remember(assignment)
+            log.debug("Registering with the provisioning service.")
+            assignment = await self._hub.register()
+            await self._assignment.save(assignment)
             self._health.registered()
         self._try_hub_next = False
         try:
-            async with self._connect(assignment, self._take) as session:
+            async with self._hub.connect(assignment, self._events) as session:
                 self._session = session
-                self._connected_at = self._now()
+                self._connected_at = self._clock.uptime()
                 self.connections += 1
                 self._health.connected(session.hub, session.device_id)
-                self._on_change()
+                self._daemon.status_changed.set()
                 await self._serve(session)
         finally:
             self._session = None
-            self._on_change()
+            while not self._events.empty():  # The hub does not send commands again.
+                self._handle(self._events.get_nowait())
+            self._daemon.status_changed.set()
 
     async def _serve(self, session: AzureSession) -> None:
-        self.report(self._handlers.snapshot())
+        self.report(self._daemon.snapshot())
         self._report_backlog()
-        twin_changes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        twin_changes: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
             for name, work in {
                 "ended": session.ended(),
-                "events": self._take_events(session, twin_changes),
+                "events": self._handle_events(twin_changes),
                 "twin": self._follow_twin(session, twin_changes),
-                "answers": self._answer(session, group),
+                "results": self._send_results(session, group),
                 "report": self._report(session),
-                "readings": send_readings(
+                "readings": publish_readings(
                     self._outbox,
-                    lambda entry: session.send(self._compose(entry)),
-                    added=self._added,
-                    spacing=self._spacing,
-                    on_removed=self._removed,
-                    now=self._now,
+                    session,
+                    unit=self._unit,
+                    max_rate=self._max_rate,
+                    clock=self._clock,
                     sleep=self._sleep,
                 ),
+                "removals": self._watch_removals(),
                 "backlog": self._watch_backlog(),
                 "steady": self._become_steady(),
             }.items():
@@ -234,69 +249,66 @@ class Uplink:
         await self._sleep(STEADY)
         self._health.lasted()
 
-    # Commands: what comes in, and the way back.
+    # Commands and their results.
 
-    async def _take_events(
-        self, session: AzureSession, twin_changes: "asyncio.Queue[dict[str, Any]]"
-    ) -> None:
+    async def _handle_events(self, twin_changes: asyncio.Queue[Mapping[str, Any]]) -> None:
         while True:
-            event = await session.next_event()
+            event = await self._events.get()
             if isinstance(event, DesiredPatch):
                 twin_changes.put_nowait(event.patch)
             else:
-                self._take(event)
+                self._handle(event)
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         match event:
-            case Command() as command:
-                self._handlers.in_background(self._obey(command), f"uplink.command.{command.name}")
+            case Command(_, name, _) as command:
+                self._daemon.start_task(self._execute(command), f"uplink.command.{name}")
             case QueuedCommand(name, body):
-                self._handlers.in_background(
-                    self._handlers.queued(name, body), f"uplink.queued.{name}"
+                self._daemon.start_task(
+                    self._commands.execute_queued(name, body), f"uplink.queued.{name}"
                 )
             case DesiredPatch():
                 pass  # The next connection begins with the whole twin.
 
-    async def _obey(self, command: Command) -> None:
-        until = self._now() + RESULT_LIFETIME
-        status, payload = await self._handlers.command(command.name, command.payload)
+    async def _execute(self, command: Command) -> None:
+        until = self._clock.uptime() + RESULT_LIFETIME
+        status, payload = await self._commands.execute(command.name, command.payload)
         self._results[command.request_id] = Result(command, status, payload, until)
         self._to_answer.set()
 
-    async def _answer(self, session: AzureSession, group: asyncio.TaskGroup) -> None:
-        """Send the results of commands, also of those that came by an earlier connection."""
-        under_way: set[str] = set()
+    async def _send_results(self, session: AzureSession, group: asyncio.TaskGroup) -> None:
+        """Send the results of commands, including those of earlier connections."""
+        sending: set[str] = set()
 
-        async def one(result: Result) -> None:
+        async def send(result: Result) -> None:
             await session.answer(result.command, result.status, result.payload)
             self._results.pop(result.command.request_id, None)
-            under_way.discard(result.command.request_id)
+            sending.discard(result.command.request_id)
 
         while True:
             self._to_answer.clear()
             for request_id, result in list(self._results.items()):
-                if result.until < self._now():
+                if result.until < self._clock.uptime():
                     log.info(
-                        "Nobody waits for the result of %s any more.",
+                        "Discarded the result of %s: its caller no longer waits.",
                         result.command.name,
                         extra=LogEvent.COMMAND_RESULT_LATE.about(COMMAND=result.command.name),
                     )
                     del self._results[request_id]
-                elif request_id not in under_way:
-                    under_way.add(request_id)
-                    group.create_task(one(result), name=f"uplink.answer.{result.command.name}")
+                elif request_id not in sending:
+                    sending.add(request_id)
+                    group.create_task(send(result), name=f"uplink.answer.{result.command.name}")
             await self._to_answer.wait()
 
-    # The twin, both ways.
+    # Desired and reported properties.
 
     async def _follow_twin(
-        self, session: AzureSession, changes: "asyncio.Queue[dict[str, Any]]"
+        self, session: AzureSession, changes: asyncio.Queue[Mapping[str, Any]]
     ) -> None:
-        # What changed while this device was away is in the twin and nowhere else.
-        twin = await self._unless_throttled(session.twin)
-        await self._handlers.twin(twin)
+        # The hub does not send changes that happened without a connection; the twin has them.
+        await self._properties.apply_twin(await self._unless_throttled(session.twin))
         while True:
-            await self._handlers.desired(await changes.get())
+            await self._properties.apply_patch(await changes.get())
 
     async def _report(self, session: AzureSession) -> None:
         while True:
@@ -306,14 +318,14 @@ class Uplink:
             if patch:
                 await self._report_patch(session, patch)
             for name, value in patch.items():
-                # A newer value that came meanwhile waits for the next round.
+                # A newer value waits for the next round.
                 if self._unreported.get(name) is value:
                     del self._unreported[name]
             if not self._unreported:
-                self._nothing_to_report.set()
+                self._all_reported.set()
 
     async def _report_patch(self, session: AzureSession, patch: Mapping[str, Any]) -> None:
-        """Report properties; one that the hub will never take is left out, and told."""
+        """Report properties. Skip, and log, one that the hub refuses for good."""
 
         async def ask() -> ServiceRefusedError | None:
             try:
@@ -327,19 +339,19 @@ class Uplink:
         refusal = await self._unless_throttled(ask)
         if refusal is None:
             return
-        if len(patch) > 1:  # The others must not wait behind the one that is to blame.
+        if len(patch) > 1:  # Find the one that is refused, and report the others.
             for name, value in patch.items():
                 await self._report_patch(session, {name: value})
             return
         log.warning(
-            "%s It was: %s. It is not reported again until it changes.",
-            refusal,
+            "Cannot report %s: %s It is not reported again until it changes.",
             ", ".join(patch),
+            refusal,
             extra=LogEvent.REPORT_REFUSED.about(HUB=self.hub, PROPERTY=", ".join(patch)),
         )
 
     async def _unless_throttled(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask until the hub does not refuse: it does so when asked too often."""
+        """Repeat a request while the hub refuses it, as it does after too many requests."""
         refusals = 0
         while True:
             try:
@@ -362,21 +374,24 @@ class Uplink:
             if self._outbox.waiting != self._backlog_reported:
                 self._report_backlog()
 
-    def _removed(self) -> None:
-        self._on_change()
-        if self._outbox.waiting == 0 and self._backlog_reported:
-            self._report_backlog()
+    async def _watch_removals(self) -> None:
+        while True:
+            await self._outbox.removed.wait()
+            self._outbox.removed.clear()
+            self._daemon.status_changed.set()
+            if self._outbox.waiting == 0 and self._backlog_reported:
+                self._report_backlog()
 
     def _report_backlog(self) -> None:
         self._backlog_reported = self._outbox.waiting
         self.report({"backlog": self._backlog_reported})
 
 
-async def _on_its_own(connection: Coroutine[Any, Any, None]) -> None:
-    """Await a connection's work in a task that nothing but this cancels.
+async def _in_own_task(connection: Coroutine[Any, Any, None]) -> None:
+    """Await a connection in a task of its own.
 
-    A TaskGroup before Python 3.13 swallows being cancelled while its tasks fail: whoever stopped
-    the uplink just when a connection was lost would stop that connection only.
+    Before Python 3.13 a TaskGroup swallows a cancellation that arrives while its tasks fail. If the
+    daemon stopped just when a connection was lost, the uplink would go on.
     """
     task = asyncio.create_task(connection, name="uplink.connection")
     try:
@@ -385,7 +400,7 @@ async def _on_its_own(connection: Coroutine[Any, Any, None]) -> None:
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # Told to nobody: what ends is being stopped.
+            task.exception()  # asyncio logs exceptions that are never retrieved.
         raise
     task.result()
 
@@ -395,5 +410,5 @@ def _first(group: BaseExceptionGroup[AgentError]) -> AgentError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, AgentError)  # noqa: S101 - the except* clauses let in nothing else.
+    assert isinstance(error, AgentError)  # noqa: S101 - except* catches nothing else.
     return error

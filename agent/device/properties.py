@@ -104,6 +104,7 @@ class Properties:
         stored: Mapping[str, Any],
         property_format: str,
     ) -> None:
+        self.stored = stored
         self.values = {**defaults, **stored}
         self._daemon = daemon
         self._store = store

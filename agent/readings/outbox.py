@@ -49,6 +49,8 @@ class Outbox:
     ) -> None:
         self.id: str | None = None
         self.era = 0
+        self.added = asyncio.Event()
+        self.removed = asyncio.Event()
         self._store = store
         self._clock = clock
         self._max_age = max_age_days * DAY
@@ -101,6 +103,7 @@ class Outbox:
         Once begun it is carried through, even if whoever asked for it is cancelled.
         """
         await asyncio.shield(self._add(reading, taken))
+        self.added.set()
 
     async def _add(self, reading: Reading, taken: Stamp) -> None:
         try:
@@ -145,6 +148,7 @@ class Outbox:
     async def remove(self, entries: Sequence[Entry]) -> None:
         """Forget readings that the hub has acknowledged; carried through once begun."""
         await asyncio.shield(self._remove(entries))
+        self.removed.set()
 
     async def _remove(self, entries: Sequence[Entry]) -> None:
         # Until they are gone from the disk they are not given out again.

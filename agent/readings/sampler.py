@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.deadline_thread import DeadlineThread
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
+from agent.readings.sink import Sink
 from agent.status import LastReading, SensorPart
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
@@ -46,8 +47,7 @@ class Sampler:
         sensor: ClimateSensor,
         policy: Policy,
         clock: Clock,
-        on_reading: Callable[[Reading, Stamp], Awaitable[None]],
-        on_status: Callable[[SensorStatus, Stamp], None],
+        sink: Sink,
         expect: Callable[[float], None] = lambda _seconds: None,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
@@ -58,8 +58,7 @@ class Sampler:
         self.attempted = asyncio.Event()
         self._sensor = sensor
         self._clock = clock
-        self._on_reading = on_reading
-        self._on_status = on_status
+        self._sink = sink
         self._expect = expect
         self._wait = wait or _wait
         self._thread = DeadlineThread("sensor")
@@ -89,6 +88,11 @@ class Sampler:
         """Read every `seconds` from now on."""
         self.policy.interval = seconds
         self._rescheduled.set()
+
+    def properties(self) -> dict[str, str]:
+        """Return the reported properties of the sensor."""
+        since = self._clock.true_utc(self.status_since)
+        return {"sensorStatus": self.policy.status.value, "sensorStatusSince": since}
 
     async def one(self) -> tuple[Reading, Stamp]:
         """Read now, out of turn, as soon as the sensor may be asked; `on_reading` is told too.
@@ -152,7 +156,7 @@ class Sampler:
                 extra=LogEvent.READING.about(**_values(one.reading)),
             )
             self._expect(KEPT_WITHIN)
-            await self._on_reading(one.reading, taken)
+            await self._sink.add(one.reading, taken)
         for request in requests:
             request.attempts_left -= 1
             if request.answer.done():  # Who asked has given up.
@@ -215,7 +219,7 @@ class Sampler:
                 extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
             )
             self._told.add(status)
-        self._on_status(status, self.status_since)
+        self._sink.report(self.properties())
 
 
 def _values(reading: Reading) -> dict[str, str]:

@@ -15,10 +15,11 @@ from typing import Any
 
 import paho.mqtt.client
 
-import agent.cloud.registration_memory
-import agent.daemon.service
+import agent.cloud.hub
+import agent.cloud.publisher
 import agent.readings.outbox
 import agent.readings.outbox_tables
+import agent.storage.assignment
 import agent.storage.store
 import agent.storage.store_file
 from agent.cli import parser
@@ -97,14 +98,13 @@ tables, outbox, paho_client = (
     agent.readings.outbox.Outbox,
     paho.mqtt.client.Client,
 )
-memory, store = agent.cloud.registration_memory.RegistrationMemory, agent.storage.store.Store
 
 POINTS: dict[str, Callable[[], None]] = {
     "before a reading is kept": partial(at, outbox, "_add", before=True),
     "before its commit": partial(at, tables, "insert", after=True),
     "after its commit": partial(at, outbox, "_make_room", before=True),
-    "before it is sent": partial(at, agent.daemon.service.message, "message", before=True),
-    "when it is composed": partial(at, agent.daemon.service.message, "message", after=True),
+    "before it is sent": partial(at, agent.cloud.publisher, "message", before=True),
+    "when it is composed": partial(at, agent.cloud.publisher, "message", after=True),
     "before it is published": partial(at, paho_client, "_send_publish", before=True, call=6),
     "after it is published": partial(at, paho_client, "_send_publish", after=True, call=6),
     "before its acknowledgement is seen": partial(
@@ -116,9 +116,11 @@ POINTS: dict[str, Callable[[], None]] = {
     "before it is removed": partial(at, outbox, "_remove", before=True, call=2),
     "before its removal's commit": partial(at, tables, "delete", after=True, call=2),
     "after it is removed": partial(at, outbox, "_remove", after=True, call=2),
-    "before registration": partial(at, agent.daemon.service, "register", before=True, call=1),
-    "after registration": partial(at, agent.daemon.service, "register", after=True, call=1),
-    "after the hub is remembered": partial(at, memory, "remember", after=True, call=1),
+    "before registration": partial(at, agent.cloud.hub, "register", before=True, call=1),
+    "after registration": partial(at, agent.cloud.hub, "register", after=True, call=1),
+    "after the assignment is stored": partial(
+        at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
+    ),
     "before a setting's commit": partial(at, agent.storage.store, "_write", after=True, call=1),
     "while the file is made": in_the_middle_of_making_the_file,
     "after the file is made": partial(

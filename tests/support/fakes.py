@@ -1,12 +1,12 @@
-"""Stand-ins that several tests share: a clock that is set by hand, a session that is a list."""
+"""Fakes that several tests share: a clock that is set by hand, a session that records."""
 
 import asyncio
 from contextlib import asynccontextmanager
 
-from agent.cloud.sdk import Assignment
 from agent.errors import SessionLostError
 from agent.readings.clock import Clock
 from agent.readings.outbox import Outbox
+from agent.storage.assignment import Assignment
 from agent.storage.store import Store
 
 
@@ -30,7 +30,7 @@ class HandClock(Clock):
 
 
 class FakeSession:
-    """A session with a hub that acknowledges what it is told to."""
+    """A session with a hub that acknowledges messages while `acknowledging` is set."""
 
     def __init__(self, hub="hub.test", *, twin=None):
         self.hub = hub
@@ -66,9 +66,6 @@ class FakeSession:
     async def answer(self, command, status, payload):
         self.answers.append((command.name, status, payload))
 
-    async def next_event(self):
-        return await self.events.get()
-
     async def ended(self):
         raise await asyncio.shield(self.lost)
 
@@ -81,7 +78,7 @@ class FakeSession:
 
 
 class FakeHub:
-    """Hands out the sessions (or errors) it was given, and counts who asked."""
+    """Opens these sessions, or raises these errors, one after the other."""
 
     def __init__(self, *sessions):
         self.sessions = list(sessions)
@@ -91,20 +88,21 @@ class FakeHub:
         self.open = 0
 
     @asynccontextmanager
-    async def connect(self, assignment, left_over):
+    async def connect(self, assignment, events):
         self.connects.append(assignment)
         if not self.sessions:
             await asyncio.Event().wait()
         session = self.sessions.pop(0)
         if isinstance(session, Exception):
             raise session
+        while not session.events.empty():
+            events.put_nowait(session.events.get_nowait())
+        session.events = events
         self.open += 1
         try:
             yield session
         finally:
             self.open -= 1
-            while not session.events.empty():
-                left_over(session.events.get_nowait())
 
     async def register(self):
         self.registrations += 1
@@ -120,6 +118,6 @@ async def open_outbox(path, **limits):
 
 
 async def until(condition):
-    """Let everything else run until `condition()` holds; the test's own timeout is the end."""
+    """Let other tasks run until `condition()` holds. The test's timeout limits this."""
     while not condition():  # noqa: ASYNC110 - the condition is anything, not an event.
         await asyncio.sleep(0.001)

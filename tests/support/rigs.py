@@ -1,31 +1,31 @@
-"""An uplink among stand-ins: a hub made of lists, and a sleep that only counts."""
+"""An uplink with a simulated hub, and a sleep that only counts."""
 
 import asyncio
 from contextlib import asynccontextmanager
 
 from fakes import HandClock
 
-from agent.cloud.connection_health import ConnectionHealth
-from agent.cloud.message import message
-from agent.cloud.uplink import Handlers, Uplink
+from agent.cloud.uplink import Uplink
 from hw import Reading
 
 
-class Memory:
+class MemoryAssignment:
+    """A stored assignment without a store."""
+
     def __init__(self, assignment=None):
         self.assignment = assignment
 
-    async def recall(self):
+    async def load(self):
         return self.assignment
 
-    async def remember(self, assignment):
+    async def save(self, assignment):
         self.assignment = assignment
 
 
 class Rig:
-    """An uplink with a hub made of lists, and a sleep that only counts."""
+    """An uplink, and what it uses of the daemon: commands, properties and background tasks."""
 
-    def __init__(self, outbox, hub, *, memory=None, command=None, first_delay=0.0, max_rate=1000):
+    def __init__(self, outbox, hub, *, assignment=None, first_delay=0.0, max_rate=1000):
         self.outbox = outbox
         self.hub = hub
         self.clock = HandClock()
@@ -33,31 +33,22 @@ class Rig:
         self.patches = []
         self.twins = []
         self.queued = []
-        self.memory = memory or Memory()
-        self.changes = []  # Hub and backlog at each change.
+        self.assignment = assignment or MemoryAssignment()
+        self.status_changed = asyncio.Event()
         self.steady = asyncio.Event()  # Set it, and the minute of a connection is over.
         self.background = set()
         self.uplink = Uplink(
+            self,
             outbox=outbox,
-            handlers=Handlers(
-                command=command or self.command,
-                queued=self.take_queued,
-                twin=self.take_twin,
-                desired=self.take_patch,
-                snapshot=lambda: {"state": True},
-                in_background=self.in_background,
-            ),
-            compose=lambda entry: message(entry, unit="celsius", clock=self.clock),
-            connect=hub.connect,
-            register=hub.register,
-            memory=self.memory,
-            health=ConnectionHealth(self.clock),
-            on_change=self.changed,
+            hub=hub,
+            assignment=self.assignment,
+            commands=self,
+            properties=self,
+            unit="celsius",
             max_rate=max_rate,
-            now=lambda: self.clock.up,
+            first_delay=first_delay,
             sleep=self.sleep,
             jitter=lambda: 1.0,
-            first_delay=first_delay,
         )
 
     async def sleep(self, seconds):
@@ -68,30 +59,29 @@ class Rig:
         self.clock.move(seconds)
         await asyncio.sleep(0)
 
-    def in_background(self, work, name):
+    def snapshot(self):
+        return {"state": True}
+
+    def start_task(self, work, name):
         task = asyncio.create_task(work, name=name)
         self.background.add(task)
         task.add_done_callback(self.background.discard)
 
-    def changed(self):
-        self.changes.append((self.uplink.hub, self.outbox.waiting))
-
-    async def command(self, name, payload):
+    async def execute(self, name, _payload):
         return 200, {"did": name}
 
-    async def take_queued(self, name, body):
+    async def execute_queued(self, name, body):
         self.queued.append((name, body))
 
-    async def take_twin(self, twin):
+    async def apply_twin(self, twin):
         self.twins.append(twin)
 
-    async def take_patch(self, patch):
+    async def apply_patch(self, patch):
         self.patches.append(patch)
 
     async def add(self, count=1):
         for number in range(count):
-            await self.outbox.add(Reading(20.0 + number % 50, 50.0), self.clock.stamp())
-            self.uplink.reading_added()
+            await self.uplink.add(Reading(20.0 + number % 50, 50.0), self.clock.stamp())
 
     @asynccontextmanager
     async def running(self):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,12 +12,12 @@ from centrals import running_central
 
 from agent.cloud.message import Message
 from agent.cloud.registration import register
-from agent.cloud.sdk import Assignment
 from agent.cloud.session import Command, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
 from agent.errors import RefusedError, RegistrationError, UnreachableError
+from agent.storage.assignment import Assignment
 from central.storage import telemetry
 from central.transport.certificates import issue_device_certificate, load_authority
 from central.transport.listener import listen
@@ -61,22 +60,17 @@ async def use(central, cloud, credentials):
     assignment = await register(
         cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS
     )
-    session = open_session(
-        cloud=cloud,
-        credentials=credentials,
-        assignment=assignment,
-        model_id=CELSIUS,
-        left_over=print,
-    )
-    operator = ThreadPoolExecutor(1)
-    async with session as session:
+    events = asyncio.Queue()
+    async with open_session(
+        assignment, events, cloud=cloud, credentials=credentials, model_id=CELSIUS
+    ) as session:
         await session.send(Message("box:1", '{"temp": 21.5}', {}))
         await session.report({"state": True})
         assert (await session.twin())["reported"]["state"] is True
-        asked = asyncio.get_running_loop().run_in_executor(
-            operator, central.call, lambda c: c.hub.call("pi-1", "blink", 5)
+        asked = asyncio.create_task(
+            asyncio.to_thread(central.call, lambda c: c.hub.call("pi-1", "blink", 5))
         )
-        command = await session.next_event()
+        command = await events.get()
         assert isinstance(command, Command)
         await session.answer(command, 200, None)
         assert (await asked).status == 200
@@ -97,11 +91,7 @@ async def test_a_certificate_for_another_device_is_refused(central, cloud, with_
     hub = Assignment(cloud.provisioning_host, "pi-1")
     with pytest.raises(RefusedError):
         async with open_session(
-            cloud=cloud,
-            credentials=credentials,
-            assignment=hub,
-            model_id=CELSIUS,
-            left_over=print,
+            hub, asyncio.Queue(), cloud=cloud, credentials=credentials, model_id=CELSIUS
         ):
             pass
 

@@ -46,29 +46,24 @@ class Day(Rig):
                 now=self.clock.up,
             ),
             clock=self.clock,
-            on_reading=self.keep,
-            on_status=lambda status, _: self.uplink.report({"sensorStatus": status.value}),
+            sink=self.uplink,
             wait=self.wait,
         )
 
     def report(self, properties):
         self.uplink.report(properties)
 
-    async def keep(self, reading, taken):
-        await self.outbox.add(reading, taken)
-        self.uplink.reading_added()
-
     async def wait(self, _event, seconds):
         self.clock.move(seconds)
         await asyncio.sleep(0)
 
-    async def command(self, name, payload):
+    async def execute(self, name, payload):
         return await self.commands.execute(name, payload)
 
-    async def take_twin(self, twin):
+    async def apply_twin(self, twin):
         await self.properties.apply_twin(twin)
 
-    async def take_patch(self, patch):
+    async def apply_patch(self, patch):
         await self.properties.apply_patch(patch)
 
     @asynccontextmanager

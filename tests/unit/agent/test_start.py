@@ -2,19 +2,22 @@
 
 import asyncio
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fakes import until
 
+from agent.cloud.cloud_sink import cloud_sink
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, default, with_fake_hardware
 from agent.daemon import service as service_module
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.daemon.service import Places, Service
 from agent.errors import ControlError, StoreError
+from agent.readings.sink import PrintingSink
 from agent.storage import store as store_module
 from agent.storage.store import STORE_NAME, Store
 from hw.errors import DriverError, LedError
@@ -27,8 +30,7 @@ def make(tmp_path, **changes):
     service = Service(
         config,
         places=Places(state=tmp_path / "state", runtime=tmp_path / "run"),
-        credentials=None,
-        show=shown.append,
+        open_sink=lambda service: nullcontext(PrintingSink(shown.append, service.status_changed)),
     )
     return service, shown
 
@@ -82,8 +84,15 @@ async def test_a_stop_does_not_wait_for_a_slow_led(tmp_path, monkeypatch):
 
 
 def cloudy(tmp_path):
-    service, _ = make(tmp_path, cloud=CloudConfig(id_scope="0ne00000000", key_file=Path("key")))
-    service._credentials = Credentials(key="a2V5")
+    cloud = CloudConfig(id_scope="0ne00000000", key_file=Path("key"))
+    service, _ = make(tmp_path, cloud=cloud)
+    service._open_sink = partial(
+        cloud_sink,
+        config=service._config,
+        cloud=cloud,
+        credentials=Credentials(key="a2V5"),
+        path=tmp_path / "state" / STORE_NAME,
+    )
     return service
 
 
@@ -102,7 +111,7 @@ async def test_a_stop_does_not_wait_for_a_slow_check_of_the_file(tmp_path, monke
     await until(checking.is_set)
     service.stop.set()
     await running
-    assert service._outbox is None
+    assert not (tmp_path / "run").exists()
     release.set()
 
 
@@ -114,7 +123,7 @@ async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
     service = cloudy(tmp_path)
     async with AsyncExitStack() as held:
         await service._start(held)
-        assert service._properties.values == {
+        assert (await service.status()).properties == {
             "brightness": 1,
             "telemetryInterval": 60,
             "name": "attic",

@@ -20,8 +20,7 @@ from fakes import until
 from agent.cloud import sdk
 from agent.cloud.message import Message
 from agent.cloud.publisher import WINDOW
-from agent.cloud.registration import _OverheardAnswer, _registration_error, register
-from agent.cloud.sdk import Assignment
+from agent.cloud.registration import _LoggedAnswer, _registration_error, register
 from agent.cloud.session import Command, DesiredPatch, QueuedCommand, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
@@ -34,6 +33,7 @@ from agent.errors import (
     RegistrationError,
     UnreachableError,
 )
+from agent.storage.assignment import Assignment
 from central.errors import NoAnswer
 from central.protocol.mqtt import PubAck, SubAck
 from central.storage import devices, history, telemetry
@@ -46,7 +46,7 @@ class Cloud:
 
     def __init__(self, central):
         self.central = central
-        self.left_over = []
+        self.events = asyncio.Queue()
         info = central.info
         self.config = CloudConfig(
             id_scope=info["id_scope"],
@@ -77,7 +77,7 @@ class Cloud:
             "credentials": self.credentials,
             "assignment": assignment,
             "model_id": CELSIUS,
-            "left_over": self.left_over.append,
+            "events": self.events,
         }
         return open_session(**arguments | changes)
 
@@ -106,11 +106,11 @@ async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
     assert device.provisioned
 
 
-async def test_a_wrong_key_is_refused_by_the_provisioning_service_in_its_own_words(cloud):
+async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_service(cloud):
     with pytest.raises(RegistrationError) as caught:
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
     assert "401" in str(caught.value)
-    assert "Check that the key is this device's" in str(caught.value)
+    assert "Check that the key belongs to this device" in str(caught.value)
     assert OTHER_KEY not in str(caught.value)
 
 
@@ -128,7 +128,7 @@ async def test_a_registration_that_is_never_answered_ends(cloud):
 
 
 def test_a_registration_that_is_cut_short_is_not_called_refused():
-    answer, cut_short = _OverheardAnswer(), NoAnswerError("the registration at dps.test", 60)
+    answer, cut_short = _LoggedAnswer(), NoAnswerError("the registration at dps.test", 60)
     said = (
         'Received payload:b\'{"status":"assigning"}\' on topic:$dps/registrations/res/202/?$rid=1'
     )
@@ -215,7 +215,7 @@ async def test_properties_go_both_ways(cloud, session):
     twin = cloud.central.read(devices.get_twin, "pi-1")
     assert twin.reported["state"] is True
     await cloud.ask(lambda central: central.hub.set_desired("pi-1", {"brightness": 2}))
-    event = await session.next_event()
+    event = await cloud.events.get()
     assert isinstance(event, DesiredPatch)
     assert event.patch["brightness"] == 2
     assert (await session.twin())["desired"]["brightness"] == 2
@@ -226,7 +226,7 @@ async def test_a_command_is_answered(cloud, session, payload):
     asked = asyncio.create_task(
         cloud.ask(lambda central: central.hub.call("pi-1", "blink", payload))
     )
-    event = await session.next_event()
+    event = await cloud.events.get()
     assert isinstance(event, Command)
     assert (event.name, event.payload) == ("blink", payload)
     await session.answer(event, 200, {"description": "done"})
@@ -239,7 +239,7 @@ async def test_an_answer_does_not_wait_behind_readings_that_nobody_acknowledges(
     readings = [Message(f"box:{number}", "{}", {}) for number in range(WINDOW)]
     under_way = [asyncio.create_task(session.send(reading)) for reading in readings]
     asked = asyncio.create_task(cloud.ask(lambda central: central.hub.call("pi-1", "turnon", None)))
-    under_way.append(asyncio.create_task(session.answer(await session.next_event(), 200, None)))
+    under_way.append(asyncio.create_task(session.answer(await cloud.events.get(), 200, None)))
     assert (await asked).status == 200
     for task in under_way:
         task.cancel()
@@ -269,12 +269,12 @@ async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
         pass  # The hub keeps commands for a device that has subscribed once.
     for name in ("turnon", "blink"):
         await cloud.ask(lambda central, name=name: central.hub.queue_command("pi-1", name, None))
-    async with cloud.session(assignment) as session:
-        events = [await session.next_event() for _ in range(2)]
+    async with cloud.session(assignment):
+        events = [await cloud.events.get() for _ in range(2)]
     assert events == [QueuedCommand("turnon", b"@"), QueuedCommand("blink", b"@")]
 
 
-async def test_a_command_that_came_while_the_connection_failed_to_be_made_is_left_over(cloud):
+async def test_a_command_that_arrives_during_a_failed_connect_is_kept(cloud):
     assignment = await cloud.register()
     async with cloud.session(assignment):
         pass  # The hub keeps commands for a device that has subscribed once.
@@ -283,8 +283,8 @@ async def test_a_command_that_came_while_the_connection_failed_to_be_made_is_lef
     with pytest.raises(NoAnswerError, match="a subscription was not answered"):
         async with cloud.session(assignment):
             pass  # It is not reached.
-    # The hub counts it as delivered, and sends it no second time.
-    assert cloud.left_over == [QueuedCommand("turnon", b"@")]
+    # The hub counts it as delivered, and does not send it again.
+    assert cloud.events.get_nowait() == QueuedCommand("turnon", b"@")
 
 
 async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):
@@ -388,7 +388,7 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
 
         async def obey():
             while True:
-                event = await session.next_event()
+                event = await cloud.events.get()
                 received.append(event)
                 if isinstance(event, Command):
                     await session.answer(event, 200, event.payload)

@@ -165,10 +165,10 @@ def test_commands_and_properties_from_offline_time_apply_on_reconnecting(daemon,
 
 def test_a_restart_needs_no_registration(daemon, hub):
     assert daemon.stop() == 0
-    before = daemon.log.count("Asking the provisioning service")
+    before = daemon.log.count("Registering with the provisioning")
     daemon.start().until_connected()
     assert before == 1
-    assert daemon.log.count("Asking the provisioning service") == 1
+    assert daemon.log.count("Registering with the provisioning") == 1
 
 
 def test_a_killed_daemon_loses_no_reading(daemon, hub):
@@ -300,8 +300,8 @@ STOPS = {
     "while the twin is awaited": lambda hub: hub.fault("twin", "silent"),
 }
 SIGNS = {
-    "while registering": "Asking the provisioning service",
-    "while central hangs": "Asking the provisioning service",
+    "while registering": "Registering with the provisioning",
+    "while central hangs": "Registering with the provisioning",
     "while nothing is acknowledged": "Connected to",
     "while the twin is awaited": "Connected to",
 }

@@ -3,10 +3,9 @@ import logging
 
 import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
-from rigs import Memory, Rig
+from rigs import MemoryAssignment, Rig
 
 from agent.cloud.connection_health import FAILING_BEFORE_REGISTERING
-from agent.cloud.sdk import Assignment
 from agent.cloud.session import Command, DesiredPatch, QueuedCommand
 from agent.cloud.uplink import LONGEST_DELAY, RESULT_LIFETIME
 from agent.errors import (
@@ -18,6 +17,7 @@ from agent.errors import (
     SessionLostError,
     UnreachableError,
 )
+from agent.storage.assignment import Assignment
 
 
 @pytest.fixture
@@ -27,46 +27,58 @@ async def outbox(tmp_path):
     store.close()
 
 
-async def test_each_change_of_connection_and_backlog_is_announced(outbox):
+async def test_each_change_of_connection_and_backlog_changes_the_status(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session, UnreachableError("hub.test", "no route")))
+
+    async def change_to(hub, waiting):
+        await rig.status_changed.wait()
+        rig.status_changed.clear()
+        await until(lambda: (rig.uplink.hub, outbox.waiting) == (hub, waiting))
+
     await rig.add(3)
+    await change_to(None, 3)
+    session.acknowledging.clear()
     async with rig.running():
-        await until(lambda: outbox.waiting == 0)
+        await change_to("hub.test", 3)
+        await until(lambda: len(session.sent) == 3)
+        rig.status_changed.clear()
+        session.acknowledging.set()
+        await change_to("hub.test", 0)
+        rig.status_changed.clear()
         session.lose()
-        await until(lambda: rig.uplink.hub is None)
-    assert list(dict.fromkeys(rig.changes)) == [("hub.test", 3), ("hub.test", 0), (None, 0)]
+        await change_to(None, 0)
 
 
-async def test_the_first_connection_registers_and_the_next_need_not(outbox):
+async def test_a_restart_uses_the_stored_assignment(outbox):
     rig = Rig(outbox, FakeHub(FakeSession(), FakeSession()))
     async with rig.running():
         await until(lambda: rig.uplink.connections == 1)
         assert rig.hub.registrations == 1
         rig.hub.connects.clear()
-    again = Rig(outbox, FakeHub(FakeSession()), memory=rig.memory)
+    again = Rig(outbox, FakeHub(FakeSession()), assignment=rig.assignment)
     async with again.running():
         await until(lambda: again.uplink.connections == 1)
     assert again.hub.registrations == 0
 
 
-async def test_a_key_refused_twice_asks_the_provisioning_service_again(outbox):
+async def test_two_refused_connections_lead_to_a_registration(outbox):
     refused = RefusedError("hub.test", "pi-1")
     session = FakeSession("hub.new")
     hub = FakeHub(refused, refused, session)
     hub.assignments = [Assignment("hub.new", "pi-1")]
-    rig = Rig(outbox, hub, memory=Memory(Assignment("hub.old", "pi-1")))
+    rig = Rig(outbox, hub, assignment=MemoryAssignment(Assignment("hub.old", "pi-1")))
     async with rig.running():
         await until(lambda: rig.uplink.hub == "hub.new")
     assert [assignment.hub for assignment in hub.connects] == ["hub.old", "hub.old", "hub.new"]
     assert hub.registrations == 1
 
 
-async def test_after_long_failure_the_provisioning_service_is_asked_and_the_hub_in_turn(outbox):
+async def test_after_long_failure_registrations_and_connections_alternate(outbox):
     away = UnreachableError("hub.test", "no route")
     hub = FakeHub(*[away] * 20)
     hub.assignments = [UnreachableError("dps.test", "no route")]
-    rig = Rig(outbox, hub, memory=Memory(Assignment("hub.test", "pi-1")))
+    rig = Rig(outbox, hub, assignment=MemoryAssignment(Assignment("hub.test", "pi-1")))
     async with rig.running():
         await until(lambda: hub.registrations >= 2)
     tried_before = len(hub.connects)
@@ -84,11 +96,11 @@ async def test_delays_grow_with_full_jitter_up_to_five_minutes(outbox):
     assert max(rig.sleeps) == LONGEST_DELAY
 
 
-async def test_an_attempt_that_took_long_makes_no_delay_short(outbox):
+async def test_a_long_attempt_does_not_shorten_the_delay(outbox):
     class SilentHub(FakeHub):
-        def connect(self, assignment, left_over):
+        def connect(self, assignment, events):
             rig.clock.move(120)
-            return super().connect(assignment, left_over)
+            return super().connect(assignment, events)
 
     rig = Rig(outbox, SilentHub(*[NoAnswerError("the connection to hub.test", 120)] * 5))
     async with rig.running():
@@ -96,7 +108,7 @@ async def test_an_attempt_that_took_long_makes_no_delay_short(outbox):
     assert rig.sleeps[1:5] == [2, 4, 8, 16]
 
 
-async def test_a_session_that_lasted_makes_the_next_delay_short(outbox):
+async def test_a_connection_that_lasted_shortens_the_delay(outbox):
     session = FakeSession()
     errors = [UnreachableError("hub.test", "no route")] * 5
     rig = Rig(outbox, FakeHub(*errors, session, FakeSession()))
@@ -122,22 +134,22 @@ async def test_only_the_first_failure_is_a_warning(outbox, caplog):
     assert ("INFO", "Connected again to hub.test as pi-1.") in told
 
 
-async def test_a_machine_that_has_just_booted_waits_a_little(outbox):
+async def test_the_first_attempt_waits_for_first_delay(outbox):
     rig = Rig(outbox, FakeHub(FakeSession()), first_delay=20.0)
     async with rig.running():
         await until(lambda: rig.uplink.connections == 1)
     assert rig.sleeps[0] == 20.0
 
 
-async def test_a_stuck_sdk_twice_in_a_row_ends_the_process(outbox):
-    stuck = SdkStuckError("The SDK could not make a client within 10 s.")
+async def test_a_stuck_sdk_ends_the_process_the_second_time_in_a_row(outbox):
+    stuck = SdkStuckError("The SDK did not create a client within 10 s.")
     rig = Rig(outbox, FakeHub(stuck, UnreachableError("hub.test", "x"), stuck, stuck))
     with pytest.raises(SdkStuckError):
         await rig.uplink.run()
     assert rig.hub.sessions == []
 
 
-async def test_commands_are_answered_and_none_blocks_another(outbox):
+async def test_a_slow_command_does_not_delay_another(outbox):
     gate = asyncio.Event()
 
     async def command(name, payload):
@@ -146,7 +158,8 @@ async def test_commands_are_answered_and_none_blocks_another(outbox):
         return 200, {"did": name, "with": payload}
 
     session = FakeSession()
-    rig = Rig(outbox, FakeHub(session), command=command)
+    rig = Rig(outbox, FakeHub(session))
+    rig.execute = command
     async with rig.running():
         session.events.put_nowait(Command("1", "slow", None))
         session.events.put_nowait(Command("2", "quick", 5))
@@ -156,7 +169,7 @@ async def test_commands_are_answered_and_none_blocks_another(outbox):
         await until(lambda: len(session.answers) == 2)
 
 
-async def test_a_result_that_could_not_be_sent_follows_over_the_next_connection(outbox):
+async def test_a_result_that_could_not_be_sent_is_sent_over_the_next_connection(outbox):
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
 
@@ -178,7 +191,8 @@ async def test_a_command_outlives_its_connection(outbox):
         return 200, None
 
     first, second = FakeSession(), FakeSession()
-    rig = Rig(outbox, FakeHub(first, second), command=command)
+    rig = Rig(outbox, FakeHub(first, second))
+    rig.execute = command
     async with rig.running():
         first.events.put_nowait(Command("1", "slow", None))
         await until(lambda: rig.background)
@@ -189,7 +203,7 @@ async def test_a_command_outlives_its_connection(outbox):
     assert second.answers == [("slow", 200, None)]
 
 
-async def test_a_result_that_nobody_waits_for_any_more_is_let_go(outbox):
+async def test_an_expired_result_is_discarded(outbox):
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
 
@@ -206,7 +220,7 @@ async def test_a_result_that_nobody_waits_for_any_more_is_let_go(outbox):
     assert second.answers == [("turnon", 200, {"did": "turnon"})]
 
 
-async def test_what_was_delivered_in_the_last_moment_is_carried_out(outbox):
+async def test_a_command_that_arrives_with_the_end_of_the_connection_is_executed(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     async with rig.running():
@@ -217,7 +231,7 @@ async def test_what_was_delivered_in_the_last_moment_is_carried_out(outbox):
     assert rig.queued == [("turnon", b"@")]
 
 
-async def test_being_stopped_while_a_connection_is_being_lost_is_heeded(outbox, monkeypatch):
+async def test_a_cancellation_during_the_loss_of_a_connection_ends_the_uplink(outbox, monkeypatch):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     losing, go_on = asyncio.Event(), asyncio.Event()
@@ -238,7 +252,7 @@ async def test_being_stopped_while_a_connection_is_being_lost_is_heeded(outbox, 
         assert task.cancelled()
 
 
-async def test_connections_closed_one_after_another_name_the_other_device(outbox, caplog):
+async def test_connections_closed_one_after_another_suggest_another_device(outbox, caplog):
     sessions = [FakeSession() for _ in range(4)]
     rig = Rig(outbox, FakeHub(*sessions))
     async with rig.running():
@@ -246,7 +260,7 @@ async def test_connections_closed_one_after_another_name_the_other_device(outbox
             await until(lambda number=number: rig.uplink.connections == number)
             session.lost.set_result(HubClosedError("hub.test closed it."))
         await until(lambda: rig.uplink.connections == 4)
-        assert "another device signs in as pi-1" in rig.uplink.last_error
+        assert "another device signs in as pi-1" in rig.uplink.cloud_status().error
     assert caplog.text.count("another device signs in as pi-1") == 1
 
 
@@ -258,7 +272,7 @@ async def test_attempts_are_counted(outbox):
     assert rig.uplink.attempts == 2
 
 
-async def test_queued_commands_and_desired_properties_are_handed_on_in_order(outbox):
+async def test_queued_commands_are_executed_and_patches_applied_in_order(outbox):
     session = FakeSession(twin={"desired": {"brightness": 2, "$version": 3}, "reported": {}})
     rig = Rig(outbox, FakeHub(session))
     async with rig.running():
@@ -271,7 +285,7 @@ async def test_queued_commands_and_desired_properties_are_handed_on_in_order(out
     assert rig.queued == [("turnon", b"@")]
 
 
-async def test_everything_is_reported_on_connecting(outbox):
+async def test_all_properties_are_reported_after_connecting(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     rig.uplink.report({"rundiagnostics": {"value": "done while away"}})
@@ -284,7 +298,7 @@ async def test_everything_is_reported_on_connecting(outbox):
     }
 
 
-async def test_a_report_that_was_lost_follows_with_the_latest_value(outbox):
+async def test_a_lost_report_is_repeated_with_the_latest_value(outbox):
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
     async with rig.running():
@@ -296,7 +310,7 @@ async def test_a_report_that_was_lost_follows_with_the_latest_value(outbox):
         await until(lambda: second.reported.get("ledState") == "off")
 
 
-async def test_a_throttled_report_is_tried_again_in_the_same_session(outbox):
+async def test_a_throttled_report_is_repeated_over_the_same_connection(outbox):
     session = FakeSession()
     session.report_errors = [ServiceRefusedError("429"), ServiceRefusedError("429")]
     rig = Rig(outbox, FakeHub(session))
@@ -305,7 +319,7 @@ async def test_a_throttled_report_is_tried_again_in_the_same_session(outbox):
     assert rig.uplink.connections == 1
 
 
-async def test_a_property_that_the_hub_will_never_take_holds_up_no_other(outbox, caplog):
+async def test_a_property_that_the_hub_refuses_does_not_block_others(outbox, caplog):
     class Strict(FakeSession):
         async def report(self, patch):
             if "fat" in patch:
@@ -321,10 +335,10 @@ async def test_a_property_that_the_hub_will_never_take_holds_up_no_other(outbox,
         rig.uplink.report({"ledState": "off"})
         await until(lambda: session.reported.get("ledState") == "off")
     assert rig.uplink.connections == 1
-    assert caplog.text.count("It was: fat") == 1
+    assert caplog.text.count("Cannot report fat") == 1
 
 
-async def test_a_throttled_twin_is_asked_for_again(outbox):
+async def test_a_throttled_twin_request_is_repeated(outbox):
     session = FakeSession()
     session.twins = [ServiceRefusedError("429"), {"desired": {"$version": 1}}]
     rig = Rig(outbox, FakeHub(session))
@@ -342,7 +356,7 @@ async def test_an_emptied_backlog_is_reported(outbox):
     assert session.reports[0]["backlog"] == 5
 
 
-async def test_the_last_words_need_a_connection_and_nothing_else(outbox):
+async def test_the_farewell_is_reported_if_there_is_a_connection(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     await rig.uplink.farewell({"state": False})
@@ -352,7 +366,7 @@ async def test_the_last_words_need_a_connection_and_nothing_else(outbox):
     assert session.reports[-1] == {"state": False}
 
 
-async def test_the_last_words_are_not_overtaken_by_a_report_under_way(outbox):
+async def test_an_earlier_report_never_arrives_after_the_farewell(outbox):
     session, gate = FakeSession(), asyncio.Event()
     report = session.report
 

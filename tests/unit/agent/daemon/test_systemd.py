@@ -165,8 +165,7 @@ class Rig:
             sensor=Sensor(),
             policy=Policy(model="dht22", spacing=2.1, interval=interval, now=self.clock.up),
             clock=self.clock,
-            on_reading=self.keep,
-            on_status=lambda *_: None,
+            sink=self,
             expect=self.expect,
             wait=self.wait,
         )
@@ -176,9 +175,12 @@ class Rig:
         self.longest = max(self.longest, seconds)
         self.watch.expect(seconds)
 
-    async def keep(self, _reading, _taken):
+    async def add(self, _reading, _taken):
         await self.step("keep")
         self.kept += 1
+
+    def report(self, _properties):
+        pass
 
     async def wait(self, _event, seconds):
         await self.step("wait")

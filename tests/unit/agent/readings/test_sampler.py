@@ -50,14 +50,16 @@ class Rig:
                 now=self.clock.up,
             ),
             clock=self.clock,
-            on_reading=self.on_reading,
-            on_status=lambda status, since: self.statuses.append((str(status), since.uptime)),
+            sink=self,
             expect=self.words.append,
             wait=self.wait,
         )
 
-    async def on_reading(self, reading, taken):
+    async def add(self, reading, taken):
         self.readings.append((reading, taken))
+
+    def report(self, properties):
+        self.statuses.append(properties["sensorStatus"])
 
     async def wait(self, event, seconds):
         assert seconds > 0
@@ -107,7 +109,7 @@ async def test_a_silent_sensor_becomes_a_status_and_never_a_reading(caplog):
     rig = Rig(ScriptedSensor(NO_ANSWER))
     async with rig.running():
         await until(lambda: rig.statuses)
-    assert rig.statuses[0][0] == "no_answer"
+    assert rig.statuses[0] == "no_answer"
     assert rig.readings == []
     assert "The sensor gives no readings (no_answer): DHT sensor not found" in caplog.text
 
@@ -117,7 +119,7 @@ async def test_recovery_is_told_once(caplog):
     rig = Rig(ScriptedSensor(*[NO_ANSWER] * 6, Reading(21.0, 45.0)))
     async with rig.running():
         await until(lambda: len(rig.readings) >= 3)
-    assert [status for status, _ in rig.statuses] == ["no_answer", "ok"]
+    assert rig.statuses == ["no_answer", "ok"]
     assert caplog.text.count("gives readings again") == 1
     assert rig.sampler.last_error is None
 
@@ -126,7 +128,7 @@ async def test_a_driver_that_breaks_its_contract_counts_as_failed(caplog):
     rig = Rig(ScriptedSensor(ZeroDivisionError("oops")))
     async with rig.running():
         await until(lambda: rig.statuses)
-    assert rig.statuses[0][0] == "failed"
+    assert rig.statuses[0] == "failed"
     assert "broke its contract" in caplog.text
 
 

@@ -1,0 +1,73 @@
+"""Puts the sink with a cloud together: store, outbox, properties and uplink."""
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from agent import ranges
+from agent.cloud.hub import AzureHub
+from agent.cloud.uplink import Daemon, Uplink
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig, Config
+from agent.device.commands import Commands
+from agent.device.model import model_id
+from agent.device.properties import Properties, stored_values
+from agent.readings.outbox import Outbox
+from agent.storage.assignment import StoredAssignment
+from agent.storage.machine_id import board_id
+from agent.storage.store import Store
+
+JUST_BOOTED = 300.0  # Seconds of uptime in which all devices of a site may start together.
+FIRST_DELAY = 20.0  # Seconds before the first connection then, at most.
+
+
+@asynccontextmanager
+async def cloud_sink(
+    daemon: Daemon,
+    *,
+    config: Config,
+    cloud: CloudConfig,
+    credentials: Credentials,
+    path: Path,
+) -> AsyncIterator[Uplink]:
+    """Open the store at `path` and all that needs it. Raises StoreInUse or StoreTooNew."""
+    async with AsyncExitStack() as held:
+        store = Store(path, board=board_id())
+        held.callback(store.close)
+        await store.begin()
+        outbox = await Outbox.open(
+            store,
+            clock=daemon.clock,
+            max_age_days=config.outbox.max_age_days,
+            max_megabytes=config.outbox.max_megabytes,
+        )
+        held.push_async_callback(outbox.close)
+        # The model has whole seconds.
+        interval = max(ranges.INTERVAL.low, math.ceil(config.sensor.interval))
+        properties = Properties(
+            daemon,
+            store,
+            defaults={"name": "", "brightness": 1, "telemetryInterval": interval},
+            stored=await stored_values(store),
+            property_format=cloud.property_format,
+        )
+        just_booted = daemon.clock.uptime() < JUST_BOOTED and config.sensor.driver != "fake"
+        yield Uplink(
+            daemon,
+            outbox=outbox,
+            hub=AzureHub(
+                cloud=cloud,
+                credentials=credentials,
+                device_id=config.device.id,
+                model_id=model_id(config.sensor.unit),
+            ),
+            assignment=StoredAssignment(
+                store, (cloud.provisioning_host, cloud.id_scope, config.device.id)
+            ),
+            commands=Commands(daemon),
+            properties=properties,
+            unit=config.sensor.unit,
+            max_rate=cloud.max_rate,
+            first_delay=FIRST_DELAY if just_booted else 0.0,
+        )

@@ -1,0 +1,86 @@
+"""Where readings and reported properties go: to a hub, or to the terminal."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from agent.readings.clock import Stamp, utc
+from agent.status import CloudPart, Status
+from hw import Reading
+
+
+class Sink(Protocol):
+    """Takes the readings and the reported properties of a daemon."""
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The writable properties that the operator set before this start."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Number of readings that are not delivered yet."""
+        ...
+
+    async def add(self, reading: Reading, taken: Stamp) -> None:
+        """Take a reading. When this returns, a power cut does not lose it."""
+        ...
+
+    def report(self, properties: Mapping[str, Any]) -> None:
+        """Report properties, now or as soon as there is a connection."""
+        ...
+
+    async def run(self) -> None:
+        """Deliver readings and reports until cancelled."""
+        ...
+
+    async def farewell(self, properties: Mapping[str, Any]) -> None:
+        """Report the last properties of a daemon that stops, and wait for their delivery."""
+        ...
+
+    def cloud_status(self) -> CloudPart | None:
+        """Return the status of the connection; None without a cloud."""
+        ...
+
+    async def describe(self, status: Status) -> Status:
+        """Return `status` with the parts that the sink knows."""
+        ...
+
+    async def last_hub(self) -> str | None:
+        """Return the hub that this device was last assigned to, if any."""
+        ...
+
+
+class PrintingSink:
+    """The sink without a cloud: prints readings and keeps nothing.
+
+    `changed` is set when the daemon's status may have changed.
+    """
+
+    def __init__(self, show: Callable[[str], None], changed: asyncio.Event) -> None:
+        self.stored: Mapping[str, Any] = {}
+        self.waiting = 0
+        self._show = show
+        self._changed = changed
+
+    async def add(self, reading: Reading, taken: Stamp) -> None:
+        self._show(f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %")
+        self._changed.set()
+
+    def report(self, _properties: Mapping[str, Any]) -> None:
+        self._changed.set()
+
+    async def run(self) -> None:
+        return
+
+    async def farewell(self, _properties: Mapping[str, Any]) -> None:
+        return
+
+    def cloud_status(self) -> None:
+        return None
+
+    async def describe(self, status: Status) -> Status:
+        return status
+
+    async def last_hub(self) -> None:
+        return None
