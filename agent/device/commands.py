@@ -6,12 +6,12 @@ and its payload has the reason.
 
 import json
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from agent.device.led import AsyncLed
-from agent.device.validation import BadValueError, quote, whole_number
+from agent.device.validation import RefusedError, quote, whole_number
 from agent.logs.events import LogEvent
 from agent.ranges import BLINK_PERIOD
 
@@ -57,41 +57,18 @@ class Commands:
 
     async def execute(self, name: str, payload: Any) -> Answer:
         """Execute a command. Never raises: a failure is an answer, too."""
-        handler = self._handlers.get(name)
-        if handler is None:
-            log.warning(
-                "Unknown command %s.",
-                quote(name),
-                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=HTTPStatus.NOT_FOUND),
-            )
-            known = ", ".join(self._handlers)
-            return _refusal(
-                HTTPStatus.NOT_FOUND, f"Unknown command {quote(name)}. The commands are {known}."
-            )
         try:
-            status, answer = await handler(payload)
-        except BadValueError as error:
-            log.warning(
-                "Refused command %s: %s",
-                name,
-                error,
-                extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=HTTPStatus.BAD_REQUEST),
-            )
-            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+            status, answer = await self._handler(name)(payload)
+        except RefusedError as error:
+            self._log_refusal(name, error)
+            return error.status, {"error": str(error)}
         except Exception as error:
-            failure = HTTPStatus.INTERNAL_SERVER_ERROR
-            log.exception(
-                "Command %s failed.",
-                name,
-                extra=LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=failure),
-            )
-            return _refusal(failure, f"{name} failed: {error}")
-        log.info(
-            "Executed command %s with status %d.",
-            name,
-            status,
-            extra=LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status),
-        )
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            about = LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=status)
+            log.exception("Command %s failed.", name, extra=about)
+            return status, {"error": f"{name} failed: {error}"}
+        about = LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status)
+        log.info("Executed command %s with status %d.", name, status, extra=about)
         return status, answer
 
     async def execute_queued(self, name: str, body: bytes) -> None:
@@ -99,21 +76,24 @@ class Commands:
 
         The body is JSON, or `@` for no payload. The answer is only logged.
         """
-        payload: Any = None
-        if body.strip() not in {b"", b"@"}:
-            try:
-                payload = json.loads(body)
-            except (ValueError, RecursionError) as error:
-                log.warning(
-                    "Refused queued command %s: its payload is not JSON (%s).",
-                    quote(name),
-                    error,
-                    extra=LogEvent.COMMAND_REFUSED.about(
-                        COMMAND=name, STATUS=HTTPStatus.BAD_REQUEST
-                    ),
-                )
-                return
-        await self.execute(name, payload)
+        try:
+            payload = None if body.strip() in {b"", b"@"} else json.loads(body)
+        except (ValueError, RecursionError) as error:
+            self._log_refusal(name, RefusedError(f"Its queued payload is not JSON ({error})."))
+        else:
+            await self.execute(name, payload)
+
+    def _handler(self, name: str) -> Callable[[Any], Awaitable[Answer]]:
+        if name not in self._handlers:
+            known = ", ".join(self._handlers)
+            raise RefusedError(
+                f"There is no such command. The commands are {known}.", status=HTTPStatus.NOT_FOUND
+            )
+        return self._handlers[name]
+
+    def _log_refusal(self, name: str, error: RefusedError) -> None:
+        about = LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=error.status)
+        log.warning("Refused command %s: %s", quote(name), error, extra=about)
 
     async def _turn_on(self, _payload: Any) -> Answer:
         await self._daemon.led.on()
@@ -130,8 +110,9 @@ class Commands:
 
     async def _run_diagnostics(self, _payload: Any) -> Answer:
         if self._diagnosing:
-            return _refusal(
-                HTTPStatus.CONFLICT, "Diagnostics are already running. Wait for their result."
+            raise RefusedError(
+                "Diagnostics are already running. Wait for their result.",
+                status=HTTPStatus.CONFLICT,
             )
         self._diagnosing = True
         self._daemon.start_task(self._diagnose(), "rundiagnostics")
@@ -141,12 +122,10 @@ class Commands:
         try:
             result = await self._daemon.diagnose()
         except Exception as error:
-            log.exception(
-                "Diagnostics failed.",
-                extra=LogEvent.COMMAND_FAILED.about(
-                    COMMAND="rundiagnostics", STATUS=HTTPStatus.INTERNAL_SERVER_ERROR
-                ),
+            about = LogEvent.COMMAND_FAILED.about(
+                COMMAND="rundiagnostics", STATUS=HTTPStatus.INTERNAL_SERVER_ERROR
             )
+            log.exception("Diagnostics failed.", extra=about)
             result = f"Diagnostics failed: {error}"
         finally:
             self._diagnosing = False
@@ -159,7 +138,3 @@ def shorten(text: str, limit: int) -> str:
     if len(encoded) <= limit:
         return encoded.decode("utf-8")
     return encoded[: limit - 3].decode("utf-8", "ignore") + "…"
-
-
-def _refusal(status: HTTPStatus, reason: str) -> Answer:
-    return status, {"error": reason}

@@ -44,16 +44,10 @@ class AsyncLed:
         """1 (high), 2 (medium) or 3 (low)."""
         return self._led.brightness
 
-    @property
-    def fault(self) -> str | None:
-        """Why the LED cannot be driven; None if it can."""
-        return None if self._led.fault is None else str(self._led.fault)
-
     def status(self, driver: str) -> LedPart:
         """Return the LED's part of the status."""
-        return LedPart(
-            driver=driver, state=self.state.value, brightness=self.brightness, fault=self.fault
-        )
+        fault = None if self._led.fault is None else str(self._led.fault)
+        return LedPart(driver=driver, state=self.state, brightness=self.brightness, fault=fault)
 
     async def open(self) -> None:
         """Claim the line, with the LED off. Raise DriverError if this machine cannot.
@@ -98,13 +92,13 @@ class AsyncLed:
                 await asyncio.get_running_loop().run_in_executor(self._executor, command)
         except TimeoutError:
             raise LedError(f"The LED's driver did not return within {deadline:g} s.") from None
-        if self._failing and self.fault is None:
+        if self._failing and self._led.fault is None:
             self._failing = False
             log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
 
     def _changed(self, state: LedState) -> None:
-        if self.fault is not None:  # Nothing but a blink ends by itself.
-            self._log_failure("The LED stopped blinking: %s", self.fault)
+        if self._led.fault is not None:  # Nothing but a blink ends by itself.
+            self._log_failure("The LED stopped blinking: %s", self._led.fault)
         self._on_change(state)
 
     def _log_failure(self, sentence: str, reason: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from agent.device.led import AsyncLed
 from agent.device.validation import (
-    BadValueError,
+    RefusedError,
     check_brightness,
     check_interval,
     check_name,
@@ -78,7 +78,7 @@ async def stored_values(store: Store) -> dict[str, Any]:
         if stored is not None:
             try:
                 values[name] = check(stored)
-            except BadValueError as error:
+            except RefusedError as error:
                 log.debug("Ignoring a stored value: %s", error)
     return values
 
@@ -175,7 +175,7 @@ class Properties:
                     extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(accepted)),
                 )
                 self._complaints.pop(name, None)
-        except BadValueError as error:
+        except RefusedError as error:
             self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
             self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
         except Exception as error:

@@ -1,6 +1,7 @@
 """Checks of the values that an operator sets."""
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from agent.ranges import BRIGHTNESS, INTERVAL, NAME_LENGTH, Range
@@ -8,16 +9,20 @@ from agent.ranges import BRIGHTNESS, INTERVAL, NAME_LENGTH, Range
 QUOTED = 60  # Characters of a refused value that its reason repeats.
 
 
-class BadValueError(ValueError):
-    """A value that is refused. `str()` is the reason, a sentence."""
+class RefusedError(ValueError):
+    """A command or a value is refused. `str()` is the reason, and `status` is as in HTTP."""
+
+    def __init__(self, reason: str, *, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def check_name(value: Any) -> str:
     """Return a customer's name: a string of at most 256 characters."""
     if not isinstance(value, str):
-        raise BadValueError(f"name must be a string, not {quote(value)}.")
+        raise RefusedError(f"name must be a string, not {quote(value)}.")
     if len(value) > NAME_LENGTH:
-        raise BadValueError(
+        raise RefusedError(
             f"name must have at most {NAME_LENGTH} characters, and this one has {len(value)}."
         )
     return value
@@ -34,13 +39,13 @@ def check_interval(value: Any) -> int:
 
 
 def whole_number(name: str, value: Any, allowed: Range) -> int:
-    """Return `value` as an int if it is a whole number in this range. Raises BadValueError."""
+    """Return `value` as an int if it is a whole number in this range. Raises RefusedError."""
     # JSON has one kind of number, so 5.0 is 5. In Python, unlike in JSON, true is a number.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or not allowed.low <= value <= allowed.high:
-        raise BadValueError(
+        raise RefusedError(
             f"{name} must be a whole number from {allowed.low} to {allowed.high}, "
             f"not {quote(value)}."
         )

@@ -72,9 +72,9 @@ def test_levels_have_the_journals_priorities():
 def test_text_from_the_cloud_is_escaped_in_message_and_fields():
     evil = "a\nPRIORITY=0\x1b[31m\x00\u202eb\ud800"
     [[text, fields]] = through_journal_handler(
-        ["warning", "Unknown command %s.", [evil], {"COMMAND": evil}]
+        ["warning", "Refused command %s.", [evil], {"COMMAND": evil}]
     )
-    assert text == f"Unknown command {escaped(evil)}."
+    assert text == f"Refused command {escaped(evil)}."
     assert fields["COMMAND"] == escaped(evil) == r"a\nPRIORITY=0\x1b[31m\x00\u202eb\ud800"
     assert not any(evil in str(value) for value in fields.values())
 

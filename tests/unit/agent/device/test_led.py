@@ -55,7 +55,7 @@ async def test_a_command_that_fails_raises_and_leaves_a_fault(rig):
     rig.simulated.broken = "The line is busy."
     with pytest.raises(LedError, match="busy"):
         await rig.led.on()
-    assert (rig.led.state, rig.led.fault) == ("off", "The line is busy.")
+    assert (rig.led.state, rig.led.status("fake").fault) == ("off", "The line is busy.")
 
 
 async def test_a_blink_that_fails_is_reported_and_logged(caplog):
@@ -80,7 +80,7 @@ async def test_a_busy_line_is_logged_at_the_start_and_each_command_tries_again(r
         await rig.led.on()
     rig.simulated.broken = None
     await rig.led.on()
-    assert (rig.led.state, rig.led.fault, rig.led.brightness) == ("on", None, 2)
+    assert (rig.led.state, rig.led.status("fake").fault, rig.led.brightness) == ("on", None, 2)
     assert "The LED can be driven again." in caplog.text
 
 
@@ -115,7 +115,7 @@ async def test_a_hanging_driver_blocks_neither_commands_nor_the_state(monkeypatc
 async def test_the_first_command_has_a_longer_deadline(rig, monkeypatch):
     monkeypatch.setattr(led_module, "DEADLINE", 0.0)
     await rig.led.open()
-    assert rig.led.fault is None
+    assert rig.simulated.fault is None
     monkeypatch.undo()
 
 
