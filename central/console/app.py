@@ -91,14 +91,14 @@ def _serve(content: bytes, kind: str) -> Handler:
 
 
 def listen(port: int | None) -> socket.socket:
-    """Return a socket that listens. Raise StartError."""
+    """Return a listening socket. Raises StartError."""
     ports = range(USUAL_PORT, USUAL_PORT + PORTS_TRIED) if port is None else [port]
     for candidate in ports:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, candidate))
-            listener.listen()  # Now: until somebody listens, Linux lets several bind.
+            listener.listen()  # Now, because Linux lets several processes bind until one listens.
         except OSError as error:
             listener.close()
             if error.errno != errno.EADDRINUSE:
@@ -109,4 +109,4 @@ def listen(port: int | None) -> socket.socket:
         return listener
     if port is None:
         raise StartError(f"No port from {USUAL_PORT} to {ports[-1]} is free for the console.")
-    raise PortTaken(LOOPBACK, port, hint="stop that one, or give another port with --http-port")
+    raise PortTaken(LOOPBACK, port, hint="stop that program, or give another port with --http-port")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -192,12 +191,19 @@ def query_number(
     if text is None:
         return default
     try:
-        number = float(text)
+        number: object = float(text)
     except ValueError:
-        number = math.nan
-    if not least <= number <= most:
-        raise bad_request(
-            f"{name} must be a number from {least:g} to {most:g}, not {text[:40]!r}.",
-            code="InvalidQuery",
-        )
-    return number
+        number = text
+    return checked_number(number, name, least=least, most=most, code="InvalidQuery")
+
+
+def checked_number(
+    value: object, name: str, *, least: float, most: float, code: str | None = None
+) -> float:
+    """Return a JSON value that must be a number in a range. Raises RestError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+        return float(value)
+    found = str(value)[:40]
+    raise bad_request(
+        f"{name} must be a number from {least:g} to {most:g}, not {found!r}.", code=code
+    )

@@ -1,4 +1,4 @@
-"""Central with its console: start, run, stop."""
+"""Runs central with its console."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 async def open_central(settings: Settings) -> AsyncIterator[Central]:
     """Run central for as long as the `async with` block lasts. Raises StartError."""
     async with open_server(settings) as central:
-        # Imported here: aiohttp takes a while; a central that cannot start should say so before.
+        # Imported late, because aiohttp takes a while and central may fail to start.
         from central.console.app import start_console  # noqa: PLC0415 - see above
 
         console = await start_console(central, port=settings.http_port)
@@ -31,21 +31,21 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         try:
             with _announced(central):
                 log.info(
-                    "Central listens on %s port %d; its page is %s.",
+                    "Central listens on %s port %d. Its page: %s",
                     central.mqtt_host,
                     central.mqtt_port,
                     central.http,
                 )
                 yield central
-                log.info("Central stops.")
+                log.info("Central is stopping.")
         finally:
             await console.close()
 
 
 def run(settings: Settings, *, catch: Catch) -> int:
-    """Run central until a signal stops it, printing its addresses; return the exit status.
+    """Run central and print its addresses, until a signal stops it. Return the exit status.
 
-    `catch(loop, stop)` makes the signals call `stop` in the loop.
+    `catch(loop, stop)` must make signals call `stop` in the loop.
     """
     _allow_many_files()
     try:
@@ -53,8 +53,8 @@ def run(settings: Settings, *, catch: Catch) -> int:
     except CentralError as error:
         print(error, file=sys.stderr)
         return 1
-    except OSError as error:  # It names the file: a key of another user's, a full disk.
-        print(f"Central cannot work: {in_words(error)}.", file=sys.stderr)
+    except OSError as error:  # Such as a file of another user, or a full disk. It names the file.
+        print(f"Central cannot run: {in_words(error)}.", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The console's page in a real browser: what its tests share."""
+"""A real browser, for tests of the page."""
 
 from contextlib import asynccontextmanager
 
@@ -17,7 +17,7 @@ ARGUMENTS = [
 ]
 PHONE = {"width": 390, "height": 844}
 
-PATIENCE = 20_000  # Milliseconds for whatever is expected.
+PATIENCE = 20_000  # Milliseconds.
 
 expect.set_options(timeout=PATIENCE)
 
@@ -25,7 +25,7 @@ expect.set_options(timeout=PATIENCE)
 @asynccontextmanager
 async def running_browser():
     """Run the installed Chromium; skip the test without one."""
-    # First: where there is none, the libraries that Playwright itself needs may be missing too.
+    # Before Playwright: without Chromium, the libraries that it needs may be missing, too.
     chromium = find_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
@@ -35,7 +35,7 @@ async def running_browser():
 
 @asynccontextmanager
 async def watched_page(browser, central, **options):
-    """Open a page; fail if it asks another host, breaks its policy or raises an error."""
+    """Open a page. Fail if it requests another host, violates its policy or raises an error."""
     context = await browser.new_context(base_url=central.http, locale="en-GB", **options)
     page = await context.new_page()
     wrong = []

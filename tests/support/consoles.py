@@ -1,4 +1,4 @@
-"""What tests of the console share: a model, a device that obeys it, a browser."""
+"""A model, a device that implements it, and requests, for tests of the console."""
 
 import asyncio
 import json
@@ -90,7 +90,7 @@ INFORMATION = {
 
 
 class ClimateDevice:
-    """A device of the model above, made with the unchanged SDK."""
+    """A device with MODEL, using the unchanged SDK."""
 
     def __init__(self, client):
         self._client = client
@@ -141,7 +141,7 @@ class ClimateDevice:
 
 @asynccontextmanager
 async def climate_device(central, device_id, *, model=MODEL_ID):
-    """Connect a device that central knows already, by its primary key."""
+    """Connect a device that central knows, with its primary key."""
     primary, _ = central.registry.keys(device_id)
     client = IoTHubDeviceClient.create_from_symmetric_key(
         primary,
@@ -155,7 +155,7 @@ async def climate_device(central, device_id, *, model=MODEL_ID):
     try:
         async with asyncio.timeout(30):
             await client.connect()
-            # Setting a handler waits for the hub, which runs in this very loop.
+            # Setting a handler waits for the hub, which runs in this loop.
             await asyncio.to_thread(setattr, client, "on_method_request_received", device.obey)
             await asyncio.to_thread(
                 setattr, client, "on_twin_desired_properties_patch_received", device.take
@@ -167,7 +167,7 @@ async def climate_device(central, device_id, *, model=MODEL_ID):
 
 
 async def eventually(check, *, patience=20):
-    """Wait until `check()`, awaited where it must be, gives something true, and return that."""
+    """Wait until `check()`, which may be async, returns something true, and return that."""
     async with asyncio.timeout(patience):
         while True:
             found = check()

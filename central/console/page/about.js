@@ -12,7 +12,7 @@ export function aboutTab(store) {
     if (!device) return;
     facts.replaceChildren(
       factCard("Device", [
-        ["Device id", device.id],
+        ["Device ID", device.id],
         ["Model", device.template ?? "None"],
         ["Created", timeText(device.created)],
         ["Registered", device.provisioned ? "Yes" : "Not yet"],

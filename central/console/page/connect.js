@@ -22,7 +22,7 @@ function showConnect(id, about, credentials) {
   const keyFile = `${fileName(id)}.key`;
   const configFile = `${fileName(id)}.toml`;
   const saveKey = text(
-    "Save the primary key: run this, paste the key, then press Enter and Ctrl-D",
+    "Save the key: run this, paste it, press Enter and Ctrl-D",
     `(umask 077; cat > ${keyFile})`,
   );
   const certificate = h("a", { href: CA, download: CA_FILE }, CA_FILE);

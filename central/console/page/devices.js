@@ -26,7 +26,7 @@ export class DevicesPage {
     this.search = h("input", {
       type: "search",
       placeholder: "Find",
-      "aria-label": "Find a device by name or id",
+      "aria-label": "Find a device by name or ID",
       hidden: true,
       oninput: () => this.filter(),
     });
@@ -154,7 +154,7 @@ function addForm(templates, close) {
     h(
       "div",
       { class: "stack" },
-      h("label", { for: id }, "Device id"),
+      h("label", { for: id }, "Device ID"),
       idInput,
       h(
         "small",
@@ -176,7 +176,7 @@ function addForm(templates, close) {
     event.preventDefault();
     const device = idInput.value.trim();
     if (!device) {
-      result.show("bad", "Enter a device id.");
+      result.show("bad", "Enter a device ID.");
       idInput.focus();
       return;
     }

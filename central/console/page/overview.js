@@ -67,10 +67,12 @@ export class Overview {
     this.timer = setInterval(() => this.draw(), REDRAW);
     this.build();
     store.on("device", () => this.build());
-    store.on("messages", () => this.build());
+    store.on("messages", () => {
+      this.build();
+      this.fetchSoon(); // They may have a message whose event arrives later, and is then ignored.
+    });
     store.on("properties", () => this.showState());
     store.on("commands", () => this.showState());
-    store.on("missed", () => this.fetchSoon());
     store.on("message", (message) => this.add(message));
     this.openRoom();
   }
@@ -148,7 +150,7 @@ export class Overview {
       series = await get(`${pagePath(this.store.id, "series")}?${query}`);
     } catch {
       this.added = null;
-      return; // Central does not respond. Once it does, "missed" asks again.
+      return; // Central does not respond. Once it does, the messages are read again.
     }
     if (this.closed) return;
     this.span ??= usualSpan(series);

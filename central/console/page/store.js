@@ -42,8 +42,8 @@ export class DeviceStore {
     this.readers = new Map(KINDS.map((kind) => [kind, soon(() => this.read(kind))]));
   }
 
-  // Calls `heard` at each change of a kind (see KINDS), at each new `message`, when events were
-  // `missed`, and once the device is `deleted`.
+  // Calls `heard` at each change of a kind (see KINDS), at each new `message`, and once the device is
+  // `deleted`.
   on(kind, heard) {
     if (!this.listeners.has(kind)) this.listeners.set(kind, []);
     this.listeners.get(kind).push(heard);
@@ -71,7 +71,6 @@ export class DeviceStore {
   heard(kind, data) {
     if (kind === "everything") {
       for (const reader of this.readers.values()) reader();
-      this.notify("missed");
     } else if (data.device === this.id) {
       if (data.message) this.add(data.message);
       for (const each of READ_AFTER[kind] ?? []) this.readers.get(each)();

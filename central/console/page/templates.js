@@ -37,7 +37,7 @@ export class TemplatesPage {
       h(
         "p",
         { class: "muted page-note" },
-        "A template is a DTDL v2 interface. A device that announces the interface's id gets the template automatically.",
+        "A template is a DTDL v2 interface. A device that announces the interface's ID gets the template automatically.",
       ),
       this.result.element,
       this.list,

@@ -13,7 +13,7 @@ from central.console.responses import (
     CENTRAL,
     RestError,
     answer,
-    bad_request,
+    checked_number,
     iso,
     not_found,
     read_object,
@@ -66,7 +66,7 @@ FAULTS: dict[str, Lasting | Once] = {
     "hang": Lasting("Hang", "Connections open, but central never replies.", "hang", "tls"),
     "slow": Lasting("Slow", f"Each packet is delayed by {DELAY:g} s.", "latency", DELAY),
     "unacknowledged": Lasting(
-        "No acknowledgement", "Messages are not acknowledged.", "withheld", {PubAck}
+        "Unacknowledged", "Messages are not acknowledged.", "withheld", {PubAck}
     ),
     "throttle": Lasting(
         "Throttle",
@@ -191,12 +191,8 @@ async def start_fault(request: web.Request) -> web.Response:
     bench, name = request.app[BENCH], _name(request)
     body = await read_object(request) if request.can_read_body else {}
     seconds = body.get("seconds")
-    if seconds is not None and (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, int | float)
-        or not 0 < seconds <= LONGEST
-    ):
-        raise bad_request(f"seconds must be a number above 0 and at most {LONGEST}, or absent.")
+    if seconds is not None:
+        seconds = checked_number(seconds, "seconds", least=0.01, most=LONGEST)
     central = request.app[CENTRAL]
     value = await asyncio.to_thread(other_name, central) if name == "move" else None
     bench.start(name, seconds, value)

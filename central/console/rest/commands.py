@@ -10,6 +10,7 @@ from central.console.responses import (
     CENTRAL,
     answer,
     bad_request,
+    checked_number,
     find_device,
     look_up,
     read_object,
@@ -20,8 +21,6 @@ from central.storage import history
 routes = web.RouteTableDef()
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-LONGEST_CONNECTION_TIMEOUT = 30
-SHORTEST_RESPONSE_TIMEOUT, LONGEST_RESPONSE_TIMEOUT = 5, 30
 
 
 def command_body(command: Command) -> dict[str, Any]:
@@ -48,13 +47,11 @@ async def call_command(request: web.Request) -> web.Response:
         device.id,
         name,
         body.get("request"),
-        connect_timeout=_seconds(body, "connectionTimeout", 0, 0, LONGEST_CONNECTION_TIMEOUT),
-        response_timeout=_seconds(
-            body,
-            "responseTimeout",
-            LONGEST_RESPONSE_TIMEOUT,
-            SHORTEST_RESPONSE_TIMEOUT,
-            LONGEST_RESPONSE_TIMEOUT,
+        connect_timeout=checked_number(
+            body.get("connectionTimeout", 0), "connectionTimeout", least=0, most=30
+        ),
+        response_timeout=checked_number(
+            body.get("responseTimeout", 30), "responseTimeout", least=5, most=30
         ),
     )
     return answer(command_body(command), status=HTTPStatus.CREATED)
@@ -76,10 +73,3 @@ def command_name(request: web.Request) -> str:
         if not NAME.fullmatch(name):
             raise bad_request(f"{name[:80]!r} is not a valid name of a command or component.")
     return "*".join(names)
-
-
-def _seconds(body: dict[str, Any], name: str, default: int, least: int, most: int) -> float:
-    value = body.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise bad_request(f"{name} must be a number of seconds from {least} to {most}.")
-    return float(value)

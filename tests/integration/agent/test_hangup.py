@@ -131,7 +131,7 @@ def test_the_demo_stops_with_all_its_processes(tmp_path, number):
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0, said()
     assert said().count("Stopped.") == 1
-    assert said().count("Central stops.") == 1
+    assert said().count("Central is stopping.") == 1
     assert "Traceback" not in said()
 
 
@@ -164,7 +164,7 @@ def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path):
         until(lambda: "Press Ctrl-C to stop." in said(), what=said)
         process.send_signal(signal.SIGHUP)
         assert process.wait(PATIENCE) == 0, said()
-        assert "Central stops." in said()
+        assert "Central is stopping." in said()
     with started(arguments, tmp_path, ignoring=True) as (process, said):
         until(lambda: "Press Ctrl-C to stop." in said(), what=said)
         process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""What the console refuses: malformed bodies, unknown paths, foreign hosts and pages."""
+"""Requests that the console refuses: malformed bodies, unknown paths, foreign hosts and origins."""
 
 import asyncio
 import re
@@ -9,25 +9,11 @@ import pytest
 from consoles import ask, refused
 
 from central.application import Settings
-from central.console import app
-from central.console import middleware as console_guard
+from central.console import app, middleware
 from central.console.run import open_central
 from central.errors import PortTaken, StartError
 
-LARGEST_PAGE = 200_000  # Bytes: everything a browser loads, uncompressed.
-
-
-@pytest.fixture
-async def central(tmp_path):
-    opened = open_central(Settings(data_dir=tmp_path / "central", mqtt_port=0, http_port=0))
-    async with opened as central:
-        yield central
-
-
-@pytest.fixture
-async def http(central):
-    async with aiohttp.ClientSession(central.http) as session:
-        yield session
+LARGEST_PAGE = 200_000  # Bytes of all files, uncompressed.
 
 
 class TestBodies:
@@ -45,7 +31,7 @@ class TestBodies:
             b"9" * 5000,
         ],
     )
-    async def test_malformed_json_is_refused_with_a_sentence(self, http, body):
+    async def test_malformed_json_is_refused(self, http, body):
         error = await refused(http, "PUT", "/api/devices/pi-1", data=body, expect=400)
         assert error["message"].startswith("The body ")
 
@@ -56,7 +42,7 @@ class TestBodies:
 
 
 class TestPageFiles:
-    def test_the_page_is_small_and_whole(self):
+    def test_the_page_is_small_and_complete(self):
         files = {
             file.name: file.read_bytes()
             for file in resources.files("central.console").joinpath("page").iterdir()
@@ -73,14 +59,14 @@ class TestElsewhere:
     @pytest.mark.parametrize(
         "path", ["/api", "/api/users", "/api/query", "/nothing.js", "/../central.json", "/%2e%2e/x"]
     )
-    async def test_everything_else_is_not_found(self, http, path):
+    async def test_unknown_paths_are_404(self, http, path):
         await refused(http, "GET", path, expect=404)
 
-    async def test_an_error_names_its_code_in_a_header_too(self, http):
+    async def test_the_error_code_is_in_a_header(self, http):
         async with http.get("/api/devices/nobody") as response:
             assert response.headers["x-ms-error-code"] == "NotFound"
 
-    async def test_a_method_that_a_path_does_not_take(self, http):
+    async def test_an_unsupported_method_is_405(self, http):
         assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
 
     async def test_a_port_that_is_taken_is_an_error(self, central, tmp_path):
@@ -90,12 +76,12 @@ class TestElsewhere:
             async with open_central(other):
                 pass
 
-    def test_of_two_that_start_at_once_one_gets_the_port(self):
+    def test_only_one_of_two_simultaneous_starts_gets_a_port(self):
         with app.listen(0) as first, pytest.raises(PortTaken):
             app.listen(first.getsockname()[1])
 
-    def test_a_port_that_cannot_be_used_is_not_called_taken(self, monkeypatch):
-        monkeypatch.setattr(app, "LOOPBACK", "192.0.2.1")  # Not of this machine.
+    def test_an_unusable_port_is_not_reported_as_taken(self, monkeypatch):
+        monkeypatch.setattr(app, "LOOPBACK", "192.0.2.1")  # Not an address of this machine.
         with pytest.raises(StartError, match=r"Port 8080 of 192\.0\.2\.1 cannot be used"):
             app.listen(8080)
 
@@ -104,7 +90,7 @@ class TestGuard:
     @pytest.mark.parametrize("port", [":{port}", ":1", ":65535", ""])
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
     async def test_the_names_of_this_machine_are_served(self, http, central, host, port):
-        """With any port: `ssh -L` may have another one at the browser's end."""
+        """With any port, because `ssh -L` may use another one."""
         own = central.http.rstrip("/").rsplit(":", 1)[1]
         host += port.format(port=own)
         headers = {"Host": host, "Origin": f"http://{host}"}
@@ -132,8 +118,8 @@ class TestGuard:
         await refused(http, "PUT", "/api/devices/pi-1", {}, headers=headers, expect=403)
         await refused(http, "GET", "/api/devices/pi-1", expect=404)
 
-    async def test_not_ever_more_requests_are_under_way(self, central, monkeypatch):
-        monkeypatch.setattr(console_guard, "MOST_AT_ONCE", 3)
+    async def test_open_requests_are_bounded(self, central, monkeypatch):
+        monkeypatch.setattr(middleware, "MOST_AT_ONCE", 3)
         central.registry.add_device("pi-1")
         body = {"connectionTimeout": 1}
         connector = aiohttp.TCPConnector(limit=0)
@@ -147,19 +133,19 @@ class TestGuard:
             assert sorted(statuses) == [404] * 3 + [429] * 5
             assert await ask_for_a_command() == 404
 
-    async def test_two_hosts_are_no_host(self, central):
+    async def test_two_host_headers_are_refused(self, central):
         port = int(central.http.rstrip("/").rsplit(":", 1)[1])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /api/devices HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
         assert (await reader.readline()).split()[1] in {b"400", b"403"}
         writer.close()
 
-    async def test_our_own_origin_is_served(self, http, central):
+    async def test_the_own_origin_is_served(self, http, central):
         headers = {"Origin": central.http.rstrip("/")}
         await ask(http, "PUT", "/api/devices/pi-1", {}, headers=headers)
 
     @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/nothing"])
-    async def test_every_answer_has_the_security_headers(self, http, path):
+    async def test_every_response_has_the_security_headers(self, http, path):
         async with http.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
             assert "default-src 'self'" in policy

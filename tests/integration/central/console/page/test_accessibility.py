@@ -1,4 +1,4 @@
-"""axe-core looks at every page of the console, in both themes, for what shuts somebody out."""
+"""axe-core checks every page of the console for accessibility, in both themes."""
 
 import json
 
@@ -29,7 +29,7 @@ def axe():
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def central(tmp_path_factory):
-    """A central with a bit of everything to be seen."""
+    """A central with data for every part of the page."""
     directory = tmp_path_factory.mktemp("axe")
     settings = Settings(
         directory, listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
@@ -54,7 +54,7 @@ async def central(tmp_path_factory):
             await central.hub.call("pi-1", "blink", "x")
             await central.hub.set_desired("pi-1", {"brightness": 9, "name": "Ann"})
             await registry.record_connection("pi-1", "refused", "the key is wrong")
-            central.faults.latency = 0.001  # So that the page says so.
+            central.faults.latency = 0.001  # So that the banner is shown.
             yield central
 
 
@@ -70,7 +70,7 @@ async def violations(page, axe):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_page_shuts_nobody_out(browser, central, axe, place, theme):
+async def test_no_page_has_serious_violations(browser, central, axe, place, theme):
     async with watched_page(browser, central, color_scheme=theme) as page:
         await page.goto(place)
         await expect(page.locator(".live")).to_have_text("Live")
@@ -81,7 +81,7 @@ async def test_a_page_shuts_nobody_out(browser, central, axe, place, theme):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_the_dialogs_shut_nobody_out(browser, central, axe, theme):
+async def test_no_dialog_has_serious_violations(browser, central, axe, theme):
     async with watched_page(browser, central, color_scheme=theme, viewport=PHONE) as page:
         await page.goto("/#/devices/pi-1")
         await page.get_by_role("button", name="Connect…").click()
@@ -93,7 +93,7 @@ async def test_the_dialogs_shut_nobody_out(browser, central, axe, theme):
         assert await violations(page, axe) == []
 
 
-async def test_axe_sees_what_is_wrong(browser, central, axe):
+async def test_axe_detects_a_violation(browser, central, axe):
     async with watched_page(browser, central) as page:
         await page.goto("/#/devices/pi-1/about")
         await expect(page.locator("main .card:visible").first).to_be_visible()

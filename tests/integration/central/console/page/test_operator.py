@@ -1,15 +1,20 @@
-"""The tutorial as its operator goes through it: in the browser, with the real daemon.
+"""The tutorial in the browser, with the real daemon.
 
-With SCREENSHOTS=DIRECTORY in the environment, what is seen on the way is kept there.
+With SCREENSHOTS=docs in the environment, this also takes the pictures of the documentation.
 """
 
 import asyncio
+import json
+import math
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +28,8 @@ from agent.daemon.control_socket import SOCKET_NAME
 from agent.device import model
 from central.application import Settings
 from central.console.run import open_central
+from central.records import Message
+from central.storage.telemetry import add_message
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
@@ -30,28 +37,32 @@ MODELS = tuple(
     model.interface(dtmi) for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
 )
 DEVICE = "greenhouse-1"
-# A board that is made up, and readings as often as a test can use them.
+# A simulated board, with readings as often as a test can use them.
 BOARD = '\n[sensor]\ndriver = "fake"\ninterval = 0.5\n\n[led]\ndriver = "fake"\n'
-NEXT_TRY = 200_000  # Milliseconds: the daemon's pauses grow, and some are long by chance.
-LONG_AGO = 6  # Seconds of outage, after which a reading counts as late.
+SCREENSHOTS = os.environ.get("SCREENSHOTS") and Path(os.environ["SCREENSHOTS"])
+NEXT_TRY = 200_000  # Milliseconds. The daemon's pauses grow, and are random.
+OUTAGE = 6  # Seconds. Longer than a reading takes to count as late.
 
 
 class Operator:
-    """Who sits before the page."""
+    """An operator with a browser."""
 
     def __init__(self, page):
         self.page = page
 
-    async def look(self, name):
-        """Keep what is seen, if somebody wants it."""
-        if directory := os.environ.get("SCREENSHOTS"):
-            await self.page.screenshot(path=Path(directory) / f"console-{name}.png")
+    async def take_picture(self, name, *, part=None, theme="light"):
+        """Save a picture of the page, or of a part of it, if pictures are wanted."""
+        if SCREENSHOTS:
+            await self.page.emulate_media(color_scheme=theme)
+            await self.page.evaluate("scrollTo(0, 0)")
+            await (part or self.page).screenshot(path=SCREENSHOTS / f"{name}.png")
+            await self.page.emulate_media(color_scheme="light")
 
     async def go(self, tab):
         await self.page.get_by_role("link", name=tab, exact=True).click()
 
     async def add_device(self):
-        """Add a device, and return the configuration and the key that are shown for it."""
+        """Add a device. Return the configuration and the key that the page shows."""
         page = self.page
         await expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
         await page.get_by_role("button", name="Add device").click()
@@ -64,7 +75,6 @@ class Operator:
         assert install.startswith("sudo sh deploy/install.sh --central /")
         assert install.endswith(f" --device-id {DEVICE}")
         assert run == f"sensor-agent run --config {DEVICE}.toml"
-        await self.look("connect")
         await page.keyboard.press("Escape")
         return config, key
 
@@ -85,7 +95,7 @@ class Operator:
 
 @asynccontextmanager
 async def daemon(home, config, key):
-    """Run the daemon with a configuration, as the page says that it is to be run."""
+    """Run the daemon with a configuration and a key from the page."""
     home.mkdir()
     (home / f"{DEVICE}.toml").write_text(config + BOARD)
     (home / f"{DEVICE}.key").write_text(key)
@@ -124,6 +134,8 @@ async def test_the_whole_tutorial(browser, tmp_path):
         await page.goto("/")
         config, key = await operator.add_device()
         await expect(page.locator(".status")).to_contain_text("Never seen")
+        if SCREENSHOTS:
+            await add_history(central)
         async with daemon(home, config, key):
             await watch_readings(operator)
             await set_properties(operator)
@@ -131,6 +143,19 @@ async def test_the_whole_tutorial(browser, tmp_path):
             await lose_and_regain_the_network(operator)
             await look_at_the_data(operator)
         await expect(page.locator(".status")).to_contain_text("Disconnected since")
+
+
+async def add_history(central):
+    """Add readings of the last nine minutes, for the charts in the pictures."""
+    noise = random.Random(1)  # noqa: S311 - no secret
+    for age in range(540, 0, -2):
+        body = {
+            "temp": round(24 - age / 90 + noise.gauss(0, 0.05), 1),
+            "humid": round(52 + 3 * math.sin(age / 120) + noise.gauss(0, 0.2), 1),
+        }
+        taken = time.time() - age
+        reading = Message(0, DEVICE, taken, taken, json.dumps(body).encode(), {}, {})
+        await central.store.run(partial(add_message, new=reading))
 
 
 async def watch_readings(operator):
@@ -145,7 +170,6 @@ async def watch_readings(operator):
     await operator.go("About")
     await expect(page.locator(".panel")).to_contain_text("Device information")
     await expect(page.locator(".panel")).to_contain_text("Processor architecture")
-    await operator.look("about")
 
 
 async def set_properties(operator):
@@ -156,7 +180,7 @@ async def set_properties(operator):
     await operator.set_properties(Brightness_level="9")
     await expect(operator.state_of("Brightness level")).to_contain_text("Refused: ")
     await expect(operator.page.locator(".rows")).to_contain_text("Device: 2")
-    await operator.look("properties")
+    await operator.take_picture("console-properties")
     await operator.set_properties(Brightness_level="1")
     await expect(operator.state_of("Brightness level")).to_have_text("Synced")
 
@@ -174,7 +198,7 @@ async def run_commands(operator):
     await page.get_by_label("Interval").fill("0")
     await operator.run("Blink", says="Refused (400)")
     await expect(history).to_have_count(5)
-    await operator.look("commands")
+    await operator.take_picture("console-commands")
 
 
 async def lose_and_regain_the_network(operator):
@@ -185,16 +209,17 @@ async def lose_and_regain_the_network(operator):
     await fault.click()
     await expect(page.locator(".status")).to_contain_text("Disconnected since")
     await operator.run("Turn on", button="Queue", says="Queued")
-    await asyncio.sleep(LONG_AGO)  # The outage itself: readings are taken and wait.
-    await operator.look("outage")
+    await asyncio.sleep(OUTAGE)  # Readings are taken and queued.
     await fault.click()
     await expect(page.locator(".status")).to_contain_text("Connected since", timeout=NEXT_TRY)
     await expect(page.locator(".led")).to_contain_text("On")
     count = page.locator(".count")
+    await expect(count).to_contain_text("late", timeout=NEXT_TRY)
     await expect(count).to_contain_text("none missing", timeout=NEXT_TRY)
-    await expect(count).to_contain_text("late")
     await expect(page.locator(".faults-banner")).to_be_hidden()
-    await operator.look("recovered")
+    await operator.take_picture("console")
+    overview = page.locator(".overview-main")
+    await operator.take_picture("console-faults", part=overview, theme="dark")
     await operator.go("Connections")
     await expect(page.locator("tbody")).to_contain_text("cut on request")
 
@@ -203,7 +228,7 @@ async def look_at_the_data(operator):
     page = operator.page
     await operator.go("Raw data")
     await expect(page.locator("tbody .badge").first).to_be_visible()
-    await operator.look("raw-data")
+    await operator.take_picture("console-raw-data")
     await operator.go("Commands")
     await expect(page.locator("tbody tr").first).to_contain_text("Delivered")
     await operator.go("Overview")

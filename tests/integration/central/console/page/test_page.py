@@ -1,4 +1,4 @@
-"""The page, in a real browser, as an operator uses it."""
+"""The page in a real browser."""
 
 import json
 import re
@@ -7,13 +7,10 @@ from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
-import pytest_asyncio
-from addresses import own_address
 from browsers import watched_page
-from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
+from consoles import MODEL, MODEL_ID, climate_device
 from playwright.async_api import expect
 
-from central.application import Settings
 from central.console.run import open_central
 from central.records import Command
 from central.storage import devices, history, templates
@@ -22,20 +19,6 @@ HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes
 
 # One loop and one browser for the whole file: starting a browser takes a while.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return Settings(
-        tmp_path / "central", listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
-    )
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def central(settings):
-    async with open_central(settings) as central:
-        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
-        yield central
 
 
 def status_of(page, label):
@@ -58,7 +41,7 @@ class TestOverview:
             await expect(chart).to_be_visible()
         await expect(page.locator(".status")).to_contain_text("Disconnected")
 
-    async def test_a_late_reading_is_not_shown_as_the_present(self, page, central):
+    async def test_a_late_reading_is_not_shown_as_current(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
         async with climate_device(central, "pi-1") as device:
@@ -82,7 +65,7 @@ class TestOverview:
         await expect(page.locator(".tile")).to_contain_text("co2")
         await expect(page.locator(".tile")).to_contain_text("612")
 
-    async def test_the_light_is_shown_as_it_is(self, page, central):
+    async def test_the_led_state_is_shown(self, page, central):
         await page.goto("/#/devices/pi-1")
         bulb = page.locator(".led-bulb")
         await expect(bulb).to_have_attribute("data-state", "unknown")
@@ -97,7 +80,7 @@ class TestOverview:
 
 
 class TestCommands:
-    async def test_commands_are_run_refused_and_completed_later(self, page, central):
+    async def test_commands_are_run_refused_and_completed(self, page, central):
         await page.goto("/#/devices/pi-1/commands")
         blink = page.locator(".command", has_text="Blink")
         rows = page.locator("tbody tr")
@@ -114,14 +97,14 @@ class TestCommands:
             await expect(rows.first).to_contain_text("Completed")
             assert device.calls == [("blink", 3), ("rundiagnostics", None)]
 
-    async def test_a_command_for_a_device_that_is_away_is_queued(self, page, central):
+    async def test_a_command_for_an_offline_device_is_queued(self, page, central):
         await page.goto("/#/devices/pi-1/commands")
         await page.get_by_role("button", name="Queue Turn off").click()
         await expect(page.locator("tbody tr").first).to_contain_text("Queued")
         [command] = central.store.read(history.commands, "pi-1")
         assert (command.name, command.queued) == ("turnoff", True)
 
-    async def test_a_command_that_no_device_came_for_is_shown_as_expired(self, page, central):
+    async def test_a_queued_command_expires(self, page, central):
         asked = time.time() - 25 * 3600
         old = Command("1", "pi-1", "turnoff", None, asked, queued=True)
         await central.registry.record_command(old)
@@ -147,7 +130,7 @@ class TestProperties:
                 "Refused: Brightness is 1, 2 or 3, not 9."
             )
 
-    async def test_a_change_under_way_is_not_overwritten(self, page, central):
+    async def test_an_unsaved_change_is_not_overwritten(self, page, central):
         await page.goto("/#/devices/pi-1/properties")
         await page.get_by_label("Customer name").fill("half writ")
         await central.registry.patch_reported("pi-1", {"name": {"value": "Bo"}})
@@ -190,7 +173,7 @@ class TestDevices:
         assert asked
         assert not [url for url in asked if primary in url]
 
-    async def test_an_id_that_cannot_be_is_refused_with_a_sentence(self, page):
+    async def test_an_invalid_device_id_is_refused(self, page):
         await page.goto("/")
         await page.get_by_role("button", name="Add device").click()
         await page.get_by_label("Device id").fill("pi 2")
@@ -223,20 +206,20 @@ class TestDevices:
         )
         assert 'ca_file = "central-ca.pem"' in config
 
-    async def test_a_device_is_deleted_after_asking(self, page, central):
+    async def test_a_device_is_deleted_after_confirmation(self, page, central):
         await page.goto("/#/devices/pi-1/about")
         await page.get_by_role("button", name="Delete device").click()
         await page.get_by_role("button", name="Delete", exact=True).click()
         await expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
         assert central.store.read(devices.get_all) == []
 
-    async def test_a_device_that_is_not_there_is_said(self, page):
+    async def test_an_unknown_device_is_reported(self, page):
         await page.goto("/#/devices/nobody")
         await expect(page.get_by_text("There is no device nobody")).to_be_visible()
 
 
 class TestRawData:
-    async def test_what_the_model_does_not_know_is_shown(self, page, central):
+    async def test_data_that_is_not_in_the_model_is_shown(self, page, central):
         await page.goto("/#/devices/pi-1/raw")
         await expect(page.get_by_text("No messages yet.")).to_be_visible()
         for body in (b'{"temp": 20.5, "extra": [1, 2]}', b"no json at all"):
@@ -319,7 +302,7 @@ def hostile_model():
 
 
 class TestConnectionToCentral:
-    async def test_the_page_says_when_central_is_gone_and_when_it_is_back(
+    async def test_the_page_reports_a_lost_connection_and_reconnects(
         self, browser, settings, tmp_path
     ):
         async with open_central(settings) as central:

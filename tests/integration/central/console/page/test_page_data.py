@@ -1,4 +1,4 @@
-"""The page where data is looked at: the raw table, files, the count, and the fault bench."""
+"""Raw data, export, count and faults on the page."""
 
 import json
 import time
@@ -6,27 +6,13 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import pytest_asyncio
-from addresses import own_address
-from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, eventually
+from consoles import climate_device, eventually
 from playwright.async_api import expect
 
-from central.application import Settings
-from central.console.run import open_central
 from central.records import Message
 from central.storage.telemetry import add_message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def central(tmp_path):
-    settings = Settings(
-        tmp_path / "central", listen=own_address(), http_port=0, templates=(MODEL, INFORMATION)
-    )
-    async with open_central(settings) as central:
-        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
-        yield central
 
 
 async def record(central, body, *, created=None, **system):
@@ -36,7 +22,7 @@ async def record(central, body, *, created=None, **system):
 
 
 class TestRawData:
-    async def test_columns_are_chosen_and_stay_so(self, page, central):
+    async def test_hidden_columns_stay_hidden(self, page, central):
         await record(central, {"temp": 20.5, "humid": 41})
         await page.goto("/#/devices/pi-1/raw")
         head = page.locator("thead")
@@ -49,7 +35,7 @@ class TestRawData:
         await expect(head).to_contain_text("Temperature")
         await expect(head).not_to_contain_text("Humidity")
 
-    async def test_a_time_is_chosen(self, page, central):
+    async def test_messages_are_filtered_by_time(self, page, central):
         await record(central, {"temp": 20.5})
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
@@ -86,13 +72,13 @@ class TestRawData:
         assert "20.5" in (tmp_path / "saved").read_text()
         assert "extra" in (tmp_path / "saved").read_text()
 
-    async def test_a_file_of_the_last_hour_is_of_the_hour_before_it_is_asked_for(self, page):
+    async def test_an_export_of_the_last_hour_ends_at_the_click(self, page):
         asked_for = []
         page.on("request", lambda request: asked_for.append(request.url))
         await page.clock.install()
         await page.goto("/#/devices/pi-1/raw")
         await page.get_by_label("Received in").select_option("Last hour")
-        # At once, by the choice, and after the first word of central: by the page, and by the tab.
+        # At once, after the choice, and after the first event: by the page and by the tab.
         await eventually(lambda: len([url for url in asked_for if "/messages?" in url]) == 5)
         await page.clock.fast_forward("02:00:00")
         await page.get_by_text("Export").click()
@@ -102,7 +88,7 @@ class TestRawData:
         assert float(asked["since"][0]) > time.time() + 3000
 
 
-# How many points of the line's colour are painted in the right part of a canvas.
+# The number of pixels with the line's colour in the right part of a canvas.
 PAINTED = """(canvas, share) => {
     const left = Math.ceil(canvas.width * share);
     const { data } = canvas.getContext("2d")
@@ -120,8 +106,8 @@ PAINTED = """(canvas, share) => {
 
 
 class TestChart:
-    async def test_readings_that_came_to_be_rare_are_drawn(self, page, central):
-        """After a longer telemetryInterval each of them lies between two gaps."""
+    async def test_isolated_readings_are_drawn(self, page, central):
+        """After a longer telemetryInterval, each reading lies between two gaps."""
         now = time.time()
         ages = [*range(3500, 1800, -5), *range(1500, 0, -300)]
         for age in ages:
@@ -134,7 +120,7 @@ class TestChart:
         await eventually(lambda: canvas.evaluate(PAINTED, 0))
         assert await canvas.evaluate(PAINTED, 0.6) > 0
 
-    async def test_only_where_there_was_no_reading_is_a_gap(self, page, central):
+    async def test_only_missing_readings_make_a_gap(self, page, central):
         """In a day with a reading every 5 s, thinned, and an hour without any."""
         first = time.time() - 86400
         there = [each for each in range(17280) if not 9000 < each < 9720]
@@ -155,7 +141,7 @@ class TestChart:
 
 
 class TestCount:
-    async def test_missing_messages_are_counted_until_they_have_come(self, page, central):
+    async def test_missing_messages_are_counted_until_they_arrive(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
         await record(central, {"temp": 20}, message_id="box:1")
@@ -170,7 +156,7 @@ class TestCount:
 
 
 class TestFaults:
-    async def test_a_fault_is_said_on_every_page_and_ended(self, page, central):
+    async def test_a_fault_is_shown_on_every_page_and_cleared(self, page, central):
         await page.goto("/#/devices/pi-1")
         await page.get_by_text("Simulate a fault").click()
         slow = page.get_by_role("button", name="Slow")
@@ -186,7 +172,7 @@ class TestFaults:
         await expect(banner).to_be_hidden()
         assert central.faults.latency == 0
 
-    async def test_a_cut_device_is_told_and_comes_back(self, page, central):
+    async def test_cut_disconnects_a_device(self, page, central):
         await page.goto("/#/devices/pi-1")
         async with climate_device(central, "pi-1"):
             await expect(page.locator(".status")).to_contain_text("Connected since")
@@ -195,13 +181,13 @@ class TestFaults:
             await eventually(lambda: not central.hub.presence.session("pi-1"))
             await expect(page.locator(".status")).to_contain_text("Disconnected since")
 
-    async def test_a_fault_for_a_time_ends_by_itself(self, page, central):
+    async def test_a_fault_with_a_duration_is_cleared_early(self, page, central):
         await page.goto("/#/devices/pi-1")
         await page.get_by_text("Simulate a fault").click()
         refuse = page.get_by_role("button", name="No network")
         await page.get_by_role("radio", name="10 s").check()
         await refuse.click()
         await expect(refuse).to_contain_text("s left")
-        await refuse.click()  # Nobody waits for it.
+        await refuse.click()  # Cleared before its end.
         await expect(refuse).to_have_attribute("aria-pressed", "false")
         assert central.faults.network is None

@@ -1,4 +1,4 @@
-"""What arrives while the page waits for an answer, which was written before."""
+"""Messages that arrive while the page waits for a response."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def record(central, *, age=0, **body):
 
 @asynccontextmanager
 async def held_answers(page, address):
-    """Keep the answers to such questions until the block ends; set an event at the first."""
+    """Hold the responses to such requests until the block ends. Yield an event for the first."""
     written, let_go = asyncio.Event(), asyncio.Event()
 
     async def hold(route):
@@ -63,7 +63,7 @@ async def held_answers(page, address):
 
 
 class TestOverview:
-    async def test_a_value_that_comes_meanwhile_stays(self, page, central):
+    async def test_a_value_that_arrives_during_a_request_stays(self, page, central):
         await record(central, age=20 * HOUR, temp=5)
         await record(central, temp=20, note="quiet")
         await page.goto("/#/devices/pi-1")
@@ -75,11 +75,13 @@ class TestOverview:
             await record(central, temp=23, note="loud")
             await expect(facts).to_contain_text("loud")
         course = page.get_by_role("img", name=re.compile("from 5.0.* to 23.0.*, last 23.0"))
-        await expect(course).to_be_visible()  # With the day's first value, so the answer is in.
+        await expect(
+            course
+        ).to_be_visible()  # It has the day's first value, so the response has arrived.
         await expect(facts).to_contain_text("loud")
         await expect(page.locator(".tile")).to_contain_text("23.0")
 
-    async def test_words_that_come_late_are_not_the_present(self, page, central):
+    async def test_late_text_is_not_shown_as_current(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
         await record(central, note="now")
@@ -91,7 +93,7 @@ class TestOverview:
 
 
 class TestRawData:
-    async def test_a_message_that_comes_meanwhile_stays(self, page, central):
+    async def test_a_message_that_arrives_during_a_request_stays(self, page, central):
         await record(central, temp=20)
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
@@ -108,7 +110,7 @@ class TestRawData:
         await expect(rows).to_have_count(2)
         await expect(rows.first).to_contain_text("21")
 
-    async def test_an_answer_to_an_older_question_is_passed_over(self, page, central):
+    async def test_the_response_to_an_older_request_is_ignored(self, page, central):
         await record(central, temp=20)
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
@@ -122,7 +124,7 @@ class TestRawData:
             await expect(rows).to_have_count(0)
         await expect(page.get_by_text("No messages in this period.")).to_be_visible()
 
-    async def test_older_ones_come_though_all_is_read_anew_meanwhile(self, page, central):
+    async def test_older_messages_survive_a_concurrent_reload(self, page, central):
         for number in range(60):
             await record(central, temp=number)
         await page.goto("/#/devices/pi-1/raw")
@@ -135,7 +137,7 @@ class TestRawData:
             central.registry.events.publish(Event("lagged", ""))
             await expect(rows).to_have_count(60)
 
-    async def test_it_says_when_central_does_not_answer_for_older_ones(self, page, central):
+    async def test_a_failed_request_for_older_messages_is_reported(self, page, central):
         for number in range(51):
             await record(central, temp=number)
         await page.goto("/#/devices/pi-1/raw")
@@ -146,7 +148,7 @@ class TestRawData:
         await expect(page.locator("tbody tr")).to_have_count(50)
 
 
-async def test_a_page_that_stays_open_for_days_has_its_chart_thinned(page, central):
+async def test_a_long_open_page_requests_thinned_points(page, central):
     asked = []
 
     async def answer(route):
@@ -159,7 +161,7 @@ async def test_a_page_that_stays_open_for_days_has_its_chart_thinned(page, centr
     await page.goto("/#/devices/pi-1")
     await expect(page.locator(".live")).to_have_text("Live")
     await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
-    for number in range(4):  # More often than it asks at the beginning anyway.
+    for number in range(4):  # More often than it requests at the start.
         before = len(asked)
         await record(central, temp=number)
         await eventually(lambda before=before: len(asked) > before)

@@ -96,7 +96,7 @@ async def record(central, body, **system):
 
 
 class TestComponents:
-    async def test_each_has_its_own_numbers_and_chart(self, page, central):
+    async def test_each_component_has_its_own_values_and_chart(self, page, central):
         await record(central, {"temperature": 21.5})
         await record(central, {"temperature": 9.5}, component="cellar")
         await page.goto("/#/devices/house")
@@ -117,14 +117,14 @@ class TestComponents:
         await expect(card).to_contain_text("Cellar: Temperature")
         await expect(card).to_contain_text("9.5 °C")
 
-    async def test_a_property_of_one_is_set(self, page, central):
+    async def test_a_property_of_a_component_is_set(self, page, central):
         await page.goto("/#/devices/house/properties")
         await page.get_by_label("Cellar: Target").fill("8.5")
         await page.get_by_role("button", name="Save").click()
         wanted = {"cellar": {"__t": "c", "target": 8.5}}
         await eventually(lambda: central.store.read(devices.get_twin, "house").desired == wanted)
 
-    async def test_a_command_of_one_is_queued(self, page, central):
+    async def test_a_command_of_a_component_is_queued(self, page, central):
         await page.goto("/#/devices/house/commands")
         command = page.locator(".command", has_text="Cellar: Report")
         await command.get_by_label("Since").fill("2026-11-24T10:00:00")
@@ -137,7 +137,7 @@ class TestComponents:
 
 
 class TestSchemas:
-    async def test_telemetry_that_is_no_number_is_shown_in_its_own_words(self, page, central):
+    async def test_telemetry_that_is_not_a_number_is_shown_as_text(self, page, central):
         await record(central, {"door": 1, "note": "hello"})
         await page.goto("/#/devices/house")
         facts = page.locator(".overview-side .facts")
@@ -161,7 +161,7 @@ class TestSchemas:
         row = page.locator(".row", has_text="Place")
         await expect(row).to_contain_text("Floor 2, Room Kitchen, Heated Yes")
 
-    async def test_what_is_no_whole_number_is_refused_in_a_sentence(self, page, central):
+    async def test_a_fraction_in_an_integer_field_is_refused(self, page, central):
         await page.goto("/#/devices/house/properties")
         await page.get_by_role("group", name="Place").get_by_label("Floor").fill("2.5")
         await page.get_by_role("button", name="Save").click()
@@ -205,7 +205,7 @@ class TestTemplates:
             ('{"@id": "nonsense", "@type": "Interface"}', "is not a DTMI"),
         ],
     )
-    async def test_what_is_no_model_is_refused_in_a_sentence(self, page, tmp_path, text, sentence):
+    async def test_an_invalid_model_is_refused(self, page, tmp_path, text, sentence):
         file = tmp_path / "bad.json"
         file.write_text(text)
         await page.goto("/#/templates")

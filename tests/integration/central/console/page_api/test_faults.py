@@ -3,33 +3,16 @@
 import asyncio
 import socket
 
-import aiohttp
 import pytest
-from addresses import own_address
-from consoles import MODEL, ask, climate_device, eventually, refused
+from consoles import ask, climate_device, eventually, refused
 
 from central.application import Settings
 from central.console.page_api.faults import FAULTS, Lasting, other_name
-from central.console.run import open_central
 from central.transport.faults import Faults
 
 PATH = "/console/api/faults"
 LASTING = {name: fault for name, fault in FAULTS.items() if isinstance(fault, Lasting)}
 PATIENCE = 20  # Seconds.
-
-
-@pytest.fixture
-async def central(tmp_path):
-    settings = Settings(tmp_path / "central", listen=own_address(), http_port=0, templates=(MODEL,))
-    async with open_central(settings) as central:
-        central.registry.add_device("pi-1")
-        yield central
-
-
-@pytest.fixture
-async def http(central):
-    async with aiohttp.ClientSession(central.http) as session:
-        yield session
 
 
 def on(answer):

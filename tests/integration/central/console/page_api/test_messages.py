@@ -1,4 +1,4 @@
-"""Messages by HTTP: by time, counted, drawn, and as files."""
+"""Messages over HTTP: filtered, counted, as a series and as a file."""
 
 import csv
 import io
@@ -6,33 +6,15 @@ import json
 
 import aiohttp
 import pytest
-from consoles import INFORMATION, MODEL, MODEL_ID, ask, refused
+from consoles import ask, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.application import Settings
 from central.console.page_api import messages
 from central.console.page_api.messages import _csv_lines, _json_lines
-from central.console.run import open_central
 from central.records import Message
 
 PI = "/console/api/devices/pi-1"
-
-
-@pytest.fixture
-async def central(tmp_path):
-    settings = Settings(
-        tmp_path / "central", mqtt_port=0, http_port=0, templates=(MODEL, INFORMATION)
-    )
-    async with open_central(settings) as central:
-        central.registry.add_device("pi-1", template=MODEL_ID)
-        yield central
-
-
-@pytest.fixture
-async def http(central):
-    async with aiohttp.ClientSession(central.http) as session:
-        yield session
 
 
 async def record(central, body, *, created=None, properties=None, **system):
@@ -42,7 +24,7 @@ async def record(central, body, *, created=None, properties=None, **system):
     )
 
 
-async def test_messages_of_a_time_can_be_asked_for(http, central):
+async def test_messages_are_filtered_by_time(http, central):
     first = await record(central, {"n": 1})
     await record(central, {"n": 2})
     answer = await ask(http, "GET", f"{PI}/messages?until={first.received}")
@@ -50,7 +32,7 @@ async def test_messages_of_a_time_can_be_asked_for(http, central):
     assert (await ask(http, "GET", f"{PI}/messages?since=99999999999"))["value"] == []
 
 
-async def test_a_very_long_message_is_shown_in_part(http, central):
+async def test_a_very_long_message_is_cut(http, central):
     await record(central, b"x" * 100_000)
     [message] = (await ask(http, "GET", f"{PI}/messages"))["value"]
     assert (len(message["body"]), message["length"]) == (16 * 1024, 100_000)
@@ -87,7 +69,7 @@ async def test_telemetry_of_a_component_is_drawn(http, central):
 
 
 class TestExport:
-    async def test_json_lines_have_everything(self, http, central):
+    async def test_json_lines_are_complete(self, http, central):
         await record(central, {"temp": 20.5}, created=1.5, properties={"a": "b"}, message_id="7")
         await record(central, b"no json")
         async with http.get(f"{PI}/export?format=jsonl") as response:
@@ -99,7 +81,7 @@ class TestExport:
         assert (first["properties"], first["system"]) == ({"a": "b"}, {"message_id": "7"})
         assert second["body"] == "no json"
 
-    async def test_csv_has_the_columns_that_were_asked_for(self, http, central):
+    async def test_csv_has_the_requested_columns(self, http, central):
         await record(central, {"temp": 20.5, "extra": [1]}, created=1.5)
         await record(central, {"temp": 4, "n": "x"}, component="cellar")
         await record(central, b"no, json")
@@ -116,14 +98,14 @@ class TestExport:
         assert float(rows[0]["late_s"]) > 1e9
         assert [row["component"] for row in rows] == ["", "cellar", ""]
 
-    async def test_more_than_is_in_memory_at_once_is_exported(self, http, central):
+    async def test_several_pages_are_exported(self, http, central):
         for number in range(450):
             await record(central, {"n": number})
         async with http.get(f"{PI}/export?format=jsonl") as response:
             lines = (await response.text()).splitlines()
         assert [json.loads(line)["body"]["n"] for line in lines] == list(range(450))
 
-    async def test_a_file_that_nobody_wants_any_more_is_no_fault(self, http, monkeypatch, caplog):
+    async def test_a_cancelled_download_is_not_an_error(self, http, monkeypatch, caplog):
         async def closed(*_):
             raise ConnectionResetError
             yield
@@ -133,7 +115,7 @@ class TestExport:
             await response.read()
         assert "failed" not in caplog.text
 
-    async def test_a_file_whose_device_is_deleted_is_broken_off(self, http, central, monkeypatch):
+    async def test_the_export_of_a_deleted_device_is_aborted(self, http, central, monkeypatch):
         monkeypatch.setattr(messages, "AT_ONCE", 1)
         for _ in range(80):
             await record(central, b"x" * 200_000)
@@ -142,7 +124,7 @@ class TestExport:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await response.read()
 
-    async def test_a_spreadsheet_takes_no_text_for_a_formula(self, http, central):
+    async def test_text_cannot_become_a_formula(self, http, central):
         await record(central, {"temp": "=HYPERLINK(1)", "humid": -3})
         async with http.get(f"{PI}/export?format=csv&column=temp&column=humid") as response:
             [row] = csv.DictReader(io.StringIO(await response.text()))
@@ -154,9 +136,44 @@ class TestExport:
     async def test_a_bad_query_is_refused(self, http, query):
         await refused(http, "GET", f"{PI}/export?{query}", expect=400)
 
-    async def test_of_an_unknown_device_nothing_is_exported(self, http):
+    async def test_the_export_of_an_unknown_device_is_404(self, http):
         path = "/console/api/devices/nobody/export?format=csv"
         await refused(http, "GET", path, expect=404)
+
+
+async def test_messages_have_pages_newest_first(http, central):
+    for number in range(5):
+        await central.registry.record_message(
+            "pi-1", created=None, body=b"%d" % number, properties={}, system={}
+        )
+    path = "/console/api/devices/pi-1/messages?limit=3"
+    first = (await ask(http, "GET", path))["value"]
+    rest = (await ask(http, "GET", f"{path}&before={first[-1]['number']}"))["value"]
+    assert [message["body"] for message in first + rest] == ["4", "3", "2", "1", "0"]
+
+
+async def test_a_series_has_numbers_in_order_of_time(http, central):
+    for created, value in [(200.0, "21.5"), (100.0, "20"), (300.0, "true"), (900.0, "1")]:
+        body = b'{"temp": %s}' % value.encode()
+        await central.registry.record_message(
+            "pi-1", created=created, body=body, properties={}, system={}
+        )
+    path = "/console/api/devices/pi-1/series?name=temp&name=none&since=50&until=500"
+    series = await ask(http, "GET", path)
+    assert series["temp"]["times"] == [100.0, 200.0]
+    assert series["temp"]["values"] == [20.0, 21.5]
+    assert series["temp"]["last"] == {"timestamp": "1970-01-01T00:15:00.000Z", "value": 1}
+    assert series["temp"]["late"] == [0, 1]
+    assert series["none"] == {"times": [], "values": [], "late": [], "last": None}
+
+
+@pytest.mark.parametrize(
+    "query", ["series?since=x", "series?until=nan", "messages?limit=0", "messages?limit=501"]
+)
+async def test_a_bad_query_is_refused(http, query):
+    async with http.get(f"/console/api/devices/pi-1/{query}") as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["code"] == "InvalidQuery"
 
 
 @given(

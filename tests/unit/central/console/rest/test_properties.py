@@ -1,4 +1,4 @@
-"""How a twin is written as IoT Central's properties."""
+"""Twins as the bodies of IoT Central's properties."""
 
 import json
 
@@ -34,14 +34,14 @@ def metadata(name, **of):
     return rest_properties(twin(**of))["$metadata"][name]
 
 
-def test_a_bare_value_is_told_with_its_time():
+def test_a_bare_value_has_its_time():
     assert rest_properties(twin(reported={"state": True})) == {
         "state": True,
         "$metadata": {"state": {"lastUpdateTime": "2025-11-28T12:00:00.000Z"}},
     }
 
 
-def test_an_acknowledgement_is_taken_apart():
+def test_an_acknowledgement_is_split():
     ack = {"value": 2, "ac": 200, "av": 5, "ad": "completed"}
     properties = rest_properties(twin({"brightness": 2}, {"brightness": ack}, version=5))
     assert properties["brightness"] == 2
@@ -58,7 +58,7 @@ def test_an_acknowledgement_is_taken_apart():
 @pytest.mark.parametrize(
     ("status", "code"), [("completed", 200), ("Completed", 200), ("pending", 202), ("failed", 500)]
 )
-def test_an_acknowledgement_of_the_preview_is_understood(status, code):
+def test_an_acknowledgement_of_the_preview_is_read(status, code):
     ack = {"value": "Ann", "status": status, "desiredVersion": 3}
     assert unwrap(ack) == (
         "Ann",
@@ -71,7 +71,7 @@ def test_the_completion_of_a_command_is_its_value():
 
 
 @pytest.mark.parametrize("value", [{"value": 1, "colour": "red"}, {"ac": 200}, [1], None, "value"])
-def test_an_object_that_acknowledges_nothing_is_a_value(value):
+def test_an_object_without_acknowledgement_is_a_value(value):
     assert unwrap(value) == (value, {})
 
 
@@ -86,12 +86,12 @@ def test_components_are_nested_by_name():
     assert properties["$metadata"] == {}
 
 
-def test_what_was_never_acknowledged_is_pending():
+def test_a_value_without_acknowledgement_is_pending():
     about = metadata("brightness", desired={"brightness": 2}, version=4)
     assert about == {"desiredValue": 2, "desiredVersion": 4}
 
 
-def test_an_acknowledged_value_stays_so_when_another_property_is_set_later():
+def test_an_acknowledged_value_stays_acknowledged_when_another_is_set():
     ack = {"value": 2, "ac": 200, "av": 4}
     about = metadata(
         "brightness",
@@ -103,7 +103,7 @@ def test_an_acknowledged_value_stays_so_when_another_property_is_set_later():
     assert about["ackVersion"] == about["desiredVersion"] == 4
 
 
-def test_a_refusal_stays_so_when_another_property_is_set_later():
+def test_a_refused_value_stays_refused_when_another_is_set():
     ack = {"value": 1, "ac": 400, "av": 4, "ad": "No."}
     about = metadata(
         "brightness",
@@ -126,7 +126,7 @@ def test_a_refusal_stays_so_when_another_property_is_set_later():
         ({"value": 2, "ac": 203, "av": 0}, NOON + 1),  # The device's own value.
     ],
 )
-def test_an_old_acknowledgement_does_not_answer_a_new_value(ack, reported_at):
+def test_an_old_acknowledgement_does_not_acknowledge_a_new_value(ack, reported_at):
     about = metadata(
         "brightness",
         desired={"brightness": 2},
@@ -137,7 +137,7 @@ def test_an_old_acknowledgement_does_not_answer_a_new_value(ack, reported_at):
     assert about["ackVersion"] < about["desiredVersion"]
 
 
-def test_the_answer_to_a_patch_says_what_is_wanted_now():
+def test_the_answer_to_a_patch_has_the_desired_values():
     patch = {"brightness": 2, "name": None, "info": {"__t": "c", "limit": 3}}
     assert patch_answer(patch) == {
         "info": {"$metadata": {"limit": {"desiredValue": 3}}},
@@ -146,8 +146,8 @@ def test_the_answer_to_a_patch_says_what_is_wanted_now():
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON), st.dictionaries(st.text(max_size=8), JSON))
-def test_any_twin_can_be_told(desired, reported):
-    told = rest_properties(twin(desired, reported, version=3))
-    json.loads(to_json(told), parse_constant=pytest.fail)
+def test_any_twin_has_a_body(desired, reported):
+    body = rest_properties(twin(desired, reported, version=3))
+    json.loads(to_json(body), parse_constant=pytest.fail)
     for name in reported:
-        assert name in told or name.startswith("$") or name == "__t"
+        assert name in body or name.startswith("$") or name == "__t"

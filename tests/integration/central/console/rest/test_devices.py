@@ -1,0 +1,134 @@
+"""Devices by IoT Central's paths, with their last telemetry."""
+
+import json
+
+import pytest
+from consoles import MODEL_ID, ask, refused
+
+
+async def test_a_device_is_created_read_changed_and_deleted(http):
+    created = await ask(
+        http, "PUT", "/api/devices/pi-1", {"displayName": "Kitchen", "template": MODEL_ID}
+    )
+    assert created == {
+        "id": "pi-1",
+        "etag": created["etag"],
+        "displayName": "Kitchen",
+        "template": MODEL_ID,
+        "simulated": False,
+        "provisioned": False,
+        "enabled": True,
+    }
+    assert await ask(http, "GET", "/api/devices/pi-1?api-version=1.0") == created
+    changed = await ask(http, "PATCH", "/api/devices/pi-1", {"enabled": False})
+    assert changed["enabled"] is False
+    assert changed["displayName"] == "Kitchen"
+    assert changed["etag"] != created["etag"]
+    await ask(http, "DELETE", "/api/devices/pi-1", expect=204)
+    await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+
+async def test_the_body_of_a_response_can_be_sent_back(http):
+    created = await ask(http, "PUT", "/api/devices/pi-1", {})
+    again = await ask(http, "PUT", "/api/devices/pi-1", created)
+    assert again | {"etag": ""} == created | {"etag": ""}
+
+
+async def test_a_device_can_be_created_blocked(http):
+    assert (await ask(http, "PUT", "/api/devices/pi-1", {"enabled": False}))["enabled"] is False
+
+
+async def test_a_template_can_be_removed_from_a_device(http):
+    await ask(http, "PUT", "/api/devices/pi-1", {"template": MODEL_ID})
+    assert "template" not in await ask(http, "PATCH", "/api/devices/pi-1", {"template": None})
+
+
+async def test_the_list_has_pages(http):
+    for number in range(5):
+        await ask(http, "PUT", f"/api/devices/pi-{number}", {})
+    seen, link = [], "/api/devices?api-version=1.0&$top=2"
+    while link:
+        page = await ask(http, "GET", link)
+        seen += [device["id"] for device in page["value"]]
+        link = page.get("nextLink")
+    assert seen == [f"pi-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"displayName": 5}, "displayName"),
+        ({"displayName": ""}, "displayName"),
+        ({"displayName": "x" * 257}, "displayName"),
+        ({"enabled": 1}, "enabled"),
+        ({"colour": "red"}, "colour"),
+        ({"id": "pi-2"}, "pi-2"),
+        ([], "object"),
+    ],
+)
+async def test_a_malformed_device_is_refused(http, body, word):
+    error = await refused(http, "PUT", "/api/devices/pi-1", body, expect=400)
+    assert error["code"] == "InvalidBody"
+    assert word in error["message"]
+    await refused(http, "GET", "/api/devices/pi-1", expect=404)
+
+
+async def test_an_invalid_device_id_is_refused(http):
+    await refused(http, "PUT", "/api/devices/pi%20one", {}, expect=400)
+    await refused(http, "PUT", f"/api/devices/{'x' * 129}", {}, expect=400)
+
+
+async def test_an_unknown_template_is_refused(http):
+    body = {"template": "dtmi:test:Nothing;1"}
+    await refused(http, "PUT", "/api/devices/pi-1", body, expect=404)
+
+
+async def test_an_etag_guards_against_lost_changes(http):
+    device = await ask(http, "PUT", "/api/devices/pi-1", {})
+    current = {"If-Match": device["etag"]}
+    await ask(http, "PATCH", "/api/devices/pi-1", {"displayName": "A"}, headers=current)
+    for method in ("PATCH", "PUT", "DELETE"):
+        body = None if method == "DELETE" else {"displayName": "B"}
+        path = "/api/devices/pi-1"
+        await refused(http, method, path, body, headers=current, expect=412)
+    only_new = {"If-None-Match": "*"}
+    await refused(http, "PUT", "/api/devices/pi-1", {}, headers=only_new, expect=412)
+    assert (await ask(http, "GET", "/api/devices/pi-1"))["displayName"] == "A"
+
+
+async def test_credentials_are_the_devices_own(http, central):
+    await ask(http, "PUT", "/api/devices/pi-1", {})
+    primary, secondary = central.registry.keys("pi-1")
+    assert await ask(http, "GET", "/api/devices/pi-1/credentials") == {
+        "idScope": central.id_scope,
+        "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary},
+    }
+
+
+async def test_a_token_is_accepted_and_ignored(http):
+    token = {"Authorization": "SharedAccessSignature sr=x&sig=y&skn=z&se=1"}
+    await ask(http, "GET", "/api/devices?api-version=2022-07-31", headers=token)
+
+
+async def test_the_last_value_is_the_newest_by_creation_time(http, central):
+    central.registry.add_device("pi-1")
+    for created, value in [(1000.25, 20.5), (900.0, 19.0)]:
+        body = json.dumps({"temp": value}).encode()
+        await central.registry.record_message(
+            "pi-1", created=created, body=body, properties={}, system={}
+        )
+    assert await ask(http, "GET", "/api/devices/pi-1/telemetry/temp") == {
+        "timestamp": "1970-01-01T00:16:40.250Z",
+        "value": 20.5,
+    }
+    await refused(http, "GET", "/api/devices/pi-1/telemetry/humid", expect=404)
+
+
+async def test_telemetry_of_a_component(http, central):
+    central.registry.add_device("pi-1")
+    await central.registry.record_message(
+        "pi-1", created=5.0, body=b'{"temp": 1}', properties={}, system={"component": "inside"}
+    )
+    path = "/api/devices/pi-1/components/inside/telemetry/temp"
+    assert (await ask(http, "GET", path))["value"] == 1
+    await refused(http, "GET", "/api/devices/pi-1/telemetry/temp", expect=404)

@@ -1,0 +1,71 @@
+"""Device templates by IoT Central's paths."""
+
+import pytest
+from consoles import INFORMATION_ID, MODEL_ID, ask, refused
+
+
+async def test_a_template_is_imported_read_renamed_and_deleted(http):
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    body = {"displayName": "Other", "capabilityModel": {"@type": "Interface", "contents": []}}
+    created = await ask(http, "PUT", path, body)
+    assert created["@type"] == ["ModelDefinition", "DeviceModel"]
+    assert created["capabilityModel"]["@id"] == "dtmi:test:Other;1"
+    assert await ask(http, "PUT", path, created) == created
+    renamed = await ask(http, "PATCH", path, {"displayName": "Another"})
+    assert renamed["displayName"] == "Another"
+    listed = (await ask(http, "GET", "/api/deviceTemplates"))["value"]
+    assert [each["@id"] for each in listed] == [MODEL_ID, INFORMATION_ID, "dtmi:test:Other;1"]
+    await ask(http, "DELETE", path, expect=204)
+    await refused(http, "GET", path, expect=404)
+
+
+async def test_a_template_may_have_another_id_than_its_interface(http, central):
+    """As in the examples of IoT Central's documentation."""
+    model = {"@id": "dtmi:contoso:mythermostat;1", "@type": "Interface", "contents": []}
+    path = "/api/deviceTemplates/dtmi:contoso:mythermostattemplate;1"
+    created = await ask(http, "PUT", path, {"capabilityModel": model})
+    assert created["@id"] == "dtmi:contoso:mythermostattemplate;1"
+    assert created["capabilityModel"] == model
+    await refused(http, "GET", f"/api/deviceTemplates/{model['@id']}", expect=404)
+    await central.registry.register("pi-9", model["@id"])
+    device = await ask(http, "GET", "/api/devices/pi-9")
+    assert device["template"] == created["@id"]
+    await refused(http, "DELETE", path, expect=409)
+
+
+async def test_a_template_from_the_documentation_is_accepted_and_patched(http):
+    """Its `@context` is no mistake, and a patch names only what changes (RFC 7396)."""
+    capabilities = {"@id": "dtmi:contoso:Thermostat;1", "@type": "Interface", "contents": []}
+    body = {
+        "displayName": "Thermostat",
+        "@id": "dtmi:contoso:mythermostattemplate;1",
+        "@type": ["ModelDefinition", "DeviceModel"],
+        "@context": ["dtmi:iotcentral:context;2", "dtmi:dtdl:context;2"],
+        "capabilityModel": capabilities,
+    }
+    path = f"/api/deviceTemplates/{body['@id']}"
+    named = {**capabilities, "displayName": "Thermostat"}
+    assert await ask(http, "PUT", path, body) == {**body, "capabilityModel": named}
+    contents = [{"@type": "Telemetry", "name": "temperature", "schema": "double"}]
+    changed = await ask(http, "PATCH", path, {"capabilityModel": {"contents": contents}})
+    assert changed == {**body, "capabilityModel": {**named, "contents": contents}}
+
+
+async def test_a_template_in_use_is_kept(http, central):
+    central.registry.add_device("pi-1", template=MODEL_ID)
+    error = await refused(http, "DELETE", f"/api/deviceTemplates/{MODEL_ID}", expect=409)
+    assert "pi-1" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "model", [None, [], {}, {"@type": "Property"}, {"@type": "Interface", "contents": [1]}]
+)
+async def test_an_invalid_interface_is_refused(http, model):
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    await refused(http, "PUT", path, {"capabilityModel": model}, expect=400)
+
+
+@pytest.mark.parametrize("dtmi", ["Other", "dtmi:test:Other", "dtmi:test:Other;0"])
+async def test_an_invalid_dtmi_is_refused(http, dtmi):
+    body = {"capabilityModel": {"@type": "Interface"}}
+    await refused(http, "PUT", f"/api/deviceTemplates/{dtmi}", body, expect=400)
