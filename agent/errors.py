@@ -1,4 +1,4 @@
-"""What can go wrong in the daemon, each in a sentence a person can act on."""
+"""The errors of this package. `str()` of each says what happened and what to do."""
 
 import re
 import socket
@@ -26,10 +26,10 @@ class AgentError(Exception):
 
 
 class ConfigError(AgentError):
-    """The configuration cannot work.
+    """The configuration has mistakes.
 
-    Each of `mistakes` is one sentence: the file, the key, what was found, what is allowed.
-    `str()` has them all, one a line.
+    Each of `mistakes` is a sentence with the file, the key, the value found and the values
+    allowed. `str()` has one on each line.
     """
 
     def __init__(self, *mistakes: str) -> None:
@@ -38,54 +38,54 @@ class ConfigError(AgentError):
 
 
 class SecretError(ConfigError):
-    """A key, certificate or password file cannot be used; `str()` says which and what to do."""
+    """A key, certificate or password file cannot be used."""
 
 
 class MissingPackagesError(AgentError):
-    """A command needs packages that are not installed; `str()` says how to install them."""
+    """A command needs packages that are not installed."""
 
 
 class StoreError(AgentError):
-    """The daemon's file could not be read or written; what was asked for did not happen."""
+    """The daemon's file could not be read or written. Nothing was changed."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be used: {reason}.")
+        super().__init__(f"Cannot use {path}: {reason}.")
         self.path = path
 
 
-class StoreInUse(StoreError):  # noqa: N818 - says what is the case.
-    """Another daemon works in the same state directory."""
+class StoreInUse(StoreError):  # noqa: N818 - the name states a condition.
+    """Another daemon uses the same state directory."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
             path,
-            "another sensor-agent is using it; stop that one first, "
-            "or give this one a state directory of its own with STATE_DIRECTORY",
+            "another sensor-agent is using it. Stop that one first, or set STATE_DIRECTORY to "
+            "another directory for this one",
         )
 
 
-class StoreTooNew(StoreError):  # noqa: N818 - says what is the case.
+class StoreTooNew(StoreError):  # noqa: N818 - the name states a condition.
     """The file was written by a newer version of this program."""
 
     def __init__(self, path: Path, found: int, known: int) -> None:
         super().__init__(
             path,
-            f"it was written by a newer sensor-agent (format {found}, this one knows {known}); "
-            "install that version again, or move the file away",
+            f"a newer sensor-agent wrote it (format {found}, this version reads {known}). Install "
+            "that version again, or move the file to another place",
         )
 
 
 class CloudError(AgentError):
-    """The root of what can go wrong between here and the hub. Trying again later may help.
+    """The root of all errors between the daemon and the hub. Trying again later may help.
 
-    `depends_on_clock` where a time of day that is wrong here brings the same about.
+    `depends_on_clock` is true if a wrong clock on this machine can be the cause.
     """
 
     depends_on_clock = False
 
 
 class UnreachableError(CloudError):
-    """There is no connection to be had: name, network, proxy or TLS."""
+    """No connection to a host: name lookup, network, proxy or TLS failed."""
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(f"{host} cannot be reached: {reason}.")
@@ -96,28 +96,28 @@ class UnreachableError(CloudError):
 class RefusedError(CloudError):
     """The hub refused this device's credentials."""
 
-    depends_on_clock = True  # A token says until when it is good.
+    depends_on_clock = True  # A token has an expiry time.
 
     def __init__(self, host: str, device_id: str) -> None:
         super().__init__(
-            f"{host} refused the credentials of {device_id}: the key is not this device's, the "
-            "device is blocked or was moved to another hub, or this machine's clock is wrong."
+            f"{host} refused the credentials of {device_id}. The key may be another device's, the "
+            "device may be blocked or on another hub, or this machine's clock may be wrong."
         )
         self.host = host
 
 
 class RegistrationError(CloudError):
-    """The provisioning service would not assign this device to a hub."""
+    """The provisioning service did not assign this device to a hub."""
 
     depends_on_clock = True
 
     def __init__(self, device_id: str, *, said: str, hint: str) -> None:
-        super().__init__(f"The provisioning service did not accept {device_id}: {said}. {hint}")
+        super().__init__(f"The provisioning service refused {device_id}: {said}. {hint}")
         self.said = said
 
 
 class NoAnswerError(CloudError):
-    """Something was asked and not answered in time."""
+    """A request was not answered in time."""
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(f"{what} was not answered within {seconds:g} s.")
@@ -125,7 +125,7 @@ class NoAnswerError(CloudError):
 
 
 class ServiceRefusedError(CloudError):
-    """The hub answered a request with an error, such as 429 for too many."""
+    """The hub answered a request with an error, such as 429 for too many requests."""
 
     def __init__(self, sentence: str, *, status: int | None = None) -> None:
         super().__init__(sentence)
@@ -133,38 +133,38 @@ class ServiceRefusedError(CloudError):
 
     @property
     def for_good(self) -> bool:
-        """Whether it is of no use to ask the same again: the request itself is wrong."""
+        """Whether the request itself is wrong, so that repeating it is of no use."""
         return self.status is not None and 400 <= self.status < 429  # noqa: PLR2004 - HTTP's.
 
 
 class SessionLostError(CloudError):
-    """The connection ended: what was under way may or may not have arrived."""
+    """The connection ended. Messages under way may or may not have arrived."""
 
 
 class HubClosedError(SessionLostError):
-    """The hub closed the connection, or something on the way did."""
+    """The hub, or a device between here and the hub, closed the connection."""
 
 
 class TakenOverError(HubClosedError):
-    """The hub closes one connection after another, as it does when another device signs in."""
+    """The hub closes connections repeatedly, as it does if another device has the same id."""
 
     def __init__(self, hub: str, device_id: str, *, times: int, minutes: float) -> None:
         super().__init__(
-            f"{hub} has closed the connection {times} times within {minutes:g} minutes. Most "
-            f"likely another device signs in as {device_id}: a copied card, or a second daemon. "
-            "Give each its own device id. If there is none, it is the network."
+            f"{hub} closed the connection {times} times within {minutes:g} minutes. Most "
+            f"likely another device signs in as {device_id}: a copied card or a second daemon. "
+            "Give each its own device id. If there is no other device, check the network."
         )
 
 
 class SdkStuckError(CloudError):
-    """The SDK itself no longer moves: a client cannot be made or put away in this process."""
+    """The SDK hangs: this process can no longer create or close a client."""
 
 
 class OutputError(AgentError):
     """Standard output could not be written.
 
-    `reader_is_gone` if it is a pipe that nobody reads, `terminal_is_gone` if it is a terminal that
-    was closed.
+    `reader_is_gone` is true for a pipe whose reader has ended, `terminal_is_gone` for a closed
+    terminal.
     """
 
     def __init__(
@@ -176,9 +176,9 @@ class OutputError(AgentError):
 
 
 class ControlError(AgentError):
-    """The running daemon could not be asked, or refused what it was asked.
+    """The running daemon could not be reached, or refused a request.
 
-    `sentence` says what happened, `advice` what to do about it, where that is known.
+    `sentence` says what happened, `advice` what to do about it, if that is known.
     """
 
     def __init__(self, sentence: str, advice: str | None = None) -> None:
@@ -188,4 +188,4 @@ class ControlError(AgentError):
 
 
 class NoDaemonError(ControlError):
-    """No daemon runs that could be asked."""
+    """No daemon is running."""

@@ -1,4 +1,4 @@
-"""`sensor-agent demo`: the daemon with a simulated room, and a local IoT Central."""
+"""`sensor-agent demo`: the daemon with a simulated sensor, and a local IoT Central."""
 
 import asyncio
 import fcntl
@@ -23,8 +23,8 @@ from agent.errors import AgentError, in_words
 DONE, FAILURE = 0, 1
 
 DEVICE_ID = "demo"
-CENTRAL_DEADLINE = 30.0  # Seconds until central must listen; its keys are made the first time.
-STOP_DEADLINE = 8.0  # Seconds for each of the two to stop; they promise 5.
+CENTRAL_DEADLINE = 30.0  # Seconds until central must listen; the first time it makes its keys.
+STOP_DEADLINE = 8.0  # Seconds for each of the two to stop; they need at most 5.
 
 CONFIG = """\
 # Written by `sensor-agent demo` at each start.
@@ -50,17 +50,17 @@ WELCOME = """
 
   Try next:
     - Open the page, choose the device "{device_id}" and send it a command.
-    - Set its room to 30 degrees, or make its sensor fail, and watch.
-    - Stop this with Ctrl-C, start it again: the readings go on where they were.
+    - Set the simulated temperature to 30 degrees, or make the sensor fail, and watch.
+    - Stop the demo with Ctrl-C and start it again: no reading is lost.
 
-  Everything it keeps is in:  {home}
+  All files of the demo are in:  {home}
 """
 
 
 def demo(*, minutes: float | None) -> int:
-    """Run both until Ctrl-C, or for so many minutes. 1 if one of them ended by itself.
+    """Run both until Ctrl-C or for `minutes`. Return 1 if one of them ended by itself.
 
-    Raises AgentError if a demo is running already.
+    Raises AgentError if a demo is already running.
     """
     home = state_directory({**os.environ, "STATE_DIRECTORY": ""}, None) / "demo"
     try:
@@ -74,7 +74,7 @@ def demo(*, minutes: float | None) -> int:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[TextIO]:
-    """Keep other demos out of `home`. Yields the file that lists the ids of our processes."""
+    """Prevent other demos in `home`. Yields the file that lists the ids of our processes."""
     with (home / "demo.lock").open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ def _locked(home: Path) -> Iterator[TextIO]:
             raise AgentError(_already_running(home, _listed(lock)[:1])) from None
         if left := [process for process in _listed(lock)[1:] if _uses(process, home)]:
             raise AgentError(
-                "A demo that was killed has left processes behind; end them, then try again: "
+                "A killed demo left processes behind. End them, then try again: "
                 f"kill {' '.join(map(str, left))}"
             )
         lock.truncate(0)
@@ -95,10 +95,10 @@ def _already_running(home: Path, processes: Sequence[int]) -> str:
         info = json.loads((home / "central" / "central.json").read_text(encoding="utf-8"))
         where = f"at {info['http']}"
     except (OSError, ValueError):
-        where = "(it is starting at this moment)"
+        where = "(it is just starting)"
     ids = "".join(f" or with: kill {process}" for process in processes)
     return (
-        f"The demo is already running {where}: use that one, or stop it with Ctrl-C in its "
+        f"The demo is already running {where}. Use that one, or stop it with Ctrl-C in its "
         f"terminal{ids}"
     )
 
@@ -109,7 +109,7 @@ def _listed(lock: TextIO) -> list[int]:
 
 
 def _uses(process: int, home: Path) -> bool:
-    """Return whether this process runs with `home`: its id may be another one's by now."""
+    """Return whether this process uses `home`. Its id may belong to another process by now."""
     if Path("/proc/self/cmdline").exists():
         try:
             command = Path(f"/proc/{process}/cmdline").read_bytes()
@@ -137,7 +137,7 @@ async def _demo(home: Path, minutes: float | None, processes: TextIO) -> int:
         print(running[1].pid, file=processes, flush=True)
         ended = await _wait(running, stop, minutes)
         if ended is None and minutes is not None and not stop.is_set():
-            await asyncio.to_thread(_tell_result, info["http"])
+            await asyncio.to_thread(_print_last_reading, info["http"])
         return DONE if ended is None else FAILURE
     finally:
         # The daemon first, so that it can report that it stops.
@@ -149,7 +149,7 @@ async def _start_central(home: Path) -> asyncio.subprocess.Process:
     (home / "central" / "central.json").unlink(missing_ok=True)
     room = home / "run" / SOCKET_NAME
     arguments = ["central", "--data", str(home / "central"), "--room-socket", str(room)]
-    # What central prints for scripts is in central.json; its log is for the person who looks.
+    # The addresses that central prints are in central.json; its log goes to the terminal.
     return await _spawn(arguments, {}, stdout=asyncio.subprocess.DEVNULL)
 
 
@@ -169,7 +169,7 @@ async def _spawn(
         env={**os.environ, **environ},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=stdout,
-        # Ctrl-C reaches every process of the terminal's group at once; they stop in our order.
+        # Ctrl-C would reach every process of the terminal's group at once, in any order.
         start_new_session=True,
     )
 
@@ -177,7 +177,7 @@ async def _spawn(
 async def _central_info(
     home: Path, central: asyncio.subprocess.Process, stop: asyncio.Event
 ) -> dict[str, str] | None:
-    """Wait until central listens. None if it ended, or if somebody wants to stop."""
+    """Wait until central listens. Return None if it ended or `stop` was set."""
     path = home / "central" / "central.json"
     waited = 0.0
     while waited < CENTRAL_DEADLINE:
@@ -194,7 +194,7 @@ async def _central_info(
 
 def _write_config(home: Path, info: Mapping[str, str]) -> Path:
     path = home / "config.toml"
-    # A JSON string is a TOML string too. Files are named as seen from there: TOML cannot write the
+    # A JSON string is a TOML string too. Paths are relative, because TOML cannot represent the
     # name of every directory.
     quoted = {
         name: json.dumps(str(value).removeprefix(f"{home.absolute()}/"))
@@ -207,7 +207,7 @@ def _write_config(home: Path, info: Mapping[str, str]) -> Path:
 async def _wait(
     running: list[asyncio.subprocess.Process], stop: asyncio.Event, minutes: float | None
 ) -> asyncio.subprocess.Process | None:
-    """Wait for Ctrl-C or for the time to pass; return the process that ended before, if any."""
+    """Wait for Ctrl-C or `minutes`. Return the process that ended before that, if any."""
     ends = {asyncio.create_task(process.wait()): process for process in running}
     stopped = asyncio.create_task(stop.wait())
     done, pending = await asyncio.wait(
@@ -219,21 +219,23 @@ async def _wait(
         task.cancel()
     early = [ends[task] for task in done if task is not stopped]
     if early:
-        print(f"Ended by itself, with status {early[0].returncode}.", file=sys.stderr)
+        print(f"A process of the demo ended with status {early[0].returncode}.", file=sys.stderr)
         return early[0]
     return None
 
 
-def _tell_result(http: str) -> None:
-    """Say what arrived, as central has it."""
+def _print_last_reading(http: str) -> None:
+    """Print the last reading that central received."""
     url = f"{http.rstrip('/')}/api/devices/{DEVICE_ID}/telemetry/temp"
     try:
         with urlopen(url, timeout=5) as answer:  # noqa: S310 - central's own address.
             last = json.load(answer)
     except (URLError, ValueError) as error:
-        print(f"Central could not be asked what arrived: {error}", file=sys.stderr)
+        print(f"Cannot read the last reading from central: {error}", file=sys.stderr)
         return
-    print(f"\nThe last reading that arrived: {last['value']} °C, taken {last['timestamp']}.")
+    print(
+        f"\nThe last reading that central received: {last['value']} °C, taken {last['timestamp']}."
+    )
 
 
 def _kill(running: Sequence[asyncio.subprocess.Process]) -> None:

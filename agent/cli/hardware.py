@@ -1,7 +1,7 @@
 """The commands `sensor-agent read` and `sensor-agent led`, which do not need the cloud.
 
-If the daemon is running, it is asked, because it holds the GPIO lines. Otherwise the driver is
-opened here.
+If the daemon is running, it does the work, because it holds the GPIO lines. Otherwise the command
+opens the driver itself.
 """
 
 import json
@@ -26,13 +26,13 @@ from hw.errors import DriverError, Fault, HardwareError, LedError, SensorError
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
 
 DONE, FAILURE = 0, 1
-MARGIN = 5.0  # Seconds beyond the daemon's own patience, so that its reason is heard.
+MARGIN = 5.0  # Seconds beyond the daemon's own timeout, to receive its reason.
 
 
 def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int:
-    """Print `count` readings and how often the sensor answered; return 1 if one is missing.
+    """Print `count` readings and how often the sensor answered. Return 1 if one is missing.
 
-    With `as_json` standard output has one object a line, always with the keys of `Line`. The
+    With `as_json`, standard output has one object on each line, with the keys of `Line`. The
     summary of more than one reading goes to standard error.
     """
     try:
@@ -58,9 +58,9 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What `read --json` prints for each reading, and for each one that is missing."""
+    """The output of `read --json` for a reading, or for a missing one."""
 
-    time: str  # When it was taken, or when reading failed: UTC, ISO 8601.
+    time: str  # Of the reading or of the failure, in UTC, ISO 8601.
     temperature: float | None = None
     humidity: float | None = None  # % relative humidity
     unit: str = "celsius"
@@ -68,8 +68,8 @@ class Line:
 
 
 def _line(reading: Mapping[str, Any]) -> Line:
-    """Return the line of the running daemon's `reading`."""
-    # A daemon that was started before an upgrade does not send the time.
+    """Return the line for a reading of the running daemon."""
+    # A daemon from before an upgrade may not send the time.
     taken = reading.get("taken") or utc(time.time())
     return Line(taken, reading["temperature"], reading["humidity"])
 
@@ -83,7 +83,7 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
         policy = Policy(
             model=sensor.model,
             spacing=sensor.spacing,
-            # One slot is one reading, with room for all the attempts it may take.
+            # One interval is one reading, with time for all its attempts.
             interval=max(sensor.spacing, 0.01) * (ATTEMPTS_PER_SLOT + 1),
             temperature_offset=config.sensor.temperature_offset,
             humidity_offset=config.sensor.humidity_offset,
@@ -105,10 +105,10 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
 
 
 def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
-    """Return a reading that is believed, after as many attempts as the daemon makes in an interval.
+    """Return a plausible reading, after at most as many attempts as the daemon makes.
 
-    The schedule is the daemon's; a person waits no longer than the sensor needs. Raise
-    `SensorError` with the last reason if there is none.
+    The attempts are as far apart as the sensor requires. Raises `SensorError` with the reason of
+    the last failure.
     """
     failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
     for _ in range(ATTEMPTS_PER_SLOT):
@@ -146,13 +146,13 @@ def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
 
 
 def summary(counters: Mapping[str, int]) -> dict[str, Any]:
-    """Return what a policy's counters say of the sensor: how often it answered, and what failed.
+    """Return how often the sensor answered, and its faults, from the counters of a policy.
 
-    A warm-up, and a step that was held back, were answers too; they are just not `readings`.
+    The discarded warm-up reading and unconfirmed steps count as answers, but not as readings.
     """
     faults = {fault.value: counters[fault.value] for fault in Fault if counters[fault.value]}
     attempts = counters["attempts"]
-    # A step that was not confirmed counts as implausible, beside the attempt that was believed.
+    # An unconfirmed step is counted as implausible and as an accepted attempt.
     answered = max(attempts - sum(faults.values()), counters["accepted"])
     return {
         "readings": counters["accepted"],
@@ -166,7 +166,7 @@ def summary(counters: Mapping[str, int]) -> dict[str, Any]:
 def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_json: bool) -> int:
     """Drive the LED through the daemon, or here until a signal ends the command.
 
-    With `as_json` standard output has one object: {"time", "state", "brightness"}.
+    With `as_json`, standard output has one object: {"time", "state", "brightness"}.
     """
     request: dict[str, Any] = {"command": "led", "do": what}
     if what == "blink":
@@ -202,9 +202,9 @@ def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -
             _drive(led, what, number)
             _show_led(led.state, led.brightness, as_json=as_json)
             return
-        with suppress(KeyboardInterrupt):  # The way to end it, whenever it comes.
+        with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.
             _drive(led, what, number)
-            until = " until Ctrl-C: no daemon is running that would keep it so"
+            until = " until you press Ctrl-C, because no daemon is running to keep it so"
             _show_led(led.state, led.brightness, as_json=as_json, until=until)
             threading.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The commands a person types. Everything heavy is imported by the command that needs it."""
+"""The command line. Each command imports what only it needs, so that the others start fast."""
 
 import argparse
 import json
@@ -24,7 +24,8 @@ LED_NUMBERS = {"blink": BLINK_PERIOD, "brightness": BRIGHTNESS}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 done, 2 usage, 78 the configuration cannot work, 1 anything else that failed.
+    The status is 0 for success, 2 for a wrong command line, 78 for a configuration with mistakes,
+    and 1 for any other failure.
     """
     return terminal.run(lambda: _main(argv))
 
@@ -47,11 +48,11 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line as argparse knows it."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog="sensor-agent",
-        description="Reads a DHT22, drives an LED, and reports to Azure IoT Central.",
-        epilog="To see it work without a Raspberry Pi and without an account: sensor-agent demo",
+        description="Read a DHT22, drive an LED, and report to Azure IoT Central.",
+        epilog="To try it without a Raspberry Pi and without an account: sensor-agent demo",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     top.set_defaults(do=lambda _arguments: _list_commands(top))
@@ -62,33 +63,39 @@ def parser() -> argparse.ArgumentParser:
     _fake_option(run)
     run.set_defaults(do=_run)
 
-    demo = commands.add_parser(
-        "demo", help="run the daemon and a local IoT Central, to try them out"
-    )
-    demo.add_argument("--minutes", type=_minutes, help="stop after this time")
+    demo = commands.add_parser("demo", help="run the daemon and a local IoT Central, to try them")
+    demo.add_argument("--minutes", type=_minutes, metavar="N", help="stop after N minutes")
     demo.set_defaults(do=_demo)
 
     central = commands.add_parser("central", help="run a local IoT Central")
-    central.add_argument("--data", type=Path, metavar="DIR", help="directory for its data")
+    central.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory for its data (default: in your home directory)",
+    )
     central.add_argument(
         "--listen",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address for MQTT (default: %(default)s)",
+        help="address for MQTT clients (default: %(default)s)",
     )
     central.add_argument(
         "--http-port",
         type=_port,
         metavar="PORT",
-        help="port of the console, 0 for any free one (default: 8080 or the next)",
+        help="port of the web page; 0 for any free port (default: the first free one from 8080)",
     )
     central.add_argument(
-        "--room-socket", type=Path, metavar="PATH", help="control socket of a daemon with --fake-hw"
+        "--room-socket",
+        type=Path,
+        metavar="PATH",
+        help="control socket of a daemon whose simulated sensor the page controls",
     )
     central.add_argument(
         "--certificate",
         metavar="DEVICE",
-        help="make a certificate that this device can sign in with instead of a key, and exit",
+        help="make a certificate with which DEVICE can sign in, and exit",
     )
     central.set_defaults(do=_central)
 
@@ -108,14 +115,21 @@ def parser() -> argparse.ArgumentParser:
     led.set_defaults(do=_led)
     status = commands.add_parser("status", help="show the status of the running daemon")
     status.set_defaults(do=_status)
-    check = commands.add_parser("check", help="check everything that could be wrong")
-    check.add_argument(
-        "--only", action="append", default=[], metavar="ID", help="make only this check"
+    check = commands.add_parser(
+        "check", help="check the installation, the hardware and the connection"
     )
-    check.add_argument("--skip", action="append", default=[], metavar="ID", help="skip this check")
-    check.add_argument("--verbose", action="store_true", help="show details of each check")
     check.add_argument(
-        "--report", type=Path, metavar="FILE", help="write a file for a bug report, without keys"
+        "--only", action="append", default=[], metavar="ID", help="run only this check; repeatable"
+    )
+    check.add_argument(
+        "--skip", action="append", default=[], metavar="ID", help="skip this check; repeatable"
+    )
+    check.add_argument("--verbose", action="store_true", help="show the details of each check")
+    check.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write a file for a bug report; it contains no keys",
     )
     check.set_defaults(do=_check)
     for command in (read, led, status, check):
@@ -124,18 +138,24 @@ def parser() -> argparse.ArgumentParser:
     for command in (read, led, check):
         _fake_option(command)
 
-    model = commands.add_parser("model", help="print the device model, to import in IoT Central")
-    model.add_argument("--unit", choices=["celsius", "fahrenheit"], help="default: as configured")
+    model = commands.add_parser("model", help="print the device model, to import into IoT Central")
+    model.add_argument(
+        "--unit",
+        choices=["celsius", "fahrenheit"],
+        help="unit of temperatures (default: as configured)",
+    )
     _config_option(model)
     model.set_defaults(do=_model)
 
-    config = commands.add_parser("config", help="check a configuration, or print an example")
+    config = commands.add_parser("config", help="check the configuration, or print an example")
     config.set_defaults(do=lambda _arguments: _list_commands(config))
     verbs = config.add_subparsers(metavar="COMMAND")
-    config_check = verbs.add_parser("check", help="find every mistake in the file")
+    config_check = verbs.add_parser(
+        "check", help="find every mistake in the file, and in the keys that it names"
+    )
     _config_option(config_check)
     config_check.set_defaults(do=_config_check)
-    example = verbs.add_parser("example", help="print a commented example")
+    example = verbs.add_parser("example", help="print an example with comments")
     example.set_defaults(do=_config_example)
     return top
 
@@ -146,7 +166,7 @@ def _list_commands(group: argparse.ArgumentParser) -> int:
 
 
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only then: that takes longer than all the rest."""
+    """Prints the version. Looking it up takes longer than everything else at the start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from agent.device.information import software_version  # noqa: PLC0415 - see above.
@@ -156,7 +176,7 @@ class _Version(argparse.Action):
 
 
 def _config_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", type=Path, metavar="FILE", help="the configuration to use")
+    command.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
 
 
 def _fake_option(command: argparse.ArgumentParser) -> None:
@@ -171,7 +191,7 @@ def _number(text: str, kind: type[float], *, low: float, high: float, allowed: s
     try:
         number = kind(text)
     except ValueError:
-        number = nan  # Within no bounds.
+        number = nan  # Not within any range.
     if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
     return number
@@ -190,7 +210,7 @@ def _port(text: str) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
-    """Return the configuration in use and the file it is from; without a file, the defaults."""
+    """Return the configuration and its file, or the defaults and None if there is no file."""
     path = configuration.find(arguments.config, os.environ)
     config = configuration.default() if path is None else configuration.load(path)
     if getattr(arguments, "fake_hw", False):
@@ -217,10 +237,10 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         from agent.cli.run import run  # noqa: PLC0415 - brings in the SDK.
     except UnicodeEncodeError:
-        # Compiled packages of the SDK's cannot be imported from a path that UTF-8 does not have.
+        # Compiled packages of the SDK cannot be imported from a path that is not valid UTF-8.
         raise AgentError(
-            f"Azure's SDK cannot be imported from {installation.ROOT}: the locale has no encoding "
-            "for that name. Set LC_ALL=C.UTF-8, or move the program to a path of ASCII letters."
+            f"Cannot import Azure's SDK from {installation.ROOT}: the locale cannot encode that "
+            "path. Set LC_ALL=C.UTF-8, or move the program to a path of ASCII letters."
         ) from None
     return run(config, path)
 
@@ -229,11 +249,11 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     config, path = _load(arguments)
     if config.cloud is None and config.sensor.driver != "fake":
         raise ConfigError(
-            "There is no configuration file, and so nowhere to report to."
+            "There is no configuration file, so there is no cloud to report to."
             if path is None
-            else f"{path} has no [cloud] section, and so there is nowhere to report to.",
-            "To read the sensor: sensor-agent read. To see the whole at work: sensor-agent demo.",
-            "For a file to start from: sensor-agent config example.",
+            else f"{path} has no [cloud] section, so there is no cloud to report to.",
+            "To read the sensor: sensor-agent read. To try everything: sensor-agent demo",
+            "To print a file to start from: sensor-agent config example",
         )
     return config, path
 
@@ -312,7 +332,7 @@ def _check(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"sensor-agent check: {error}", file=sys.stderr)
         return USAGE
-    # What is wrong with the configuration is a finding among others.
+    # Mistakes in the configuration are findings.
     path = configuration.find(arguments.config, os.environ)
     config = configuration.default()
     mistakes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Runs the daemon, or central, as this process: signals, log, exit status."""
+"""Runs the daemon in this process: signals, log, exit status."""
 
 import asyncio
 import faulthandler
@@ -31,9 +31,9 @@ DONE, FAILURE, CANNOT_WORK = 0, 1, 78
 
 
 def run(config: Config, path: Path | None) -> NoReturn:
-    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, with 1."""
+    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, status 1."""
     journal.configure(config.log.level, device_id=config.device.id)
-    # Where something hangs, systemd's watchdog aborts this process; that tells where it hung.
+    # If the daemon hangs, systemd's watchdog aborts it, and this prints where.
     faulthandler.enable()
     try:
         status = _run(config, path)
@@ -50,7 +50,7 @@ def _run(config: Config, path: Path | None) -> int:
             config=path,
         )
         service = Service(config, places=places, open_sink=_sink(config, path, places))
-        # What is there by now stays: no collection needs to look at it again.
+        # The objects that exist now stay, so the garbage collector can skip them.
         gc.freeze()
         _until_signalled(service)
     except (ConfigError, DriverError) as error:
@@ -65,7 +65,7 @@ def _run(config: Config, path: Path | None) -> int:
         return _ends(error, LogEvent.START_FAILED, FAILURE)
     except Exception:
         log.exception("The daemon failed.", extra=LogEvent.CRASHED.about())
-        journal.notify(STATUS="Failed; its journal has the traceback")
+        journal.notify(STATUS="Failed; see the traceback in the journal")
         return FAILURE
     return DONE
 
@@ -73,11 +73,11 @@ def _run(config: Config, path: Path | None) -> int:
 def _sink(
     config: Config, path: Path | None, places: Places
 ) -> Callable[[Service], AbstractAsyncContextManager[Sink]]:
-    """Return what opens the sink of this configuration. Raises SecretError."""
+    """Return a function that opens the sink of this configuration. Raises SecretError."""
     if config.cloud is None:
         print(
-            f"A reading every {config.sensor.interval:g} s; nothing is sent anywhere. "
-            "To see the whole at work: sensor-agent demo"
+            f"Printing a reading every {config.sensor.interval:g} s, without sending it. "
+            "To try everything: sensor-agent demo"
         )
         return lambda service: nullcontext(
             PrintingSink(lambda line: _show(line, service.stop), service.status_changed)
@@ -98,7 +98,7 @@ def _sink(
 
 
 def _ends(error: Exception, event: LogEvent, status: int) -> int:
-    """Say why the daemon ends, to the journal and to `systemctl status`."""
+    """Report why the daemon ends, in the journal and in `systemctl status`."""
     log.error("%s", error, extra=event.about(STATUS=status))
     journal.notify(STATUS=str(error))
     return status
@@ -118,7 +118,7 @@ def _until_signalled(service: Service) -> None:
 
 
 def _show(line: str, stop: asyncio.Event) -> None:
-    """Print a reading. A closed terminal stops the daemon as the SIGHUP does that comes with it."""
+    """Print a reading. If the terminal is closed, stop the daemon, as SIGHUP would."""
     try:
         print(line, flush=True)
     except OutputError as error:
@@ -129,7 +129,7 @@ def _show(line: str, stop: asyncio.Event) -> None:
 
 
 def _leave_at_once() -> None:
-    log.warning("Second signal: leaving at once.", extra=LogEvent.ENDED_AT_ONCE.about())
+    log.warning("Ending at once after a second signal.", extra=LogEvent.ENDED_AT_ONCE.about())
     leave(FAILURE)
 
 

@@ -1,4 +1,4 @@
-"""The signals that stop a program, and what a second one does."""
+"""The signals that stop a program, and the effect of a second one."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from agent.cli.terminal import FAILURE, leave
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-SAME_HANGUP = 1.0  # Seconds. A terminal that closes is reported by the kernel and by the shell.
+SAME_HANGUP = 1.0  # Seconds. The kernel and the shell both send SIGHUP if a terminal closes.
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -23,9 +23,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 class Stop:
-    """A handler: the first signal calls `stop`, another one `at_once`.
+    """A signal handler: the first signal calls `stop`, a second one `at_once`.
 
-    SIGHUP comes twice when a terminal closes. Within a second, the two count as one.
+    A closing terminal sends SIGHUP twice. Two within a second count as one.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ def catch(
     stop: Callable[[], object],
     at_once: Callable[[], object] = leave_at_once,
 ) -> None:
-    """Call `stop` in `loop` at the first signal, `at_once` at another one."""
+    """Call `stop` in `loop` at the first signal, `at_once` at the second."""
     handler = Stop(stop, at_once)
     for number in stop_signals():
         loop.add_signal_handler(number, handler, number)
@@ -68,9 +68,9 @@ def catch(
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the block at the first signal; another ends the process at once.
+    """Raise KeyboardInterrupt in the block at the first signal; a second ends the process at once.
 
-    So `with` blocks inside give back GPIO lines whichever signal ends the command.
+    This way, `with` blocks inside release GPIO lines whichever signal ends the command.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Standard output and error that take any text, and report in one sentence what they cannot write.
+"""Standard output and error for any text, with one error message if writing fails.
 
 Every command runs through `run`.
 """
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 FAILURE = 1
 STDIN, STDOUT, STDERR = 0, 1, 2
-PLAIN = {"°": "deg ", "Ω": "Ohm"}  # "21.5 °C" where the encoding has no degree sign.
-ESCAPED_BYTES = range(0xDC80, 0xDD00)  # Bytes of file names that are not in their encoding.
+PLAIN = {"°": "deg ", "Ω": "Ohm"}  # For encodings without these characters.
+ESCAPED_BYTES = range(0xDC80, 0xDD00)  # Undecodable bytes of file names (PEP 383).
 ERRORS = "sensor-agent-plain"
 
 
 def run(command: Callable[[], int]) -> int:
-    """Run `command` and return its exit status; 1 if its output could not be written.
+    """Run `command` and return its exit status, or 1 if its output could not be written.
 
-    A reader that goes away, as `head` does, ends the command quietly. Anything else that keeps
-    output from being written is reported in one sentence.
+    If the reader of a pipe ends, as `head` does, the command ends without a message. Any other
+    failure to write is reported in one sentence.
     """
     prepare()
     try:
@@ -47,7 +47,7 @@ def run(command: Callable[[], int]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now. Python would wait for threads of the SDK that may never end."""
+    """End the process now, without waiting for threads of the SDK that may never end."""
     logging.shutdown()
     try:
         flush()
@@ -57,13 +57,13 @@ def leave(status: int) -> NoReturn:
 
 
 def flush() -> None:
-    """Write what standard output holds back. Raises OutputError."""
+    """Write the buffer of standard output. Raises OutputError."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def report(error: OutputError) -> int:
-    """Report that output was lost, unless its reader went away, and return the exit status."""
+    """Report lost output, unless the reader of a pipe ended, and return the exit status."""
     discard_output()
     if not error.reader_is_gone:
         print(error, file=sys.stderr)
@@ -71,20 +71,20 @@ def report(error: OutputError) -> int:
 
 
 def discard_output() -> None:
-    """Discard standard output from now on, and what it still holds back: it cannot be written."""
+    """Discard standard output, including its buffer: it cannot be written."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT)
     os.close(nowhere)
 
 
 def prepare() -> None:
-    """Replace standard output and error by streams that take any text, closed ones included."""
-    # A closed descriptor would be given to the next file that is opened, a database perhaps.
-    # Standard output becomes one that cannot be written, so that lost output is an error.
+    """Replace standard output and error, even closed ones, by streams that take any text."""
+    # The next file that is opened, perhaps a database, would get a closed descriptor's number.
+    # Standard output is opened for reading only, so that lost output is an error.
     for descriptor, flags in ((STDIN, os.O_RDONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_WRONLY)):
         _open_if_closed(descriptor, flags)
     codecs.register_error(ERRORS, _in_plain_letters)
-    # A test has put its own in place.
+    # Tests may have replaced the streams.
     if sys.stdout is sys.__stdout__:
         sys.stdout = _stream(sys.__stdout__, _Output(STDOUT, "wb", closefd=False))
     if sys.stderr is sys.__stderr__:
@@ -103,7 +103,7 @@ def _open_if_closed(descriptor: int, flags: int) -> None:
 
 
 def _stream(like: TextIO | None, raw: io.FileIO) -> TextIO:
-    """Return a text stream over `raw`, in encoding and buffering the one that Python made."""
+    """Return a text stream over `raw` with the encoding and buffering of `like`."""
     encoding, unbuffered, by_line = "utf-8", False, False
     if isinstance(like, io.TextIOWrapper):
         encoding, unbuffered, by_line = like.encoding, like.write_through, like.line_buffering
@@ -117,7 +117,7 @@ def _stream(like: TextIO | None, raw: io.FileIO) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """Standard output. Raises OutputError, which no `except OSError` for files catches."""
+    """Standard output. Raises OutputError, which is not caught by an `except OSError`."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         view = memoryview(data).cast("B")
@@ -131,7 +131,7 @@ class _Output(io.FileIO):
                     reader_is_gone=error.errno == errno.EPIPE,
                     terminal_is_gone=error.errno == errno.EIO and _is_device(self.fileno()),
                 ) from error
-            if count is None:  # Another program has made the pipe non-blocking, and it is full.
+            if count is None:  # Another program made the pipe non-blocking, and it is full.
                 select.select([], [self], [])
             else:
                 written += count
@@ -139,12 +139,12 @@ class _Output(io.FileIO):
 
 
 def _is_device(descriptor: int) -> bool:
-    # A terminal that was closed is no longer one for isatty().
+    # isatty() is false for a closed terminal.
     return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
 class _ErrorOutput(io.FileIO):
-    """Standard error. A failure to write there cannot be reported anywhere, so it is ignored."""
+    """Standard error. A failure to write to it cannot be reported, so it is ignored."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         with contextlib.suppress(OSError):
@@ -153,7 +153,7 @@ class _ErrorOutput(io.FileIO):
 
 
 def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    """Replace what an encoding does not have (an error handler, see codecs.register_error)."""
+    """Replace characters that an encoding lacks (an error handler: codecs.register_error)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

@@ -89,7 +89,7 @@ def has_reading(url):
 def test_it_ends_by_itself_and_tells_what_arrived(home):
     with demo(home, "--minutes", "0.15") as (process, said):
         assert process.wait(PATIENCE) == 0, said()
-    assert "The last reading that arrived" in said()
+    assert "The last reading that central received" in said()
     assert not left_behind(home)
 
 
@@ -108,7 +108,7 @@ def test_a_daemon_that_dies_ends_the_demo_with_status_1(home):
         daemon = next(pid for pid, line in left_behind(home).items() if " run " in line)
         os.kill(daemon, signal.SIGKILL)
         assert process.wait(PATIENCE) == 1
-    assert "Ended by itself" in said()
+    assert "A process of the demo ended" in said()
     assert not left_behind(home)
 
 

@@ -293,7 +293,7 @@ def test_checks_beside_a_daemon_that_does_not_answer_are_skipped(machine, name):
         ("led", {"led": {"fault": "The line is busy."}}),
         ("registration", {"cloud": {"hub": None, "error": "hub.test cannot be reached."}}),
         ("registration", {"cloud": {"hub": None, "error": None}}),
-        ("outbox", {"outbox": {"error": "state.db cannot be used: disk full."}}),
+        ("outbox", {"outbox": {"error": "Cannot use state.db: disk full."}}),
         ("outbox", {"outbox": {"in_memory": 3}}),
         ("outbox", {"outbox": {"room_seconds": 3600.0}}),
         ("outbox", {"outbox": {"set_aside": (SetAsideFile(file="a", reason="corrupt"),)}}),

@@ -35,7 +35,7 @@ def test_a_failing_device_in_words():
                     SetAsideFile(file="a.corrupt", reason="corrupt"),
                     SetAsideFile(file="a.other", reason="other-board", readings=7),
                 ),
-                "error": "state.db cannot be used: it is full.",
+                "error": "Cannot use state.db: it is full.",
             },
         )
     )
@@ -45,7 +45,7 @@ def test_a_failing_device_in_words():
     assert "session: not connected; hub.test cannot be reached: no route." in text
     assert "backlog: 1440 readings waiting" in text
     assert "room for 1.5 hours" in text
-    assert "outbox: state.db cannot be used: it is full." in text
+    assert "outbox: Cannot use state.db: it is full." in text
     assert "set aside: a.corrupt, which is damaged" in text
     assert "set aside: a.other, with 7 readings of another board" in text
     assert "the disk fails, 3 readings are in memory only" in text

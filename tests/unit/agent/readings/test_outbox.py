@@ -300,7 +300,7 @@ async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
     await fill(outbox, 2)
     status = await outbox.status(60)
     assert (status.waiting, status.in_memory) == (2, 2)
-    assert "cannot be used" in status.error
+    assert "Cannot use " in status.error
     assert caplog.text.count("readings are kept in memory") == 1
     in_memory = [entry.message_id for entry in await everything(outbox)]
     era = outbox.era
