@@ -63,7 +63,7 @@ test-service: ## test the service under a real systemd, in containers; as root o
 		tests/system/service $(ARGS)
 
 test-everywhere: ## run make test on fresh systems, for root and for others; as root on Debian
-	@sh tests/system/preconditions.sh everywhere
+	@sh tests/system/preconditions.sh everywhere $(ARGS)
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python tests/system/everywhere.py $(ARGS)
 

@@ -8,11 +8,11 @@ import pytest
 from places import ROOT
 
 
-def checked(*arguments, path=None, **environ):
+def checked(*arguments, path=None, cwd=ROOT, **environ):
     kept = {"PATH": path or os.environ["PATH"]}
     return subprocess.run(
-        ["sh", "tests/system/preconditions.sh", *arguments],
-        cwd=ROOT, env=kept | environ, capture_output=True, text=True, check=False, timeout=60,
+        ["sh", ROOT / "tests/system/preconditions.sh", *arguments],
+        cwd=cwd, env=kept | environ, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
 
@@ -67,6 +67,24 @@ def test_rights_that_are_missing_are_named(bare, tmp_path, user, advice):
     done = checked("service", path=bare)
     assert done.returncode == 1
     assert (advice or "Start the container privileged") in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ([], True),
+        (["--quick"], True),
+        (["trixie-user-bare", "bookworm-root-tools"], True),
+        (["--quick", "trixie-user-bare"], False),
+    ],
+)
+def test_npm_packages_are_needed_for_cells_with_tools(bare, tmp_path, arguments, needed):
+    for program in ("mmdebstrap", "systemd-nspawn", "git", "id", "unshare"):
+        (tmp_path / program).write_text("#!/bin/sh\necho 0\n")
+        (tmp_path / program).chmod(0o755)
+    done = checked("everywhere", *arguments, path=bare, cwd=tmp_path)
+    assert done.returncode == int(needed)
+    assert ("npm install --prefix tests/support/node" in done.stderr) == needed
 
 
 def test_the_variables_that_azure_needs_are_named(tmp_path):

@@ -39,6 +39,14 @@ service)
 everywhere)
     programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container git:git
     root
+    case " $* " in
+    *-tools\ *) tools=yes ;;
+    *-bare\ *) tools= ;;
+    *) tools=yes ;; # No cell is named, so all are run.
+    esac
+    [ -z "$tools" ] || [ -d tests/support/node/node_modules ] ||
+        refuse "needs packages from npm. Install them: npm install --prefix tests/support/node" \
+            "--no-package-lock --ignore-scripts"
     ;;
 kernel)
     [ "$(uname -m)" = x86_64 ] ||
