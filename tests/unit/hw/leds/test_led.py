@@ -43,25 +43,15 @@ def blink_threads():
     return [thread for thread in threading.enumerate() if thread.name == "led-blink"]
 
 
-def test_an_led_is_initially_off():
-    led = SimulatedLed()
-    assert (led.state, led.brightness, shown(led)) == (LedState.OFF, 1, [0.0])
-
-
 def test_on_and_off():
     with SimulatedLed() as led:
+        assert (led.state, led.brightness, shown(led)) == (LedState.OFF, 1, [0.0])
+        led.on()
         led.on()
         assert led.state is LedState.ON
         led.off()
         assert led.state is LedState.OFF
         assert shown(led) == [0.0, 1.0, 0.0]
-
-
-def test_repeating_a_command_changes_nothing():
-    with SimulatedLed() as led:
-        led.on()
-        led.on()
-        assert shown(led) == [0.0, 1.0]
 
 
 def test_a_blink_starts_with_on_and_is_on_for_half_its_period():
@@ -243,17 +233,12 @@ def test_the_brightness_is_unchanged_if_driving_fails():
         led.broken = None
 
 
-def test_close_turns_off_and_closing_again_does_nothing():
+def test_a_closed_led_is_off_and_refuses_commands():
     led = SimulatedLed()
     led.on()
     led.close()
     led.close()
     assert (led.state, shown(led)) == (LedState.OFF, [0.0, 1.0, 0.0])
-
-
-def test_a_closed_led_refuses_commands():
-    led = SimulatedLed()
-    led.close()
     for command in (led.on, led.off, lambda: led.blink(1.0), lambda: led.set_brightness(2)):
         with pytest.raises(LedError, match="closed"):
             command()

@@ -7,7 +7,7 @@ import pytest
 from hw import Reading
 from hw.errors import Fault, SensorError
 from hw.sensors.kernel import KernelSensor
-from hw.sensors.policy import Policy, SensorStatus
+from hw.sensors.policy import Policy
 
 
 def add_device(
@@ -180,32 +180,3 @@ def test_a_value_from_the_drivers_cache_never_counts_as_a_conversion(tmp_path, t
         policy.succeeded(sensor.read(), now)
         assert conversions == attempts
     assert policy.counters["accepted"] == 3
-
-
-def test_no_answer_of_the_kernels_driver_becomes_the_status(tmp_path):
-    add_device(tmp_path)
-    silent = True
-
-    def read_text(path):
-        if silent and path.name == "in_temp_input":
-            raise OSError(errno.ETIMEDOUT, "timed out")
-        return Path.read_text(path)
-
-    sensor = sensor_in(tmp_path, read_text=read_text)
-    policy = Policy(model="dht22", spacing=sensor.spacing, interval=60.0, now=0.0)
-
-    def attempt():
-        now = policy.next_attempt()
-        policy.began(now)
-        try:
-            return policy.succeeded(sensor.read(), now + 0.1)
-        except SensorError as error:
-            return policy.failed(error.fault, now + 1.0)
-
-    for _ in range(5):
-        attempt()
-    assert policy.status is SensorStatus.NO_ANSWER
-    silent = False
-    assert attempt() == []
-    assert [a.reading for a in attempt()] == [Reading(21.5, 45.6)]
-    assert policy.status is SensorStatus.OK
