@@ -1,4 +1,4 @@
-"""Wires everything: start, run, stop."""
+"""The daemon: connects its parts, starts, runs and stops them."""
 
 import asyncio
 import logging
@@ -25,20 +25,20 @@ from agent.readings.sampler import Sampler
 from agent.readings.sink import Sink
 from agent.status import Status
 from agent.storage.store import STORE_NAME
-from hw import LedState, Reading, open_led, open_sensor
+from hw import ClimateSensor, LedState, Reading, open_led, open_sensor
 from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy
 
 log = logging.getLogger(__name__)
 
 FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
-SESSION_DEADLINE = 2.5  # Seconds for the session to end; it hurries when it is cancelled.
-DOCTOR_MARGIN = 4.0  # Seconds beyond its budget.
+SESSION_DEADLINE = 2.5  # Seconds for the session to end after it is cancelled.
+CHECKS_MARGIN = 4.0  # Seconds beyond the budget of the checks.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The directories of the daemon's file and of its socket; the file it is configured by."""
+    """The directories of the state file and of the control socket, and the configuration file."""
 
     state: Path
     runtime: Path
@@ -46,9 +46,9 @@ class Places:
 
 
 class Service:
-    """The daemon. `run` it once; setting `stop` ends it.
+    """The daemon. `run` it once, and set `stop` to end it.
 
-    `open_sink` opens where its readings and reports go.
+    `open_sink` opens the destination of its readings and reports.
     """
 
     def __init__(
@@ -60,26 +60,47 @@ class Service:
     ) -> None:
         self.stop = asyncio.Event()
         self.clock = Clock()
-        self.status_changed = asyncio.Event()
+        self.status_changed = asyncio.Event()  # Set it when the status line may have changed.
         self._config = config
         self._places = places
         self._open_sink = open_sink
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
-        self._doctor = DeadlineThread("doctor")
+        self._checks_thread = DeadlineThread("checks")
 
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
 
-        Raises DriverError, StoreInUse, StoreTooNew or ControlError if it cannot start, and
-        SdkStuckError (in a group) when only a fresh process can go on.
+        Raises DriverError, StoreInUse, StoreTooNew or ControlError if the daemon cannot start, and
+        SdkStuckError (in a group) if only a new process can go on.
         """
-        async with AsyncExitStack() as held:
-            if await self._started(held):
-                await self._work()
+        async with AsyncExitStack() as resources:
+            if await self._start_unless_stopped(resources):
+                await self._serve()
         log.info("Stopped.", extra=LogEvent.STOPPED.about())
 
-    async def _work(self) -> None:
+    async def _start(self, resources: AsyncExitStack) -> None:
+        """Open sink, LED, sensor and control socket. `resources` closes them in reverse order."""
+        self._sink = await resources.enter_async_context(self._open_sink(self))
+        self._led = self._make_led()
+        resources.push_async_callback(self._led.close)
+        await self._led.open()
+        self._sensor = resources.enter_context(self._make_sensor())
+        self._sampler = self._make_sampler()
+        await resources.enter_async_context(
+            control_socket(self._places.runtime / SOCKET_NAME, control_requests(self))
+        )
+        version, sensor, led = software_version(), self._config.sensor, self._config.led
+        log.info(
+            "sensor-agent %s started as %s: sensor %s, LED %s.",
+            version,
+            self._config.device.id,
+            sensor.driver,
+            led.driver,
+            extra=LogEvent.STARTED.about(VERSION=version, SENSOR=sensor.driver, LED=led.driver),
+        )
+
+    async def _serve(self) -> None:
         async with asyncio.TaskGroup() as self._group:
             sampling = self.start_task(self._sampler.run(), "sampler")
             delivering = self.start_task(self._sink.run(), "sink")
@@ -89,61 +110,13 @@ class Service:
                 watch=self._watch,
                 status=self._status_line,
             )
-            noticing = self.start_task(notices, "systemd")
+            notifying = self.start_task(notices, "systemd")
             await self.stop.wait()
-            noticing.cancel()  # The status line stays "Stopping".
+            notifying.cancel()  # The status line stays "Stopping".
             await self._stop(sampling, delivering)
 
-    async def _started(self, held: AsyncExitStack) -> bool:
-        """Start; return whether that came to its end before somebody wanted to stop."""
-        starting = asyncio.create_task(self._start(held), name="start")
-        stopping = asyncio.create_task(self.stop.wait(), name="stop")
-        try:
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-            return starting.done()
-        finally:
-            starting.cancel()  # An LED may take 20 s to open, and a stop has 5.
-            stopping.cancel()
-            await asyncio.gather(starting, stopping, return_exceptions=True)
-
-    async def _start(self, held: AsyncExitStack) -> None:
-        """Open file, LED, sensor and socket. They are closed in reverse order."""
-        config = self._config
-        self._sink = await held.enter_async_context(self._open_sink(self))
-        stored = self._sink.stored
-        led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
-        led.set_brightness(stored.get("brightness", 1))
-        self._led = AsyncLed(led, on_change=self._on_led)
-        held.push_async_callback(self._led.close)
-        await self._led.open()
-        self._sensor = open_sensor(
-            config.sensor.driver,
-            model=config.sensor.model,
-            pin=config.sensor.pin,
-            power_pin=config.sensor.power_pin,
-            # The simulated room keeps its weather over a restart.
-            seed=crc32(config.device.id.encode()),
-        )
-        held.callback(self._sensor.close)
-        self._sampler = self._make_sampler(stored.get("telemetryInterval"))
-        await held.enter_async_context(
-            control_socket(self._places.runtime / SOCKET_NAME, control_requests(self))
-        )
-        log.info(
-            "sensor-agent %s started as %s: sensor %s, LED %s.",
-            software_version(),
-            config.device.id,
-            config.sensor.driver,
-            config.led.driver,
-            extra=LogEvent.STARTED.about(
-                VERSION=software_version(), SENSOR=config.sensor.driver, LED=config.led.driver
-            ),
-        )
-
     async def _stop(self, sampling: "asyncio.Task[None]", delivering: "asyncio.Task[None]") -> None:
-        """Stop sampling, LED off, say good-bye, end the session: under 5 s, whatever hangs."""
+        """Stop sampling, turn the LED off, report it, and end the session: within 5 s."""
         log.info("Stopping.", extra=LogEvent.STOPPING.about())
         journal.notify(STOPPING="1", STATUS="Stopping")
         sampling.cancel()
@@ -153,7 +126,8 @@ class Service:
                 await self._sink.farewell({"state": False, "ledState": self._led.state})
         except TimeoutError:
             log.info(
-                "The hub could not be told that this device stops.",
+                "The hub has not confirmed within %g s that the daemon stops.",
+                FAREWELL_DEADLINE,
                 extra=LogEvent.FAREWELL_MISSED.about(),
             )
         delivering.cancel()
@@ -161,34 +135,46 @@ class Service:
         for task in self._tasks:
             task.cancel()
 
-    def start_task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        task = self._group.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    async def _start_unless_stopped(self, resources: AsyncExitStack) -> bool:
+        """Start, and return True; if `stop` is set first, abandon the start and return False."""
+        starting = asyncio.create_task(self._start(resources), name="start")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            return starting.done()
+        finally:
+            starting.cancel()  # Opening an LED may take 20 s, but stopping only 5.
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    def _make_led(self) -> AsyncLed:
+        config = self._config.led
+        led = open_led(config.driver, pin=config.pin, active_high=config.active_high)
+        led.set_brightness(self._sink.stored.get("brightness", 1))
+        return AsyncLed(led, on_change=self._on_led)
 
     def _on_led(self, state: LedState) -> None:
         self.report({"ledState": state})
 
-    def report(self, properties: Mapping[str, Any]) -> None:
-        self._sink.report(properties)
+    def _make_sensor(self) -> ClimateSensor:
+        config = self._config.sensor
+        return open_sensor(
+            config.driver,
+            model=config.model,
+            pin=config.pin,
+            power_pin=config.power_pin,
+            # The simulated room keeps its weather over a restart.
+            seed=crc32(self._config.device.id.encode()),
+        )
 
-    def snapshot(self) -> dict[str, Any]:
-        return {
-            "state": True,
-            **self._sampler.properties(),
-            "ledState": self._led.state,
-            "deviceInformation": device_information(),
-        }
-
-    # The parts.
-
-    def _make_sampler(self, interval: float | None) -> Sampler:
+    def _make_sampler(self) -> Sampler:
         config = self._config.sensor
         policy = Policy(
             model=self._sensor.model,
             spacing=self._sensor.spacing,
-            interval=interval or config.interval,
+            interval=self._sink.stored.get("telemetryInterval", config.interval),
             temperature_offset=config.temperature_offset,
             humidity_offset=config.humidity_offset,
             now=self.clock.uptime(),
@@ -201,11 +187,11 @@ class Service:
             expect=self._watch.expect,
         )
 
-    async def diagnose(self) -> str:
-        status, findings = await self.check(runner.IDS)
-        return runner.diagnosis(findings, status)
+    def _status_line(self) -> str:
+        sensor, sink = self._sampler.status(self._config.sensor.driver), self._sink
+        return status_line(sensor, sink.cloud_status(), waiting=sink.waiting)
 
-    # What the control socket, commands and properties need: their protocols `Daemon`.
+    # What the other parts need of the daemon: their protocols `Daemon`.
 
     @property
     def led(self) -> AsyncLed:
@@ -215,15 +201,34 @@ class Service:
     def room(self) -> Room | None:
         return self._sensor.room if isinstance(self._sensor, SimulatedSensor) else None
 
+    def start_task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = self._group.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def set_interval(self, seconds: float) -> None:
+        self._sampler.set_interval(seconds)
+
+    def report(self, properties: Mapping[str, Any]) -> None:
+        self._sink.report(properties)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "state": True,
+            **self._sampler.properties(),
+            "ledState": self._led.state,
+            "deviceInformation": device_information(),
+        }
+
     async def read(self) -> tuple[Reading, str]:
         reading, taken = await self._sampler.one()
         return reading, self.clock.true_utc(taken)
 
     async def check(self, ids: Sequence[str]) -> tuple[Status, runner.Findings]:
-        """Make checks in a thread of their own; nothing else waits for them."""
         status = await self.status()
         hub = await self._sink.last_hub()
-        findings = await self._doctor.run(
+        findings = await self._checks_thread.run(
             lambda: runner.inside(
                 self._config,
                 self._places.config,
@@ -232,7 +237,7 @@ class Service:
                 hub=hub,
                 ids=ids,
             ),
-            deadline=runner.BUDGET + DOCTOR_MARGIN,
+            deadline=runner.BUDGET + CHECKS_MARGIN,
         )
         return status, findings
 
@@ -246,9 +251,6 @@ class Service:
         )
         return await self._sink.describe(status)
 
-    def _status_line(self) -> str:
-        sensor, sink = self._sampler.status(self._config.sensor.driver), self._sink
-        return status_line(sensor, sink.cloud_status(), waiting=sink.waiting)
-
-    def set_interval(self, seconds: float) -> None:
-        self._sampler.set_interval(seconds)
+    async def diagnose(self) -> str:
+        status, findings = await self.check(runner.IDS)
+        return runner.diagnosis(findings, status)
