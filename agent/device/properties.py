@@ -10,13 +10,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from agent.device.led import AsyncLed
-from agent.device.validation import (
-    RefusedError,
-    check_brightness,
-    check_interval,
-    check_name,
-    quote,
-)
+from agent.device.validation import CHECKS, RefusedError, quote
 from agent.logs.events import LogEvent
 
 log = logging.getLogger(__name__)
@@ -24,12 +18,6 @@ log = logging.getLogger(__name__)
 DEVICE_DEFAULT = 203  # IoT Plug and Play's status for a value that the device set by itself.
 MAX_UNKNOWN_ANSWERED = 16  # Unknown names must not fill the twin, which has 32 KB.
 MOST_COMPLAINTS = 100  # Properties whose last warning is remembered.
-
-CHECKS = {
-    "name": check_name,
-    "brightness": check_brightness,
-    "telemetryInterval": check_interval,
-}
 
 READ_ONLY = {
     "state",

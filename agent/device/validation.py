@@ -52,6 +52,14 @@ def whole_number(name: str, value: Any, allowed: Range) -> int:
     return int(value)
 
 
+CHECKS = {
+    "name": check_name,
+    "brightness": check_brightness,
+    "telemetryInterval": check_interval,
+}
+"""The check of each writable property."""
+
+
 def quote(value: Any) -> str:
     """Return a value as JSON for a reason: short, with control characters escaped."""
     try:

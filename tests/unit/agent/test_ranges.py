@@ -5,7 +5,7 @@ import pytest
 from agent import ranges
 from agent.config.schema import KEYS
 from agent.device.model import CELSIUS, FAHRENHEIT, interface
-from agent.device.properties import CHECKS
+from agent.device.validation import CHECKS
 from hw.gpio import LINES
 from hw.leds.led import DUTY
 

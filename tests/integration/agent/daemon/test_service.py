@@ -12,7 +12,7 @@ from centrals import running_central
 from daemons import PATIENCE, Daemon, until
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
-from agent.device.properties import CHECKS
+from agent.device.validation import CHECKS
 from central.protocol.mqtt import PubAck
 from central.storage import devices, history, telemetry
 

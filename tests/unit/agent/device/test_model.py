@@ -12,7 +12,8 @@ from agent.device.model import (
     interface,
     model_id,
 )
-from agent.device.properties import CHECKS, READ_ONLY
+from agent.device.properties import READ_ONLY
+from agent.device.validation import CHECKS
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
 
