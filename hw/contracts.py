@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from hw.errors import Fault, SensorError
+
 Clock = Callable[[], float]
 Wait = Callable[[threading.Event, float], bool]
 
@@ -37,6 +39,8 @@ class ClimateSensor(ABC):
     deadline: float
     """The time in seconds within which `read` returns or raises. A longer attempt hangs."""
 
+    _closed = False
+
     @abstractmethod
     def read(self) -> Reading:
         """Make one attempt, blocking, and return the decoded value.
@@ -53,6 +57,11 @@ class ClimateSensor(ABC):
         May be called while another thread is in `read`, which then raises soon. Every later `read`
         raises `SensorError` with `Fault.FAILED`.
         """
+
+    def _must_be_open(self) -> None:
+        """For subclasses: raise `SensorError` if `close` has set `_closed`."""
+        if self._closed:
+            raise SensorError("The sensor is closed.", fault=Fault.FAILED)
 
     def __enter__(self) -> Self:
         return self

@@ -92,7 +92,6 @@ class AdafruitSensor(ClimateSensor):
         self._clock = clock
         self._reading = threading.Lock()
         self._child: Child | None = None
-        self._closed = False
         self._losses = 0  # Children in a row that ended without an answer of the sensor.
         self._not_before = clock()
         self._why = SensorError("The sensor has not been read yet.", fault=Fault.FAILED)
@@ -224,10 +223,6 @@ class AdafruitSensor(ClimateSensor):
         if child is not None:
             child.end(grace)
             sweep_queues(child)
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise SensorError("The sensor is closed.", fault=Fault.FAILED)
 
 
 def sweep_queues(killed: Child | None = None, *, table: Path = Path("/proc/sysvipc/msg")) -> None:

@@ -202,7 +202,6 @@ class SimulatedSensor(ClimateSensor):
         self.model = model
         self._wait = wait
         self._stuck: Reading | None = None
-        self._closed = False
 
     def read(self) -> Reading:
         self._must_be_open()
@@ -237,7 +236,3 @@ class SimulatedSensor(ClimateSensor):
         return Reading(
             round(reading.temperature, 1), round(min(100.0, max(0.0, reading.humidity)), 1)
         )
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise SensorError("The sensor is closed.", fault=Fault.FAILED)

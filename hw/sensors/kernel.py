@@ -46,11 +46,9 @@ class KernelSensor(ClimateSensor):
         self._pin = pin
         self._devices = sysfs / "bus" / "iio" / "devices"
         self._read_text = read_text
-        self._closed = False
 
     def read(self) -> Reading:
-        if self._closed:
-            raise SensorError("The sensor is closed.", fault=Fault.FAILED)
+        self._must_be_open()
         device = self._find()
         # Both values are from one conversion: the second read is answered from the driver's cache.
         temperature = self._thousandths(device / "in_temp_input")

@@ -65,6 +65,7 @@ class PoweredSensor(ClimateSensor):
             return reading
 
     def close(self) -> None:
+        self._closed = True
         self._closing.set()
         self._sensor.close()
         with self._reading:
@@ -93,7 +94,3 @@ class PoweredSensor(ClimateSensor):
         except HardwareError as error:
             fault = getattr(error, "fault", Fault.FAILED)
             raise SensorError(f"Cannot switch the sensor's supply: {error}", fault=fault) from error
-
-    def _must_be_open(self) -> None:
-        if self._closing.is_set():
-            raise SensorError("The sensor is closed.", fault=Fault.FAILED)
