@@ -1,6 +1,6 @@
-"""The configuration file: found, read into frozen dataclasses, every mistake named at once.
+"""Finds the configuration file and reads it into frozen dataclasses. All mistakes are reported.
 
-The keys are in `agent.config.schema`; nothing here knows one by heart that is not bound to another.
+The keys are in `agent.config.schema`. This module names only keys that depend on each other.
 """
 
 import difflib
@@ -27,7 +27,7 @@ from agent.config.schema import (
     OutboxConfig,
     SensorConfig,
 )
-from agent.errors import ConfigError
+from agent.errors import ConfigError, in_words
 
 __all__ = [
     "CloudConfig",
@@ -52,10 +52,10 @@ SYSTEM_FILE = Path("/etc/sensor-agent/config.toml")
 SYSTEM_STATE = Path("/var/lib/sensor-agent")
 SYSTEM_RUNTIME = Path("/run/sensor-agent")
 
-LARGEST_FILE = 1_000_000  # bytes; anything longer is not a configuration
-IMAGE_NAMES = ("raspberrypi", "localhost")  # every new image has one of them
+LARGEST_FILE = 1_000_000  # Bytes; a longer file is not a configuration.
+IMAGE_NAMES = ("raspberrypi", "localhost")  # The host names of new images.
 CREDENTIALS = "key_file, group_key_file, or x509_cert_file and x509_key_file"
-AZURE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==")  # 32 or 64 bytes in base64
+AZURE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==")  # 32 or 64 bytes in base64.
 
 Sections = dict[str, dict[str, Any]]
 
@@ -63,8 +63,8 @@ Sections = dict[str, dict[str, Any]]
 def load(path: Path, *, host_name: str | None = None) -> Config:
     """Read the file at `path`.
 
-    `host_name` is this machine's, from which the device id is made where none is set. Raises
-    ConfigError with every mistake there is. Files that it names are not looked at.
+    The device id defaults to `host_name`, reduced; `host_name` defaults to this machine's. Raises
+    ConfigError with every mistake in the file. Files that it names are not read.
     """
     reader = _Reader(str(path), socket.gethostname() if host_name is None else host_name)
     config = reader.read(_parse(path))
@@ -74,7 +74,7 @@ def load(path: Path, *, host_name: str | None = None) -> Config:
 
 
 def default(*, host_name: str | None = None) -> Config:
-    """Return what an empty file says."""
+    """Return the configuration of an empty file."""
     name = socket.gethostname() if host_name is None else host_name
     return Config(device=DeviceConfig(id=_reduced(name) or "localhost"))
 
@@ -89,7 +89,7 @@ def with_fake_hardware(config: Config) -> Config:
 
 
 def find(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read: `explicit`, else the system's, else the user's; None without."""
+    """Return the file to read: `explicit`, the system's, or the user's. None if there is none."""
     if explicit is not None:
         return explicit
     return next((path for path in places(environ) if exists(path)), None)
@@ -102,7 +102,7 @@ def places(environ: Mapping[str, str]) -> tuple[Path, Path]:
 
 
 def state_directory(environ: Mapping[str, str], config_path: Path | None) -> Path:
-    """Return where what must survive a restart is kept. It need not exist yet."""
+    """Return the directory of data that survive a restart. It need not exist."""
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if _is_system_file(config_path):
@@ -111,7 +111,7 @@ def state_directory(environ: Mapping[str, str], config_path: Path | None) -> Pat
 
 
 def runtime_directory(environ: Mapping[str, str], config_path: Path | None) -> Path:
-    """Return where the running daemon's socket is. It need not exist yet."""
+    """Return the directory of the daemon's socket. It need not exist."""
     if given := environ.get("RUNTIME_DIRECTORY"):
         return Path(given.split(":")[0])
     if _is_system_file(config_path) and not environ.get("STATE_DIRECTORY"):
@@ -124,13 +124,13 @@ def _is_system_file(path: Path | None) -> bool:
 
 
 def _base(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
-    # The XDG specification: a path that is not absolute is to be ignored.
+    # The XDG specification says that relative paths are ignored.
     given = Path(environ.get(variable, ""))
     return given if given.is_absolute() else Path(environ.get("HOME") or Path.home()) / fallback
 
 
 def _path(name: str) -> Path:
-    """Return the file of this name in UTF-8, whatever the locale's encoding is."""
+    """Return the path that `name` is in UTF-8, whatever the locale's encoding."""
     return Path(os.fsdecode(name.encode()))
 
 
@@ -141,7 +141,7 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        pass  # Reading it will say why it cannot be read.
+        pass  # Reading it will report the reason.
     return True
 
 
@@ -152,26 +152,26 @@ def _parse(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: this is a directory; the configuration is a file.") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
-        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: is a directory, not a file.") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name.
+        reason = in_words(error) if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: cannot be read: {reason}.") from None
     if len(raw) > LARGEST_FILE:
-        raise ConfigError(f"{path}: too large for a configuration (more than 1 MB).")
+        raise ConfigError(f"{path}: too large: a configuration has at most 1 MB.")
     try:
-        # Some editors put a byte order mark first.
+        # Some editors write a byte order mark first.
         return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}: not UTF-8 text (at line {line}); save it as UTF-8.") from None
+        raise ConfigError(f"{path}: not UTF-8 text (line {line}). Save it as UTF-8.") from None
     except RecursionError:
-        raise ConfigError(f"{path}: not TOML: nested too deep.") from None
-    except ValueError as error:  # TOMLDecodeError, or a number too long for Python
+        raise ConfigError(f"{path}: not TOML: nested too deeply.") from None
+    except ValueError as error:  # TOMLDecodeError, or a number too long for Python.
         raise ConfigError(f"{path}: not TOML: {error}.") from None
 
 
 class _Reader:
-    """Goes through one file and collects its mistakes."""
+    """Reads one file and collects its mistakes."""
 
     def __init__(self, path: str, host_name: str) -> None:
         self.path = path
@@ -221,10 +221,10 @@ class _Reader:
         self.mistaken.update(keys)
 
     def _unknown(self, section: str, name: str, value: object) -> None:
-        # What is written under a name that nobody knows may be a secret.
+        # The value of an unknown key may be a secret.
         shown = "..." if isinstance(value, str) else show(value)
         home = _home(name)
-        hint = f"it belongs below [{home}]" if home else _closest(name, list(KEYS[section]))
+        hint = f"it belongs in [{home}]" if home else _closest(name, list(KEYS[section]))
         self._mistake(f"[{section}] {_show_name(name)} = {shown}: no such key; {hint}")
 
     def _stray(self, name: str, value: object) -> str:
@@ -233,8 +233,8 @@ class _Reader:
         if isinstance(value, dict):
             return f"[{_show_name(name)}]: no such section; {_closest(name, list(SECTIONS))}"
         home = _home(name)
-        where = f"it belongs below [{home}]" if home else "every key belongs below one"
-        return f"{_show_name(name)} = ...: stands before the first section; {where}"
+        where = f"it belongs in [{home}]" if home else "every key belongs in a section"
+        return f"{_show_name(name)} = ...: is before the first section; {where}"
 
     def _device(self, values: dict[str, Any], *, cloud: bool) -> None:
         if values["id"] is not MISSING:
@@ -242,8 +242,8 @@ class _Reader:
         name = _reduced(self.host_name)
         if cloud and name.lower() in (*IMAGE_NAMES, "") and ("device", "id") not in self.mistaken:
             self._mistake(
-                f"[device] id is missing, and this machine's host name, {show(self.host_name)}, "
-                "would not tell it from others; set id to a name of its own"
+                f"[device] id is missing, and the host name {show(self.host_name)} is not unique; "
+                "set id to a unique name"
             )
         values["id"] = name or "localhost"
 
@@ -261,7 +261,7 @@ class _Reader:
                 )
         for name, needed in (("proxy_user", "proxy"), ("proxy_password_file", "proxy_user")):
             if values[name] and not values[needed] and ("cloud", needed) not in self.mistaken:
-                self._mistake(f"[cloud] {name} is set and {needed} is not; it needs both")
+                self._mistake(f"[cloud] {name} is set without {needed}; set both")
 
     def _sensor(self, values: dict[str, Any], given: dict[str, Any]) -> None:
         driver = values["driver"]
@@ -270,7 +270,7 @@ class _Reader:
         if given.get("model", driver) != driver:
             self._mistake(
                 f'[sensor] model = "{given["model"]}": driver = "{driver}" is for a '
-                f'"{driver}"; leave model out, or choose driver = "{given["model"]}"'
+                f'"{driver}"; remove model, or set driver = "{given["model"]}"'
             )
         values["model"] = driver
 
@@ -278,7 +278,7 @@ class _Reader:
         taken: dict[int, str] = {}
         for section, name in (("sensor", "pin"), ("sensor", "power_pin"), ("led", "pin")):
             pin = values[section][name]
-            # A fake needs no line.
+            # Fake drivers use no GPIO.
             if (
                 pin is None
                 or values[section]["driver"] == "fake"
@@ -287,13 +287,13 @@ class _Reader:
                 continue
             if pin in taken:
                 self._mistake(
-                    f"[{section}] {name} = {pin}: {taken[pin]} is on that line; give it another"
+                    f"[{section}] {name} = {pin}: {taken[pin]} uses that GPIO too; set another one"
                 )
             taken.setdefault(pin, f"[{section}] {name}")
 
 
 def _wrong(key: Key, value: object, *, low: float | None) -> str | None:
-    """Say what was found and what is allowed; None where `value` will do."""
+    """Return the value found and the values allowed, or None if `value` is allowed."""
     if isinstance(value, str) and key.is_text:
         return _wrong_text(key, value)
     if isinstance(value, bool):
@@ -310,12 +310,12 @@ def _wrong(key: Key, value: object, *, low: float | None) -> str | None:
 def _wrong_text(key: Key, value: str) -> str | None:
     rule = key.rule
     if AZURE_KEY.fullmatch(value):
-        return "...: this is a key itself; put it in a file, and the file's name here"
+        return "...: this is a key, not a file name; write the key to a file and set its name here"
     if value in rule.choices if rule.choices else rule.form(value):
         return None
     if close := difflib.get_close_matches(value.lower(), rule.choices, n=1):
         return f'{show(value)}: must be {key.allowed}; did you mean "{close[0]}"?'
-    # In an address, a password may stand in front of the host.
+    # An address may contain a password before the host.
     return f"{'...' if '@' in value else show(value)}: must be {key.allowed}"
 
 
@@ -329,7 +329,7 @@ def _closest(name: str, names: list[str]) -> str:
     plain = name.lower().replace("-", "_")
     if close := difflib.get_close_matches(plain, names, n=1):
         return f'did you mean "{close[0]}"?'
-    return f"there are: {', '.join(names)}"
+    return f"the names are: {', '.join(names)}"
 
 
 def _show_name(name: str) -> str:
@@ -337,5 +337,5 @@ def _show_name(name: str) -> str:
 
 
 def _reduced(host_name: str) -> str:
-    """Return the first part of a host name, as a device id."""
+    """Return the first part of a host name, reduced to the characters of a device id."""
     return re.sub(r"[^A-Za-z0-9-]", "", host_name.partition(".")[0]).strip("-")[:128]

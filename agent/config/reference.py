@@ -9,23 +9,23 @@ from typing import Any
 
 from agent.config.schema import KEYS, SECTIONS, Key
 
-OPTIONAL = "cloud"  # the one section whose mere presence says something
-LONGEST = 60  # characters of a value that are shown
+OPTIONAL = "cloud"  # the only section that has an effect even if it is empty
+LONGEST = 60  # characters shown of a value
 
 BEGIN = "<!-- configuration: begin (written by docs/generate.py) -->"
 END = "<!-- configuration: end -->"
 
 
 def example() -> str:
-    """Return a file with every key, its help, range and default, to be edited.
+    """Return a file to edit, with every key, its help, range and default.
 
-    A line that starts with `#` and no blank is a setting that is not in force.
+    A line that starts with `#` and no blank is a setting that is commented out.
     """
     return "\n".join(_example_lines()) + "\n"
 
 
 def _example_lines() -> Iterator[str]:
-    yield "# The configuration of sensor-agent. Lines that start with # are not in force."
+    yield "# The configuration of sensor-agent. Lines that start with # have no effect."
     for section, keys in KEYS.items():
         off = "#" if section == OPTIONAL else ""
         yield ""
@@ -72,7 +72,7 @@ def _about(section: str) -> str:
 
 
 def show(value: Any) -> str:
-    """Write a value as in TOML, on one line and shortened; of a table or a list only that."""
+    """Return a value as in TOML, on one line and shortened. Tables and lists are only named."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -84,7 +84,7 @@ def show(value: Any) -> str:
         case list():
             return "a list"
         case int() if abs(value) >= 10**LONGEST:
-            return "a very large number"  # Python refuses to write out the largest.
+            return "a very large number"  # Python refuses to convert the largest.
         case _:
             text = str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

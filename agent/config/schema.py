@@ -1,8 +1,8 @@
 """The table of configuration keys.
 
-The fields below are the table: type, default, range, unit and help of every key stand in one
-place. `agent.config.loader` reads a file by it, `agent.config.reference` writes the example and
-the reference.
+The fields below are the table: they define type, default, range, unit and help of every key.
+`agent.config.loader` reads a file by it, and `agent.config.reference` writes the example and the
+reference.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from agent.ranges import GPIO, INTERVAL
 
-FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no rest between readings
+FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
 
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST = rf"(?=[A-Za-z0-9.-]{{1,253}}(?![A-Za-z0-9.-])){LABEL}(?:\.{LABEL})*"
@@ -23,7 +23,7 @@ PROXY = re.compile(rf"(?:http|socks5)://(?:{HOST}|\[[0-9A-Fa-f:.]+\]):([0-9]{{1,
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a key means and which values it may have."""
+    """The meaning of a key, and its allowed values."""
 
     help: str
     allowed: str = ""
@@ -32,7 +32,7 @@ class Rule:
     unit: str = ""
     choices: tuple[str, ...] = ()
     form: Callable[[str], bool] = bool
-    example: str | int | None = None  # the example file's, not used there
+    example: str | int | None = None  # for the example file, commented out there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Key:
     section: str
     name: str
     kind: type
-    default: Any  # MISSING where the key is required; None where it may be left out
+    default: Any  # MISSING if the key is required, None if it is optional
     rule: Rule
 
     @property
     def is_text(self) -> bool:
-        """Whether it is written in quotes."""
+        """Whether the value is written in quotes."""
         return self.kind in (str, Path)
 
     @property
     def allowed(self) -> str:
-        """The values it may have, in words."""
+        """The allowed values, in words."""
         rule = self.rule
         if self.kind is bool:
             return "true or false"
@@ -201,7 +201,7 @@ class CloudConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorConfig:
-    """The sensor of temperature and humidity."""
+    """The temperature and humidity sensor."""
 
     driver: str = field(
         default="dht22",
@@ -297,7 +297,7 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that can be set. `cloud` is None where readings are sent nowhere."""
+    """All settings. `cloud` is None if no readings are sent."""
 
     device: DeviceConfig
     cloud: CloudConfig | None = None

@@ -128,7 +128,7 @@ def test_the_status_line_is_shortened_if_there_are_many_mistakes(tmp_path):
         systemd.start("".join(f"mistake_{number} = 1\n" for number in range(100)))
         status = systemd.hear()["STATUS"]
         systemd.end()
-    assert "mistake_0 = ...: stands before" in status
+    assert "mistake_0 = ...: is before" in status
     assert status.endswith("The journal lists all 100 reasons.")
 
 

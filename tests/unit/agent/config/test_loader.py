@@ -129,7 +129,7 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(mistakes, text, expec
         ('proxy = "http://proxy.example.org:0"', '"http://host:port" or'),
         ('proxy = "http://proxy.example.org:65536"', '"http://host:port" or'),
         ('proxy = "http://proxy.example.org:80/path"', '"http://host:port" or'),
-        ('proxy_user = "anna"', "proxy_user is set and proxy is not"),
+        ('proxy_user = "anna"', "proxy_user is set without proxy"),
         ('ca_file = ""', 'ca_file = "": must be the name of a file'),
         ('ca_file = "a\\u0000b"', "must be the name of a file"),
         ("ca_file = 1", "ca_file = 1: must be the name of a file"),
@@ -171,13 +171,13 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(mistakes, line)
 
 def test_a_secret_above_every_section_is_not_repeated(mistakes):
     [sentence] = mistakes(f'key = "{DEVICE_KEY}"')
-    assert sentence == "key = ...: stands before the first section; every key belongs below one"
+    assert sentence == "key = ...: is before the first section; every key belongs in a section"
 
 
 def test_a_key_above_or_below_the_wrong_section_is_told_where_it_belongs(mistakes):
     assert mistakes("interval = 60\n[device]\nid_scope = 1") == [
-        "interval = ...: stands before the first section; it belongs below [sensor]",
-        "[device] id_scope = 1: no such key; it belongs below [cloud]",
+        "interval = ...: is before the first section; it belongs in [sensor]",
+        "[device] id_scope = 1: no such key; it belongs in [cloud]",
     ]
 
 
@@ -190,8 +190,8 @@ def test_a_section_written_as_a_key_is_told_apart(mistakes):
 
 def test_a_name_far_from_every_key_gets_the_list_of_keys(mistakes):
     assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
-        '[outbox] "x\\ny" = 1: no such key; there are: max_age_days, max_megabytes',
-        "[zzz]: no such section; there are: device, cloud, sensor, led, outbox, log",
+        '[outbox] "x\\ny" = 1: no such key; the names are: max_age_days, max_megabytes',
+        "[zzz]: no such section; the names are: device, cloud, sensor, led, outbox, log",
     ]
 
 
@@ -244,9 +244,9 @@ def test_the_host_name_is_reduced_to_a_device_id(loaded):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[led]\npin = 4", "[led] pin = 4: [sensor] pin is on that line"),
-        ("[sensor]\npower_pin = 4", "[sensor] power_pin = 4: [sensor] pin is on that line"),
-        ("[sensor]\npower_pin = 17", "[led] pin = 17: [sensor] power_pin is on that line"),
+        ("[led]\npin = 4", "[led] pin = 4: [sensor] pin uses that GPIO too"),
+        ("[sensor]\npower_pin = 4", "[sensor] power_pin = 4: [sensor] pin uses that GPIO too"),
+        ("[sensor]\npower_pin = 17", "[led] pin = 17: [sensor] power_pin uses that GPIO too"),
     ],
 )
 def test_two_things_on_one_line_are_a_mistake(mistakes, text, expected):
@@ -285,11 +285,11 @@ def test_a_byte_order_mark_and_windows_lines_are_taken(loaded):
     [
         (b"[sensor\npin = 4", "not TOML: Expected ']'"),
         (b"[led]\npin = 1\npin = 2\n", "not TOML: Cannot overwrite a value (at line 3"),
-        (b"[led]\n\xffpin = 1", "not UTF-8 text (at line 2); save it as UTF-8."),
-        ("[led]\npin = 1".encode("utf-16"), "not UTF-8 text (at line 1)"),
-        (b"a = " + b"[" * 100_000, "not TOML: nested too deep."),
+        (b"[led]\n\xffpin = 1", "not UTF-8 text (line 2). Save it as UTF-8."),
+        ("[led]\npin = 1".encode("utf-16"), "not UTF-8 text (line 1)"),
+        (b"a = " + b"[" * 100_000, "not TOML: nested too deeply."),
         (b"a = " + b"1" * 5000, "not TOML: "),
-        (b"#" * 1_000_001, "too large for a configuration"),
+        (b"#" * 1_000_001, "too large: a configuration has at most 1 MB"),
     ],
 )
 def test_what_is_no_toml_is_said_in_one_sentence(mistakes, raw, expected):
@@ -305,7 +305,7 @@ def test_a_number_too_large_to_write_out_is_refused_without_it(mistakes):
 def test_a_missing_file_a_directory_and_an_impossible_name_are_said(tmp_path, file):
     with pytest.raises(ConfigError, match="there is no such file"):
         loader.load(file)
-    with pytest.raises(ConfigError, match="this is a directory"):
+    with pytest.raises(ConfigError, match="is a directory"):
         loader.load(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
         loader.load(Path("/dev/null/config.toml"))
