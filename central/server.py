@@ -124,9 +124,9 @@ def _locked(directory: Path) -> Iterator[Path]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(directory / "central.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        reason = "it is a file" if directory.is_file() else in_words(error)
         raise StartError(
-            f"{directory} cannot be used as data directory: {in_words(error)}. Choose another one "
-            "with --data."
+            f"Cannot use {directory} as data directory: {reason}. Choose another one with --data."
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -102,8 +102,10 @@ def listen(port: int | None) -> socket.socket:
         except OSError as error:
             listener.close()
             if error.errno != errno.EADDRINUSE:
-                sentence = f"Port {candidate} of {LOOPBACK} cannot be used: {in_words(error)}."
-                raise StartError(sentence) from None
+                raise StartError(
+                    f"Port {candidate} of {LOOPBACK} cannot be used: {in_words(error)}. Choose "
+                    "another one with --http-port."
+                ) from None
             continue
         listener.setblocking(False)
         return listener

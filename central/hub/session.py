@@ -148,15 +148,11 @@ class DeviceSession:
     async def subscribe(self, packet: Subscribe) -> None:
         granted = []
         for topic_filter, qos in packet.filters:
-            if self._offered(topic_filter):
+            if self._is_allowed(topic_filter):
                 self._filters[topic_filter] = min(qos, 1)
                 granted.append(min(qos, 1))
             else:
-                log.warning(
-                    "%s subscribes to %r, which the hub does not have.",
-                    self.device_id,
-                    topic_filter,
-                )
+                log.warning("Refused the subscription of %s to %r.", self.device_id, topic_filter)
                 granted.append(REFUSED)
         await self._save()
         self._connection.send(SubAck(packet.packet_id, tuple(granted)))
@@ -169,10 +165,10 @@ class DeviceSession:
         await self._save()
         self._connection.send(UnsubAck(packet.packet_id))
 
-    def _offered(self, topic_filter: str) -> bool:
-        offered = (self._messages, METHODS, TWIN_ANSWERS, DESIRED)
-        known = topic_filter in self._filters or len(self._filters) < MAX_FILTERS
-        return known and topic_filter.startswith(offered)
+    def _is_allowed(self, topic_filter: str) -> bool:
+        """Return whether the hub has the topics of a filter, of which a device may have 20."""
+        allowed = topic_filter in self._filters or len(self._filters) < MAX_FILTERS
+        return allowed and topic_filter.startswith((self._messages, METHODS, TWIN_ANSWERS, DESIRED))
 
     def _granted(self, topic: str) -> int | None:
         """Return the granted quality of service of a topic; None if it is not subscribed."""

@@ -1,4 +1,4 @@
-"""Centrals for tests: in a thread of their own, or as a process that can be killed."""
+"""Centrals for tests: in a thread, or in a process that can be killed."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ DEADLINE = 30.0  # Seconds for whatever a test waits for.
 
 
 class RunningCentral:
-    """A central in a thread of its own, so that a test may block."""
+    """A central in a thread of its own, so that a test can block."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class RunningCentral:
         assert not self._thread.is_alive(), "central did not stop"
 
     def call(self, function: Callable[[Central], T | Awaitable[T]]) -> T:
-        """Call a function of the central in its loop, and return what it returns or awaits."""
+        """Call a function with the central in its event loop, and return its result."""
 
         async def in_loop() -> T:
             result = function(self._central)
@@ -82,11 +82,11 @@ class RunningCentral:
         return self._central.store.read(query, *args, **kwargs)
 
     def wait_for(self, function: Callable[[Central], T]) -> T:
-        """Ask the central until the answer is true, and return it."""
+        """Call a function with the central until the result is true, and return it."""
         return wait_for(lambda: self.call(function))
 
     def end_of_connection(self, device_id: str) -> str:
-        """Wait for the end of a device's connection, and return what the log says of it."""
+        """Wait for the end of a device's connection, and return its reason in the log."""
 
         def ended(central: Central) -> str | None:
             newest = central.store.read(history.connections, device_id, limit=1)
@@ -95,7 +95,7 @@ class RunningCentral:
         return str(self.wait_for(ended))
 
     def key(self, device_id: str) -> str:
-        """Return the key that a device of the group has."""
+        """Return the key of a device of the group."""
         return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
 
     @property
@@ -105,7 +105,7 @@ class RunningCentral:
 
 @contextmanager
 def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]:
-    """Run a central in a thread of its own for as long as the `with` block lasts.
+    """Run a central in a thread of its own inside the `with` block.
 
     It listens on a loopback address and ports of its own, because tests run beside each other.
     """
@@ -115,7 +115,7 @@ def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]
 
 
 class CentralProcess:
-    """A central as a process of its own: started, killed and started again."""
+    """A central in a process of its own, which can be killed and started again."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
         self._data_dir = data_dir
@@ -123,7 +123,7 @@ class CentralProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> dict[str, Any]:
-        """Start it, and return what stands in central.json once it listens."""
+        """Start it, and return the content of central.json once it listens."""
         announced = self._data_dir / "central.json"
         announced.unlink(missing_ok=True)
         command = [sys.executable, "-m", "agent", "central", "--data", str(self._data_dir)]
@@ -137,16 +137,16 @@ class CentralProcess:
 
     @property
     def pid(self) -> int:
-        """The process while it runs."""
+        """The process id of the running central."""
         assert self._process is not None
         return self._process.pid
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Kill it, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit status."""
+        """Stop it with SIGTERM, and return its exit status."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: int) -> int:
@@ -168,7 +168,7 @@ class CentralProcess:
 
 
 def wait_for(condition: Callable[[], T]) -> T:
-    """Ask until the answer is true, and return it; fail after a while."""
+    """Call a function until its result is true, and return it; fail after DEADLINE."""
     deadline = time.monotonic() + DEADLINE
     while not (answer := condition()):
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,4 +1,4 @@
-"""A small MQTT client that blocks, made of bytes: it can also do what no good client does."""
+"""A small blocking MQTT client that sends raw bytes, so that it can also violate the protocol."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ class Received:
 
     @property
     def packet_id(self):
-        """Of a PUBLISH of quality of service 1, or of any acknowledgement."""
+        """The packet id of an acknowledgement, or of a PUBLISH with quality of service 1."""
         start = 2 + int.from_bytes(self.content[:2]) if self.kind == 3 else 0
         return int.from_bytes(self.content[start : start + 2])
 
@@ -65,7 +65,7 @@ class MqttClient:
         self._socket.close()
 
     def finish(self):
-        """End this side's stream, and read the other's to its end, whatever it says."""
+        """Close this side's stream, and read the server's to its end."""
         self._socket.shutdown(socket.SHUT_WR)
         while self._socket.recv(4096):
             pass
@@ -95,13 +95,13 @@ class MqttClient:
         return self.connect(device_id, username, token, **options)
 
     def subscribe(self, *filters, qos=1):
-        """Subscribe and return what was granted."""
+        """Subscribe, and return the granted qualities of service."""
         content = b"\0\7" + b"".join(string(f) + bytes([qos]) for f in filters)
         self.send(packet(0x82, content))
         return list(self.receive(9).content[2:])
 
     def publish(self, topic, body=b"", *, packet_id=1, flags=0x02):
-        """Publish; at quality of service 1 unless `flags` say otherwise."""
+        """Publish; with quality of service 1 unless `flags` differ."""
         identifier = struct.pack("!H", packet_id) if flags & 0x06 else b""
         self.send(packet(0x30 | flags, string(topic) + identifier + body))
 
@@ -112,7 +112,7 @@ class MqttClient:
         self.send(b"\xe0\x00")
 
     def receive(self, kind=None):
-        """Return the next packet, of this kind if one is given; fail if there is none."""
+        """Return the next packet; fail if none comes, or one of another kind than the given."""
         first = self._read(1)[0]
         length = shift = 0
         while True:
@@ -126,7 +126,7 @@ class MqttClient:
         return received
 
     def is_closed_by_server(self):
-        """Wait for the end of the connection; False if something else comes, or nothing."""
+        """Return whether the server closes the connection, without sending anything before."""
         try:
             return self._socket.recv(1) == b""
         except TimeoutError:
@@ -135,7 +135,7 @@ class MqttClient:
             return True
 
     def is_silent(self):
-        """Tell whether nothing but the answer to a ping comes."""
+        """Return whether the server sends only the answer to a ping."""
         self.send(b"\xc0\x00")
         return self.receive().kind == 13
 
@@ -150,7 +150,7 @@ class MqttClient:
 
 
 class Registering:
-    """A client of provisioning that registers, step by step."""
+    """A client of the provisioning service, for single steps of a registration."""
 
     def __init__(self, central, device, *, scope=None, key=None, ttl=3600, server_name=None):
         self.mqtt = MqttClient(central, server_name=server_name)
@@ -210,7 +210,7 @@ def packet(first, content):
 
 
 def sas_token(resource, key, *, ttl=3600, now=None):
-    """Return a token as the SDK makes it."""
+    """Return a SAS token in the form that the SDK makes."""
     expiry = int((time.time() if now is None else now) + ttl)
     resource = quote(resource, safe="")
     signature = quote(sas.derive_device_key(key, f"{resource}\n{expiry}"), safe="")

@@ -180,7 +180,7 @@ async def test_a_first_start_that_failed_can_be_repeated(tmp_path):
 
 async def test_a_data_directory_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="cannot be used as data directory: File exists"):
+    with pytest.raises(StartError, match="as data directory: it is a file"):
         async with open_central(tmp_path / "file"):
             pass
 
