@@ -60,12 +60,16 @@ WAY = (
         "Keeps the schedule, and stamps each reading.",
     ),
     Step(
+        "agent/cloud/uplink.py:Uplink",
+        "Is the sampler's sink: it hands each reading to the outbox.",
+    ),
+    Step(
         "agent/readings/outbox.py:Outbox",
         "Writes the reading to disk and waits until it is there. It is now safe.",
         is_on_disk=True,
     ),
     Step(
-        "agent/cloud/publisher.py:send_readings",
+        "agent/cloud/publisher.py:publish_readings",
         "Chooses what is sent next: new readings at once, older ones beside them, each in order.",
     ),
     Step("agent/cloud/session.py:AzureSession", "Sends the message to the hub over MQTT and TLS."),
