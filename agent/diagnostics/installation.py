@@ -1,4 +1,4 @@
-"""How this copy of the program was installed, and so how to add packages that it lacks."""
+"""How this copy of the program was installed, and how to install packages that it needs."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from hw.gpio import is_raspberry_pi
 
 CENTRAL = {"aiohttp": "aiohttp", "trustme": "trustme", "wsproto": "wsproto"}
 SDK = {"azure.iot.device": "azure-iot-device"}
-"""Modules, and the package of each."""
+"""Modules that a command needs, and the package of each."""
 
 ROOT = Path(__file__).parents[2]
 FAKE = (
@@ -28,7 +28,7 @@ SERVICES = Path("/opt/sensor-agent")  # Where deploy/install.sh makes its virtua
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """Where this copy of the program is, and the Python that runs it."""
+    """This copy of the program, and the Python that runs it."""
 
     root: Path  # The directory of the package `agent`.
     prefix: Path
@@ -54,7 +54,7 @@ class Copy:
 
 
 def this_copy() -> Copy:
-    """Return the running one."""
+    """Return the running copy."""
     marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     in_venv = sys.prefix != sys.base_prefix
     return Copy(
@@ -71,25 +71,25 @@ def this_copy() -> Copy:
 
 
 def need(packages: Mapping[str, str], *, what: str, extra: str = "") -> None:
-    """Raise MissingPackagesError if one of these is missing.
+    """Raise MissingPackagesError if one of these packages is missing.
 
-    `packages` are modules with the package of each, `what` needs them, `extra` is that of setup.cfg
-    which has them.
+    `packages` maps each module to its package. `what` needs them, and `extra` in setup.cfg has
+    them.
     """
     missing = [package for module, package in packages.items() if not is_installed(module)]
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise MissingPackagesError(
-            f"{what} needs {listed(missing)}, which {are} not installed; "
-            f"{advice(missing, extra=extra)}"
+            f"{what} needs {listed(missing)}, which {are} not installed. "
+            f"{sentence(missing, extra=extra)}"
         )
 
 
 def is_installed(module: str) -> bool:
-    """Return whether `module` could be imported."""
+    """Return whether `module` can be imported."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # Of a module in a package, the package.
+    except ModuleNotFoundError:  # The package of a module in a package.
         return False
 
 
@@ -113,10 +113,10 @@ def _capitalized(text: str) -> str:
 
 
 def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> str:
-    """Say how to install `packages` for this copy: "to install them: COMMAND".
+    """Return how to install `packages` for this copy: "to install them: COMMAND".
 
-    In a checkout the command names the extra, elsewhere the packages: the project sensor-agent on
-    the package index is not this program.
+    In a checkout the command names the extra, elsewhere the packages, because the project
+    sensor-agent on the package index is not this program.
     """
     copy = copy or this_copy()
     if extra == "pi" and not copy.is_raspberry_pi:
@@ -142,13 +142,13 @@ def _advice(packages: Sequence[str], copy: Copy, *, extra: str) -> str:
     command = _pip(names, copy, upgrade=extra == "pi")
     if copy.is_service:
         return (
-            "run sudo make install again in the directory with the source; if the driver was not "
-            f"changed, install {them} with: {command}"
+            "run sudo make install again in the directory with the source. If you did not change "
+            f"the driver, install {them} with: {command}"
         )
     if copy.belongs_to_system:
         return (
-            "this Python belongs to the system, so make a virtual environment "
-            f"({shlex.quote(copy.python)} -m venv DIRECTORY) and install this program there, "
+            "this Python belongs to the system. Make a virtual environment "
+            f"({shlex.quote(copy.python)} -m venv DIRECTORY), and install this program there, "
             f"together with {listed(names)}"
         )
     return f"to install {them}: {command}"
@@ -157,7 +157,7 @@ def _advice(packages: Sequence[str], copy: Copy, *, extra: str) -> str:
 def _in_checkout(copy: Copy, extra: str) -> str:
     root = shlex.quote(str(copy.root))
     if not copy.in_venv:
-        # It makes a virtual environment, whatever this Python is.
+        # The script makes a virtual environment, whichever Python this is.
         return (
             f"cd {root} && sh deploy/venv.sh {extra or 'central'}, and then use "
             ".venv/bin/sensor-agent there" + (" (or make demo)" if extra == "central" else "")

@@ -13,13 +13,13 @@ from hw.errors import DriverError, Fault, HardwareError, SensorError
 from hw.sensors.policy import Policy
 
 READS = 5
-ENOUGH = 3  # Of five: a DHT22 read by Linux fails one time in five or so.
-LIT = 0.2  # Seconds that the LED shows itself.
+ENOUGH = 3  # Of five: on Linux, about one attempt in five to read a DHT22 fails.
+LIT = 0.2  # Seconds that the LED is on.
 
 ADVICE = {
-    Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin.",
+    Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin in [sensor].",
     Fault.CHECKSUM: "Shorten the cable, and check the pull-up resistor (4.7 to 10 kOhm).",
-    Fault.IMPLAUSIBLE: "Is it the model that is configured? Else replace it.",
+    Fault.IMPLAUSIBLE: "Check the model in [sensor]. If it is right, replace the sensor.",
     Fault.NO_PERMISSION: "See the check gpio-access.",
     Fault.BUSY: "See the check gpio-lines.",
     Fault.FAILED: "See the checks packages and gpio-overlay.",
@@ -48,7 +48,7 @@ def sensor_here(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> Finding:
-    """Read the sensor five times, as far apart as it needs."""
+    """Read the sensor five times, at the shortest interval it allows."""
     details, worst = [], Fault.FAILED
     try:
         with open_sensor() as sensor:
@@ -67,15 +67,15 @@ def sensor_here(
                 details.append(line)
             spacing = sensor.spacing
     except DriverError as error:
-        return failed(str(error), "See the check packages.")
+        return failed(str(error), "See the checks packages and gpio-access.")
     faults = sum(policy.counters[fault] for fault in Fault)
     good = READS - faults
-    line = f"{good} of {READS} attempts, {spacing:g} s apart, gave a reading."
+    line = f"{good} of {READS} attempts, {spacing:g} s apart, returned a reading."
     if not good:
         return failed(details[-1], ADVICE[worst], *details)
     if good < ENOUGH:
         return warning(line, ADVICE[worst], *details)
-    return ok(f"{line} The last: {details[-1]}" if not faults else line, *details)
+    return ok(f"{line} The last one: {details[-1]}" if not faults else line, *details)
 
 
 def _one(
@@ -91,7 +91,7 @@ def _one(
     policy.succeeded(reading, now())
     line = f"{reading.temperature:.1f} °C, {reading.humidity:.1f} %."
     if policy.counters[Fault.IMPLAUSIBLE] > before:
-        return Fault.IMPLAUSIBLE, f"These values cannot be true: {line}"
+        return Fault.IMPLAUSIBLE, f"Implausible values: {line}"
     return None, line
 
 
@@ -99,22 +99,26 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
     """Judge the running daemon's sensor by its status: the daemon holds the GPIO line."""
     counters, attempts = sensor.counters, sensor.attempts
     faults = {fault: counters[fault] for fault in Fault if counters.get(fault)}
-    told = ", ".join(f"{fault} {count}" for fault, count in faults.items())
-    details = [f"{plural(attempts, 'attempt')}, faults: {told or 'none'}"]
+    counted = ", ".join(f"{fault} {count}" for fault, count in faults.items())
+    details = [f"{plural(attempts, 'attempt')}, faults: {counted or 'none'}"]
     last = sensor.last
     if last is not None:
-        details.append(f"The last: {last.temperature:.1f} °C, {last.humidity:.1f} %, {last.taken}")
+        details.append(
+            f"Last reading: {last.temperature:.1f} °C, {last.humidity:.1f} %, {last.taken}"
+        )
     if sensor.status == "starting":
-        return warning("The daemon has no reading yet.", "Ask again in a minute.", *details)
+        return warning(
+            "The daemon has no reading yet.", "Run the check again in a minute.", *details
+        )
     if sensor.status != "ok":
         return failed(
             f"No readings ({sensor.status}) since {sensor.status_since}: "
-            f"{sensor.error or 'its values cannot be true.'}",
+            f"{sensor.error or 'its values are implausible.'}",
             ADVICE[Fault(sensor.status)],
             *details,
         )
     rate = 1 - sum(faults.values()) / max(1, attempts)
-    line = f"The daemon has readings; {rate:.0%} of {plural(attempts, 'attempt')} gave one."
+    line = f"The daemon reads the sensor. {rate:.0%} of {plural(attempts, 'attempt')} succeeded."
     if rate < ENOUGH / READS:
         return warning(line, ADVICE[max(faults, key=lambda fault: faults[fault])], *details)
     return ok(line, *details)
@@ -142,14 +146,14 @@ def led_here(
             sleep(LIT)
             led.off()
     except DriverError as error:
-        return failed(str(error), "See the check packages.")
+        return failed(str(error), "See the checks packages and gpio-access.")
     except HardwareError as error:
         return failed(str(error), "See the checks gpio-access and gpio-lines.")
-    return ok("The LED was lit for a moment; if it was not seen, check its wires and its polarity.")
+    return ok("The LED was on for a moment. If you did not see it, check its wires and polarity.")
 
 
 def led_of_daemon(led: LedPart) -> Finding:
     """Judge the running daemon's LED by its status."""
     if led.fault is not None:
         return failed(led.fault, "See the checks gpio-access and gpio-lines.")
-    return ok(f"The daemon has the LED: {led.state}, brightness {led.brightness}.")
+    return ok(f"The daemon drives the LED: {led.state}, brightness {led.brightness}.")

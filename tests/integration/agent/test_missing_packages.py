@@ -52,7 +52,7 @@ def test_central_without_its_packages_says_how_to_install_them(
     done = run(without(*modules), *arguments)
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith(f"{name} needs {named} not installed; to install ")
+    assert sentence.startswith(f"{name} needs {named} not installed. To install ")
     # These tests run from a checkout.
     assert sentence.endswith("pip install -e '.[central]'")
     assert f"cd {shlex.quote(str(ROOT))} && " in sentence
@@ -68,4 +68,4 @@ def test_the_daemon_without_the_sdk_says_how_to_install_it(without):
     done = run(without("azure"), "agent", "run", "--fake-hw")
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith("sensor-agent run needs azure-iot-device, which is not installed;")
+    assert sentence.startswith("sensor-agent run needs azure-iot-device, which is not installed.")

@@ -31,12 +31,12 @@ def secret(path, text, mode=0o600):
     return path
 
 
-def test_a_device_key_is_taken_as_it_is(read, tmp_path):
+def test_a_device_key_is_used_unchanged(read, tmp_path):
     secret(tmp_path / "key", KEY + "\n")
     assert read('key_file = "key"').key == KEY
 
 
-def test_a_group_key_becomes_this_devices_own(read, tmp_path):
+def test_a_group_key_is_turned_into_the_devices_key(read, tmp_path):
     secret(tmp_path / "group", KEY)
     assert read('group_key_file = "group"').key == derive_device_key(KEY, "pi-1")
     # The example of Microsoft's page on symmetric key attestation.
@@ -50,13 +50,13 @@ def test_a_group_key_becomes_this_devices_own(read, tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o666])
-def test_a_key_that_others_can_read_is_refused_with_the_cure(read, tmp_path, mode):
+def test_a_key_that_others_can_read_is_refused_with_the_command(read, tmp_path, mode):
     path = secret(tmp_path / "key", KEY, mode)
     with pytest.raises(SecretError, match=f"chmod 600 {path}"):
         read('key_file = "key"')
 
 
-def test_systemd_guards_its_own(read, tmp_path):
+def test_the_mode_of_a_key_from_systemd_is_not_checked(read, tmp_path):
     guarded = tmp_path / "credentials"
     guarded.mkdir()
     secret(guarded / "key", KEY, 0o440)
@@ -65,7 +65,7 @@ def test_systemd_guards_its_own(read, tmp_path):
     assert read(f'key_file = "{guarded}/key"', environ).key == KEY
 
 
-def test_what_systemd_does_not_have_is_looked_up_beside_the_configuration(read, tmp_path):
+def test_a_key_that_systemd_lacks_is_read_beside_the_configuration(read, tmp_path):
     (tmp_path / "credentials").mkdir()
     secret(tmp_path / "key", KEY)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
@@ -82,7 +82,7 @@ def test_what_systemd_does_not_have_is_looked_up_beside_the_configuration(read, 
         ("å", "does not hold a key"),
     ],
 )
-def test_a_file_that_holds_no_key_is_said_and_not_repeated(read, tmp_path, text, sentence):
+def test_a_file_without_a_key_is_refused_and_not_shown(read, tmp_path, text, sentence):
     secret(tmp_path / "key", text)
     with pytest.raises(SecretError, match=sentence) as caught:
         read('key_file = "key"')
@@ -128,7 +128,7 @@ def test_a_key_is_found_where_the_installer_keeps_it(read, tmp_path):
 
 
 @pytest.mark.parametrize(("also", "cause"), [("", PermissionError), ('ca_file = "ca"', OSError)])
-def test_a_file_that_this_user_may_not_read_is_told_from_a_mistake(
+def test_a_file_without_read_permission_is_distinguished_from_a_mistake(
     read, tmp_path, monkeypatch, also, cause
 ):
     def may_not(path, **_):
@@ -147,13 +147,13 @@ def test_a_file_that_this_user_may_not_read_is_told_from_a_mistake(
     assert isinstance(caught.value.__cause__, PermissionError) is (not also)
 
 
-def test_a_file_that_is_no_text_is_said(read, tmp_path):
+def test_a_binary_file_is_refused(read, tmp_path):
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     with pytest.raises(SecretError, match="not a text file"):
         read('key_file = "key"')
 
 
-def test_a_ca_is_read_and_must_be_one(read, tmp_path):
+def test_a_ca_file_is_read_and_must_contain_certificates(read, tmp_path):
     secret(tmp_path / "key", KEY)
     ca = trustme.CA().cert_pem.bytes().decode()
     (tmp_path / "ca.pem").write_text(ca)
@@ -206,7 +206,7 @@ def test_a_key_that_cannot_be_used_with_the_certificate_is_refused(
         read(CERTIFICATE)
 
 
-def test_a_certificate_that_is_none_is_refused(read, tmp_path, certificate):
+def test_a_file_without_a_certificate_is_refused(read, tmp_path, certificate):
     (tmp_path / "cert.pem").write_text("certificate")
     with pytest.raises(SecretError, match="does not hold certificates"):
         read(CERTIFICATE)
@@ -222,6 +222,6 @@ def test_a_proxy_password_is_read(read, tmp_path):
     assert read(lines).proxy_password == "pass word"
 
 
-def test_secrets_show_in_no_representation(read, tmp_path):
+def test_repr_shows_no_secret(read, tmp_path):
     secret(tmp_path / "key", KEY)
     assert KEY not in repr(read('key_file = "key"'))

@@ -233,7 +233,7 @@ def test_a_stage_after_a_failed_stage_is_skipped_with_the_reason(machine):
     assert machine.find("hub-tls") == skipped("the hub is not known (registration)")
 
 
-def test_on_another_machine_one_check_names_the_fake_drivers_and_the_rest_are_skipped(machine):
+def test_without_a_pi_one_check_fails_and_the_others_are_skipped(machine):
     (machine.root / "proc/device-tree/model").unlink()
     machine.missing |= {"adafruit_dht", "gpiozero", "lgpio"}
     access = machine.find("gpio-access")

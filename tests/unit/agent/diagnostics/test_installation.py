@@ -1,4 +1,4 @@
-"""Advice on missing packages is right for how the running copy was installed."""
+"""Advice on missing packages fits the way the program was installed."""
 
 import sys
 from dataclasses import replace
@@ -57,7 +57,7 @@ def test_the_environment_of_a_checkout_gets_the_extra_from_the_source(checkout):
     assert advice(["azure-iot-device"], extra="", copy=checkout).endswith("pip install -e .")
 
 
-def test_a_checkout_without_an_environment_is_given_one(checkout):
+def test_a_checkout_without_an_environment_is_advised_to_make_one(checkout):
     bare = replace(checkout, python="/usr/bin/python3", in_venv=False, belongs_to_system=True)
     said = advice(["aiohttp", "trustme"], extra="central", copy=bare)
     assert f"cd {checkout.root} && sh deploy/venv.sh central" in said
@@ -65,7 +65,7 @@ def test_a_checkout_without_an_environment_is_given_one(checkout):
     assert "pip install" not in said
 
 
-def test_any_other_environment_gets_the_packages_by_their_names():
+def test_other_environments_get_the_names_of_the_packages():
     assert advice(["aiohttp", "wsproto"], extra="central", copy=WHEEL) == (
         "to install them: /home/ada/venv/bin/python -m pip install aiohttp wsproto"
     )
@@ -73,7 +73,7 @@ def test_any_other_environment_gets_the_packages_by_their_names():
     assert ": sudo /home/ada/venv/bin/python -m pip" in advice(["x"], extra="", copy=closed)
 
 
-def test_an_environment_without_pip_gets_them_by_the_tool_that_made_it(tmp_path):
+def test_an_environment_without_pip_uses_the_tool_that_made_it(tmp_path):
     made_by_uv = replace(WHEEL, has_pip=False)
     assert "uv pip install --python /home/ada/venv/bin/python trustme" in advice(
         ["trustme"], extra="central", copy=made_by_uv
@@ -83,7 +83,7 @@ def test_an_environment_without_pip_gets_them_by_the_tool_that_made_it(tmp_path)
     assert "pipx inject sensor-agent trustme" in advice(["trustme"], extra="", copy=made_by_pipx)
 
 
-def test_the_service_gets_its_drivers_from_the_installer_and_no_central():
+def test_the_service_gets_drivers_from_the_installer_and_never_central():
     said = advice(["gpiozero"], extra="pi", copy=SERVICE)
     assert "sudo make install" in said
     assert "sudo /opt/sensor-agent/123/bin/python -m pip install --upgrade gpiozero" in said
@@ -92,7 +92,7 @@ def test_the_service_gets_its_drivers_from_the_installer_and_no_central():
     assert "pip install" not in said
 
 
-def test_nothing_is_installed_into_the_systems_python():
+def test_no_package_is_installed_into_the_systems_python():
     said = advice(["aiohttp", "trustme"], extra="central", copy=SYSTEM)
     assert "/usr/bin/python3 -m venv" in said
     assert "pip install" not in said
@@ -100,7 +100,7 @@ def test_nothing_is_installed_into_the_systems_python():
 
 @pytest.mark.parametrize("copy", [WHEEL, SERVICE, SYSTEM])
 @pytest.mark.parametrize("extra", ["", "pi", "central"])
-def test_the_name_on_the_package_index_is_never_advised(copy, extra):
+def test_the_project_name_on_the_package_index_is_never_named(copy, extra):
     assert "sensor-agent[" not in advice(["aiohttp"], extra=extra, copy=copy)
     assert "install sensor-agent" not in advice(["aiohttp"], extra=extra, copy=copy)
 
@@ -137,7 +137,7 @@ def test_without_a_wheel_lgpio_comes_from_the_system(monkeypatch, checkout, vers
 
 
 @pytest.mark.parametrize("packages", [["lgpio"], ["gpiozero", "lgpio"]])
-def test_a_machine_that_is_not_a_pi_is_told_of_the_fake_drivers(checkout, packages):
+def test_a_machine_that_is_not_a_pi_is_advised_to_use_the_fake_drivers(checkout, packages):
     for copy in (WHEEL, SERVICE, SYSTEM, checkout):
         said = advice(packages, extra="pi", copy=replace(copy, is_raspberry_pi=False))
         assert "--fake-hw" in said
@@ -145,23 +145,23 @@ def test_a_machine_that_is_not_a_pi_is_told_of_the_fake_drivers(checkout, packag
         assert "install" not in said
 
 
-def test_this_copy_is_a_checkout_and_its_python_the_running_one():
+def test_this_copy_is_a_checkout_run_by_this_python():
     copy = this_copy()
     assert copy.is_checkout
     assert copy.python == sys.executable
     assert copy.prefix == Path(sys.prefix)
 
 
-def test_what_is_needed_and_missing_is_named_in_one_sentence(monkeypatch):
+def test_missing_packages_are_named_with_the_command_that_needs_them(monkeypatch):
     need({"json": "json"}, what="sensor-agent demo")
     with pytest.raises(MissingPackagesError) as caught:
         need({"json": "json", "no_such": "nosuch"}, what="sensor-agent demo", extra="central")
-    assert str(caught.value).startswith("sensor-agent demo needs nosuch, which is not installed; ")
+    assert str(caught.value).startswith("sensor-agent demo needs nosuch, which is not installed. ")
     with pytest.raises(MissingPackagesError, match="needs azure-iot-device, which is not"):
         need({"no_such.iot.device": "azure-iot-device"}, what="sensor-agent run")
 
 
-def test_the_error_of_a_driver_that_lacks_packages_ends_with_the_advice(monkeypatch):
+def test_a_driver_error_about_packages_ends_with_the_command(monkeypatch):
     monkeypatch.setattr(installation, "this_copy", lambda: WHEEL)
     lacking = DriverError("The package gpiozero is not installed.", packages=("gpiozero",))
     assert with_advice(lacking) == (
@@ -171,7 +171,7 @@ def test_the_error_of_a_driver_that_lacks_packages_ends_with_the_advice(monkeypa
     assert with_advice(DriverError("There is no GPIO 99.")) == "There is no GPIO 99."
 
 
-def test_the_error_of_a_driver_that_needs_a_pi_ends_with_how_to_do_without(monkeypatch):
+def test_a_driver_error_without_a_pi_ends_with_the_fake_drivers(monkeypatch):
     monkeypatch.setattr(installation, "this_copy", lambda: replace(WHEEL, is_raspberry_pi=False))
     assert with_advice(DriverError("It has no pins.")) == (
         "It has no pins. On a machine that is not a Raspberry Pi, use --fake-hw, or set "
@@ -182,5 +182,5 @@ def test_the_error_of_a_driver_that_needs_a_pi_ends_with_how_to_do_without(monke
 @pytest.mark.parametrize(
     ("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
 )
-def test_names_are_listed_as_people_do(names, text):
+def test_names_are_listed_with_and(names, text):
     assert listed(names) == text

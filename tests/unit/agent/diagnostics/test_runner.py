@@ -15,7 +15,7 @@ from agent.diagnostics.registry import CHECKS, DEADLINE, Check, find
 from agent.diagnostics.runner import IDS, chosen, counted, diagnosis, examine
 
 
-def test_without_a_choice_every_check_is_made():
+def test_without_options_every_check_is_chosen():
     assert chosen([], []) == list(IDS)
 
 
@@ -28,12 +28,12 @@ def test_without_a_choice_every_check_is_made():
         (["disk"], ["disk"], []),
     ],
 )
-def test_checks_are_chosen_by_id_or_by_what_ids_begin_with(only, skip, ids):
+def test_checks_are_chosen_by_id_or_prefix(only, skip, ids):
     assert chosen(only, skip) == ids
 
 
 @pytest.mark.parametrize("name", ["lid", "", "hub-", "hub-d"])
-def test_a_name_that_means_no_check_is_refused_with_those_there_are(name):
+def test_an_unknown_name_is_refused_with_the_list(name):
     with pytest.raises(ValueError, match="The checks are daemon, configuration"):
         chosen([name], [])
 
@@ -77,7 +77,7 @@ def test_every_needed_check_exists_and_runs_before():
     assert DEADLINE < runner.BUDGET < 30 - 4
 
 
-def test_keys_that_only_root_may_look_for_are_skipped_with_the_way_to_ask(tmp_path, monkeypatch):
+def test_keys_that_only_root_can_read_are_skipped_with_advice(tmp_path, monkeypatch):
     file = tmp_path / "config.toml"
     file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
 
@@ -110,7 +110,7 @@ FOUND = [
 ]
 
 
-def test_what_is_wrong_comes_first_and_the_worst_before_all():
+def test_failures_come_first_then_warnings_then_the_status():
     assert counted(FOUND) == "4 checks: 1 ok, 1 warning, 1 failed, 1 skipped"
     assert counted(FOUND[:1]).startswith("1 check: ")
     first, *lines = diagnosis(FOUND, STATUS).splitlines()
@@ -120,7 +120,7 @@ def test_what_is_wrong_comes_first_and_the_worst_before_all():
     assert lines[2] == "sensor-agent 1.2.3 on pi-1"
 
 
-def test_even_if_everything_is_wrong_the_operator_gets_what_matters():
+def test_a_diagnosis_fits_even_if_every_check_fails():
     wrong = [(name, failed("It is wrong. " * 8, "Do this. " * 8)) for name in IDS]
     told = shorten(diagnosis(wrong, STATUS), MAX_DIAGNOSTICS)
     assert len(told.encode()) <= MAX_DIAGNOSTICS
@@ -138,5 +138,5 @@ def test_even_if_everything_is_wrong_the_operator_gets_what_matters():
         st.lists(st.text()).map(tuple),
     )
 )
-def test_a_finding_survives_the_way_through_the_socket(finding):
+def test_a_finding_is_the_same_after_json(finding):
     assert Finding.from_json(finding.as_json()) == finding

@@ -1,4 +1,4 @@
-"""Advice fits the machine: with the service or without, in its group or not."""
+"""Advice depends on the service and on the user's groups."""
 
 import pytest
 
@@ -25,24 +25,22 @@ def join(members, session):
     return how_to_join("sensor-agent", user="anna", members=lambda _: members, session=session)
 
 
-def test_who_is_not_in_the_group_learns_how_to_join_it():
+def test_users_outside_the_group_are_advised_to_join_it():
     assert join([], ["anna"]) == (
         "Use sudo, or join the group and log in again: sudo usermod -aG sensor-agent anna"
     )
 
 
-def test_who_joined_since_the_last_login_only_has_to_log_in_again():
+def test_new_members_of_the_group_are_advised_to_log_in_again():
     assert "Log out and log in again" in join(["anna"], ["anna", "sudo"])
     assert "sudo" in join(["anna"], ["anna", "sensor-agent"])
 
 
-def test_a_daemon_of_another_user_is_asked_as_that_user():
+def test_another_group_is_not_to_be_joined():
     assert how_to_join("bob") == "Use sudo, or run the command as the user that runs the daemon."
 
 
-def test_the_group_of_a_socket_in_a_closed_directory_is_that_of_the_directory(
-    tmp_path, monkeypatch
-):
+def test_the_group_of_a_hidden_socket_is_its_directorys(tmp_path, monkeypatch):
     monkeypatch.setattr(service_advice.grp, "getgrgid", Group)
     assert group_of(tmp_path / "closed" / "control.sock") == f"group-{tmp_path.stat().st_gid}"
 

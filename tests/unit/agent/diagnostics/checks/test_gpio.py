@@ -33,21 +33,21 @@ def held(**lines):
     return gpio.Chip("gpiochip4", "pinctrl-rp1", {int(k[1:]): v for k, v in lines.items()})
 
 
-def test_free_lines_are_all_right(holders):
+def test_free_lines_are_ok(holders):
     assert holders(HEADER).outcome is Outcome.OK
 
 
-def test_a_line_that_another_program_holds_is_named_with_its_holder(holders):
+def test_a_line_held_by_another_program_fails_with_the_holder(holders):
     finding = holders(held(g17="pigpiod"))
     assert finding.outcome is Outcome.FAILED
     assert finding.line == "GPIO 17 ([led] pin) is held by pigpiod."
 
 
-def test_lines_that_the_running_daemon_holds_are_its_own(holders):
+def test_lines_held_by_the_running_daemon_are_ok(holders):
     assert holders(held(g4="PulseIn", g17="lg"), status=STATUS).outcome is Outcome.OK
 
 
-def test_the_kernels_driver_holds_its_line_where_it_is_configured_and_nowhere_else(holders):
+def test_a_line_held_by_the_kernels_driver_is_ok_only_if_it_is_configured(holders):
     line = held(g4="dht11@4")
     assert holders(line, config=KERNEL).outcome is Outcome.OK
     finding = holders(line, status=STATUS)
@@ -60,7 +60,7 @@ def test_the_header_is_found_among_other_chips(holders):
     assert holders(other, HEADER).outcome is Outcome.OK
 
 
-def test_a_board_that_is_no_raspberry_pi_is_said(holders):
+def test_a_chip_of_another_board_is_a_warning(holders):
     assert holders(gpio.Chip("gpiochip0", "gpio-sim", {})).outcome is Outcome.WARNING
 
 
@@ -91,7 +91,7 @@ def test_access_of_root_is_described_as_such(board):
 
 
 class Info:
-    """What gpiod 2 returns of a chip of 54 lines of which two are used."""
+    """The answers of gpiod 2 for a chip with 54 lines, two of them in use."""
 
     name, label, num_lines = "gpiochip0", "pinctrl-bcm2711", 54
 
@@ -118,7 +118,7 @@ class Chip:
         return Info(line)
 
 
-def test_gpiod_is_asked_about_the_lines_that_matter(tmp_path, monkeypatch):
+def test_only_the_requested_lines_are_read(tmp_path, monkeypatch):
     (tmp_path / "gpiochip0").touch()
     monkeypatch.setitem(sys.modules, "gpiod", types.SimpleNamespace(Chip=Chip))
     [chip] = gpio.read_chips(tmp_path, [4, 5, 17, 60])
@@ -161,7 +161,7 @@ def pi(root, *, config=None, device=None, where="boot/firmware"):
         (None, None, "failed", "is not loaded"),
     ],
 )
-def test_the_kernels_driver_where_it_is_configured(tmp_path, config, device, outcome, words):
+def test_the_overlay_of_a_configured_kernel_driver(tmp_path, config, device, outcome, words):
     pi(tmp_path, config=config, device=device)
     finding = overlay(tmp_path)
     assert finding.outcome == outcome, finding
@@ -170,12 +170,12 @@ def test_the_kernels_driver_where_it_is_configured(tmp_path, config, device, out
         assert "gpiopin=4" in finding.advice
 
 
-def test_the_older_place_of_the_firmwares_configuration_is_known(tmp_path):
+def test_the_older_path_of_the_firmwares_configuration_is_read(tmp_path):
     pi(tmp_path, config="dtoverlay = dht11,gpiopin=22\n", device="dht11@16", where="boot")
     assert overlay(tmp_path, pin=22).outcome is Outcome.OK
 
 
-def test_the_kernels_driver_that_nobody_uses_is_recommended(tmp_path):
+def test_an_unused_kernel_driver_is_recommended(tmp_path):
     pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
     finding = overlay(tmp_path, driver="dht22")
     assert finding.outcome is Outcome.WARNING

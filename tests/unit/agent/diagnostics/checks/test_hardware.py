@@ -53,10 +53,10 @@ def examine(*answers):
         ([WILD, WILD, WILD, GOOD, GOOD], "warning", "2 of 5"),
     ],
 )
-def test_five_reads_have_a_rate(answers, outcome, rate):
+def test_five_reads_are_rated(answers, outcome, rate):
     finding = examine(*answers)
     assert finding.outcome == outcome
-    assert finding.line.startswith(f"{rate} attempts, 2.1 s apart, gave a reading.")
+    assert finding.line.startswith(f"{rate} attempts, 2.1 s apart, returned a reading.")
     assert len(finding.details) == 5
 
 
@@ -65,19 +65,19 @@ def test_five_reads_have_a_rate(answers, outcome, rate):
     [
         (SILENT, "did not answer", "wires"),
         (DAMAGED, "damaged", "cable"),
-        (WILD, "cannot be true", "model"),
+        (WILD, "Implausible values", "model"),
         (SensorError("GPIO 4 is busy.", fault=Fault.BUSY), "busy", "gpio-lines"),
         (SensorError("No permission.", fault=Fault.NO_PERMISSION), "permission", "gpio-access"),
     ],
 )
-def test_a_sensor_that_gives_nothing_is_told_by_its_fault(answer, words, advice):
+def test_a_sensor_without_readings_fails_with_the_advice_for_its_fault(answer, words, advice):
     finding = examine(*[answer] * 5)
     assert finding.outcome is Outcome.FAILED
     assert words in finding.line
     assert advice in finding.advice
 
 
-def test_a_sensor_whose_driver_is_missing_is_told():
+def test_a_sensor_without_its_driver_fails():
     def open_sensor():
         raise DriverError("Not installed: gpiod.")
 
@@ -91,7 +91,7 @@ def test_a_fake_sensor_needs_no_time():
     assert finding.outcome is Outcome.OK
 
 
-def test_the_led_is_lit_and_dark_again():
+def test_the_led_is_switched_on_and_off():
     led = SimulatedLed()
     slept = []
     finding = hardware.led_here(
@@ -103,7 +103,7 @@ def test_the_led_is_lit_and_dark_again():
 
 
 @pytest.mark.parametrize("error", [DriverError("No lgpio."), LedError("GPIO 17 is held.")])
-def test_an_led_that_cannot_be_had_is_told(error):
+def test_an_led_that_cannot_be_opened_fails(error):
     def open_led():
         raise error
 

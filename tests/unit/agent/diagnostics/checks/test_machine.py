@@ -29,13 +29,13 @@ def throttled(value):
         (0x20000, "warning", "Since the start the board has been slowed down."),
     ],
 )
-def test_what_the_firmware_says_of_the_supply(tmp_path, bits, outcome, words):
+def test_the_firmwares_report_on_the_supply(tmp_path, bits, outcome, words):
     finding = power(tmp_path, throttled(bits))
     assert finding.outcome == outcome
     assert words in finding.line
 
 
-def test_the_kernel_is_asked_before_the_program(tmp_path):
+def test_the_kernels_file_is_read_before_vcgencmd_is_run(tmp_path):
     file = tmp_path / "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
     file.parent.mkdir(parents=True)
     file.write_text("50000\n")
@@ -43,7 +43,7 @@ def test_the_kernel_is_asked_before_the_program(tmp_path):
 
 
 @pytest.mark.parametrize(("alarm", "outcome"), [("1\n", "failed"), ("0\n", "ok")])
-def test_where_neither_is_there_the_voltage_sensor_is_asked(tmp_path, alarm, outcome):
+def test_without_both_the_voltage_sensor_is_read(tmp_path, alarm, outcome):
     for number, name in enumerate(("cpu_thermal", "rpi_volt")):
         device = tmp_path / f"sys/class/hwmon/hwmon{number}"
         device.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_a_machine_without_measurements_is_skipped(tmp_path):
     ("millidegrees", "outcome"),
     [("45000", "ok"), ("80500", "warning"), ("86000", "failed"), ("-3000", "ok")],
 )
-def test_how_hot_is_hot(tmp_path, millidegrees, outcome):
+def test_the_temperature_of_the_processor(tmp_path, millidegrees, outcome):
     zone = tmp_path / "sys/class/thermal/thermal_zone0"
     zone.mkdir(parents=True)
     (zone / "temp").write_text(f"{millidegrees}\n")

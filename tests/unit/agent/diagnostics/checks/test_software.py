@@ -54,7 +54,7 @@ def test_a_configuration_that_may_not_be_intended_is_a_warning(tmp_path, options
     assert words in finding.line
 
 
-def test_what_is_needed_depends_on_the_drivers(packages):
+def test_the_required_packages_depend_on_the_drivers(packages):
     everything = packages(missing={"azure", "adafruit_dht", "gpiozero"})
     assert everything.line == (
         "Not installed: azure-iot-device, adafruit-circuitpython-dht, gpiozero."
@@ -62,24 +62,24 @@ def test_what_is_needed_depends_on_the_drivers(packages):
     assert packages(FAKE, missing={"azure", "adafruit_dht", "gpiozero"}).outcome is Outcome.OK
 
 
-def test_versions_are_told(packages):
+def test_versions_are_in_the_details(packages):
     details = packages().details
     assert "azure-iot-device 2.14.0" in details
     assert "systemd-python (version unknown)" in details
     assert details[0].startswith("Python 3.")
 
 
-def test_the_module_of_another_package_is_found(packages):
+def test_another_package_with_the_same_module_is_found(packages):
     assert "lgpio 0.2.2.1" in packages(lgpio=None, adafruit_lgpio="0.2.2.1").details
 
 
-def test_an_empty_placeholder_is_recognised(packages):
+def test_an_empty_placeholder_of_lgpio_fails(packages):
     finding = packages(lgpio="0.0.0.2")
     assert finding.outcome is Outcome.FAILED
     assert "placeholder" in finding.line
 
 
-def test_an_sdk_that_was_not_tested_is_a_warning(packages):
+def test_an_untested_version_of_the_sdk_is_a_warning(packages):
     finding = packages(azure_iot_device="2.15.0")
     assert finding.outcome is Outcome.WARNING
     assert "2.15.0" in finding.line

@@ -8,7 +8,7 @@ from agent.diagnostics.finding import Outcome
 from agent.storage.store import STORE_NAME, Store
 
 PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
-# As a service sees its machine with ProtectSystem=strict: the mount is read-only, the disk is not.
+# With ProtectSystem=strict, a service sees a read-only mount of a writable disk.
 PROTECTED = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
 READ_ONLY = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root ro,errors=remount-ro\n"
 OVERLAY = "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
@@ -30,14 +30,14 @@ def disk_write(tmp_path, mounts=PLAIN, *, is_root=True):
         ("", "ok", "is writable"),
     ],
 )
-def test_what_the_state_is_on_is_told(tmp_path, mounts, outcome, words):
+def test_the_kind_of_disk_is_judged(tmp_path, mounts, outcome, words):
     finding = disk_write(tmp_path, mounts)
     assert finding.outcome == outcome, finding
     assert words in finding.line
     assert list((tmp_path / "state").iterdir()) == []
 
 
-def test_the_mount_nearest_to_the_state_counts(tmp_path):
+def test_the_nearest_mount_point_counts(tmp_path):
     where = str((tmp_path / "state").resolve()).replace(" ", "\\040")
     tmpfs = f"30 22 0:40 / {where} rw - tmpfs tmpfs rw,size=1m\n"
     assert "in memory (tmpfs)" in disk_write(tmp_path, PLAIN + tmpfs).line
@@ -46,7 +46,7 @@ def test_the_mount_nearest_to_the_state_counts(tmp_path):
 @pytest.mark.parametrize(
     ("number", "words"), [(28, "Make room"), (30, "new card"), (5, "dmesg"), (13, "chown")]
 )
-def test_each_way_not_to_write_has_its_remedy(tmp_path, monkeypatch, number, words):
+def test_each_failure_to_write_has_its_advice(tmp_path, monkeypatch, number, words):
     def refuse(**_):
         raise OSError(number, "It cannot be.")
 
@@ -59,7 +59,7 @@ def test_each_way_not_to_write_has_its_remedy(tmp_path, monkeypatch, number, wor
         assert disk_write(tmp_path, is_root=False).outcome is Outcome.SKIPPED
 
 
-def test_a_state_that_is_not_there_yet_is_no_failure(tmp_path):
+def test_a_missing_state_directory_is_skipped(tmp_path):
     finding = storage.disk_write(examination(tmp_path))
     assert finding.outcome is Outcome.SKIPPED
 
@@ -67,7 +67,7 @@ def test_a_state_that_is_not_there_yet_is_no_failure(tmp_path):
 @pytest.mark.parametrize(
     ("megabytes", "outcome"), [(5, "failed"), (50, "warning"), (64, "ok"), (5000, "ok")]
 )
-def test_how_much_room_is_enough(tmp_path, monkeypatch, megabytes, outcome):
+def test_free_space_is_judged(tmp_path, monkeypatch, megabytes, outcome):
     usage = SimpleNamespace(free=megabytes * 1_000_000)
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _place: usage)
     finding = storage.disk_space(examination(tmp_path))
@@ -75,7 +75,7 @@ def test_how_much_room_is_enough(tmp_path, monkeypatch, megabytes, outcome):
     assert f"{megabytes} MB free" in finding.line
 
 
-def test_a_damaged_outbox_is_said_and_left_alone(tmp_path):
+def test_a_damaged_outbox_fails_and_is_not_changed(tmp_path):
     file = tmp_path / STORE_NAME
     Store.open(file).close()
     whole = file.read_bytes()
