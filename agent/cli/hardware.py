@@ -22,7 +22,7 @@ from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
 from agent.readings.sampler import INCREDIBLE
 from hw import ClimateSensor, Led, Reading, open_led, open_sensor
-from hw.errors import DriverError, Fault, HardwareError, LedError, SensorError
+from hw.errors import DriverError, Fault, LedError, SensorError
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
 
 DONE, FAILURE = 0, 1
@@ -191,38 +191,32 @@ def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") ->
 
 
 def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
+    stays = what != "off"
+    until = " until you press Ctrl-C, because no daemon is running to keep it so" if stays else ""
+    led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
     try:
-        led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
+        with led, suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.
+            _drive(led, what, number)
+            _show_led(led.state, led.brightness, as_json=as_json, until=until)
+            if stays:
+                threading.Event().wait()
     except DriverError as error:
         raise ConfigError(with_advice(error)) from error
     except LedError as error:
         raise ControlError(str(error)) from error
-    with led:
-        if what == "off":
-            _drive(led, what, number)
-            _show_led(led.state, led.brightness, as_json=as_json)
-            return
-        with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.
-            _drive(led, what, number)
-            until = " until you press Ctrl-C, because no daemon is running to keep it so"
-            _show_led(led.state, led.brightness, as_json=as_json, until=until)
-            threading.Event().wait()
 
 
 def _drive(led: Led, what: str, number: int | None) -> None:
-    try:
-        match what, number:
-            case "on", _:
-                led.on()
-            case "blink", int(seconds):
-                led.blink(seconds)
-            case "brightness", int(level):
-                led.set_brightness(level)
-                led.on()
-            case _:
-                led.off()
-    except (HardwareError, ValueError) as error:
-        raise ControlError(str(error)) from error
+    match what, number:
+        case "on", _:
+            led.on()
+        case "blink", int(seconds):
+            led.blink(seconds)
+        case "brightness", int(level):
+            led.set_brightness(level)
+            led.on()
+        case _:
+            led.off()
 
 
 def _open_sensor(config: Config) -> ClimateSensor:

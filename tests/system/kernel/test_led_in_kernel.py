@@ -114,7 +114,7 @@ def test_an_active_low_led_does_not_flash_before_it_is_turned_on(no_daemon, what
     # The first level is that of the claim. The line is low only while the LED is on.
     with written() as levels_set, no_daemon.by_hand("led", what, config=config) as by_hand:
         if what == "on":
-            assert "until Ctrl-C" in by_hand.stdout.readline()
+            assert "until you press Ctrl-C" in by_hand.stdout.readline()
             assert level() == 0
             by_hand.send_signal(signal.SIGINT)
         assert by_hand.wait(PATIENCE) == 0, by_hand.stdout.read()

@@ -9,6 +9,8 @@ import pytest
 
 from agent.cli.parser import main
 from agent.device.model import CELSIUS, FAHRENHEIT
+from hw.errors import DriverError, LedError
+from hw.leds.fake_led import SimulatedLed
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +152,19 @@ def test_reading_for_programs(capsys):
 
 def test_the_led_without_a_daemon_can_be_turned_off():
     assert main(["led", "off", "--fake-hw"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DriverError("There is no lgpio."), 78), (LedError("GPIO 17 is busy."), 1)],
+)
+def test_an_led_that_cannot_be_driven_is_reported(monkeypatch, capsys, error, status):
+    def fail(_led, _level):
+        raise error
+
+    monkeypatch.setattr(SimulatedLed, "_drive", fail)
+    assert main(["led", "on", "--fake-hw"]) == status
+    assert str(error) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("unit", "dtmi"), [("celsius", CELSIUS), ("fahrenheit", FAHRENHEIT)])
