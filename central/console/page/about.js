@@ -1,7 +1,7 @@
 // What the device reports and what central knows about it, and the log of its connections.
 
 import { call, devicePath } from "./api.js";
-import { confirmDialog, factList, h, resultLine, table } from "./dom.js";
+import { button, card, confirmDialog, factList, h, resultLine, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
 
 export function aboutTab(store) {
@@ -11,14 +11,17 @@ export function aboutTab(store) {
     const { device, model } = store;
     if (!device) return;
     facts.replaceChildren(
-      factCard("Device", [
-        ["Device ID", device.id],
-        ["Model", device.template ?? "None"],
-        ["Created", timeText(device.created)],
-        ["Registered", device.provisioned ? "Yes" : "Not yet"],
-        ["Allowed to connect", device.enabled ? "Yes" : "No"],
-      ]),
-      ...groups(store, model).map(([title, rows]) => factCard(title, rows)),
+      card(
+        "Device",
+        factList([
+          ["Device ID", device.id],
+          ["Model", device.template ?? "None"],
+          ["Created", timeText(device.created)],
+          ["Registered", device.provisioned ? "Yes" : "Not yet"],
+          ["Allowed to connect", device.enabled ? "Yes" : "No"],
+        ]),
+      ),
+      ...groups(store, model).map(([title, rows]) => card(title, factList(rows))),
       managing,
     );
   };
@@ -58,33 +61,23 @@ function withoutMetadata(value) {
   return Object.fromEntries(Object.entries(value).filter(([name]) => name !== "$metadata"));
 }
 
-function factCard(title, rows) {
-  return h("section", { class: "card" }, h("h2", {}, title), factList(rows));
-}
-
 function manage(store) {
-  const block = h("button", { type: "button" });
-  const remove = h("button", { type: "button", class: "danger" }, "Delete device…");
   const result = resultLine();
-  const show = () =>
-    (block.textContent = store.device?.enabled === false ? "Allow to connect" : "Block");
-  block.addEventListener("click", async () => {
+  const toggle = async () => {
     try {
       await call("PATCH", devicePath(store.id), { enabled: store.device?.enabled === false });
       await store.read("device");
     } catch (error) {
       result.show("bad", error.message);
     }
-  });
-  remove.addEventListener("click", () => confirmDelete(store.id));
+  };
+  const block = button("", toggle);
+  const remove = button("Delete device…", () => confirmDelete(store.id), { class: "danger" });
+  const show = () =>
+    (block.textContent = store.device?.enabled === false ? "Allow to connect" : "Block");
   show();
   store.on("device", show);
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, "Manage"),
-    h("div", { class: "actions" }, block, remove, result.element),
-  );
+  return card("Manage", h("div", { class: "actions" }, block, remove, result.element));
 }
 
 function confirmDelete(id) {
@@ -104,12 +97,7 @@ export function connectionsTab(store) {
   const show = () => body.replaceChildren(...store.connections.map(connectionRow));
   show();
   store.on("connections", show);
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, "Connections"),
-    table("Connection log", ["Time", "Event", "Detail"], body),
-  );
+  return card("Connections", table("Connection log", ["Time", "Event", "Detail"], body));
 }
 
 function connectionRow({ at, event, detail }) {

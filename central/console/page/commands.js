@@ -1,7 +1,7 @@
 // The commands of a device's model, to run or to queue, and their history.
 
 import { devicePath, call, pagePath } from "./api.js";
-import { h, resultLine, setText, table } from "./dom.js";
+import { card, h, resultLine, setText, table } from "./dom.js";
 import { field } from "./fields.js";
 import { duration, now, timeText, valueText } from "./format.js";
 import { missing } from "./store.js";
@@ -96,7 +96,7 @@ async function run(store, command, body) {
 }
 
 // A response that is an object with one text is shown as that text.
-export function responseText(response, element) {
+function responseText(response, element) {
   if (response === undefined || response === null) return "";
   if (typeof response === "object" && !Array.isArray(response)) {
     const values = Object.values(response);
@@ -143,7 +143,7 @@ export function commandsTab(store) {
     {},
     h("h2", { class: "unseen" }, "Run a command"),
     forms,
-    h("section", { class: "card" }, h("h2", {}, "History"), none, history),
+    card("History", none, history),
   );
 }
 

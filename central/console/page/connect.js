@@ -2,7 +2,7 @@
 // sensor-agent.
 
 import { devicePath, get } from "./api.js";
-import { copyButton, h, newId, openDialog } from "./dom.js";
+import { button, copyButton, h, newId, openDialog } from "./dom.js";
 
 const CA = "/console/api/ca.pem";
 const CA_FILE = "central-ca.pem";
@@ -115,13 +115,16 @@ function value(label, text, type = "text") {
 function secret(label, text) {
   const line = value(label, text, "password");
   const input = line.querySelector("input");
-  const show = h("button", { type: "button", class: "small", "aria-pressed": "false" }, "Show");
-  show.setAttribute("aria-label", `Show ${label}`);
-  show.addEventListener("click", () => {
+  const toggle = () => {
     const shown = input.type === "text";
     input.type = shown ? "password" : "text";
     show.textContent = shown ? "Show" : "Hide";
     show.setAttribute("aria-pressed", String(!shown));
+  };
+  const show = button("Show", toggle, {
+    class: "small",
+    "aria-pressed": "false",
+    "aria-label": `Show ${label}`,
   });
   input.after(show);
   return line;

@@ -3,7 +3,7 @@
 import { aboutTab, connectionsTab } from "./about.js";
 import { commandsTab } from "./commands.js";
 import { openConnect } from "./connect.js";
-import { h, setText } from "./dom.js";
+import { button, h, setText } from "./dom.js";
 import { age, ticking, timeText } from "./format.js";
 import { Overview } from "./overview.js";
 import { propertiesTab } from "./properties.js";
@@ -34,7 +34,7 @@ export class DevicePage {
       ]),
     );
     this.panel = h("div", { class: "panel" });
-    const connect = h("button", { type: "button", onclick: () => openConnect(id) }, "Connect…");
+    const connect = button("Connect…", () => openConnect(id));
     this.element = h(
       "div",
       {},

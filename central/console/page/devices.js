@@ -3,8 +3,9 @@
 import { call, devicePath, get, soon } from "./api.js";
 import { openConnect } from "./connect.js";
 import { statusText } from "./device.js";
-import { h, newId, openDialog, resultLine, setText } from "./dom.js";
+import { button, h, openDialog, resultLine, setText } from "./dom.js";
 import { listen } from "./events.js";
+import { field } from "./fields.js";
 import { age, number, ticking } from "./format.js";
 
 const MANY = 9; // Devices from which a search field is shown.
@@ -38,7 +39,7 @@ export class DevicesPage {
         { class: "list-head" },
         this.count,
         this.search,
-        h("button", { type: "button", class: "primary", onclick: openAdd }, "Add device"),
+        button("Add device", openAdd, { class: "primary" }),
       ),
       this.empty,
       this.grid,
@@ -125,64 +126,50 @@ function valueOf({ title, value, unit, kind }) {
 }
 
 async function openAdd() {
-  const { value: templates } = await get("/api/deviceTemplates").catch(() => ({ value: [] }));
-  openDialog("Add device", (close) => addForm(templates, close));
+  const { value: models } = await get("/console/api/models").catch(() => ({ value: [] }));
+  openDialog("Add device", (close) => addForm(models, close));
 }
 
-function addForm(templates, close) {
-  const [id, name, model] = [newId("add"), newId("add"), newId("add")];
-  const idInput = h("input", {
-    id,
-    type: "text",
-    required: true,
-    maxlength: "128",
-    autocomplete: "off",
-    spellcheck: "false",
-    "aria-describedby": `${id}-hint`,
-  });
-  const nameInput = h("input", { id: name, type: "text", maxlength: "256", autocomplete: "off" });
-  const modelInput = h(
-    "select",
-    { id: model },
-    h("option", { value: "" }, "Announced by the device"),
-    templates.map((each) => h("option", { value: each["@id"] }, each.displayName)),
+function addForm(models, close) {
+  const id = field(
+    {
+      label: "Device ID",
+      description: "Letters, digits and hyphens, for example pi-1",
+      schema: { kind: "string" },
+    },
+    { required: true },
   );
+  const name = field({ label: "Name (optional)", schema: { kind: "string" } });
+  const model = field({
+    label: "Model (optional)",
+    description: "A device can also announce its model itself.",
+    schema: { kind: "enum", values: models.map(({ id, label }) => ({ value: id, label })) },
+  });
   const result = resultLine();
   const form = h(
     "form",
     { class: "dialog-body", novalidate: true },
-    h(
-      "div",
-      { class: "stack" },
-      h("label", { for: id }, "Device ID"),
-      idInput,
-      h(
-        "small",
-        { id: `${id}-hint`, class: "hint" },
-        "Letters, digits and hyphens, for example pi-1",
-      ),
+    [id, name, model].map((each) =>
+      h("div", { class: "stack" }, each.label, each.control, each.hint),
     ),
-    h("div", { class: "stack" }, h("label", { for: name }, "Name (optional)"), nameInput),
-    h("div", { class: "stack" }, h("label", { for: model }, "Model"), modelInput),
     h(
       "div",
       { class: "actions" },
       h("button", { type: "submit", class: "primary" }, "Add"),
-      h("button", { type: "button", onclick: close }, "Cancel"),
+      button("Cancel", close),
       result.element,
     ),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const device = idInput.value.trim();
+    const device = id.read()?.trim();
     if (!device) {
       result.show("bad", "Enter a device ID.");
-      idInput.focus();
+      id.input.focus();
       return;
     }
-    const body = {};
-    if (nameInput.value.trim()) body.displayName = nameInput.value.trim();
-    if (modelInput.value) body.template = modelInput.value;
+    const body = { template: model.read() ?? null };
+    if (name.read().trim()) body.displayName = name.read().trim();
     try {
       await call("PUT", devicePath(device), body);
       close();

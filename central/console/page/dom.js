@@ -1,16 +1,7 @@
 // Making elements. Text becomes text nodes, so that nothing from a device is parsed as HTML.
 
-const SVG = "http://www.w3.org/2000/svg";
-
 export function h(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-
-export function svg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS(SVG, tag), attributes, children);
-}
-
-function fill(element, attributes, children) {
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -19,6 +10,15 @@ function fill(element, attributes, children) {
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return element;
+}
+
+export function button(label, onclick, attributes = {}) {
+  return h("button", { type: "button", onclick, ...attributes }, label);
+}
+
+// A section of a page with a heading.
+export function card(title, ...children) {
+  return h("section", { class: "card" }, h("h2", {}, title), ...children);
 }
 
 // Changes text only if it differs, to keep selections and not to disturb screen readers.
@@ -84,19 +84,18 @@ export function factList(rows, kind = "facts") {
 }
 
 export function copyButton(read, what) {
-  const button = h("button", { type: "button", class: "small" }, "Copy");
-  button.setAttribute("aria-label", `Copy ${what}`);
-  button.addEventListener("click", async () => {
+  const copy = async () => {
     try {
       await navigator.clipboard.writeText(read());
-      button.textContent = "Copied";
+      element.textContent = "Copied";
       announce(`Copied ${what}.`);
     } catch {
-      button.textContent = "Failed";
+      element.textContent = "Failed";
     }
-    setTimeout(() => (button.textContent = "Copy"), 2000);
-  });
-  return button;
+    setTimeout(() => (element.textContent = "Copy"), 2000);
+  };
+  const element = button("Copy", copy, { class: "small", "aria-label": `Copy ${what}` });
+  return element;
 }
 
 // Opens a dialog. `build` gets the function that closes it, and returns the content.
@@ -104,11 +103,7 @@ export function openDialog(title, build) {
   const id = newId("dialog");
   const dialog = h("dialog", { "aria-labelledby": id });
   const close = () => dialog.close();
-  const cross = h(
-    "button",
-    { type: "button", class: "cross", "aria-label": "Close", onclick: close },
-    "✕",
-  );
+  const cross = button("✕", close, { class: "cross", "aria-label": "Close" });
   dialog.append(h("header", {}, h("h2", { id }, title), cross), build(close));
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && close());
@@ -120,21 +115,20 @@ export function openDialog(title, build) {
 export function confirmDialog(title, text, verb, act) {
   openDialog(title, (close) => {
     const result = resultLine();
-    const confirm = h("button", { type: "button", class: "danger" }, verb);
-    confirm.addEventListener("click", async () => {
+    const confirm = async () => {
       try {
         await act();
         close();
       } catch (error) {
         result.show("bad", error.message);
       }
-    });
-    const cancel = h("button", { type: "button", onclick: close }, "Cancel");
+    };
+    const buttons = [button(verb, confirm, { class: "danger" }), button("Cancel", close)];
     return h(
       "div",
       { class: "dialog-body" },
       h("p", {}, text),
-      h("div", { class: "actions" }, confirm, cancel, result.element),
+      h("div", { class: "actions" }, buttons, result.element),
     );
   });
 }

@@ -1,7 +1,7 @@
 // Simulated faults of the network and the hub, for every device.
 
 import { call, get } from "./api.js";
-import { announce, h, resultLine, segments, setText } from "./dom.js";
+import { announce, button, h, resultLine, segments, setText } from "./dom.js";
 import { now, ticking } from "./format.js";
 
 const SPANS = [
@@ -45,12 +45,12 @@ function remaining({ ends }) {
 // A line at the top of every page while a fault is on.
 export function faultsBanner() {
   const words = h("span");
-  const clear = h("button", { type: "button", class: "small" });
-  const element = h("p", { class: "faults-banner", role: "status", hidden: true }, words, clear);
-  clear.addEventListener("click", async () => {
+  const clearAll = async () => {
     await call("DELETE", PATH).catch(() => null); // The top of the page says why.
     await read();
-  });
+  };
+  const clear = button("", clearAll, { class: "small" });
+  const element = h("p", { class: "faults-banner", role: "status", hidden: true }, words, clear);
   watch(() => {
     const on = faults.filter((fault) => fault.on);
     element.hidden = !on.length;
@@ -101,14 +101,11 @@ export class FaultsPanel {
 
   button({ name, label, description, once }) {
     const state = h("small");
-    const element = h(
-      "button",
-      { type: "button", class: "fault", "aria-pressed": once ? undefined : "false" },
-      h("strong", {}, label),
-      h("small", {}, description),
-      state,
-    );
-    element.addEventListener("click", () => this.toggle(name));
+    const words = [h("strong", {}, label), h("small", {}, description), state];
+    const element = button(words, () => this.toggle(name), {
+      class: "fault",
+      "aria-pressed": once ? undefined : "false",
+    });
     return { element, state };
   }
 

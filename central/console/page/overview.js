@@ -3,7 +3,7 @@
 import { get, pagePath, soon } from "./api.js";
 import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
-import { factList, h, segments, setText } from "./dom.js";
+import { card, factList, h, segments, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
 import { age, now, number, since, ticking, timeText, valueText } from "./format.js";
 import { Led } from "./led.js";
@@ -36,9 +36,9 @@ export class Overview {
     this.added = null; // Messages that arrive during a request for the series.
     this.statusBox = h("div");
     this.led = new Led();
-    this.ledCard = h("section", { class: "card" }, h("h2", {}, "LED"), this.led.element);
+    this.ledCard = card("LED", this.led.element);
     this.commandBox = h("div", { class: "command-list" });
-    this.commandCard = h("section", { class: "card" }, h("h2", {}, "Commands"), this.commandBox);
+    this.commandCard = card("Commands", this.commandBox);
     this.room = new RoomPanel();
     this.faults = new FaultsPanel();
     this.forms = [];
@@ -57,7 +57,7 @@ export class Overview {
         "div",
         { class: "overview-side" },
         this.ledCard,
-        h("section", { class: "card" }, h("h2", {}, "Status"), this.statusBox),
+        card("Status", this.statusBox),
         this.commandCard,
       ),
     );

@@ -1,13 +1,13 @@
 // Writable properties as a form, with the state of each value: pending, synced or refused.
 
 import { call, devicePath } from "./api.js";
-import { h, resultLine, setText } from "./dom.js";
+import { button, h, resultLine, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { age, ticking, valueText } from "./format.js";
 import { missing } from "./store.js";
 
 // The state of a property by its `$metadata`, as [kind, words].
-export function stateOf(about, connected) {
+function stateOf(about, connected) {
   if (about.desiredValue === undefined)
     return about.ackCode === 203 ? ["quiet", "The device's own value"] : ["quiet", "Not set"];
   if (about.ackVersion === undefined || about.ackVersion < about.desiredVersion) {
@@ -22,7 +22,12 @@ export function stateOf(about, connected) {
 export function propertiesTab(store) {
   const rows = h("div", { class: "rows" });
   const save = h("button", { type: "submit", class: "primary", disabled: true }, "Save");
-  const undo = h("button", { type: "button", hidden: true }, "Discard changes");
+  const discard = () => {
+    for (const each of fields) each.dirty = false;
+    update();
+    note();
+  };
+  const undo = button("Discard changes", discard, { hidden: true });
   const result = resultLine();
   const form = h(
     "form",
@@ -47,11 +52,6 @@ export function propertiesTab(store) {
   };
   const update = () => fields.forEach((each) => each.update());
 
-  undo.addEventListener("click", () => {
-    for (const each of fields) each.dirty = false;
-    update();
-    note();
-  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {

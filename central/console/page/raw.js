@@ -1,7 +1,7 @@
 // Messages as received, newest first. Data that the model does not have is shown, too.
 
 import { get, pagePath } from "./api.js";
-import { h, newId, setText, table } from "./dom.js";
+import { button, h, newId, setText, table } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
 import { newerThan, readMessage } from "./messages.js";
@@ -40,16 +40,8 @@ export class RawTab {
     this.hidden = readHidden(store.device?.template);
     this.body = h("tbody");
     this.none = h("p", { class: "muted" });
-    this.older = h(
-      "button",
-      { type: "button", onclick: () => this.fetchOlder() },
-      "Older messages",
-    );
-    this.pause = h("button", { type: "button", "aria-pressed": "false" }, "Pause");
-    this.pause.addEventListener("click", () => {
-      this.pause.setAttribute("aria-pressed", String(!this.paused()));
-      if (!this.paused()) this.fetch();
-    });
+    this.older = button("Older messages", () => this.fetchOlder());
+    this.pause = button("Pause", () => this.togglePause(), { "aria-pressed": "false" });
     this.chooser = h("div", { class: "choices" });
     this.files = h("div", { class: "actions" });
     this.table = table("Messages", [], this.body);
@@ -104,6 +96,11 @@ export class RawTab {
       this.table,
       h("div", { class: "actions" }, this.older),
     );
+  }
+
+  togglePause() {
+    this.pause.setAttribute("aria-pressed", String(!this.paused()));
+    if (!this.paused()) this.fetch();
   }
 
   paused() {

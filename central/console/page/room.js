@@ -1,7 +1,7 @@
 // The simulated room of a simulated board: set temperature and humidity, make the sensor fail.
 
 import { call, get } from "./api.js";
-import { announce, h, newId, resultLine, setText } from "./dom.js";
+import { announce, button, h, newId, resultLine, setText } from "./dom.js";
 import { number, withUnit } from "./format.js";
 
 const EVERY = 3000; // Milliseconds between two reads of the room.
@@ -32,13 +32,8 @@ export class RoomPanel {
       { id, onchange: () => this.set({ fault: this.fault.value || null }) },
       h("option", { value: "" }, "Works"),
     );
-    this.reset = h(
-      "button",
-      {
-        type: "button",
-        onclick: () => this.set({ temperature: null, humidity: null, fault: null }),
-      },
-      "Reset the room",
+    this.reset = button("Reset the room", () =>
+      this.set({ temperature: null, humidity: null, fault: null }),
     );
     this.result = resultLine();
     this.element = h(

@@ -1,7 +1,7 @@
 // The templates that devices can have, with their capabilities; importing and removing one.
 
 import { call, get, soon } from "./api.js";
-import { confirmDialog, factList, h, openDialog, resultLine } from "./dom.js";
+import { button, confirmDialog, factList, h, openDialog, resultLine } from "./dom.js";
 import { listen } from "./events.js";
 
 const LARGEST = 256 * 1024; // Bytes that central takes.
@@ -27,11 +27,7 @@ export class TemplatesPage {
         "header",
         { class: "list-head" },
         h("h1", {}, "Templates"),
-        h(
-          "button",
-          { type: "button", class: "primary", onclick: () => this.file.click() },
-          "Import…",
-        ),
+        button("Import…", () => this.file.click(), { class: "primary" }),
         this.file,
       ),
       h(
@@ -78,16 +74,8 @@ export class TemplatesPage {
       h(
         "div",
         { class: "actions" },
-        h(
-          "button",
-          { type: "button", class: "small", onclick: () => openSource(model) },
-          "Show DTDL",
-        ),
-        h(
-          "button",
-          { type: "button", class: "small danger", onclick: () => this.confirmRemoval(model) },
-          "Remove…",
-        ),
+        button("Show DTDL", () => openSource(model), { class: "small" }),
+        button("Remove…", () => this.confirmRemoval(model), { class: "small danger" }),
       ),
     );
   }

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 routes = web.RouteTableDef()
 
 LONGEST = 24 * 3600  # Seconds for which a fault may be on.
-DELAY = 2.0  # Seconds for each packet.
-MESSAGES_PER_SECOND = 1.0
-CLOCK_AHEAD = 24 * 3600.0  # Seconds.
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Lasting:
     description: str
     attribute: str
     value: Any
-    reconnect: bool = False  # It affects new connections only, so the open ones are closed.
+    cuts: bool = False  # It affects new connections only, so the open ones are cut.
 
 
 @dataclass(frozen=True)
@@ -56,53 +53,27 @@ class Once:
 FAULTS: dict[str, Lasting | Once] = {
     "cut": Once("Cut", "Closes every connection, once.", Faults.drop_connections),
     "half-open": Once(
-        "Half-open",
-        "Connections go silent, once, as when a router forgets them.",
-        Faults.half_open,
+        "Half-open", "Connections go silent, once, as when a router forgets them.", Faults.half_open
     ),
-    "refuse": Lasting(
-        "No network", "Connections are refused.", "network", "refuse", reconnect=True
-    ),
+    "refuse": Lasting("No network", "Connections are refused.", "network", "refuse", cuts=True),
     "hang": Lasting("Hang", "Connections open, but central never replies.", "hang", "tls"),
-    "slow": Lasting("Slow", f"Each packet is delayed by {DELAY:g} s.", "latency", DELAY),
+    "slow": Lasting("Slow", "Each packet is delayed by 2 s.", "latency", 2.0),
     "unacknowledged": Lasting(
         "Unacknowledged", "Messages are not acknowledged.", "withheld", {PubAck}
     ),
-    "throttle": Lasting(
-        "Throttle",
-        "More than one message per second closes the connection.",
-        "throttle",
-        MESSAGES_PER_SECOND,
-    ),
+    "throttle": Lasting("Throttle", "More than one message a second disconnects.", "throttle", 1.0),
     "unauthorized": Lasting(
-        "Sign-in refused",
-        "The hub refuses every sign-in.",
-        "connack",
-        ConnectCode.NOT_AUTHORIZED,
-        reconnect=True,
+        "No sign-in", "The hub refuses it.", "connack", ConnectCode.NOT_AUTHORIZED, cuts=True
     ),
     "certificate": Lasting(
-        "Certificate",
-        "The hub's certificate expired a year ago.",
-        "certificate",
-        "expired",
-        reconnect=True,
+        "Certificate", "It expired a year ago.", "certificate", "expired", cuts=True
     ),
     "clock": Lasting(
-        "Clock",
-        "Central's clock is a day ahead, so every token has expired.",
-        "clock_offset",
-        CLOCK_AHEAD,
-        reconnect=True,
+        "Clock", "A day ahead, so tokens have expired.", "clock_offset", 86400.0, cuts=True
     ),
     "twin": Lasting("Silent twin", "Twin requests get no reply.", "twin", "silent"),
-    "move": Lasting(
-        "Another hub",
-        "Devices are assigned to another hub, which has another name.",
-        "moved_to",
-        None,  # The name is found when the fault is started.
-        reconnect=True,
-    ),
+    # None is replaced by the name that `other_name` finds.
+    "move": Lasting("Another hub", "Devices are assigned to it.", "moved_to", None, cuts=True),
 }
 NONE = Faults()
 EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
@@ -138,7 +109,7 @@ class Bench:
         else:
             self._cancel_timer(name)
             setattr(faults, fault.attribute, value if fault.value is None else fault.value)
-            if fault.reconnect:
+            if fault.cuts:
                 faults.drop_connections()
             if seconds is not None:
                 timer = asyncio.get_running_loop().call_later(seconds, self.clear, name)

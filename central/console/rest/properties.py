@@ -121,47 +121,34 @@ def unwrap(raw: Any) -> tuple[Any, dict[str, Any]]:
 
 def rest_properties(twin: Twin) -> dict[str, Any]:
     """Return the body of `GET properties`: values by name, and `$metadata`."""
-    values: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
-    for name in _names(twin.reported, twin.desired):
-        reported, desired = twin.reported.get(name), twin.desired.get(name)
-        if is_component(reported) or is_component(desired):
-            values[name] = _component(twin, name)
-        else:
-            _property(twin, name, twin.reported, twin.desired, top=name, into=(values, metadata))
-    return {**values, "$metadata": metadata}
+    return _properties(twin, twin.reported, twin.desired)
 
 
-def _component(twin: Twin, component: str) -> dict[str, Any]:
+def _properties(
+    twin: Twin, reported: dict[str, Any], desired: dict[str, Any], component: str | None = None
+) -> dict[str, Any]:
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    reported, desired = _part(twin.reported, component), _part(twin.desired, component)
     for name in _names(reported, desired):
-        _property(twin, name, reported, desired, top=component, into=(values, metadata))
+        sides = reported.get(name), desired.get(name)
+        if component is None and any(is_component(side) for side in sides):
+            values[name] = _properties(twin, _part(reported, name), _part(desired, name), name)
+            continue
+        top = name if component is None else component  # The twin has times of these only.
+        about: dict[str, Any] = {}
+        ack: dict[str, Any] = {}
+        if name in reported:
+            values[name], ack = unwrap(reported[name])
+        if name in desired:
+            about["desiredValue"] = desired[name]
+            about["desiredVersion"] = _desired_version(
+                twin, top, values.get(name), desired[name], ack
+            )
+        about |= ack
+        if name in reported and top in twin.reported_times:
+            about["lastUpdateTime"] = iso(twin.reported_times[top])
+        metadata[name] = about
     return {**values, "$metadata": metadata}
-
-
-def _property(
-    twin: Twin,
-    name: str,
-    reported: dict[str, Any],
-    desired: dict[str, Any],
-    *,
-    top: str,
-    into: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    values, metadata = into
-    about: dict[str, Any] = {}
-    ack: dict[str, Any] = {}
-    if name in reported:
-        values[name], ack = unwrap(reported[name])
-    if name in desired:
-        about["desiredValue"] = desired[name]
-        about["desiredVersion"] = _desired_version(twin, top, values.get(name), desired[name], ack)
-    about |= ack
-    if name in reported and top in twin.reported_times:
-        about["lastUpdateTime"] = iso(twin.reported_times[top])
-    metadata[name] = about
 
 
 def _part(values: dict[str, Any], component: str) -> dict[str, Any]:
