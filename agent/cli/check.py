@@ -102,18 +102,16 @@ def _register(examination: Examination) -> str:
     assert config.cloud is not None  # noqa: S101 - the check asks only if there is one.
     try:
         from agent.cloud.registration import register  # noqa: PLC0415 - the SDK may be missing.
+        from agent.cloud.sdk import CloudAccess  # noqa: PLC0415 - the same.
     except ImportError as error:
         raise ConfigError(f"Microsoft's SDK cannot be imported: {error}.") from error
-    assignment = asyncio.run(
-        register(
-            cloud=config.cloud,
-            credentials=examination.credentials(config.cloud),
-            device_id=config.device.id,
-            model_id=model_id(config.sensor.unit),
-            deadline=REGISTRATION_PATIENCE,
-        )
+    access = CloudAccess(
+        cloud=config.cloud,
+        credentials=examination.credentials(config.cloud),
+        device_id=config.device.id,
+        model_id=model_id(config.sensor.unit),
     )
-    return assignment.hub
+    return asyncio.run(register(access, deadline=REGISTRATION_PATIENCE)).hub
 
 
 def _line(name: str, finding: Finding, *, verbose: bool) -> str:

@@ -20,7 +20,7 @@ from agent.diagnostics.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
-from agent.readings.sampler import INCREDIBLE
+from agent.readings.sampler import IMPLAUSIBLE
 from hw import ClimateSensor, Led, Reading, open_led, open_sensor
 from hw.errors import DriverError, Fault, LedError, SensorError
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
@@ -110,7 +110,7 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
     The attempts are as far apart as the sensor requires. Raises `SensorError` with the reason of
     the last failure.
     """
-    failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
+    failure = SensorError(IMPLAUSIBLE, fault=Fault.IMPLAUSIBLE)
     for _ in range(ATTEMPTS_PER_SLOT):
         time.sleep(max(0.0, policy.earliest - time.monotonic()))
         policy.began(time.monotonic())

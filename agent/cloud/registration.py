@@ -14,6 +14,7 @@ from azure.iot.device import exceptions as azure_exceptions
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
+    CloudAccess,
     build,
     in_a_hurry,
     provisioning_client,
@@ -21,42 +22,33 @@ from agent.cloud.sdk import (
     shut_down,
     within,
 )
-from agent.config.credentials import Credentials
-from agent.config.loader import CloudConfig
 from agent.errors import NoAnswerError, RegistrationError, UnreachableError
 from agent.storage.assignment import Assignment
 
 REGISTRATION_DEADLINE = 60.0  # Seconds. The SDK polls the service every 2 s.
 
 
-async def register(
-    *,
-    cloud: CloudConfig,
-    credentials: Credentials,
-    device_id: str,
-    model_id: str,
-    deadline: float = REGISTRATION_DEADLINE,
-) -> Assignment:
+async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLINE) -> Assignment:
     """Ask the provisioning service which hub this device belongs to.
 
     Raises UnreachableError, NoAnswerError, or RegistrationError with the service's answer. Leaves
     nothing running.
     """
-    what = f"the registration at {cloud.provisioning_host}"
-    client = await build(lambda: provisioning_client(cloud, credentials, device_id))
-    client.provisioning_payload = {"modelId": model_id}
+    host = access.cloud.provisioning_host
+    client = await build(lambda: provisioning_client(access))
+    client.provisioning_payload = {"modelId": access.model_id}
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
     # has no public way to close it.
-    end = partial(shut_down, client._pipeline, cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
+    end = partial(shut_down, client._pipeline, access.cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
     with _LoggedAnswer() as answer:
         try:
-            result = await within(deadline, what, client.register())
+            result = await within(deadline, f"the registration at {host}", client.register())
         except asyncio.CancelledError:
             await in_a_hurry(end())
             raise
         except Exception as error:
             await end()
-            raise _registration_error(error, answer, cloud, device_id) from error
+            raise _registration_error(error, answer, host, access.device_id) from error
     await end()
     state = result.registration_state
     return Assignment(state.assigned_hub, state.device_id)
@@ -114,9 +106,8 @@ class _LoggedAnswer(logging.Handler):
 
 
 def _registration_error(
-    error: Exception, answer: _LoggedAnswer, cloud: CloudConfig, device_id: str
+    error: Exception, answer: _LoggedAnswer, host: str, device_id: str
 ) -> Exception:
-    host = cloud.provisioning_host
     if answer.status is not None and answer.is_final:
         # The service's answer explains more than the SDK's exception.
         hint = HINTS.get(answer.status, "Check the device and its enrolment in the application.")

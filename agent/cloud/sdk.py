@@ -8,9 +8,11 @@ import asyncio
 import gc
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +26,7 @@ from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
 from agent.errors import NoAnswerError, SdkStuckError, in_words
 from agent.storage.assignment import Assignment
+from agent.tls_faults import certificate_advice
 
 T = TypeVar("T")
 
@@ -37,7 +40,18 @@ MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
 
 
-def _options(cloud: CloudConfig, credentials: Credentials) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloudAccess:
+    """What one device needs to register, and to connect to its hub."""
+
+    cloud: CloudConfig
+    credentials: Credentials
+    device_id: str
+    model_id: str
+
+
+def _options(access: CloudAccess) -> dict[str, Any]:
+    cloud, credentials = access.cloud, access.credentials
     options: dict[str, Any] = {
         "keep_alive": cloud.keep_alive,
         "websockets": cloud.transport == "websockets",
@@ -56,35 +70,29 @@ def _options(cloud: CloudConfig, credentials: Credentials) -> dict[str, Any]:
     return options
 
 
-def provisioning_client(cloud: CloudConfig, credentials: Credentials, device_id: str) -> Any:
-    options = _options(cloud, credentials)
-    where = (cloud.provisioning_host, device_id, cloud.id_scope)
-    if credentials.key is not None:
-        return ProvisioningDeviceClient.create_from_symmetric_key(
-            *where, credentials.key, **options
-        )
-    return ProvisioningDeviceClient.create_from_x509_certificate(
-        *where, _x509(credentials), **options
-    )
+def provisioning_client(access: CloudAccess) -> Any:
+    where = (access.cloud.provisioning_host, access.device_id, access.cloud.id_scope)
+    options, key = _options(access), access.credentials.key
+    if key is not None:
+        return ProvisioningDeviceClient.create_from_symmetric_key(*where, key, **options)
+    x509 = _x509(access.credentials)
+    return ProvisioningDeviceClient.create_from_x509_certificate(*where, x509, **options)
 
 
-def hub_client(
-    cloud: CloudConfig, credentials: Credentials, assignment: Assignment, model_id: str
-) -> Any:
-    options = _options(cloud, credentials) | {
-        "product_info": model_id,  # The SDK has no argument for the model; it takes it from here.
+def hub_client(access: CloudAccess, assignment: Assignment) -> Any:
+    where = (assignment.hub, assignment.device_id)
+    options, key = _options(access), access.credentials.key
+    options |= {
+        "product_info": access.model_id,  # The SDK takes the model id from here only.
         "auto_connect": False,
         "connection_retry": False,
         "ensure_desired_properties": False,
     }
-    if credentials.key is not None:
+    if key is not None:
         options["sastoken_ttl"] = SAS_TOKEN_LIFETIME
-        return IoTHubDeviceClient.create_from_symmetric_key(
-            credentials.key, assignment.hub, assignment.device_id, **options
-        )
-    return IoTHubDeviceClient.create_from_x509_certificate(
-        _x509(credentials), assignment.hub, assignment.device_id, **options
-    )
+        return IoTHubDeviceClient.create_from_symmetric_key(key, *where, **options)
+    x509 = _x509(access.credentials)
+    return IoTHubDeviceClient.create_from_x509_certificate(x509, *where, **options)
 
 
 def _x509(credentials: Credentials) -> Any:
@@ -196,16 +204,15 @@ def reason(error: BaseException) -> str:
     """Return the innermost cause of one of the SDK's errors, with advice if it needs any."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        advice = certificate_advice(error).rstrip(".")
+        return f"its certificate is not trusted: {error.verify_message}. {advice}"
     text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
     text = text or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
         return KEEP_ALIVE_EXPIRED
-    if "certificate is not yet valid" in text or "certificate has expired" in text:
-        return f"{text}; is this machine's clock right?"
     if "407: " in text or "SOCKS5 authentication failed" in text:
         return "the proxy does not accept proxy_user and the password in proxy_password_file"
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"{text}; if the server has a CA of its own, name its file as ca_file in [cloud]"
     return text
 
 

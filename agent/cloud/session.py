@@ -17,6 +17,7 @@ from agent.cloud.message import Message
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
+    CloudAccess,
     build,
     close,
     hub_client,
@@ -25,8 +26,6 @@ from agent.cloud.sdk import (
     sdk_thread,
     within,
 )
-from agent.config.credentials import Credentials
-from agent.config.loader import CloudConfig
 from agent.errors import (
     CloudError,
     HubClosedError,
@@ -237,12 +236,7 @@ class AzureSession:
 
 @asynccontextmanager
 async def open_session(
-    assignment: Assignment,
-    events: asyncio.Queue[Event],
-    *,
-    cloud: CloudConfig,
-    credentials: Credentials,
-    model_id: str,
+    access: CloudAccess, assignment: Assignment, events: asyncio.Queue[Event]
 ) -> AsyncIterator[AzureSession]:
     """Connect to the hub. The session ends with the block, and leaves nothing running.
 
@@ -252,12 +246,13 @@ async def open_session(
     does not create or close a client in time.
     """
     hub = assignment.hub
-    deadline = 2.0 * cloud.keep_alive
-    client = await build(lambda: hub_client(cloud, credentials, assignment, model_id))
+    keep_alive = access.cloud.keep_alive
+    deadline = 2.0 * keep_alive
+    client = await build(lambda: hub_client(access, assignment))
     session = AzureSession(
         client, events, hub=hub, device_id=assignment.device_id, deadline=deadline
     )
-    end = partial(close, client, cloud.keep_alive + CLOSE_MARGIN)
+    end = partial(close, client, keep_alive + CLOSE_MARGIN)
     try:
         await _connect(session, client, deadline)
         yield session

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 from agent.config.loader import CloudConfig
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped
 from agent.errors import in_words
+from agent.tls_faults import certificate_advice
 
 PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
 # Seconds to look up a host: if the first name server is silent, the next one is asked after 5.
 LOOKUP_PATIENCE = 7.0
-
-NOT_YET_VALID, EXPIRED = 9, 10  # Of X509_V_ERR_..., which OpenSSL does not change.
 
 
 class Route:
@@ -101,7 +100,7 @@ class Route:
         except ssl.SSLCertVerificationError as error:
             return failed(
                 f"The certificate of {self._host} is not trusted: {error.verify_message}.",
-                _certificate_advice(error),
+                certificate_advice(error),
             )
         except OSError as error:
             return failed(
@@ -165,12 +164,3 @@ class Route:
                 'transport = "websockets" in [cloud], which uses port 443.'
             )
         return "A firewall must let port 443 out. If a proxy is needed, name it in [cloud]."
-
-
-def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in {NOT_YET_VALID, EXPIRED}:
-        return "Check the date of this machine: see the check clock."
-    return (
-        "If the server has a certificate authority of its own, set ca_file in [cloud]. If it is "
-        "Azure's, a firewall intercepts the connection: ask whoever runs the network."
-    )

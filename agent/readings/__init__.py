@@ -1,1 +1,1 @@
-"""The way of a reading: taken on schedule, and kept on disk until the hub has it."""
+"""Taking readings on schedule, and keeping them on disk until the hub has acknowledged them."""

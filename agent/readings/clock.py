@@ -1,7 +1,7 @@
-"""Is the time right, and when was that reading taken.
+"""The time of readings, on machines whose clock may be wrong.
 
-A Raspberry Pi may have no clock of its own: until the network has told it the time, its date is
-whatever it was when it was last switched off. A plausible date proves nothing.
+A Raspberry Pi may have no battery-backed clock. Until its clock is set from the network, it shows
+about the time of the last shutdown, so that a plausible date proves nothing.
 """
 
 import ctypes
@@ -18,15 +18,17 @@ TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's clock is not synchronised.
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-CAP_MAXIMUM_ERROR = 16_000_000  # Microseconds; from here on timedated calls it unsynchronised.
+CAP_MAXIMUM_ERROR = (
+    16_000_000  # Microseconds. systemd-timedated considers larger errors unsynchronised.
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When something happened, in the three ways a machine can tell.
+    """The time of an event by all clocks of the machine.
 
-    `wall` is unix time in seconds as the clock showed it, `uptime` the seconds since boot
-    (suspended time included), `synchronised` whether the wall clock could be believed.
+    `wall` is Unix time in seconds as the clock showed it, `uptime` the seconds since boot
+    (suspended time included), `synchronised` whether the wall clock was set from the network.
     """
 
     wall: float
@@ -36,7 +38,7 @@ class Stamp:
 
 
 class Clock:
-    """The machine's clocks. Tests hand in clocks of their own."""
+    """The machine's clocks. Tests pass their own."""
 
     def __init__(
         self,
@@ -53,15 +55,15 @@ class Clock:
 
     def stamp(self) -> Stamp:
         """Return the present moment."""
-        # Asked first: a clock that is set between the two must not vouch for the time before.
+        # First: if the clock is set between the two calls, `wall` may still be the wrong time.
         synchronised = self.synchronised()
         return Stamp(self.wall(), self.uptime(), self.boot_id, synchronised)
 
     def true_time(self, taken: Stamp) -> tuple[float, bool]:
-        """Return when `taken` really was (unix time), and whether that can be believed.
+        """Return the true time of `taken` (Unix time), and whether it is known.
 
-        A stamp of this boot made before the clock was right is corrected once it is right; one of
-        an earlier boot keeps what the clock said then.
+        A stamp from before the clock was set is corrected if it is from this boot. One from an
+        earlier boot keeps the time that the clock showed.
         """
         if taken.synchronised:
             return taken.wall, True
@@ -70,24 +72,24 @@ class Clock:
         return taken.wall, False
 
     def true_utc(self, taken: Stamp) -> str:
-        """Return when `taken` really was, as ISO 8601 in UTC."""
+        """Return the true time of `taken` as ISO 8601 in UTC."""
         return utc(self.true_time(taken)[0])
 
     def doubt(self) -> str | None:
-        """Say what is wrong with the time of day, where it may be; None if it can be believed."""
+        """Return a warning if the wall clock may be wrong, else None."""
         if self.synchronised():
             return None
         now = datetime.fromtimestamp(self.wall(), UTC)
         return (
-            f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC and was not set from the network "
-            "yet: until it is right, keys and certificates may be refused."
+            f"This machine's clock shows {now:%Y-%m-%d %H:%M} UTC and has not been set from the "
+            "network yet. Keys and certificates may be refused until it is right."
         )
 
 
 def utc(unix_time: float) -> str:
-    """Return a time as ISO 8601 in UTC with milliseconds: IoT Central takes no offset but Z.
+    """Return a time as ISO 8601 in UTC with milliseconds. IoT Central accepts no offset but Z.
 
-    A time outside the calendar, as a damaged card may hold, becomes the nearest one within.
+    A time outside the calendar, as from a damaged card, becomes the nearest one inside.
     """
     moment = datetime.fromtimestamp(min(max(unix_time, 0.0), LATEST), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -103,26 +105,26 @@ def machine_uptime() -> float:
 
 @cache
 def machine_boot_id() -> str:
-    """Return what tells this boot from every other one."""
+    """Return the id of this boot."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
-        # Not Linux: each run counts as a boot, which only makes us more careful.
+        # Not Linux: each run of the daemon counts as a boot.
         return str(uuid.uuid4())
 
 
 def machine_synchronised() -> bool:
-    """Tell whether the wall clock has been set from the network.
+    """Return whether the wall clock has been set from the network.
 
-    Asks systemd-timesyncd's mark, then what timedated's `NTPSynchronized` asks: the kernel.
+    Checks systemd-timesyncd's file, then the kernel, as `NTPSynchronized` of timedated does.
     """
     if sys.platform != "linux":
-        return True  # A Mac keeps its own time; it has no way to ask.
+        return True  # macOS has no such call, and a Mac keeps its time.
     return TIMESYNCD_MARK.exists() or _kernel_synchronised()
 
 
 class _Timex(ctypes.Structure):
-    """The part of adjtimex(2)'s struct timex that we read, and room for the rest."""
+    """The beginning of struct timex of adjtimex(2), and space for the rest."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -135,7 +137,7 @@ class _Timex(ctypes.Structure):
     )
 
 
-# Once: opening a library takes longer than all else that a reading costs this loop.
+# Cached: opening a library takes longer than everything else that a reading needs.
 @cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
@@ -144,6 +146,6 @@ def _libc() -> ctypes.CDLL:
 def _kernel_synchronised() -> bool:
     timex = _Timex()
     if _libc().adjtimex(ctypes.byref(timex)) < 0:
-        # A service whose unit protects the clock may not even ask; then only the mark counts.
+        # A unit with ProtectClock may not call it. Then only the file counts.
         return False
     return not timex.status & STA_UNSYNC and timex.maxerror < CAP_MAXIMUM_ERROR

@@ -1,9 +1,8 @@
-"""The durable queue: a reading stays in it from the moment it is taken until the hub has it.
+"""The durable queue: it keeps each reading until the hub has acknowledged it.
 
-Is: on disk before anything is sent; in order; each reading under one message id for ever; bounded
-by age and by bytes, the oldest going first, counted and told. While the disk fails, a bounded
-queue in memory, under an id of its own.
-Is not: a history. What the hub has acknowledged is gone from here.
+Readings are on disk before they are sent, in order, each with one message id for life. The queue is
+bounded by age and bytes; the oldest readings are dropped first, counted and logged. While the disk
+fails, readings are kept in a bounded queue in memory, which has an id of its own.
 """
 
 import asyncio
@@ -27,21 +26,21 @@ __all__ = ["START", "Entry", "Outbox", "Position"]
 
 log = logging.getLogger(__name__)
 
-MOST_IN_MEMORY = 10_000  # Readings: a few megabytes, and a week at one a minute.
+MAX_IN_MEMORY = 10_000  # Readings: a few megabytes, or a week at one a minute.
 GAPS_IN_MEMORY = 50
-LAST_CHANCE = 1.0  # Seconds, when the daemon stops, for what is in memory to come to the disk.
+CLOSE_DEADLINE = 1.0  # Seconds to write the readings in memory to disk when the daemon stops.
 DAY = 86400.0  # Seconds.
-AGE_CHECK = 600.0  # Seconds between two looks for readings that are too old.
-BYTES_A_READING = 90  # In the file, where there are too few to measure.
+AGE_CHECK = 600.0  # Seconds between two searches for readings that are too old.
+BYTES_A_READING = 90  # Used while there are too few readings to measure it.
 
 
 class Outbox:
-    """The queue in a Store. `waiting` counts the readings in it, on disk and in memory.
+    """The queue, in a Store.
 
-    It raises nothing when the disk fails: that is told in the log, once, and readings go on.
-    `id` is None until the file could be read. `era` grows when what stands behind a position is
-    no longer what it was: the file turns out to be another one, damaged and begun afresh, or what
-    is in it was left out of a page because it could not be read, and can be again.
+    Nothing raises if the disk fails: this is logged once, and readings go to memory. `id` is None
+    until the file could be read. `added` and `removed` are set with each change; those who wait
+    for them clear them. `era` grows when positions are no longer valid: the file was damaged and
+    replaced, or a page lacked readings on disk that can be read again.
     """
 
     def __init__(
@@ -56,14 +55,14 @@ class Outbox:
         self._max_age = max_age_days * DAY
         self._max_bytes = int(max_megabytes * 1_000_000)
         self._on_disk = 0
-        self._last = START  # On disk; what was removed counts.
+        self._last = START  # The last position on disk, removed or not.
         self._memory: deque[Entry] = deque()
         self._memory_id = tables.fresh_id()
         self._memory_sequence = 0
         self._gaps: list[DroppedReadings] = []  # In memory, until the disk is back.
         self._acknowledged: dict[str, Entry] = {}
         self._failed = False
-        self._left_out = False  # A page lacks what is on disk.
+        self._left_out = False  # A page lacked readings on disk.
         self._dropped = 0  # Since the queue was last empty.
         self._age_checked = float("-inf")
 
@@ -71,7 +70,7 @@ class Outbox:
     async def open(
         cls, store: Store, *, clock: Clock, max_age_days: float = 30, max_megabytes: float = 64
     ) -> "Outbox":
-        """Take up the queue where it was left; a fresh file gets a fresh id."""
+        """Open the queue. A new file gets a new id."""
         outbox = cls(store, clock=clock, max_age_days=max_age_days, max_megabytes=max_megabytes)
         try:
             await outbox._take_up()
@@ -80,27 +79,27 @@ class Outbox:
         return outbox
 
     async def close(self) -> None:
-        """Bring to the disk what is in memory, should it be usable again. Raises nothing."""
+        """Try to write the readings in memory to disk. Raises nothing."""
         if not self._memory:
             return
-        with suppress(TimeoutError):  # A disk that hangs: told already when it began to fail.
-            async with asyncio.timeout(LAST_CHANCE):
-                await self._look_again()
+        with suppress(TimeoutError):  # The disk hangs, as was logged when it failed.
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._reopen()
 
     @property
     def waiting(self) -> int:
-        """How many readings wait to be sent or acknowledged."""
+        """Number of readings on disk and in memory."""
         return self._on_disk + len(self._memory)
 
     @property
     def newest(self) -> Position:
-        """Where the newest reading stands; everything taken later stands behind it."""
+        """The position of the newest reading. Later readings have greater positions."""
         return self._memory[-1].position if self._memory else self._last
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
-        """Keep a reading. When this returns it survives a power cut, unless the disk has failed.
+        """Add a reading. When this returns, a power cut does not lose it, unless the disk failed.
 
-        Once begun it is carried through, even if whoever asked for it is cancelled.
+        A cancellation does not interrupt it.
         """
         await asyncio.shield(self._add(reading, taken))
         self.added.set()
@@ -118,12 +117,12 @@ class Outbox:
             self._last = (sequence, "", 0)
             self._on_disk += 1
         else:
-            await self._look_again()
+            await self._reopen()
         await self._make_room()
 
     async def after(self, position: Position, *, limit: int) -> list[Entry]:
-        """Return up to `limit` waiting readings that stand behind `position`, oldest first."""
-        # Those that are acknowledged, and could not be removed yet, do not count.
+        """Return up to `limit` readings after `position`, oldest first."""
+        # Acknowledged readings that could not be removed yet do not count.
         more = limit + sum(entry.position > position for entry in self._acknowledged.values())
         try:
             entries = await self._store.run(lambda db: tables.select(db, position, limit=more))
@@ -132,8 +131,8 @@ class Outbox:
             self._left_out = True
             entries = []
         if self._failed:
-            # A disk can fail to say that it has kept what it has kept. That reading went to
-            # memory, under another id, and must not be sent under both.
+            # A write may succeed although the disk reports a failure. Such a reading is in memory
+            # too, with another id, and must not be sent twice.
             entries = [entry for entry in entries if entry.position[0] <= self._last[0]]
         known = {entry.message_id for entry in entries}
         entries += [
@@ -146,12 +145,12 @@ class Outbox:
         return new[:limit]
 
     async def remove(self, entries: Sequence[Entry]) -> None:
-        """Forget readings that the hub has acknowledged; carried through once begun."""
+        """Remove readings that the hub has acknowledged. A cancellation does not interrupt it."""
         await asyncio.shield(self._remove(entries))
         self.removed.set()
 
     async def _remove(self, entries: Sequence[Entry]) -> None:
-        # Until they are gone from the disk they are not given out again.
+        # `after` does not return them again, even if they cannot be removed from disk yet.
         self._acknowledged |= {entry.message_id: entry for entry in entries}
         only_in_memory = self._forget({entry.message_id for entry in entries})
         batch = list(self._acknowledged.values())
@@ -162,29 +161,29 @@ class Outbox:
             for message_id in only_in_memory:
                 self._acknowledged.pop(message_id, None)
             return
-        # In one step, and not `-= await ...`: that would read it before waiting.
+        # Not `-= await ...`, which would read the value before waiting.
         self._on_disk -= removed
         for entry in batch:
             self._acknowledged.pop(entry.message_id, None)
         if self.waiting == 0 and self._dropped:
             log.warning(
-                "%d readings were dropped before the hub could have them.",
+                "%d readings were dropped before they could be sent.",
                 self._dropped,
                 extra=LogEvent.READINGS_DROPPED.about(READINGS=self._dropped),
             )
             self._dropped = 0
 
     async def _take_up(self) -> None:
-        """Learn what is on disk, and bring to it what is in memory, under the ids that it has."""
+        """Read the state of the file, and write the readings in memory to it, with their ids."""
         known, entries, gaps = self.id, list(self._memory), self._gaps.copy()
         sequence = self._last[0]
 
         def work(database: Any) -> tuple[str, Position, int]:
             own = tables.own_id(database)
             if own == known:
-                # These are in memory, too; see `after`. Nobody was given them.
+                # These are in memory too (see `after`), and were never returned.
                 tables.undo_behind(database, sequence)
-            # In another file they stand behind all that is there.
+            # In another file they come after all its readings.
             newest = tables.newest(database)
             placed = entries if own == known else tables.behind(entries, newest)
             tables.insert_rescued(database, placed)
@@ -193,13 +192,13 @@ class Outbox:
 
         own, self._last, self._on_disk = await self._store.run(work)
         if self._memory_sequence == 0:
-            # What an earlier run brought to the disk comes before what this one may have to.
+            # Readings that an earlier run wrote from memory come before those of this run.
             self._memory_id = tables.fresh_id(behind=self._last[1])
         self._forget({entry.message_id for entry in entries})
         del self._gaps[: len(gaps)]
         if self._failed:
             log.info(
-                "The disk can be used again; %d readings were brought to it.",
+                "The disk works again. Wrote %d readings from memory.",
                 len(entries),
                 extra=LogEvent.DISK_RECOVERED.about(READINGS=len(entries)),
             )
@@ -209,8 +208,8 @@ class Outbox:
             self.era += 1
             self._left_out = False
 
-    async def _look_again(self) -> None:
-        """Take up the file, another one perhaps; a failure is only told."""
+    async def _reopen(self) -> None:
+        """Open the file again, which may be another one. A failure is only logged."""
         try:
             await self._take_up()
         except StoreError as error:
@@ -220,11 +219,11 @@ class Outbox:
         self._memory_sequence += 1
         position = (self._last[0], self._memory_id, self._memory_sequence)
         self._memory.append(Entry(self._memory_id, self._memory_sequence, reading, taken, position))
-        if len(self._memory) > MOST_IN_MEMORY:
+        if len(self._memory) > MAX_IN_MEMORY:
             lost = self._memory.popleft()
             if not self._dropped:
                 log.warning(
-                    "The memory for readings is full; the oldest of them are dropped.",
+                    "Memory for readings is full. The oldest ones are dropped.",
                     extra=LogEvent.READINGS_DROPPED.about(),
                 )
             self._dropped += 1
@@ -238,7 +237,7 @@ class Outbox:
         del self._gaps[:-GAPS_IN_MEMORY]
 
     def _forget(self, message_ids: set[str]) -> set[str]:
-        """Take readings out of memory; return those that were there."""
+        """Remove readings from memory. Returns the ids that were there."""
         forgotten = message_ids & {entry.message_id for entry in self._memory}
         if forgotten:
             self._memory = deque(e for e in self._memory if e.message_id not in forgotten)
@@ -247,17 +246,17 @@ class Outbox:
     def _disk_failed(self, error: StoreError) -> None:
         if not self._failed:
             log.warning(
-                "%s Until it can be used again, readings are kept in memory, at most %d.",
+                "%s Readings are kept in memory, at most %d, until the disk works again.",
                 error,
-                MOST_IN_MEMORY,
+                MAX_IN_MEMORY,
                 extra=LogEvent.DISK_FAILED.about(),
             )
         self._failed = True
 
     async def _make_room(self) -> None:
-        """Drop the oldest readings where they are too many, or too old."""
+        """Drop the oldest readings if there are too many, or if they are too old."""
         now = None
-        # Age can be told only by a clock that is right.
+        # Age is known only if the clock is right.
         if self._clock.uptime() - self._age_checked >= AGE_CHECK and self._clock.synchronised():
             self._age_checked = self._clock.uptime()
             now = self._clock.stamp()
@@ -271,10 +270,10 @@ class Outbox:
             return
         self._on_disk -= dropped
         if dropped >= tables.DROP_AT_MOST:
-            self._age_checked = float("-inf")  # There may be more: with the next reading.
+            self._age_checked = float("-inf")  # There may be more to drop with the next reading.
         if dropped and not self._dropped:
             log.warning(
-                "There is no more room for readings, or they are too old: the oldest are dropped.",
+                "The queue is full, or readings are too old. The oldest ones are dropped.",
                 extra=LogEvent.READINGS_DROPPED.about(),
             )
         self._dropped += dropped
@@ -286,7 +285,7 @@ class Outbox:
             on_disk = await self._store.run(tables.describe)
         except StoreError as failure:
             error = str(failure)
-            room = float(MOST_IN_MEMORY - len(self._memory))
+            room = float(MAX_IN_MEMORY - len(self._memory))
         else:
             oldest, used, gaps = on_disk["oldest"], on_disk["bytes"], on_disk["dropped"]
             a_reading = used / self._on_disk if self._on_disk >= 1000 else BYTES_A_READING  # noqa: PLR2004

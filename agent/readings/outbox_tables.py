@@ -1,4 +1,4 @@
-"""The outbox's tables: each function is one piece of work inside one transaction of the store."""
+"""The outbox's tables. Each function is called inside one transaction of the store."""
 
 import json
 import sqlite3
@@ -12,24 +12,24 @@ from agent.status import DroppedReadings
 from hw import Reading
 
 Position = tuple[int, str, int]
-"""Where an entry stands in the queue: (sequence, "", 0); or, for one that was in memory while the
-disk failed, (the sequence before it, its outbox's id, its own sequence)."""
+"""The position of an entry in the queue: (sequence, "", 0). For a reading that was in memory while
+the disk failed: (the sequence before it, the id of the queue in memory, its sequence there)."""
 
 START: Position = (0, "", 0)
 
 OUTBOX_ID = "outbox_id"  # Setting.
 COLUMNS = "temperature, humidity, wall, uptime, boot_id, synchronised"
-DROP_AT_ONCE = 200  # Readings: room is made in steps.
-DROP_AT_MOST = 2000  # Readings in one transaction: a slow board does it in a second.
-RANGES_KEPT = 50  # Dropped ranges that are told; older ones are only counted.
+DROP_AT_ONCE = 200  # Readings in one step.
+DROP_AT_MOST = 2000  # Readings in one transaction, which takes a slow board a second.
+RANGES_KEPT = 50  # Dropped ranges in the status. Older ones are only counted.
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A reading that waits: degrees Celsius and % relative humidity, whatever unit is sent.
+    """A reading in the queue, always in degrees Celsius.
 
-    `sequence` grows by one with each reading of its outbox, so that a receiver can see that none
-    is missing but those that are told as dropped.
+    `sequence` grows by one with each reading of its outbox, so that a receiver can prove that none
+    is missing except dropped ones.
     """
 
     outbox_id: str
@@ -40,18 +40,18 @@ class Entry:
 
     @property
     def message_id(self) -> str:
-        """What the hub and its readers know the reading by, however often it is sent."""
+        """The id of the message, the same each time it is sent."""
         return f"{self.outbox_id}:{self.sequence}"
 
 
 def fresh_id(*, behind: str = "") -> str:
-    """Return an id that no other outbox has, and that comes after another in order."""
+    """Return a new unique id that sorts after `behind`."""
     fresh = uuid.uuid4().hex[:12]
     return fresh if fresh > behind else behind + fresh
 
 
 def own_id(database: sqlite3.Connection) -> str:
-    """Return the id of the outbox in this file; a file without one gets one."""
+    """Return the id of the outbox in this file. A file without an id gets one."""
     row = database.execute("SELECT value FROM settings WHERE name = ?", (OUTBOX_ID,)).fetchone()
     if row is not None:
         return str(json.loads(row[0]))
@@ -61,7 +61,7 @@ def own_id(database: sqlite3.Connection) -> str:
 
 
 def count(database: sqlite3.Connection) -> int:
-    """Return how many readings wait."""
+    """Return the number of readings."""
     return int(
         database.execute(
             "SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM rescued)"
@@ -70,13 +70,13 @@ def count(database: sqlite3.Connection) -> int:
 
 
 def newest(database: sqlite3.Connection) -> int:
-    """Return the highest sequence ever given, 0 for none."""
+    """Return the highest sequence ever used, 0 for none."""
     row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
     return 0 if row is None else int(row[0])
 
 
 def last(database: sqlite3.Connection) -> Position:
-    """Return where the last entry stands or stood; nothing in the file is behind that."""
+    """Return the last position ever used in this file."""
     sequence = newest(database)
     rescued = database.execute(
         "SELECT place, outbox_id, own FROM rescued WHERE place >= ? "
@@ -87,7 +87,7 @@ def last(database: sqlite3.Connection) -> Position:
 
 
 def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tuple[str, int]:
-    """Add a reading; return the id of the outbox that it is in, and its sequence there."""
+    """Add a reading. Returns the id of its outbox and its sequence."""
     cursor = database.execute(
         f"INSERT INTO readings ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants.
         _values(reading, taken),
@@ -96,7 +96,7 @@ def insert(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tupl
 
 
 def undo_behind(database: sqlite3.Connection, sequence: int) -> None:
-    """Remove the readings behind `sequence` as if they had never been added."""
+    """Remove the readings after `sequence`, and make their sequences available again."""
     database.execute("DELETE FROM readings WHERE sequence > ?", (sequence,))
     database.execute(
         "UPDATE sqlite_sequence SET seq = min(seq, ?) WHERE name = 'readings'", (sequence,)
@@ -104,9 +104,9 @@ def undo_behind(database: sqlite3.Connection, sequence: int) -> None:
 
 
 def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
-    """Add readings that have their place and their ids already.
+    """Add readings that have positions and ids already.
 
-    Some may be there: a disk can fail to say that it has kept what it has kept.
+    Some may be there: a write may succeed although the disk reports a failure.
     """
     database.executemany(
         f"INSERT INTO rescued (place, outbox_id, own, {COLUMNS}) "  # noqa: S608 - constants.
@@ -116,12 +116,12 @@ def insert_rescued(database: sqlite3.Connection, entries: Iterable[Entry]) -> No
 
 
 def behind(entries: Iterable[Entry], sequence: int) -> list[Entry]:
-    """Return the same entries, standing behind `sequence`."""
+    """Return the same entries with positions after `sequence`."""
     return [replace(e, position=(sequence, *e.position[1:])) for e in entries]
 
 
 def select(database: sqlite3.Connection, position: Position, *, limit: int) -> list[Entry]:
-    """Return up to `limit` entries behind `position`, in order."""
+    """Return up to `limit` entries after `position`, in order."""
     place, outbox_id, own = position
     rows = database.execute(
         f"SELECT sequence, '', 0, {COLUMNS} FROM readings "  # noqa: S608 - constants.
@@ -139,7 +139,7 @@ def select(database: sqlite3.Connection, position: Position, *, limit: int) -> l
 
 
 def delete(database: sqlite3.Connection, entries: Iterable[Entry]) -> int:
-    """Remove entries and return how many there were."""
+    """Remove entries. Returns their number."""
     removed = 0
     own = own_id(database)
     for entry in entries:
@@ -151,16 +151,16 @@ def delete(database: sqlite3.Connection, entries: Iterable[Entry]) -> int:
                 (entry.outbox_id, entry.sequence),
             )
         else:
-            continue  # It went with the file that it was in; here its number is another's.
+            continue  # It was in another file. Here its sequence belongs to another reading.
         removed += cursor.rowcount
     return removed
 
 
 def drop(database: sqlite3.Connection, *, max_bytes: int, max_age: float, now: Stamp | None) -> int:
-    """Drop the oldest while there are more than `max_bytes`, and the older than `max_age` seconds.
+    """Drop the oldest readings above `max_bytes`, and those older than `max_age` seconds.
 
-    `now` None leaves age alone. Returns how many were dropped; which is kept in `dropped`. From
-    DROP_AT_MOST on there may be more to drop, which is for the next call.
+    With `now` None, age is not checked. Returns the number of dropped readings; the table `dropped`
+    has their sequences. If it is DROP_AT_MOST or more, call it again.
     """
     total = 0
     while total < DROP_AT_MOST and used_bytes(database) > max_bytes:
@@ -174,7 +174,7 @@ def drop(database: sqlite3.Connection, *, max_bytes: int, max_age: float, now: S
 
 
 def used_bytes(database: sqlite3.Connection) -> int:
-    """Return the bytes of the file that are in use; what was freed is used again."""
+    """Return the bytes of the file that are in use. Free pages are reused."""
     pages, free, size = (
         database.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
@@ -194,9 +194,9 @@ def describe(database: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _too_old(database: sqlite3.Connection, max_age: float, now: Stamp) -> list[Entry]:
-    """Return readings whose true time is known and too long ago, of each table the oldest.
+    """Return readings whose true time is known and too old, DROP_AT_MOST of each table.
 
-    Not all: after weeks without network and time, most that waits is too old at one stroke.
+    After weeks without network and time there may be more.
     """
     entries = []
     own = own_id(database)
@@ -219,9 +219,9 @@ def _give_up(database: sqlite3.Connection, entries: list[Entry], reason: str) ->
 
 
 def note_dropped(database: sqlite3.Connection, gaps: Iterable[DroppedReadings]) -> None:
-    """Keep which readings were given up."""
+    """Record dropped readings."""
     for gap in gaps:
-        # A range that goes on is one range.
+        # Extend a range if possible.
         grown = database.execute(
             "UPDATE dropped SET last = ? WHERE outbox_id = ? AND last = ? AND reason = ?",
             (gap.last, gap.outbox_id, gap.first - 1, gap.reason),

@@ -1,4 +1,4 @@
-"""Asks the sensor on schedule and waits between attempts. Nobody else waits for the sensor."""
+"""Reads the sensor on schedule."""
 
 import asyncio
 import logging
@@ -16,29 +16,27 @@ from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
 
 log = logging.getLogger(__name__)
 
-DEADLINE_MARGIN = 1.0  # Seconds beyond what the driver promises, before it counts as hung.
-KEPT_WITHIN = 60.0  # Seconds that a card may take to write one reading.
-SLACK = 30.0  # Seconds by which a busy machine may be late, before anything counts as stuck.
+DEADLINE_MARGIN = 1.0  # Seconds beyond the deadline of the driver.
+ADD_DEADLINE = 60.0  # Seconds in which a slow card writes one reading.
+SLACK = 30.0  # Seconds by which a busy machine may be late.
 
-
-INCREDIBLE = "Its values cannot be true. Is it the model that is configured?"
+IMPLAUSIBLE = "Its values cannot be true. Check model in [sensor]."
 
 
 @dataclass(slots=True)
 class _Request:
-    """Somebody who waits for a reading out of turn."""
+    """A request for a reading outside the schedule."""
 
     answer: "asyncio.Future[tuple[Reading, Stamp]]"
     attempts_left: int = ATTEMPTS_PER_SLOT
 
 
 class Sampler:
-    """Reads one sensor for ever. Each believed reading goes to `on_reading`, with its stamp.
+    """Reads one sensor, and passes accepted readings and changes of its status to `sink`.
 
-    `on_status` is told each change of the sensor's status, `expect` before each step within how
-    many seconds the next word comes. A step that takes longer is stuck; so is a sensor that is no
-    longer asked because too many attempts have not come back. `attempted` is set once the sensor
-    has been asked for the first time, whatever came of it.
+    `expect` is called before each step with the seconds until the next call, at most. Without one
+    the sampler is stuck: a step hangs, or so many attempts hang that no other can start.
+    `attempted` is set after the first attempt, successful or not.
     """
 
     def __init__(
@@ -62,8 +60,8 @@ class Sampler:
         self._expect = expect
         self._wait = wait or _wait
         self._thread = DeadlineThread("sensor")
-        self._broken: set[type[Exception]] = set()  # What was told of already.
-        self._told: set[SensorStatus] = set()  # The same.
+        self._logged_exceptions: set[type[Exception]] = set()
+        self._warned: set[SensorStatus] = set()
         self._rescheduled = asyncio.Event()
         self._requests: list[_Request] = []
 
@@ -85,7 +83,7 @@ class Sampler:
         )
 
     def set_interval(self, seconds: float) -> None:
-        """Read every `seconds` from now on."""
+        """Take a reading every `seconds` from now on."""
         self.policy.interval = seconds
         self._rescheduled.set()
 
@@ -95,9 +93,9 @@ class Sampler:
         return {"sensorStatus": self.policy.status.value, "sensorStatusSince": since}
 
     async def one(self) -> tuple[Reading, Stamp]:
-        """Read now, out of turn, as soon as the sensor may be asked; `on_reading` is told too.
+        """Take a reading as soon as the sensor allows it. It goes to the sink, too.
 
-        Raise SensorError with the last reason if five attempts give no reading to be believed.
+        Raises SensorError with the last reason if five attempts give no accepted reading.
         """
         request = _Request(asyncio.get_running_loop().create_future())
         self._requests.append(request)
@@ -111,27 +109,27 @@ class Sampler:
         """Read until cancelled."""
         while True:
             self._rescheduled.clear()
-            is_asked = any(not request.answer.done() for request in self._requests)
-            due = self.policy.earliest if is_asked else self.policy.next_attempt()
+            is_requested = any(not request.answer.done() for request in self._requests)
+            due = self.policy.earliest if is_requested else self.policy.next_attempt()
             pause = due - self._clock.uptime()
             if pause > 0:
-                self._say_next_word_within(pause + SLACK)
+                self._expect_next_within(pause + SLACK)
                 await self._wait(self._rescheduled, pause)
                 continue
-            self._say_next_word_within(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
+            self._expect_next_within(self._sensor.deadline + DEADLINE_MARGIN + SLACK)
             await self._attempt()
             self.attempted.set()
 
-    def _say_next_word_within(self, seconds: float) -> None:
+    def _expect_next_within(self, seconds: float) -> None:
         if not self._thread.is_exhausted:
             self._expect(seconds)
 
     async def _attempt(self) -> None:
-        requests = list(self._requests)  # Who asks while it is made wants a newer one.
+        requests = list(self._requests)  # Requests during the attempt need a newer reading.
         began = self._clock.stamp()
         status = self.policy.status
         self.policy.began(began.uptime)
-        failure = SensorError(INCREDIBLE, fault=Fault.IMPLAUSIBLE)
+        failure = SensorError(IMPLAUSIBLE, fault=Fault.IMPLAUSIBLE)
         try:
             reading = await self._read()
         except SensorError as error:
@@ -141,9 +139,9 @@ class Sampler:
         else:
             accepted = self.policy.succeeded(reading, self._clock.uptime())
         if self.policy.status is not status:
-            self._tell(self.policy.status, status)
+            self._status_changed(self.policy.status, status)
         for one in accepted:
-            # A suspect that was confirmed was read earlier than now, by the same clocks.
+            # A suspect reading that is confirmed now was taken earlier.
             earlier = began.uptime - one.at
             taken = Stamp(
                 began.wall - earlier, began.uptime - earlier, began.boot_id, began.synchronised
@@ -155,11 +153,11 @@ class Sampler:
                 one.reading.humidity,
                 extra=LogEvent.READING.about(**_values(one.reading)),
             )
-            self._expect(KEPT_WITHIN)
+            self._expect(ADD_DEADLINE)
             await self._sink.add(one.reading, taken)
         for request in requests:
             request.attempts_left -= 1
-            if request.answer.done():  # Who asked has given up.
+            if request.answer.done():  # Cancelled.
                 continue
             if accepted and self.last is not None:
                 request.answer.set_result(self.last)
@@ -177,10 +175,10 @@ class Sampler:
         except HardwareError:
             raise
         except Exception as error:
-            if type(error) not in self._broken:
-                self._broken.add(type(error))
+            if type(error) not in self._logged_exceptions:
+                self._logged_exceptions.add(type(error))
                 log.exception(
-                    "The sensor's driver broke its contract.",
+                    "The sensor's driver raised an unexpected exception.",
                     extra=LogEvent.SENSOR_DRIVER_BROKEN.about(FAULT=Fault.FAILED),
                 )
             raise SensorError(
@@ -197,28 +195,28 @@ class Sampler:
         )
         self.policy.failed(error.fault, self._clock.uptime())
 
-    def _tell(self, status: SensorStatus, before: SensorStatus) -> None:
+    def _status_changed(self, status: SensorStatus, before: SensorStatus) -> None:
         self.status_since = self._clock.stamp()
         if status is SensorStatus.OK:
             if before is not SensorStatus.STARTING:
                 log.info(
-                    "The sensor gives readings again (it was: %s).",
+                    "The sensor gives readings again (before: %s).",
                     before,
                     extra=LogEvent.SENSOR_RECOVERED.about(SENSOR_STATUS=status),
                 )
             self.last_error = None
-            self._told.clear()
-            self._broken.clear()
+            self._warned.clear()
+            self._logged_exceptions.clear()
         else:
             reason = self.last_error if status is not SensorStatus.IMPLAUSIBLE else None
             log.log(
-                logging.DEBUG if status in self._told else logging.WARNING,
+                logging.DEBUG if status in self._warned else logging.WARNING,
                 "The sensor gives no readings (%s): %s",
                 status,
-                reason or INCREDIBLE,
+                reason or IMPLAUSIBLE,
                 extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
             )
-            self._told.add(status)
+            self._warned.add(status)
         self._sink.report(self.properties())
 
 
@@ -230,7 +228,7 @@ def _values(reading: Reading) -> dict[str, str]:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, but no longer than `seconds`."""
+    """Wait for the event, at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -12,6 +12,7 @@ from centrals import running_central
 
 from agent.cloud.message import Message
 from agent.cloud.registration import register
+from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import Command, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
@@ -55,15 +56,15 @@ def with_certificate(central):
     return sign_in
 
 
+def access(cloud, credentials):
+    return CloudAccess(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
+
+
 async def use(central, cloud, credentials):
     """Register, send, report, be asked for a command; return what central has of it."""
-    assignment = await register(
-        cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS
-    )
+    assignment = await register(access(cloud, credentials))
     events = asyncio.Queue()
-    async with open_session(
-        assignment, events, cloud=cloud, credentials=credentials, model_id=CELSIUS
-    ) as session:
+    async with open_session(access(cloud, credentials), assignment, events) as session:
         await session.send(Message("box:1", '{"temp": 21.5}', {}))
         await session.report({"state": True})
         assert (await session.twin())["reported"]["state"] is True
@@ -86,13 +87,11 @@ async def test_a_certificate_in_place_of_a_key(central, cloud, with_certificate)
 async def test_a_certificate_for_another_device_is_refused(central, cloud, with_certificate):
     credentials = with_certificate("pi-2")
     with pytest.raises(RegistrationError, match="401"):
-        await register(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
-    await register(cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS)
+        await register(access(cloud, credentials))
+    await register(access(cloud, with_certificate()))
     hub = Assignment(cloud.provisioning_host, "pi-1")
     with pytest.raises(RefusedError):
-        async with open_session(
-            hub, asyncio.Queue(), cloud=cloud, credentials=credentials, model_id=CELSIUS
-        ):
+        async with open_session(access(cloud, credentials), hub, asyncio.Queue()):
             pass
 
 
@@ -103,18 +102,16 @@ async def test_a_certificate_that_nobody_here_signed_is_refused(
     certificate, key = issue_device_certificate(tmp_path, "pi-1")
     strange = replace(with_certificate(), x509_cert_file=certificate, x509_key_file=key)
     with pytest.raises(UnreachableError):
-        await register(cloud=cloud, credentials=strange, device_id="pi-1", model_id=CELSIUS)
+        await register(access(cloud, strange))
 
 
 async def test_a_blocked_device_is_refused_for_all_its_certificate(
     central, cloud, with_certificate
 ):
-    await register(cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS)
+    await register(access(cloud, with_certificate()))
     central.call(lambda c: c.registry.update_device("pi-1", enabled=False))
     with pytest.raises(RegistrationError):
-        await register(
-            cloud=cloud, credentials=with_certificate(), device_id="pi-1", model_id=CELSIUS
-        )
+        await register(access(cloud, with_certificate()))
 
 
 def through(central, cloud, scheme, **changes):
@@ -137,7 +134,7 @@ async def test_a_proxy_that_refuses_the_password_is_named(central, cloud, with_k
     cloud = through(central, cloud, scheme, proxy_user="ada")
     credentials = replace(with_key, proxy_password="wrong")
     with pytest.raises(UnreachableError, match="proxy") as caught:
-        await register(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
+        await register(access(cloud, credentials))
     assert "wrong" not in str(caught.value)
 
 
@@ -146,7 +143,7 @@ async def test_a_proxy_that_is_not_there_is_named(cloud, with_key):
         address = taken.getsockname()
     cloud = replace(cloud, proxy=f"http://{address[0]}:{address[1]}")
     with pytest.raises(UnreachableError, match="proxy"):
-        await register(cloud=cloud, credentials=with_key, device_id="pi-1", model_id=CELSIUS)
+        await register(access(cloud, with_key))
 
 
 async def test_a_certificate_through_websockets(central, cloud, with_certificate):

@@ -124,5 +124,5 @@ def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, name):
     for message in outcome.arrived:
         content = json.loads(message.body), message.created, message.properties
         assert seen.setdefault(message.system["message_id"], content) == content
-    # Each fault is told as a warning or two, not as a flood.
+    # Each fault is logged as one or two warnings.
     assert outcome.log.count(" WARNING ") <= 6, outcome.log

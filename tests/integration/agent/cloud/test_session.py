@@ -21,6 +21,7 @@ from agent.cloud import sdk
 from agent.cloud.message import Message
 from agent.cloud.publisher import WINDOW
 from agent.cloud.registration import _LoggedAnswer, _registration_error, register
+from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import Command, DesiredPatch, QueuedCommand, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
@@ -62,24 +63,19 @@ class Cloud:
     def sign_in(self, key):
         return Credentials(key=key, ca=self.ca)
 
-    async def register(self, **changes):
-        arguments = {
-            "cloud": self.config,
-            "credentials": self.credentials,
-            "device_id": "pi-1",
-            "model_id": CELSIUS,
-        }
-        return await register(**arguments | changes)
+    def access(self, credentials):
+        return CloudAccess(
+            cloud=self.config,
+            credentials=credentials or self.credentials,
+            device_id="pi-1",
+            model_id=CELSIUS,
+        )
 
-    def session(self, assignment, **changes):
-        arguments = {
-            "cloud": self.config,
-            "credentials": self.credentials,
-            "assignment": assignment,
-            "model_id": CELSIUS,
-            "events": self.events,
-        }
-        return open_session(**arguments | changes)
+    async def register(self, *, credentials=None, **deadline):
+        return await register(self.access(credentials), **deadline)
+
+    def session(self, assignment, *, credentials=None):
+        return open_session(self.access(credentials), assignment, self.events)
 
     async def ask(self, work):
         """Have central do `work(central)` on its own loop, without holding up this one."""
@@ -115,32 +111,31 @@ async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_servic
 
 
 @pytest.mark.parametrize("fault", ["failed", "disabled"])
-async def test_a_registration_that_fails_says_so(cloud, fault):
+async def test_the_error_names_a_failed_or_disabled_registration(cloud, fault):
     await cloud.ask(lambda central: setattr(central.faults, "registration", fault))
     with pytest.raises(RegistrationError, match=f"the device is {fault}"):
         await cloud.register()
 
 
-async def test_a_registration_that_is_never_answered_ends(cloud):
+async def test_a_registration_without_an_answer_times_out(cloud):
     await cloud.ask(lambda central: setattr(central.faults, "registration", "silent"))
     with pytest.raises(NoAnswerError):
         await cloud.register(deadline=2.0)
 
 
-def test_a_registration_that_is_cut_short_is_not_called_refused():
+def test_an_unfinished_registration_does_not_count_as_refused():
     answer, cut_short = _LoggedAnswer(), NoAnswerError("the registration at dps.test", 60)
     said = (
         'Received payload:b\'{"status":"assigning"}\' on topic:$dps/registrations/res/202/?$rid=1'
     )
     answer.emit(logging.makeLogRecord({"msg": said}))
     assert answer.status == 202
-    cloud = CloudConfig(id_scope="0ne00000000", key_file=Path("key"))
-    assert _registration_error(cut_short, answer, cloud, "pi-1") is cut_short
+    assert _registration_error(cut_short, answer, "dps.test", "pi-1") is cut_short
 
 
-async def test_a_server_with_a_ca_of_its_own_is_not_trusted_without_it(cloud):
+async def test_a_server_with_its_own_ca_is_trusted_only_with_ca_file(cloud):
     key = cloud.credentials.key
-    with pytest.raises(UnreachableError, match="name its file as ca_file"):
+    with pytest.raises(UnreachableError, match="set ca_file in"):
         await cloud.register(credentials=Credentials(key=key))
 
 
@@ -234,7 +229,7 @@ async def test_a_command_is_answered(cloud, session, payload):
     assert (answer.status, answer.response) == (200, {"description": "done"})
 
 
-async def test_an_answer_does_not_wait_behind_readings_that_nobody_acknowledges(cloud, session):
+async def test_an_answer_does_not_wait_for_unacknowledged_readings(cloud, session):
     await cloud.ask(lambda central: central.faults.withheld.add(PubAck))
     readings = [Message(f"box:{number}", "{}", {}) for number in range(WINDOW)]
     under_way = [asyncio.create_task(session.send(reading)) for reading in readings]
@@ -246,7 +241,7 @@ async def test_an_answer_does_not_wait_behind_readings_that_nobody_acknowledges(
     await asyncio.wait(under_way)
 
 
-async def test_no_packet_waits_for_the_receipt_of_the_one_before(cloud, monkeypatch):
+async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
     connections = []
 
     def connect(*arguments, **options):
@@ -287,7 +282,7 @@ async def test_a_command_that_arrives_during_a_failed_connect_is_kept(cloud):
     assert cloud.events.get_nowait() == QueuedCommand("turnon", b"@")
 
 
-async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session):
+async def test_a_closed_connection_ends_the_session_at_once(cloud, session):
     await cloud.ask(lambda central: central.faults.drop_connections())
     with pytest.raises(HubClosedError):
         await session.ended()
@@ -305,9 +300,7 @@ async def test_a_connection_that_is_cut_ends_the_session_at_once(cloud, session)
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("way", ["recv", "send"])
-async def test_a_connection_that_is_lost_in_any_words_ends_the_session_at_once(
-    cloud, monkeypatch, way, error
-):
+async def test_any_error_of_the_connection_ends_the_session_at_once(cloud, monkeypatch, way, error):
     # Central's side of the connection is asyncio's, which calls neither.
     async with cloud.session(await cloud.register()) as session:
         monkeypatch.setattr(ssl.SSLSocket, way, Mock(side_effect=error))
@@ -318,7 +311,7 @@ async def test_a_connection_that_is_lost_in_any_words_ends_the_session_at_once(
             await asyncio.wait_for(sending, 3.0)
 
 
-async def test_a_connection_lost_while_it_is_closed_does_not_hold_up_the_close(cloud):
+async def test_a_connection_lost_during_the_close_does_not_delay_it(cloud):
     # The SDK empties its handlers' inboxes when a connection ends, and with them its own order
     # to the handlers to end, for which its shutdown() waits. Here that happens each time.
     async with cloud.session(await cloud.register()) as session:
@@ -340,13 +333,13 @@ async def test_a_hub_that_refuses_the_key_is_named(cloud):
             pass
 
 
-async def test_a_hub_that_is_not_there_is_named(cloud):
+async def test_an_unreachable_hub_is_named(cloud):
     with pytest.raises(UnreachableError, match=r"127\.\d+\.\d+\.\d+ cannot be reached"):
         async with cloud.session(Assignment(own_address(), "pi-1")):
             pass
 
 
-async def test_a_hub_that_hangs_is_given_up(cloud):
+async def test_a_hanging_hub_times_out(cloud):
     assignment = await cloud.register()
     await cloud.ask(lambda central: setattr(central.faults, "hang", "tls"))
     with pytest.raises(CloudError):
@@ -357,7 +350,7 @@ async def test_a_hub_that_hangs_is_given_up(cloud):
         await session.twin()
 
 
-async def test_a_twin_that_is_never_answered_is_given_up(cloud, session):
+async def test_a_twin_request_without_an_answer_times_out(cloud, session):
     await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
     with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
         await session.twin()
@@ -374,7 +367,7 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
 
     async def call(number):
         # The hub sends a command once and waits for no acknowledgement. What it sends into a
-        # connection that is just closing does not arrive, and whoever called is told.
+        # connection that is just closing does not arrive, and the caller gets NoAnswer.
         with suppress(NoAnswer):
             command = await cloud.ask(
                 lambda c: c.hub.call(

@@ -16,7 +16,7 @@ def entry(temperature=21.5, humidity=45.2, clock=None):
     return Entry("box", 7, Reading(temperature, humidity), taken, (7, "", 0))
 
 
-def test_a_message_says_what_the_tutorial_says_and_when_it_was():
+def test_a_message_has_the_tutorials_values_and_the_time():
     made = message(entry(), unit="celsius", clock=HandClock())
     assert made.id == "box:7"
     assert json.loads(made.body) == {"temp": 21.5, "humid": 45.2}
@@ -31,7 +31,7 @@ def test_fahrenheit_is_converted(celsius, fahrenheit):
     assert json.loads(made.body)["temp"] == fahrenheit
 
 
-def test_a_reading_from_before_the_clock_was_right_gets_its_true_time():
+def test_a_reading_from_before_the_clock_was_set_gets_its_true_time():
     clock = HandClock(wall=1000.0, uptime=50.0, known=False)
     early = entry(clock=clock)
     clock.time, clock.up, clock.known = 1_700_000_100.0, 150.0, True
@@ -39,14 +39,14 @@ def test_a_reading_from_before_the_clock_was_right_gets_its_true_time():
     assert made.properties == {"iothub-creation-time-utc": utc(1_700_000_000.0)}
 
 
-def test_while_the_clock_is_wrong_the_message_says_so():
+def test_a_message_is_marked_while_the_clock_is_unsynchronised():
     clock = HandClock(known=False)
     assert message(entry(clock=clock), unit="celsius", clock=clock).properties["clock"] == (
         "unsynchronised"
     )
 
 
-def test_a_reading_of_an_earlier_boot_keeps_what_the_clock_said_then():
+def test_a_reading_of_an_earlier_boot_keeps_its_time():
     old = entry(clock=HandClock(wall=5000.0, known=False, boot_id="boot-before"))
     made = message(old, unit="celsius", clock=HandClock())
     assert made.properties == {
@@ -55,7 +55,7 @@ def test_a_reading_of_an_earlier_boot_keeps_what_the_clock_said_then():
     }
 
 
-def test_a_jump_of_a_synchronised_clock_changes_nothing_that_was_stamped():
+def test_a_jump_of_a_synchronised_clock_does_not_change_earlier_stamps():
     clock = HandClock()
     stamped = entry(clock=clock)
     clock.time -= 3600

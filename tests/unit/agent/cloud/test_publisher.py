@@ -16,7 +16,7 @@ async def outbox(tmp_path):
     store.close()
 
 
-async def test_readings_are_sent_in_order_and_then_forgotten(outbox):
+async def test_readings_are_sent_in_order_and_then_removed(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     await rig.add(50)
@@ -68,7 +68,7 @@ async def test_no_more_than_the_window_is_in_flight(outbox):
         await until(lambda: outbox.waiting == 0)
 
 
-async def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(outbox):
+async def test_an_unacknowledged_reading_is_sent_again_with_the_same_id(outbox):
     first, second = FakeSession(), FakeSession()
     first.acknowledging.clear()
     rig = Rig(outbox, FakeHub(first, second))
@@ -80,7 +80,7 @@ async def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(outbox)
     assert second.sent == first.sent
 
 
-async def test_what_was_acknowledged_is_forgotten_even_when_the_session_ends_then(outbox):
+async def test_acknowledged_readings_are_removed_when_the_session_ends(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     await rig.add(1)
@@ -91,7 +91,7 @@ async def test_what_was_acknowledged_is_forgotten_even_when_the_session_ends_the
         await until(lambda: outbox.waiting == 0)
 
 
-async def test_no_more_is_sent_than_the_rate_allows(outbox):
+async def test_the_rate_is_limited(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session), max_rate=10)
     await rig.add(50)
@@ -101,7 +101,7 @@ async def test_no_more_is_sent_than_the_rate_allows(outbox):
     assert rig.clock.up - began >= 49 * 0.1 - 1e-6
 
 
-async def test_a_rate_too_high_for_a_timer_is_kept_in_few_steps(outbox):
+async def test_a_rate_too_high_for_a_timer_is_limited_with_few_sleeps(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session), max_rate=1000)
     await rig.add(50)
@@ -113,7 +113,7 @@ async def test_a_rate_too_high_for_a_timer_is_kept_in_few_steps(outbox):
     assert not [step for step in rig.sleeps if 0 < step <= GRAIN]
 
 
-async def test_what_could_not_be_read_for_a_while_is_sent_over_the_same_connection(
+async def test_readings_that_could_not_be_read_for_a_while_are_sent_over_the_same_connection(
     outbox, monkeypatch
 ):
     session = FakeSession()
@@ -137,7 +137,7 @@ async def test_what_could_not_be_read_for_a_while_is_sent_over_the_same_connecti
     assert len({sent.id for sent in session.sent}) == 5
 
 
-async def test_a_file_begun_afresh_is_sent_from_its_beginning(outbox):
+async def test_a_replaced_file_is_sent_from_its_beginning(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
     await rig.add(5)

@@ -127,11 +127,11 @@ async def test_only_the_first_failure_is_a_warning(outbox, caplog):
     rig = Rig(outbox, FakeHub(*errors, FakeSession()))
     async with rig.running():
         await until(lambda: rig.uplink.connections == 1)
-    told = [(record.levelname, record.message) for record in caplog.records]
+    logged = [(record.levelname, record.message) for record in caplog.records]
     sentence = "hub.test cannot be reached: no route."
-    assert told.count(("WARNING", sentence)) == 1
-    assert told.count(("DEBUG", sentence)) == 2
-    assert ("INFO", "Connected again to hub.test as pi-1.") in told
+    assert logged.count(("WARNING", sentence)) == 1
+    assert logged.count(("DEBUG", sentence)) == 2
+    assert ("INFO", "Connected again to hub.test as pi-1.") in logged
 
 
 async def test_the_first_attempt_waits_for_first_delay(outbox):

@@ -7,12 +7,12 @@ from agent.readings import clock as clock_module
 from agent.readings.clock import Clock, Stamp, machine_boot_id, machine_synchronised, machine_uptime
 
 
-def test_a_stamp_made_in_good_time_is_the_truth():
+def test_a_synchronised_stamp_keeps_its_time():
     clock = HandClock()
     assert clock.true_time(clock.stamp()) == (1_700_000_000.0, True)
 
 
-def test_a_stamp_of_this_boot_is_corrected_once_the_clock_is_right():
+def test_a_stamp_of_this_boot_is_corrected_when_the_clock_is_set():
     clock = HandClock(wall=0.0, uptime=10.0, known=False)
     stamp = clock.stamp()
     assert clock.true_time(stamp) == (0.0, False)
@@ -25,7 +25,7 @@ def test_a_stamp_of_another_boot_is_never_corrected():
     assert HandClock().true_time(stamp) == (5.0, False)
 
 
-def test_a_clock_that_is_set_just_then_does_not_vouch_for_the_time_before():
+def test_a_stamp_during_the_setting_of_the_clock_is_unsynchronised():
     clock = HandClock(wall=0.0, uptime=10.0, known=False)
 
     def set_from_the_network():
@@ -57,7 +57,7 @@ def mark(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", [True, False])
-def test_the_kernel_is_believed_where_timesyncd_left_no_mark(mark, monkeypatch, kernel):
+def test_the_kernel_decides_if_timesyncds_file_is_missing(mark, monkeypatch, kernel):
     monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: kernel)
     assert machine_synchronised() is kernel
     mark.touch()
@@ -65,16 +65,16 @@ def test_the_kernel_is_believed_where_timesyncd_left_no_mark(mark, monkeypatch, 
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="adjtimex is Linux's")
-def test_the_kernel_can_be_asked():
+def test_the_kernel_can_be_called():
     assert clock_module._kernel_synchronised() in {True, False}
 
 
-def test_the_machines_own_clock_is_the_default():
+def test_the_machines_clock_is_the_default():
     stamp = Clock().stamp()
     assert stamp.boot_id == machine_boot_id()
 
 
-def test_a_clock_that_was_not_set_is_doubted_in_a_sentence():
+def test_an_unsynchronised_clock_gives_a_warning():
     assert HandClock(known=True).doubt() is None
     said = HandClock(known=False).doubt()
-    assert "says 2023-11-14 22:13 UTC and was not set from the network" in said
+    assert "shows 2023-11-14 22:13 UTC and has not been set from the" in said

@@ -47,7 +47,7 @@ class Disk:
         monkeypatch.setattr(store, "_do", work)
 
 
-async def test_readings_come_back_in_order_as_they_were(outbox):
+async def test_readings_are_returned_unchanged_in_order(outbox):
     clock = HandClock()
     await outbox.add(Reading(21.5, 45.0), clock.stamp())
     await outbox.add(Reading(-4.0, 99.9), clock.stamp())
@@ -58,7 +58,7 @@ async def test_readings_come_back_in_order_as_they_were(outbox):
     assert outbox.waiting == 2
 
 
-async def test_a_reading_whose_text_has_rotted_holds_up_no_other(tmp_path):
+async def test_a_reading_with_damaged_text_does_not_block_others(tmp_path):
     store, outbox = await open_outbox(tmp_path)
     await fill(outbox, 3)
     await store.run(
@@ -72,14 +72,14 @@ async def test_a_reading_whose_text_has_rotted_holds_up_no_other(tmp_path):
     store.close()
 
 
-async def test_a_page_begins_behind_what_was_seen(outbox):
+async def test_a_page_begins_after_its_position(outbox):
     await fill(outbox, 5)
     page = await outbox.after(START, limit=2)
     assert sequences(page) == [1, 2]
     assert sequences(await outbox.after(page[-1].position, limit=2)) == [3, 4]
 
 
-async def test_what_is_taken_later_stands_behind_the_newest(outbox):
+async def test_later_readings_come_after_the_newest_position(outbox):
     await fill(outbox, 3)
     boundary = outbox.newest
     assert await outbox.after(boundary, limit=10) == []
@@ -87,7 +87,7 @@ async def test_what_is_taken_later_stands_behind_the_newest(outbox):
     assert sequences(await outbox.after(boundary, limit=10)) == [4]
 
 
-async def test_what_is_removed_is_gone_and_its_number_never_used_again(outbox):
+async def test_removed_sequence_numbers_are_never_reused(outbox):
     await fill(outbox, 3)
     await outbox.remove(await everything(outbox))
     assert outbox.waiting == 0
@@ -104,7 +104,7 @@ async def test_removing_twice_counts_once(outbox):
     assert outbox.waiting == 1
 
 
-async def test_removals_at_the_same_time_count_right(outbox):
+async def test_concurrent_removals_are_counted_correctly(outbox):
     await fill(outbox, 20)
     await asyncio.gather(*(outbox.remove([entry]) for entry in await everything(outbox)))
     assert outbox.waiting == 0
@@ -125,7 +125,7 @@ async def test_a_restart_keeps_readings_numbers_and_id(tmp_path):
     store.close()
 
 
-async def test_each_fresh_outbox_has_an_id_of_its_own(tmp_path):
+async def test_each_new_outbox_has_its_own_id(tmp_path):
     store_a, a = await open_outbox(tmp_path / "a")
     store_b, b = await open_outbox(tmp_path / "b")
     assert a.id != b.id
@@ -133,7 +133,7 @@ async def test_each_fresh_outbox_has_an_id_of_its_own(tmp_path):
     store_b.close()
 
 
-async def test_a_removal_whose_caller_is_cancelled_is_carried_through(outbox):
+async def test_a_cancelled_removal_is_completed(outbox):
     await fill(outbox, 3)
     removal = asyncio.create_task(outbox.remove(await everything(outbox)))
     await asyncio.sleep(0)
@@ -143,7 +143,7 @@ async def test_a_removal_whose_caller_is_cancelled_is_carried_through(outbox):
     assert await everything(outbox) == []
 
 
-async def test_a_reading_whose_taker_is_cancelled_is_kept(outbox):
+async def test_a_cancelled_add_is_completed(outbox):
     adding = asyncio.create_task(outbox.add(Reading(20.0, 50.0), HandClock().stamp()))
     await asyncio.sleep(0)
     adding.cancel()
@@ -152,7 +152,7 @@ async def test_a_reading_whose_taker_is_cancelled_is_kept(outbox):
     assert len(await everything(outbox)) == 1
 
 
-async def test_the_oldest_go_first_when_there_is_no_room(tmp_path, caplog):
+async def test_the_oldest_readings_are_dropped_when_the_queue_is_full(tmp_path, caplog):
     store, outbox = await open_outbox(tmp_path, max_megabytes=0.1)
     await fill(outbox, 4000)
     kept = sequences(await everything(outbox))
@@ -161,11 +161,11 @@ async def test_the_oldest_go_first_when_there_is_no_room(tmp_path, caplog):
     (gap,) = (await outbox.status(60)).dropped
     assert (gap.outbox_id, gap.first, gap.last) == (outbox.id, 1, kept[0] - 1)
     assert gap.reason == "room"
-    assert caplog.text.count("the oldest are dropped") == 1
+    assert caplog.text.count("The oldest ones are dropped") == 1
     store.close()
 
 
-async def test_the_file_does_not_grow_beyond_its_bound(tmp_path):
+async def test_the_file_stays_within_its_bound(tmp_path):
     store, outbox = await open_outbox(tmp_path, max_megabytes=0.2)
     await fill(outbox, 6000)
     store.close()
@@ -186,7 +186,7 @@ async def test_readings_that_are_too_old_are_dropped(tmp_path):
     store.close()
 
 
-async def test_age_is_not_judged_by_a_clock_that_is_wrong(tmp_path):
+async def test_age_is_not_checked_while_the_clock_is_wrong(tmp_path):
     clock = HandClock(known=False)
     store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
     await fill(outbox, 3, clock)
@@ -196,7 +196,7 @@ async def test_age_is_not_judged_by_a_clock_that_is_wrong(tmp_path):
     store.close()
 
 
-async def test_age_is_not_judged_where_the_true_time_is_unknown(tmp_path):
+async def test_age_is_not_checked_if_the_true_time_is_unknown(tmp_path):
     store, outbox = await open_outbox(tmp_path)
     await fill(outbox, 3, HandClock(wall=0.0, known=False, boot_id="boot-before"))
     store.close()
@@ -207,7 +207,7 @@ async def test_age_is_not_judged_where_the_true_time_is_unknown(tmp_path):
     store.close()
 
 
-async def test_a_disk_that_fails_loses_no_reading(tmp_path, monkeypatch, caplog):
+async def test_a_failing_disk_loses_no_reading(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     store, outbox = await open_outbox(tmp_path)
     disk = Disk(store, monkeypatch)
@@ -217,7 +217,7 @@ async def test_a_disk_that_fails_loses_no_reading(tmp_path, monkeypatch, caplog)
     assert outbox.waiting == 5
     in_memory = await everything(outbox)
     assert sequences(in_memory) == [1, 2, 3]  # The disk cannot be read either.
-    assert caplog.text.count("readings are kept in memory") == 1
+    assert caplog.text.count("Readings are kept in memory") == 1
 
     disk.broken = None
     entries = await everything(outbox)
@@ -225,7 +225,7 @@ async def test_a_disk_that_fails_loses_no_reading(tmp_path, monkeypatch, caplog)
     ids = {entry.outbox_id for entry in entries}
     assert len(ids) == 2
     await fill(outbox, 1)
-    assert "3 readings were brought to it" in caplog.text
+    assert "Wrote 3 readings from memory" in caplog.text
     assert sequences(await everything(outbox)) == [1, 2, 1, 2, 3, 3]
     store.close()
 
@@ -237,7 +237,7 @@ async def test_a_disk_that_fails_loses_no_reading(tmp_path, monkeypatch, caplog)
     store.close()
 
 
-async def test_what_was_sent_from_memory_is_not_brought_to_the_disk(tmp_path, monkeypatch):
+async def test_readings_sent_from_memory_are_not_written_to_disk(tmp_path, monkeypatch):
     store, outbox = await open_outbox(tmp_path)
     disk = Disk(store, monkeypatch)
     disk.broken = "database or disk is full"
@@ -254,7 +254,7 @@ async def test_what_was_sent_from_memory_is_not_brought_to_the_disk(tmp_path, mo
     store.close()
 
 
-async def test_what_was_acknowledged_while_the_disk_failed_is_not_given_out_again(
+async def test_readings_acknowledged_while_the_disk_failed_are_not_returned_again(
     tmp_path, monkeypatch
 ):
     store, outbox = await open_outbox(tmp_path)
@@ -271,25 +271,25 @@ async def test_what_was_acknowledged_while_the_disk_failed_is_not_given_out_agai
 
 
 async def test_memory_is_bounded(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(outbox_module, "MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(outbox_module, "MAX_IN_MEMORY", 10)
     store, outbox = await open_outbox(tmp_path)
     disk = Disk(store, monkeypatch)
     disk.broken = "database or disk is full"
     await fill(outbox, 25)
     assert sequences(await everything(outbox)) == list(range(16, 26))
     assert outbox.waiting == 10
-    assert caplog.text.count("oldest of them are dropped") == 1
+    assert caplog.text.count("The oldest ones are dropped") == 1
     gap = DroppedReadings(outbox._memory_id, 1, 15, "memory")
     assert (await outbox.status(60)).dropped == (gap,)
     disk.broken = None
     await fill(outbox, 1)
     assert (await outbox.status(60)).dropped == (gap,)
     await outbox.remove(await everything(outbox))
-    assert "15 readings were dropped before the hub could have them" in caplog.text
+    assert "15 readings were dropped before they could be sent" in caplog.text
     store.close()
 
 
-async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
+async def test_a_disk_that_fails_at_the_start_does_not_prevent_it(tmp_path, caplog):
     store, before = await open_outbox(tmp_path / "deep")
     await fill(before, 3)
     store.close()
@@ -301,7 +301,7 @@ async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
     status = await outbox.status(60)
     assert (status.waiting, status.in_memory) == (2, 2)
     assert "Cannot use " in status.error
-    assert caplog.text.count("readings are kept in memory") == 1
+    assert caplog.text.count("Readings are kept in memory") == 1
     in_memory = [entry.message_id for entry in await everything(outbox)]
     era = outbox.era
 
@@ -320,7 +320,7 @@ async def test_a_disk_that_fails_at_the_start_stops_nothing(tmp_path, caplog):
     store.close()
 
 
-async def test_a_file_that_is_damaged_under_way_is_begun_afresh_with_an_id_of_its_own(tmp_path):
+async def test_a_file_that_is_damaged_while_in_use_is_replaced_with_a_new_id(tmp_path):
     store, outbox = await open_outbox(tmp_path)
     await fill(outbox, 5)
     damaged_id, era = outbox.id, outbox.era
@@ -343,7 +343,7 @@ async def test_a_file_that_is_damaged_under_way_is_begun_afresh_with_an_id_of_it
     store.close()
 
 
-async def test_a_clock_that_jumps_reorders_nothing(tmp_path):
+async def test_a_jump_of_the_clock_does_not_change_the_order(tmp_path):
     clock = HandClock()
     store, outbox = await open_outbox(tmp_path, clock=clock)
     for jump in (0, 86_400, -7 * 86_400, 1):
@@ -356,7 +356,7 @@ async def test_a_clock_that_jumps_reorders_nothing(tmp_path):
     store.close()
 
 
-async def test_a_disk_that_is_really_full_is_survived(tmp_path):
+async def test_a_really_full_disk_loses_no_reading(tmp_path):
     store, outbox = await open_outbox(tmp_path)
     await fill(outbox, 10)
 
@@ -375,7 +375,7 @@ async def test_a_disk_that_is_really_full_is_survived(tmp_path):
     store.close()
 
 
-async def test_the_status_tells_since_when_and_for_how_long(tmp_path):
+async def test_the_status_has_the_oldest_reading_and_the_remaining_time(tmp_path):
     clock = HandClock()
     store, outbox = await open_outbox(tmp_path, clock=clock)
     assert (await outbox.status(60)).oldest is None

@@ -22,7 +22,7 @@ async def grow(store, count, *, uptime):
     await store.run(work)
 
 
-async def test_thousands_that_are_too_old_at_one_stroke_are_dropped_in_steps(tmp_path):
+async def test_thousands_of_readings_that_become_too_old_are_dropped_in_steps(tmp_path):
     # Off the network for weeks means without the time, too: age is judged when both are back.
     store, _ = await open_outbox(tmp_path)
     await grow(store, 30_000, uptime=1000.0)
@@ -45,7 +45,7 @@ async def test_thousands_that_are_too_old_at_one_stroke_are_dropped_in_steps(tmp
     store.close()
 
 
-async def test_a_bound_that_was_lowered_is_come_down_to_in_steps(tmp_path):
+async def test_after_a_lower_bound_readings_are_dropped_in_steps(tmp_path):
     store, _ = await open_outbox(tmp_path)
     await grow(store, 10_000, uptime=1000.0)
     store.close()
@@ -60,7 +60,7 @@ async def test_a_bound_that_was_lowered_is_come_down_to_in_steps(tmp_path):
     store.close()
 
 
-async def test_a_page_is_no_longer_for_what_cannot_be_removed_before_it(tmp_path, monkeypatch):
+async def test_a_page_has_its_limit_despite_readings_that_cannot_be_removed(tmp_path, monkeypatch):
     asked, select = [], tables.select
 
     def remember(*arguments, limit):
@@ -77,5 +77,5 @@ async def test_a_page_is_no_longer_for_what_cannot_be_removed_before_it(tmp_path
     monkeypatch.setattr(tables, "select", remember)
     page = await outbox.after(entries[3].position, limit=2)
     assert [entry.sequence for entry in page] == [6, 7]
-    assert asked == [3]  # One of those that are acknowledged stands behind.
+    assert asked == [3]  # One acknowledged reading comes after the position.
     store.close()

@@ -10,7 +10,7 @@ from agent.readings.outbox import START
 from hw import Reading
 
 
-async def test_a_disk_that_is_back_before_the_daemon_stops_gets_what_is_in_memory(
+async def test_readings_in_memory_are_written_on_closing_if_the_disk_works_again(
     tmp_path, monkeypatch
 ):
     store, outbox = await open_outbox(tmp_path)
@@ -27,9 +27,7 @@ async def test_a_disk_that_is_back_before_the_daemon_stops_gets_what_is_in_memor
     store.close()
 
 
-async def test_what_a_stopping_daemon_brought_to_the_disk_is_backlog_for_the_next(
-    tmp_path, monkeypatch
-):
+async def test_readings_written_on_closing_are_backlog_of_the_next_run(tmp_path, monkeypatch):
     await left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, readings=3)
     store, outbox = await open_outbox(tmp_path)
     kept = await outbox.after(START, limit=10)
@@ -41,9 +39,7 @@ async def test_what_a_stopping_daemon_brought_to_the_disk_is_backlog_for_the_nex
     store.close()
 
 
-async def test_what_is_in_memory_stands_behind_what_an_earlier_daemon_brought_to_the_disk(
-    tmp_path, monkeypatch
-):
+async def test_readings_in_memory_come_after_those_written_by_an_earlier_run(tmp_path, monkeypatch):
     for digit in "f0":  # An id that comes late in order, and then one that comes early.
         monkeypatch.setattr(outbox_tables.uuid, "uuid4", lambda digit=digit: UUID(digit * 32))
         await left_by_a_daemon_whose_disk_failed(
@@ -67,7 +63,7 @@ async def left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, *, readings,
     store.close()
 
 
-async def test_a_disk_that_fails_to_the_end_holds_up_no_stop(tmp_path, monkeypatch):
+async def test_a_disk_that_still_fails_does_not_delay_closing(tmp_path, monkeypatch):
     store, outbox = await open_outbox(tmp_path)
     monkeypatch.setattr(store, "_do", lambda _work: fail(store))
     await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
@@ -76,7 +72,9 @@ async def test_a_disk_that_fails_to_the_end_holds_up_no_stop(tmp_path, monkeypat
     store.close()
 
 
-async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_path, monkeypatch):
+async def test_the_outbox_recovers_after_a_write_that_succeeded_despite_an_error(
+    tmp_path, monkeypatch
+):
     store, outbox = await open_outbox(tmp_path)
     do = store._do
     with monkeypatch.context() as patch:
@@ -92,7 +90,7 @@ async def test_a_disk_that_kept_what_it_failed_to_keep_can_be_used_again(tmp_pat
     store.close()
 
 
-async def test_a_reading_that_a_disk_kept_and_denied_has_one_message_id(tmp_path, monkeypatch):
+async def test_a_reading_written_despite_an_error_has_one_message_id(tmp_path, monkeypatch):
     store, outbox = await open_outbox(tmp_path)
     await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
     do = store._do
