@@ -120,7 +120,7 @@ class NoAnswerError(CloudError):
     """A request was not answered in time."""
 
     def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"{what} was not answered within {seconds:g} s.")
+        super().__init__(f"{what[0].upper()}{what[1:]} was not answered within {seconds:g} s.")
         self.seconds = seconds
 
 

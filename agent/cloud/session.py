@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from azure.iot.device import Message as AzureMessage
@@ -81,23 +80,65 @@ class AzureSession:
     """
 
     def __init__(
-        self,
-        client: Any,
-        events: asyncio.Queue[Event],
-        *,
-        hub: str,
-        device_id: str,
-        deadline: float,
+        self, client: Any, assignment: Assignment, events: asyncio.Queue[Event], *, keep_alive: int
     ) -> None:
-        self.hub = hub
-        self.device_id = device_id
-        self.deadline = deadline
+        self.hub = assignment.hub
+        self.device_id = assignment.device_id
+        self.deadline = 2.0 * keep_alive
+        self._keep_alive = keep_alive
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._events = events
         self._ended: asyncio.Future[CloudError] = self._loop.create_future()
         self._changed = asyncio.Event()  # Set when the connection changes its state or ends.
         self._grace: asyncio.TimerHandle | None = None
+
+    async def connect(self) -> None:
+        """Connect, and start to receive events. Only `open_session` calls it."""
+        handlers = {
+            "on_method_request_received": self._on_method,
+            "on_twin_desired_properties_patch_received": self._on_desired,
+            "on_message_received": self._on_message,
+        }
+        self._client.on_connection_state_change = self._on_state
+        self._client.on_background_exception = self._on_background_exception
+        # Handlers are set before connecting: the hub delivers queued commands at once, and the SDK
+        # acknowledges and loses those without a handler. Without a connection the setters raise
+        # NoConnectionError, but set the handler. They are called again to subscribe.
+        for name, handler in handlers.items():
+            with suppress(azure_exceptions.NoConnectionError):
+                await self._set(name, handler)
+        what = f"the connection to {self.hub}"
+        try:
+            await within(self.deadline, what, self._client.connect())
+            for name, handler in handlers.items():
+                await self._set(name, handler)
+        except azure_exceptions.CredentialError as error:
+            raise RefusedError(self.hub, self.device_id) from error
+        except azure_exceptions.ConnectionFailedError as error:
+            raise UnreachableError(self.hub, reason(error)) from error
+        except azure_exceptions.OperationTimeout as error:
+            raise NoAnswerError(what, self.deadline) from error
+        except CloudError:
+            raise
+        except Exception as error:
+            raise self._lost(error) from error
+
+    async def _set(self, name: str, handler: Callable[..., Any]) -> None:
+        """Set a handler. With a connection this subscribes, and waits for the hub."""
+        try:
+            await sdk_thread.run(
+                lambda: setattr(self._client, name, handler), deadline=self.deadline
+            )
+        except TimeoutError:
+            raise NoAnswerError("a subscription", self.deadline) from None
+
+    async def close(self) -> None:
+        """Close the connection. Only `open_session` calls it. Raises SdkStuckError."""
+        try:
+            await close(self._client, self._keep_alive + CLOSE_MARGIN)
+        finally:
+            self._end(SessionLostError(f"The session with {self.hub} was closed."))
 
     async def send(self, message: Message) -> None:
         """Send a message. Returns when the hub has acknowledged it."""
@@ -245,63 +286,16 @@ async def open_session(
     keep-alive. Raises RefusedError, UnreachableError, NoAnswerError, and SdkStuckError if the SDK
     does not create or close a client in time.
     """
-    hub = assignment.hub
-    keep_alive = access.cloud.keep_alive
-    deadline = 2.0 * keep_alive
     client = await build(lambda: hub_client(access, assignment))
-    session = AzureSession(
-        client, events, hub=hub, device_id=assignment.device_id, deadline=deadline
-    )
-    end = partial(close, client, keep_alive + CLOSE_MARGIN)
+    session = AzureSession(client, assignment, events, keep_alive=access.cloud.keep_alive)
     try:
-        await _connect(session, client, deadline)
+        await session.connect()
         yield session
     except asyncio.CancelledError:
-        await in_a_hurry(end())
+        await in_a_hurry(session.close())
         raise
     except BaseException:
-        await end()
+        await session.close()
         raise
     else:
-        await end()
-    finally:
-        session._end(SessionLostError(f"The session with {hub} was closed."))  # noqa: SLF001 - only here.
-
-
-async def _connect(session: AzureSession, client: Any, deadline: float) -> None:
-    handlers = {
-        "on_method_request_received": session._on_method,  # noqa: SLF001 - the session's own.
-        "on_twin_desired_properties_patch_received": session._on_desired,  # noqa: SLF001
-        "on_message_received": session._on_message,  # noqa: SLF001
-    }
-    client.on_connection_state_change = session._on_state  # noqa: SLF001
-    client.on_background_exception = session._on_background_exception  # noqa: SLF001
-    # Handlers are set before connecting: the hub delivers queued commands at once, and the SDK
-    # acknowledges and loses those without a handler. Without a connection the setters raise
-    # NoConnectionError, but set the handler. They are called again to subscribe.
-    for name, handler in handlers.items():
-        with suppress(azure_exceptions.NoConnectionError):
-            await _set(client, name, handler, deadline)
-    what = f"the connection to {session.hub}"
-    try:
-        await within(deadline, what, client.connect())
-        for name, handler in handlers.items():
-            await _set(client, name, handler, deadline)
-    except azure_exceptions.CredentialError as error:
-        raise RefusedError(session.hub, session.device_id) from error
-    except azure_exceptions.ConnectionFailedError as error:
-        raise UnreachableError(session.hub, reason(error)) from error
-    except azure_exceptions.OperationTimeout as error:
-        raise NoAnswerError(what, deadline) from error
-    except CloudError:
-        raise
-    except Exception as error:
-        raise session._lost(error) from error  # noqa: SLF001
-
-
-async def _set(client: Any, name: str, handler: Callable[..., Any], deadline: float) -> None:
-    """Set a handler. With a connection this subscribes, and waits for the hub."""
-    try:
-        await sdk_thread.run(lambda: setattr(client, name, handler), deadline=deadline)
-    except TimeoutError:
-        raise NoAnswerError("a subscription", deadline) from None
+        await session.close()

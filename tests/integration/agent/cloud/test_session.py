@@ -275,7 +275,7 @@ async def test_a_command_that_arrives_during_a_failed_connect_is_kept(cloud):
         pass  # The hub keeps commands for a device that has subscribed once.
     await cloud.ask(lambda central: central.hub.queue_command("pi-1", "turnon", None))
     await cloud.ask(lambda central: central.faults.withheld.add(SubAck))
-    with pytest.raises(NoAnswerError, match="a subscription was not answered"):
+    with pytest.raises(NoAnswerError, match="A subscription was not answered"):
         async with cloud.session(assignment):
             pass  # It is not reached.
     # The hub counts it as delivered, and does not send it again.
@@ -352,7 +352,7 @@ async def test_a_hanging_hub_times_out(cloud):
 
 async def test_a_twin_request_without_an_answer_times_out(cloud, session):
     await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
-    with pytest.raises(NoAnswerError, match="the request for the twin was not answered within 8 s"):
+    with pytest.raises(NoAnswerError, match="The request for the twin was not answered within 8 s"):
         await session.twin()
 
 

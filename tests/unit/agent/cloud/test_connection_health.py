@@ -43,7 +43,7 @@ def logged(caplog):
 def test_only_the_first_failure_of_each_kind_is_a_warning(health, logged):
     for error in (AWAY, AWAY, NoAnswerError("the twin", 4), AWAY, NoAnswerError("the twin", 4)):
         health.failed(error)
-    assert logged("WARNING") == [str(AWAY), "the twin was not answered within 4 s."]
+    assert logged("WARNING") == [str(AWAY), "The twin was not answered within 4 s."]
     assert len(logged("DEBUG")) == 3
 
 
