@@ -114,6 +114,6 @@ class QueueFull(CommandError):
 
 
 def in_words(error: OSError) -> str:
-    """Return what the system says about an error, without its number: `Permission denied: file`."""
-    said = error.strerror or str(error)
-    return said if error.filename is None else f"{said}: {error.filename}"
+    """Return the text of a system error without its number: `Permission denied: FILE`."""
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{reason}: {error.filename}"

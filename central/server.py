@@ -52,9 +52,11 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncIterator[Central]:
-    """Run central without its console inside the `async with` block. Raise StartError.
+    """Run central without its console inside the `async with` block.
 
     Devices can connect when the block begins. `central.console.run.open_central` adds the console.
+    Raise StartError, StoreError if the database cannot be used, or OSError if another file of the
+    data directory cannot be read or written.
     """
     async with AsyncExitStack() as stack:
         data = stack.enter_context(_locked(settings.data_dir.absolute()))
