@@ -64,11 +64,18 @@ class Commands:
             return error.status, {"error": str(error)}
         except Exception as error:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            about = LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=status)
-            log.exception("Command %s failed.", name, extra=about)
+            log.exception(
+                "Command %s failed.",
+                name,
+                extra=LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=status),
+            )
             return status, {"error": f"{name} failed: {error}"}
-        about = LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status)
-        log.info("Executed command %s with status %d.", name, status, extra=about)
+        log.info(
+            "Executed command %s with status %d.",
+            name,
+            status,
+            extra=LogEvent.COMMAND_DONE.about(COMMAND=name, STATUS=status),
+        )
         return status, answer
 
     async def execute_queued(self, name: str, body: bytes) -> None:
@@ -92,8 +99,12 @@ class Commands:
         return self._handlers[name]
 
     def _log_refusal(self, name: str, error: RefusedError) -> None:
-        about = LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=error.status)
-        log.warning("Refused command %s: %s", quote(name), error, extra=about)
+        log.warning(
+            "Refused command %s: %s",
+            quote(name),
+            error,
+            extra=LogEvent.COMMAND_REFUSED.about(COMMAND=name, STATUS=error.status),
+        )
 
     async def _turn_on(self, _payload: Any) -> Answer:
         await self._daemon.led.on()
@@ -122,10 +133,12 @@ class Commands:
         try:
             result = await self._daemon.diagnose()
         except Exception as error:
-            about = LogEvent.COMMAND_FAILED.about(
-                COMMAND="rundiagnostics", STATUS=HTTPStatus.INTERNAL_SERVER_ERROR
+            log.exception(
+                "Diagnostics failed.",
+                extra=LogEvent.COMMAND_FAILED.about(
+                    COMMAND="rundiagnostics", STATUS=HTTPStatus.INTERNAL_SERVER_ERROR
+                ),
             )
-            log.exception("Diagnostics failed.", extra=about)
             result = f"Diagnostics failed: {error}"
         finally:
             self._diagnosing = False
