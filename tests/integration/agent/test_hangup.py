@@ -1,4 +1,4 @@
-"""What a closed ssh session, and nohup, do to each command: real processes, real signals."""
+"""The effect of a closed terminal and of nohup on each command, with real processes."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_a_hangup_stops_the_daemon_cleanly(central, tmp_path):
         until(lambda: reported(central, "pi-hangup").get("state"), what=daemon.tail)
         daemon.ask(command="led", do="blink", seconds=1)
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.process.send_signal(signal.SIGHUP)  # The kernel's, after the shell's.
+        daemon.process.send_signal(signal.SIGHUP)  # From the kernel, after the shell's.
         assert daemon.process.wait(PATIENCE) == 0, daemon.log
         assert "Stopped." in daemon.log
     assert reported(central, "pi-hangup")["state"] is False
@@ -94,7 +94,7 @@ def config(tmp_path):
     return ["--config", str(path)]
 
 
-def test_under_nohup_the_daemon_goes_on(tmp_path):
+def test_under_nohup_the_daemon_keeps_running(tmp_path):
     with started(["run", *config(tmp_path)], tmp_path, ignoring=True) as (process, said):
         until(lambda: "°C" in said(), what=said)
         process.send_signal(signal.SIGHUP)
@@ -105,7 +105,7 @@ def test_under_nohup_the_daemon_goes_on(tmp_path):
 
 
 def test_a_terminal_that_closes_stops_the_daemon_cleanly(tmp_path):
-    """The kernel sends SIGHUP, and what is written to the terminal from then on fails."""
+    """The kernel sends SIGHUP, and writing to the terminal fails from then on."""
     log = tmp_path / "log"
     child, terminal = pty.fork()
     if child == 0:
@@ -157,7 +157,7 @@ def is_alive(process):
     return True
 
 
-def test_central_stops_cleanly_and_under_nohup_it_goes_on(tmp_path):
+def test_central_stops_cleanly_and_keeps_running_under_nohup(tmp_path):
     arguments = ["central", "--data", str(tmp_path / "data"), "--listen", own_address()]
     arguments += ["--http-port", "0"]
     with started(arguments, tmp_path) as (process, said):
@@ -216,7 +216,7 @@ sys.exit(parser.main({arguments!r}))
         (["read", "--count", "1000"], "read", "closed", 1),
     ],
 )
-def test_a_command_at_hand_leaves_line_and_led_clean(
+def test_a_hangup_during_a_command_releases_lines_and_led(
     tmp_path, arguments, first, last, status, number
 ):
     notes = tmp_path / "notes"

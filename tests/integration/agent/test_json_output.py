@@ -1,4 +1,4 @@
-"""What --json prints is as README describes it: the same beside a daemon and without one."""
+"""The output of --json is as documented, the same beside a daemon and without one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def daemon(tmp_path_factory):
 
 @pytest.fixture(params=["beside a daemon", "alone"])
 def place(request, tmp_path):
-    """A directory where a daemon runs, or none."""
+    """A directory with a running daemon, or without."""
     if request.param == "alone":
         (tmp_path / "config.toml").write_text('[sensor]\ndriver = "fake"\n[led]\ndriver = "fake"\n')
         return tmp_path
@@ -69,7 +69,7 @@ def test_a_reading_is_one_line_with_time_and_unit(place):
     assert done.stderr == ""
 
 
-def test_several_readings_are_lines_of_one_shape_and_the_rate_is_not_among_them(place):
+def test_several_readings_have_the_same_keys_and_no_summary(place):
     done = run(place, "read", "--count", "2")
     assert done.returncode == 0
     assert [is_reading(line) for line in lines(done)] == [True, True]

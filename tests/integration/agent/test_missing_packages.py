@@ -1,4 +1,4 @@
-"""Commands whose packages are not installed: one sentence, and no traceback."""
+"""Commands whose packages are not installed print advice, and no traceback."""
 
 import os
 import shlex

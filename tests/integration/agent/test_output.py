@@ -1,4 +1,4 @@
-"""Commands whose output goes to a closed pipe, a full disk, nowhere, or a terminal of any kind."""
+"""Commands whose output is a closed pipe, a full disk, closed, or a terminal of any kind."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def run(environ, *arguments, **keywords):
 
 @EVERY
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_pipe_that_nobody_reads_ends_a_command_quietly(environ, arguments, unbuffered):
+def test_a_closed_pipe_ends_a_command_without_a_message(environ, arguments, unbuffered):
     read, write = os.pipe()
     os.close(read)
     done = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=write)
@@ -64,7 +64,7 @@ def test_a_pipe_that_nobody_reads_ends_a_command_quietly(environ, arguments, unb
 
 
 @pytest.mark.parametrize("arguments", [["read", "--count", "100000", "--json"], ["run"]])
-def test_a_reader_that_goes_away_midway_ends_a_command_quietly(environ, tmp_path, arguments):
+def test_a_reader_that_ends_midway_ends_a_command_without_a_message(environ, tmp_path, arguments):
     config = tmp_path / "config.toml"
     config.write_text('[sensor]\ndriver = "fake"\ninterval = 0.05\n')
     with subprocess.Popen(
@@ -126,7 +126,7 @@ TERMINALS = {
 
 @pytest.fixture
 def strange(tmp_path):
-    """A configuration whose name is in no encoding, with a name in it that ASCII does not have."""
+    """A configuration whose path is not valid UTF-8, with a device name that is not ASCII."""
     directory = os.fsencode(tmp_path) + b"/caf\xe9-\xf0\x9f\x8c\xa1"
     os.mkdir(directory)  # noqa: PTH102 - of bytes.
     path = directory + b"/config.toml"
@@ -154,7 +154,7 @@ def test_every_terminal_can_show_every_command(environ, strange, terminal):
     ]:
         done = run(environ, *arguments)
         if arguments[0] == "run" and done.returncode == 1 and not str(ROOT).isascii():
-            # Compiled packages of the SDK's may be out of reach there.
+            # Compiled packages of the SDK cannot be imported from such a path.
             assert b"Set LC_ALL=C.UTF-8" in done.stderr
         else:
             assert done.returncode == status, (arguments, done)
@@ -163,7 +163,7 @@ def test_every_terminal_can_show_every_command(environ, strange, terminal):
             json.loads(done.stdout)
 
 
-def test_the_degree_sign_is_written_as_the_terminal_can(environ):
+def test_the_degree_sign_is_written_in_the_terminals_encoding(environ):
     def shown(encoding):
         done = run(environ | {"PYTHONIOENCODING": encoding}, "read", "--fake-hw")
         return done.stdout.splitlines()[0]
@@ -192,6 +192,6 @@ def test_central_runs_in_a_directory_of_any_name(environ, strange):
     assert b"Traceback" not in log
 
 
-def test_a_command_that_is_called_in_a_process_leaves_its_streams_alone(capsys):
+def test_a_command_called_in_a_process_does_not_replace_its_streams(capsys):
     assert main(["config", "example"]) == 0
     assert "[sensor]" in capsys.readouterr().out

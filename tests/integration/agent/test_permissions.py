@@ -1,4 +1,4 @@
-"""What people and programs may not read or ask: modes count, whoever runs the tests."""
+"""Files and sockets without permission, also when root runs the tests."""
 
 import socket
 import subprocess
@@ -10,7 +10,7 @@ from places import ROOT
 from agent.storage.store import STORE_NAME, Store
 
 
-def test_an_outbox_that_is_not_ours_to_read_is_skipped(ordinary_place):
+def test_an_outbox_without_read_permission_is_skipped(ordinary_place):
     Store.open(ordinary_place / STORE_NAME).close()
     (ordinary_place / STORE_NAME).chmod(0)
     script = (
@@ -25,7 +25,7 @@ def test_an_outbox_that_is_not_ours_to_read_is_skipped(ordinary_place):
     assert done.stdout.strip() == "skipped"
 
 
-def test_somebody_who_may_not_ask_is_told_what_to_do(ordinary_place):
+def test_a_user_without_access_to_the_socket_gets_advice(ordinary_place):
     path = ordinary_place / "control.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -45,7 +45,7 @@ def test_somebody_who_may_not_ask_is_told_what_to_do(ordinary_place):
     assert "Use sudo" in asked.stderr
 
 
-def test_a_key_of_somebody_else_cannot_be_read_and_the_status_is_78(ordinary_place):
+def test_a_key_of_another_user_is_status_78(ordinary_place):
     (ordinary_place / "key").write_text("a2V5\n")
     (ordinary_place / "key").chmod(0)
     config = ordinary_place / "config.toml"

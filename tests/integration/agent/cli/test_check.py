@@ -1,4 +1,4 @@
-"""`sensor-agent check` as a person types it: beside a daemon, without one, on a bad file."""
+"""`sensor-agent check` beside a daemon, without one, and with a wrong configuration."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def central(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path, central):
-    """A place where a daemon is configured and does not run."""
+    """A directory of a daemon that is configured but not running."""
     Daemon(tmp_path / "pi", central.info, device_id="pi-check")
     (tmp_path / "pi" / "state").mkdir()
     return tmp_path / "pi"
@@ -49,7 +49,7 @@ def outcomes(done):
     return {one["id"]: one["outcome"] for one in json.loads(done.stdout)["checks"]}
 
 
-def test_without_a_daemon_everything_is_tried_here(home, central):
+def test_without_a_daemon_the_command_runs_the_checks(home, central):
     done = check(home, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     told = outcomes(done)
@@ -57,12 +57,12 @@ def test_without_a_daemon_everything_is_tried_here(home, central):
     for name in [*PASSES, "configuration", "secrets", "registration", *NETWORK]:
         assert told[name] == "ok", (name, done.stdout)
     assert told["daemon"] == "warning"
-    # It registered; it did not sign in at the hub.
+    # The check registers the device, but does not connect to the hub.
     connections = central.read(history.connections, "pi-check")
     assert {one.event for one in connections} == {"registered"}
 
 
-def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
+def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path):
     with Daemon(tmp_path / "pi", central.info, device_id="pi-both", interval=1) as daemon:
         daemon.until_connected()
         until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
@@ -73,7 +73,7 @@ def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
         told = outcomes(done)
         for name in [*PASSES, "daemon", "configuration", "secrets", "registration", *NETWORK]:
             assert told[name] == "ok", (name, done.stdout)
-        # One connection, and it is the daemon's.
+        # The only connection is the daemon's.
         connections = central.read(history.connections, "pi-both")
         assert [one.event for one in connections if one.event != "registered"] == ["connected"]
         (daemon.home / "config.toml").write_text("[sensor]\npin = 99\n")
@@ -83,7 +83,7 @@ def test_beside_a_daemon_it_is_the_daemon_that_looks(central, tmp_path):
         assert "run by the daemon" in changed.stdout
 
 
-def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
+def test_a_wrong_configuration_is_one_finding_and_other_checks_run(home):
     (home / "config.toml").write_text('[sensor]\ndriver = "fake"\npin = 99\n')
     done = check(home, "--fake-hw")
     assert done.returncode == 1
@@ -95,13 +95,13 @@ def test_a_bad_configuration_is_one_finding_and_the_rest_goes_on(home):
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_that_is_not_there_is_a_finding_too(home):
+def test_a_missing_configuration_file_is_a_finding(home):
     done = check(home, "--only", "configuration", config=home / "none.toml")
     assert done.returncode == 1
     assert "there is no such file" in done.stdout
 
 
-def test_what_is_chosen_and_nothing_else(home):
+def test_only_the_chosen_checks_run(home):
     done = check(home, "--only", "led,disk-space", "--only", "clock", "--skip", "clock")
     assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == ["led", "disk-space"]
     assert done.stdout.splitlines()[-1] == "2 checks: 2 ok, 0 warning, 0 failed, 0 skipped."
@@ -109,7 +109,7 @@ def test_what_is_chosen_and_nothing_else(home):
 
 
 def give_key(home, *, mode):
-    """Put a key of its own in the place of the group's."""
+    """Replace the group key by a key of the device."""
     key = home / "pi.key"
     key.write_text("c2VjcmV0IGtleSBvZiBubyB1c2U=")
     key.chmod(mode)
@@ -117,7 +117,7 @@ def give_key(home, *, mode):
     (home / "config.toml").write_text(re.sub("group_key_file = .*", 'key_file = "pi.key"', config))
 
 
-def test_more_is_said_of_each_when_asked(home):
+def test_verbose_prints_details(home):
     brief, verbose = (
         check(home, "--only", "packages"),
         check(home, "--only", "packages", "--verbose"),
@@ -149,7 +149,7 @@ def test_a_key_is_found_where_the_installer_keeps_it_for_the_service(home):
     assert check(home, "--only", "secrets").returncode == 1
 
 
-def test_a_wrong_key_is_told_by_the_registration(home):
+def test_a_wrong_key_fails_the_registration(home):
     give_key(home, mode=0o600)
     done = check(home, "--json", "--only", "registration,hub")
     assert done.returncode == 1
@@ -157,20 +157,20 @@ def test_a_wrong_key_is_told_by_the_registration(home):
     assert outcomes(done)["hub-dns"] == "skipped"
 
 
-def test_who_may_not_read_the_key_is_told_of_no_failure(home):
+def test_a_key_without_read_permission_is_skipped(home):
     give_key(home, mode=0o000)
     names = ("--only", "secrets,provisioning,registration")
     done = check(home, "--json", *names, program=AS_ORDINARY_USER)
     told = outcomes(done)
     assert told["provisioning-tls"] == "ok"
-    if os.getuid() == 0:  # Its power is gone; who it is, is not: a failure, and told once.
+    if os.getuid() == 0:  # Root without its capabilities is still root, so the check fails.
         assert (told.pop("secrets"), done.returncode) == ("failed", 1)
     else:
         assert (told.pop("secrets"), done.returncode) == ("skipped", 0)
     assert told["registration"] == "skipped"
 
 
-def test_the_report_has_all_of_it_and_no_key(home, central, tmp_path):
+def test_the_report_has_every_check_and_no_key(home, central, tmp_path):
     report = tmp_path / "report.txt"
     done = check(home, "--report", str(report), "--json")
     assert done.returncode == 0
@@ -183,15 +183,15 @@ def test_the_report_has_all_of_it_and_no_key(home, central, tmp_path):
         assert secret not in text + done.stdout + done.stderr
 
 
-def test_a_report_that_cannot_be_written_is_said(home, tmp_path):
+def test_a_report_that_cannot_be_written_is_an_error(home, tmp_path):
     done = check(home, "--only", "led", "--report", str(tmp_path / "none" / "report.txt"))
     assert done.returncode == 1
     assert "Cannot write" in done.stderr
 
 
 def test_a_daemon_that_does_not_answer_is_a_finding(home, monkeypatch):
-    # A socket that somebody holds and nobody serves: the daemon's loop hangs.
-    from agent.cli import check as check_command  # noqa: PLC0415 - in this process, to make it impatient.
+    # As if the daemon's event loop hangs.
+    from agent.cli import check as check_command  # noqa: PLC0415 - used in this process only here.
     from agent.errors import ControlError  # noqa: PLC0415 - the same.
 
     def refuse(*_, **__):

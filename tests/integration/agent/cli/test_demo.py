@@ -1,4 +1,4 @@
-"""The demo, as a newcomer starts it: two processes, a page, Ctrl-C."""
+"""`sensor-agent demo`: two processes, a web page, Ctrl-C."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def readings(url):
 
 
 def left_behind(home):
-    """The processes that still use this home, by id and command line: the demo must leave none."""
+    """The processes that use this home, by id and command line. The demo must leave none."""
     return {pid: line for pid, line in command_lines() if str(home) in line}
 
 
@@ -61,7 +61,7 @@ def command_lines():
             yield int(pid), command
         return
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # It ended meanwhile.
+        with suppress(OSError):  # The process has ended.
             yield int(path.parent.name), os.fsdecode(path.read_bytes()).replace("\0", " ")
 
 
@@ -82,22 +82,22 @@ def test_it_shows_readings_takes_commands_and_ends_with_ctrl_c(home):
 def has_reading(url):
     try:
         return readings(url)
-    except OSError:  # 404 until the first one is there.
+    except OSError:  # 404 until the first reading arrives.
         return None
 
 
-def test_it_ends_by_itself_and_tells_what_arrived(home):
+def test_it_ends_after_minutes_and_prints_the_last_reading(home):
     with demo(home, "--minutes", "0.15") as (process, said):
         assert process.wait(PATIENCE) == 0, said()
     assert "The last reading that central received" in said()
     assert not left_behind(home)
 
 
-def test_it_goes_on_where_it_was(home):
+def test_a_second_start_keeps_the_readings(home):
     with demo(home, "--minutes", "0.12") as (process, said):
         assert process.wait(PATIENCE) == 0, said()
     with demo(home) as (_, said):
-        # There before the daemon has connected anew.
+        # Visible before the daemon has connected again.
         assert readings(page(said))["timestamp"]
 
 
@@ -136,7 +136,7 @@ def test_a_demo_after_a_killed_one_names_the_processes_to_end(home):
     until(lambda: not left_behind(home))
 
 
-def test_a_second_demo_beside_the_first_says_what_is_the_case(home):
+def test_a_second_demo_reports_the_first(home):
     with demo(home) as (process, said):
         page(said)
         second = subprocess.run(
@@ -153,5 +153,5 @@ def test_a_second_demo_beside_the_first_says_what_is_the_case(home):
         assert sentence.startswith(f"The demo is already running at {url}")
         assert f"kill {process.pid}" in sentence
         assert "--data" not in sentence
-        # The first is none the worse for it.
+        # The first demo keeps running.
         until(lambda: has_reading(page(said)), what=said)

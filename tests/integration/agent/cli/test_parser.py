@@ -15,7 +15,7 @@ from hw.leds.fake_led import SimulatedLed
 
 @pytest.fixture(autouse=True)
 def nothing_configured(tmp_path, ordinary_place, monkeypatch):
-    monkeypatch.setenv("HOME", str(ordinary_place))  # Short enough for the name of a socket.
+    monkeypatch.setenv("HOME", str(ordinary_place))  # Short enough for the path of a socket.
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -63,7 +63,7 @@ def test_the_version_is_the_installed_one(capsys):
         (["central", "--http-port", "http"], "must be a whole number from 0 to 65535, not 'http'"),
     ],
 )
-def test_a_number_that_is_none_is_told_what_it_must_be(capsys, arguments, sentence):
+def test_a_wrong_number_is_reported_with_the_allowed_ones(capsys, arguments, sentence):
     with pytest.raises(SystemExit):
         main(arguments)
     assert sentence in capsys.readouterr().err
@@ -82,20 +82,20 @@ def test_a_wrong_command_line_is_status_2(arguments):
 @pytest.mark.parametrize(
     ("arguments", "commands"), [([], ("run", "demo", "check")), (["config"], ("check", "example"))]
 )
-def test_a_command_that_is_missing_is_answered_with_the_list(arguments, commands, capsys):
+def test_without_a_command_the_commands_are_listed(arguments, commands, capsys):
     assert main(arguments) == 2
     shown = capsys.readouterr().err
     assert all(re.search(rf"^    {command} +\w", shown, re.MULTILINE) for command in commands)
 
 
-def test_run_with_nothing_to_report_to_is_status_78_and_says_what_to_try():
+def test_run_without_a_cloud_is_status_78_with_advice():
     ended = run("run")
     assert ended.returncode == 78
     assert "sensor-agent read" in ended.stderr
     assert "sensor-agent demo" in ended.stderr
 
 
-def test_run_with_a_mistaken_configuration_is_status_78_with_every_mistake(tmp_path):
+def test_run_with_a_wrong_configuration_is_status_78_with_every_mistake(tmp_path):
     path = config_file(tmp_path, "[sensor]\nintervall = 60\npin = true\n")
     ended = run("run", "--fake-hw", "--config", path)
     assert ended.returncode == 78
@@ -126,7 +126,7 @@ def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path, ordinary_
     assert not list(ordinary_place.rglob("state.db"))
 
 
-def test_asking_where_no_daemon_runs_is_status_1():
+def test_status_without_a_daemon_is_status_1():
     ended = run("status")
     assert ended.returncode == 1
     assert ended.stderr.startswith("No daemon answers at ")
@@ -139,12 +139,12 @@ def test_reading_without_a_daemon(capsys):
     assert rate == "3 readings; 3 of 3 attempts answered (100%); faults: none"
 
 
-def test_one_reading_is_one_reading(capsys):
+def test_one_reading_is_not_called_readings(capsys):
     assert main(["read", "--fake-hw"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 reading; 1 of 1 attempts")
 
 
-def test_reading_for_programs(capsys):
+def test_reading_as_json(capsys):
     assert main(["read", "--fake-hw", "--json"]) == 0
     (reading,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert set(reading) == {"time", "temperature", "humidity", "unit", "error"}
@@ -181,7 +181,7 @@ def test_the_example_passes_the_check(tmp_path, capsys):
     assert "no mistake found" in capsys.readouterr().out
 
 
-def test_checking_a_file_that_is_not_there_is_status_78(tmp_path, capsys):
+def test_checking_a_missing_file_is_status_78(tmp_path, capsys):
     assert main(["config", "check", "--config", str(tmp_path / "none.toml")]) == 78
     assert "there is no such file" in capsys.readouterr().err
 
@@ -218,7 +218,7 @@ def test_checking_a_file_checks_the_keys_it_names(tmp_path, capsys):
     )  # fmt: skip
 
 
-def test_output_that_nobody_reads_is_no_crash():
+def test_a_closed_pipe_is_not_a_crash():
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as printing:

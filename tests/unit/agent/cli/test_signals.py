@@ -62,7 +62,7 @@ def test_under_nohup_a_hangup_stays_ignored():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_a_block_by_its_with_statements(number, monkeypatch):
+def test_a_signal_runs_the_exits_of_with_blocks(number, monkeypatch):
     left = []
     monkeypatch.setattr(signals, "leave", left.append)
     before = {one: signal.getsignal(one) for one in stop_signals()}

@@ -41,7 +41,7 @@ def pipe():
         ("ascii", "\U0001f321", rb"\U0001f321"),
     ],
 )
-def test_every_encoding_takes_every_text(encoding, text, written):
+def test_any_text_can_be_written_in_any_encoding(encoding, text, written):
     assert text.encode(encoding, terminal.ERRORS) == written
 
 
@@ -57,7 +57,7 @@ def output(descriptor, **like):
 
 @pytest.mark.parametrize("like", [{}, {"line_buffering": True}, {"write_through": True}])
 @pytest.mark.parametrize("size", [10, 1_000_000])
-def test_a_reader_that_went_away_is_known_however_output_is_buffered(pipe, like, size):
+def test_a_closed_pipe_is_detected_with_any_buffering(pipe, like, size):
     os.close(pipe[0])
     stream = output(pipe[1], **like)
     with pytest.raises(OutputError) as caught:
@@ -78,14 +78,14 @@ def test_a_full_disk_is_reported_with_its_reason():
 
 
 def _forget(stream, descriptor):
-    """Let what the stream holds back go nowhere, as `terminal.report` does."""
+    """Discard the buffer of the stream, as `terminal.report` does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
     stream.flush()
 
 
-def test_a_pipe_that_another_program_made_non_blocking_gets_everything(pipe):
+def test_a_non_blocking_pipe_gets_everything(pipe):
     read, write = pipe
     os.set_blocking(write, False)
     chunks = []

@@ -29,7 +29,7 @@ def loaded(file):
 
 @pytest.fixture
 def mistakes(file, loaded):
-    """The mistakes in a text, without the file's name that each of them starts with."""
+    """The mistakes in a text, each without the file name that it starts with."""
 
     def load(text, host_name="greenhouse"):
         with pytest.raises(ConfigError) as caught:
@@ -46,7 +46,7 @@ def test_an_empty_file_gives_every_default_and_no_cloud(loaded):
     assert loaded("") == loader.default(host_name="greenhouse")
 
 
-def test_what_is_set_is_kept_in_its_own_type(loaded):
+def test_values_have_the_types_of_their_keys(loaded):
     read = loaded(
         CLOUD
         + '[device]\nid = "cellar-2"\n'
@@ -62,7 +62,7 @@ def test_what_is_set_is_kept_in_its_own_type(loaded):
     assert read.log.level == "debug"
 
 
-def test_every_mistake_is_named_at_once(mistakes):
+def test_all_mistakes_are_reported_at_once(mistakes):
     found = mistakes(
         "[sensor]\nintervall = 60\npin = true\n"
         "[led]\npin = 28\n"
@@ -106,7 +106,7 @@ def test_every_mistake_is_named_at_once(mistakes):
         ('[log]\nlevel = "loud"', 'must be "debug", "info", "warning" or "error"'),
     ],
 )
-def test_a_value_that_is_not_allowed_is_named_with_what_is(mistakes, text, expected):
+def test_a_wrong_value_is_reported_with_the_allowed_ones(mistakes, text, expected):
     [sentence] = mistakes(text)
     assert expected in sentence
 
@@ -135,13 +135,13 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(mistakes, text, expec
         ("ca_file = 1", "ca_file = 1: must be the name of a file"),
     ],
 )
-def test_in_the_cloud_section_too(mistakes, line, expected):
+def test_wrong_values_in_the_cloud_section_are_reported(mistakes, line, expected):
     [sentence] = mistakes(CLOUD + line)
     assert sentence.startswith("[cloud] ")
     assert expected in sentence
 
 
-def test_proxy_and_host_are_taken_in_every_right_form(loaded):
+def test_every_valid_form_of_proxy_and_host_is_accepted(loaded):
     for proxy in ("http://10.0.0.1:3128", "socks5://proxy.example.org:1080", "http://[::1]:1/"):
         read = loaded(f'{CLOUD}proxy = "{proxy}"\nproxy_user = "a"\nproxy_password_file = "p"')
         assert read.cloud.proxy == proxy
@@ -163,32 +163,32 @@ def test_proxy_and_host_are_taken_in_every_right_form(loaded):
         f'[cluod]\nkey = "{DEVICE_KEY}"',
     ],
 )
-def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(mistakes, line):
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(mistakes, line):
     said = " ".join(mistakes(f'[cloud]\nid_scope = "0ne00000000"\n{line}'))
     assert DEVICE_KEY not in said
     assert "A" * 86 not in said
 
 
-def test_a_secret_above_every_section_is_not_repeated(mistakes):
+def test_a_secret_before_the_first_section_is_not_shown(mistakes):
     [sentence] = mistakes(f'key = "{DEVICE_KEY}"')
     assert sentence == "key = ...: is before the first section; every key belongs in a section"
 
 
-def test_a_key_above_or_below_the_wrong_section_is_told_where_it_belongs(mistakes):
+def test_a_key_in_the_wrong_section_is_reported_with_the_right_one(mistakes):
     assert mistakes("interval = 60\n[device]\nid_scope = 1") == [
         "interval = ...: is before the first section; it belongs in [sensor]",
         "[device] id_scope = 1: no such key; it belongs in [cloud]",
     ]
 
 
-def test_a_section_written_as_a_key_is_told_apart(mistakes):
+def test_a_section_written_as_a_key_is_reported_as_such(mistakes):
     assert mistakes("sensor = 4\n[[led]]\npin = 3") == [
         "sensor = 4: this is a section; write [sensor] on a line of its own",
         "led = a list: this is a section; write [led] on a line of its own",
     ]
 
 
-def test_a_name_far_from_every_key_gets_the_list_of_keys(mistakes):
+def test_an_unknown_name_is_reported_with_the_list_of_keys(mistakes):
     assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
         '[outbox] "x\\ny" = 1: no such key; the names are: max_age_days, max_megabytes',
         "[zzz]: no such section; the names are: device, cloud, sensor, led, outbox, log",
@@ -199,7 +199,7 @@ def test_a_name_far_from_every_key_gets_the_list_of_keys(mistakes):
     "lines",
     ['key_file = "a"', 'group_key_file = "a"', 'x509_cert_file = "a"\nx509_key_file = "b"'],
 )
-def test_each_credential_will_do_alone(loaded, lines):
+def test_each_kind_of_credential_is_enough(loaded, lines):
     assert loaded(f'[cloud]\nid_scope = "0ne1"\n{lines}').cloud is not None
 
 
@@ -213,7 +213,7 @@ def test_each_credential_will_do_alone(loaded, lines):
         ('key_file = "a"\nx509_key_file = "b"', "has key_file and x509_key_file; set exactly"),
     ],
 )
-def test_none_or_more_than_one_credential_is_a_mistake(mistakes, lines, expected):
+def test_no_credential_or_more_than_one_is_a_mistake(mistakes, lines, expected):
     [sentence] = mistakes(f'[cloud]\nid_scope = "0ne1"\n{lines}')
     assert expected in sentence
 
@@ -224,14 +224,14 @@ def test_a_cloud_section_needs_an_id_scope(mistakes):
 
 
 @pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi.local", "localhost", "", "..", "ü"])
-def test_a_host_name_that_tells_nothing_is_no_device_id_in_the_cloud(loaded, mistakes, name):
+def test_the_host_name_of_an_image_is_not_a_device_id_for_the_cloud(loaded, mistakes, name):
     [sentence] = mistakes(CLOUD, name)
     assert sentence.startswith("[device] id is missing")
     assert loaded("", name).cloud is None
     assert loaded(f'{CLOUD}[device]\nid = "raspberrypi"', name).device.id == "raspberrypi"
 
 
-def test_an_id_that_is_refused_is_not_called_missing_too(mistakes):
+def test_a_wrong_id_is_not_reported_as_missing_too(mistakes):
     [sentence] = mistakes(f'{CLOUD}[device]\nid = "a b"', "raspberrypi")
     assert sentence.startswith('[device] id = "a b"')
 
@@ -249,12 +249,12 @@ def test_the_host_name_is_reduced_to_a_device_id(loaded):
         ("[sensor]\npower_pin = 17", "[led] pin = 17: [sensor] power_pin uses that GPIO too"),
     ],
 )
-def test_two_things_on_one_line_are_a_mistake(mistakes, text, expected):
+def test_two_devices_on_one_gpio_are_a_mistake(mistakes, text, expected):
     [sentence] = mistakes(text)
     assert expected in sentence
 
 
-def test_a_fake_takes_no_line(loaded):
+def test_a_fake_driver_uses_no_gpio(loaded):
     assert loaded('[sensor]\ndriver = "fake"\n[led]\npin = 4').led.pin == 4
 
 
@@ -276,7 +276,7 @@ def test_fake_hardware_changes_the_drivers_and_nothing_else(loaded):
     assert (fake.cloud, fake.led.pin) == (read.cloud, 5)
 
 
-def test_a_byte_order_mark_and_windows_lines_are_taken(loaded):
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(loaded):
     assert loaded(b"\xef\xbb\xbf[sensor]\r\npin = 5\r\n").sensor.pin == 5
 
 
@@ -292,17 +292,17 @@ def test_a_byte_order_mark_and_windows_lines_are_taken(loaded):
         (b"#" * 1_000_001, "too large: a configuration has at most 1 MB"),
     ],
 )
-def test_what_is_no_toml_is_said_in_one_sentence(mistakes, raw, expected):
+def test_a_file_that_is_not_toml_is_reported_in_one_sentence(mistakes, raw, expected):
     [sentence] = mistakes(raw)
     assert expected in sentence
 
 
-def test_a_number_too_large_to_write_out_is_refused_without_it(mistakes):
+def test_a_number_too_large_to_convert_is_refused(mistakes):
     [sentence] = mistakes("[sensor]\ninterval = 0x" + "f" * 5000)
     assert sentence.startswith("[sensor] interval = a very large number: must be")
 
 
-def test_a_missing_file_a_directory_and_an_impossible_name_are_said(tmp_path, file):
+def test_a_missing_file_a_directory_and_an_impossible_name_are_refused(tmp_path, file):
     with pytest.raises(ConfigError, match="there is no such file"):
         loader.load(file)
     with pytest.raises(ConfigError, match="is a directory"):
@@ -313,15 +313,15 @@ def test_a_missing_file_a_directory_and_an_impossible_name_are_said(tmp_path, fi
         loader.load(Path("a\0b"))
 
 
-def test_a_config_error_is_the_agents(mistakes):
+def test_a_config_error_is_an_agent_error(mistakes):
     assert issubclass(ConfigError, AgentError)
 
 
-def test_the_example_can_be_loaded_and_says_the_defaults(loaded):
+def test_the_example_loads_as_the_defaults(loaded):
     assert loaded(loader.example()) == loader.default(host_name="greenhouse")
 
 
-def test_the_example_has_every_key_and_every_line_in_force_is_a_default():
+def test_the_example_has_every_key_and_sets_only_defaults():
     text = loader.example()
     for section, keys in KEYS.items():
         assert f"[{section}]\n" in text
@@ -332,7 +332,7 @@ def test_the_example_has_every_key_and_every_line_in_force_is_a_default():
             assert value == KEYS[section][name].default
 
 
-def test_the_examples_cloud_works_once_it_is_uncommented(loaded):
+def test_the_cloud_section_of_the_example_loads_when_uncommented(loaded):
     lines = loader.example().splitlines()
     wanted = re.compile(r"#(\[cloud\]|id_scope|key_file|transport|proxy|keep_alive|max_rate)")
     text = "\n".join(line.removeprefix("#") if wanted.match(line) else line for line in lines)
@@ -342,7 +342,7 @@ def test_the_examples_cloud_works_once_it_is_uncommented(loaded):
     assert cloud.proxy == "http://proxy.example.org:3128"
 
 
-def test_each_setting_the_example_leaves_out_works_on_a_line_of_its_own(loaded):
+def test_each_optional_setting_of_the_example_loads_when_uncommented(loaded):
     for keys in KEYS.values():
         for key in keys.values():
             if key.section == "cloud" or key.rule.example is None:

@@ -18,7 +18,7 @@ def path(tmp_path_factory):
 
 
 def outcome(path, host_name="greenhouse"):
-    """What is read, or the list of mistakes; any other exception is a failure."""
+    """Return the configuration, or the list of mistakes; any other exception is a failure."""
     try:
         return loader.load(path, host_name=host_name)
     except ConfigError as error:

@@ -3,7 +3,7 @@ from pathlib import Path
 from agent.config import loader
 
 
-def test_a_file_that_is_named_is_taken_even_where_it_is_missing(tmp_path, monkeypatch):
+def test_a_named_file_is_used_even_if_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(loader, "SYSTEM_FILE", tmp_path / "system.toml")
     (tmp_path / "system.toml").touch()
     assert loader.find(tmp_path / "other.toml", {}) == tmp_path / "other.toml"
@@ -25,7 +25,7 @@ def test_the_systems_file_comes_before_the_users(tmp_path, monkeypatch):
     assert loader.find(None, {"HOME": str(tmp_path)}) == home
 
 
-def test_a_file_that_may_not_be_looked_at_counts_as_there(tmp_path, monkeypatch):
+def test_a_file_in_a_closed_directory_counts_as_existing(tmp_path, monkeypatch):
     def refuse(*_args, **_more):
         raise PermissionError(13, "Permission denied")
 
@@ -46,13 +46,13 @@ def test_systemds_directories_come_first():
         assert loader.runtime_directory(environ, path) == Path("/c")
 
 
-def test_a_persons_command_finds_the_directories_of_the_service():
+def test_a_command_finds_the_directories_of_the_service():
     environ = {"HOME": "/home/anna", "XDG_STATE_HOME": "/home/anna/state"}
     assert loader.state_directory(environ, loader.SYSTEM_FILE) == Path("/var/lib/sensor-agent")
     assert loader.runtime_directory(environ, loader.SYSTEM_FILE) == Path("/run/sensor-agent")
 
 
-def test_without_a_service_state_is_the_users_and_the_socket_beside_it():
+def test_without_a_service_state_and_socket_are_in_the_home_directory():
     environ = {"HOME": "/home/anna"}
     expected = Path("/home/anna/.local/state/sensor-agent")
     assert loader.state_directory(environ, None) == expected

@@ -44,12 +44,12 @@ def route_to(central, *, host=None, ca="", port=None, resolve=None, password=Non
         it.close()
 
 
-def test_all_the_way_to_central(central):
+def test_every_stage_to_central_is_ok(central):
     with route_to(central) as it:
         assert it.tls.outcome is Outcome.OK, it.tls
         assert it.dns.outcome is it.tcp.outcome is Outcome.OK
         assert "TLSv1.2" in it.tls.details[0]
-    # TLS alone is nothing that a hub would take for a device.
+    # A hub does not see TLS alone as a device.
     assert central.read(devices.get_all) == []
 
 
@@ -60,7 +60,7 @@ def test_through_centrals_proxy(central):
         assert " through " in it.tcp.line
 
 
-def test_a_name_server_that_is_silent_is_no_mystery(central, monkeypatch):
+def test_a_silent_name_server_is_reported(central, monkeypatch):
     monkeypatch.setattr(route, "LOOKUP_PATIENCE", 0.05)
     answered = threading.Event()
     with route_to(central, host="hub.test", resolve=lambda *_: answered.wait(60)) as it:
@@ -73,11 +73,11 @@ def test_a_name_server_that_is_silent_is_no_mystery(central, monkeypatch):
     assert tcp == skipped("the check hub-dns failed")
 
 
-def test_it_has_told_of_the_name_server_before_the_checks_own_deadline():
+def test_looking_up_a_host_ends_before_the_deadline_of_the_check():
     assert route.LOOKUP_PATIENCE < DEADLINE
 
 
-def test_a_name_without_address(central):
+def test_a_name_without_an_address_fails(central):
     def resolve(_host, _port):
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -87,7 +87,7 @@ def test_a_name_without_address(central):
         assert it.tcp == it.tls == skipped("the check hub-dns failed")
 
 
-def test_a_port_that_nobody_listens_on(central):
+def test_a_closed_port_fails(central):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with route_to(central, host="127.0.0.1", port=taken.getsockname()[1]) as it:
@@ -97,7 +97,7 @@ def test_a_port_that_nobody_listens_on(central):
             assert it.tls == skipped("the check hub-tcp failed")
 
 
-def test_a_proxy_that_is_not_there(central):
+def test_a_missing_proxy_fails(central):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         number = taken.getsockname()[1]
@@ -107,13 +107,13 @@ def test_a_proxy_that_is_not_there(central):
             assert "Check proxy" in it.tcp.advice
 
 
-def test_a_certificate_of_somebody_unknown(central):
+def test_a_certificate_of_an_unknown_authority_fails(central):
     with route_to(central, ca=None) as it:
         assert it.tls.outcome is Outcome.FAILED
         assert "ca_file" in it.tls.advice
 
 
-def test_something_that_speaks_no_tls():
+def test_a_server_without_tls_fails():
     with socket.create_server(("127.0.0.1", 0)) as server:
         it = Route("hub", "127.0.0.1", CLOUD, ca=None, port=server.getsockname()[1])
         assert it.tcp.outcome is Outcome.OK
@@ -125,7 +125,7 @@ def test_something_that_speaks_no_tls():
         it.close()
 
 
-def test_a_certificate_out_of_its_time_points_at_the_clock(central, monkeypatch):
+def test_a_certificate_that_is_not_yet_valid_points_to_the_clock(central, monkeypatch):
     def refuse(*_, **__):
         error = ssl.SSLCertVerificationError("certificate is not yet valid")
         error.verify_code, error.verify_message = 9, "certificate is not yet valid"
@@ -160,7 +160,7 @@ CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
         UnreachableError("dps.test", "no route"),
     ],
 )
-def test_a_registration_that_fails_says_why(error):
+def test_a_failed_registration_has_the_reason(error):
     def register():
         raise error
 
@@ -170,7 +170,7 @@ def test_a_registration_that_fails_says_why(error):
     assert hub is None
 
 
-def test_a_registration_that_works_names_the_hub():
+def test_a_registration_returns_the_hub():
     finding, hub = registration_here(lambda: "hub.test", cloud=CLOUD, device_id="pi-1")
     assert finding.outcome is Outcome.OK
     assert hub == "hub.test"
