@@ -5,6 +5,8 @@ VENV ?= .venv
 # Most tests wait for something most of the time, so there may be more of them than processors.
 WORKERS ?= 4
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# What runs in a process that a test started is not counted.
+COVERAGE = echo "Coverage of lines and branches: $$($(VENV)/bin/python -m coverage report --format=total) %"
 export VENV PYTHON
 
 help: ## list the targets (the default)
@@ -21,7 +23,11 @@ check: lint ## check style, types and imports, and run the unit tests: under a m
 
 test: ## run unit and integration tests; ARGS="-k outbox" is passed to pytest
 	@sh deploy/venv.sh test
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) --cov --cov-report= $(ARGS)
+	@$(COVERAGE)
+
+coverage: ## list the lines and branches that the last make test did not run
+	@$(VENV)/bin/python -m coverage report --show-missing --skip-covered
 
 soak: ## send 10,000 readings through faults and kill -9: 20 minutes; SEED=... repeats a run
 	@sh deploy/venv.sh test
@@ -96,7 +102,7 @@ constraints: ## rewrite constraints.txt with today's versions
 	@sh deploy/venv.sh constraints
 
 clean: ## remove what make created here
-	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test soak bench lint docs format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz
+.PHONY: help check demo test coverage soak bench lint docs format constraints clean test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz
