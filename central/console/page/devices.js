@@ -66,7 +66,7 @@ export class DevicesPage {
     try {
       devices = (await get("/console/api/devices")).value;
     } catch {
-      return; // Central does not respond. The top of the page says so; once it does, events ask again.
+      return; // Central does not respond. Once it does, events ask again.
     }
     if (this.turn !== turn) return; // A newer request is under way or done.
     this.search.hidden = devices.length < MANY;

@@ -21,7 +21,7 @@ export function card(title, ...children) {
   return h("section", { class: "card" }, h("h2", {}, title), ...children);
 }
 
-// Changes text only if it differs, to keep selections and not to disturb screen readers.
+// Changes text only if it differs, to keep selections and to leave screen readers alone.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,5 +1,7 @@
 // What a message says, in the terms of the device's model.
 
+export const LATE = 5000; // Milliseconds between taking and receiving; the same as in central.
+
 // Returns the `values` by key (`component*name` in a component), the `rest` that the model does not
 // have, or the `text` of a message that is not a JSON object.
 export function readMessage(message, model) {
@@ -26,8 +28,8 @@ function parse(text) {
   }
 }
 
-// Of messages, newest first, returns those that arrived after an answer was written: the answer
-// must not remove them.
+// Returns those messages, newest first, that arrived after a response was written, which must not
+// remove them.
 export function newerThan(messages, answer) {
   const newest = answer[0]?.number ?? 0;
   return messages.filter((message) => message.number > newest);

@@ -7,7 +7,7 @@ import { card, factList, h, segments, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
 import { age, now, number, since, ticking, timeText, valueText } from "./format.js";
 import { Led } from "./led.js";
-import { readMessage } from "./messages.js";
+import { LATE, readMessage } from "./messages.js";
 import { RoomPanel } from "./room.js";
 import { LED, special } from "./special.js";
 
@@ -20,7 +20,6 @@ const SPANS = [
 const [SHORT, USUAL] = [SPANS[0][0], SPANS[1][0]];
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
 const REDRAW = 5000; // Milliseconds: time moves on even if nothing arrives.
-const LATE = 5000; // Milliseconds between taking and receiving; the same as in central.
 const MOST_POINTS = 4000; // Of one chart. Central returns at most half as many.
 const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 

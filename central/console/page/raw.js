@@ -4,11 +4,10 @@ import { get, pagePath } from "./api.js";
 import { button, h, newId, setText, table } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
-import { newerThan, readMessage } from "./messages.js";
+import { LATE, newerThan, readMessage } from "./messages.js";
 
 const MOST_ROWS = 500;
 const PAGE = 50;
-const LATE = 5000; // Milliseconds.
 const IN_COLUMNS = new Set(["content_type", "content_encoding", "iothub-creation-time-utc"]);
 const SPANS = [
   ["", "All time"],
@@ -87,7 +86,7 @@ export class RawTab {
         h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), this.chooser),
         h(
           "details",
-          { class: "menu", ontoggle: () => this.showFiles() }, // Up to now.
+          { class: "menu", ontoggle: () => this.showFiles() }, // The last hour has moved on.
           h("summary", { class: "button" }, "Export"),
           h("div", { class: "choices" }, this.files),
         ),

@@ -1,5 +1,5 @@
-// What the page knows of one device. It reads everything from central once, and then what central
-// reports as changed.
+// What the page knows about one device. It reads everything once, and then what central reports as
+// changed.
 
 import { ApiError, devicePath, get, pagePath, soon } from "./api.js";
 import { listen } from "./events.js";

@@ -1,4 +1,4 @@
-"""Devices by IoT Central's REST paths: the list, one device, its keys and its last telemetry."""
+"""Devices by IoT Central's REST paths: the list, one device and its keys."""
 
 import asyncio
 import sqlite3
@@ -14,16 +14,14 @@ from central.console.responses import (
     answer,
     bad_request,
     find_device,
-    iso,
     look_up,
-    not_found,
     query_number,
     read_object,
 )
 from central.errors import UnknownDevice
 from central.hub.presence import DELETED
 from central.records import Device
-from central.storage import devices, telemetry, templates
+from central.storage import devices, templates
 
 routes = web.RouteTableDef()
 
@@ -106,15 +104,14 @@ async def patch_device(request: web.Request) -> web.Response:
         raise UnknownDevice(device_id)
     _check_etag(request, before)
     _keep_kind(before, fields)
-    changes: dict[str, Any] = {}
-    for field, argument in (
-        ("displayName", "display_name"),
-        ("template", "template"),
-        ("enabled", "enabled"),
-    ):
-        if field in fields:
-            changes[argument] = fields[field]
-    device = registry.update_device(device_id, **changes) if changes else before
+    if not fields.keys() - {"simulated"}:
+        return answer(device_body(before))
+    device = registry.update_device(
+        device_id,
+        display_name=fields.get("displayName", ...),
+        template=fields.get("template", ...),
+        enabled=fields.get("enabled", ...),
+    )
     return answer(device_body(device))
 
 
@@ -134,18 +131,6 @@ async def get_credentials(request: web.Request) -> web.Response:
     primary, secondary = await asyncio.to_thread(registry.keys, request.match_info["device"])
     keys = {"primaryKey": primary, "secondaryKey": secondary}
     return answer({"idScope": registry.id_scope, "symmetricKey": keys})
-
-
-@routes.get("/api/devices/{device}/telemetry/{telemetry}")
-@routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
-async def get_telemetry(request: web.Request) -> web.Response:
-    device_id, name = request.match_info["device"], request.match_info["telemetry"]
-    component = request.match_info.get("component")
-    last = await look_up(request, telemetry.last_value, device_id, name, component)
-    if last is None:
-        raise not_found(f"{device_id} has not sent telemetry {name!r} yet.")
-    at, value = last
-    return answer({"timestamp": iso(at), "value": value})
 
 
 def _find(db: sqlite3.Connection, device_id: str, template: str | None) -> Device | None:

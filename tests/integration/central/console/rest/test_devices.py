@@ -1,6 +1,4 @@
-"""Devices by IoT Central's paths, with their last telemetry."""
-
-import json
+"""Devices by IoT Central's paths."""
 
 import pytest
 from consoles import MODEL_ID, ask, refused
@@ -108,27 +106,3 @@ async def test_credentials_are_the_devices_own(http, central):
 async def test_a_token_is_accepted_and_ignored(http):
     token = {"Authorization": "SharedAccessSignature sr=x&sig=y&skn=z&se=1"}
     await ask(http, "GET", "/api/devices?api-version=2022-07-31", headers=token)
-
-
-async def test_the_last_value_is_the_newest_by_creation_time(http, central):
-    central.registry.add_device("pi-1")
-    for created, value in [(1000.25, 20.5), (900.0, 19.0)]:
-        body = json.dumps({"temp": value}).encode()
-        await central.registry.record_message(
-            "pi-1", created=created, body=body, properties={}, system={}
-        )
-    assert await ask(http, "GET", "/api/devices/pi-1/telemetry/temp") == {
-        "timestamp": "1970-01-01T00:16:40.250Z",
-        "value": 20.5,
-    }
-    await refused(http, "GET", "/api/devices/pi-1/telemetry/humid", expect=404)
-
-
-async def test_telemetry_of_a_component(http, central):
-    central.registry.add_device("pi-1")
-    await central.registry.record_message(
-        "pi-1", created=5.0, body=b'{"temp": 1}', properties={}, system={"component": "inside"}
-    )
-    path = "/api/devices/pi-1/components/inside/telemetry/temp"
-    assert (await ask(http, "GET", path))["value"] == 1
-    await refused(http, "GET", "/api/devices/pi-1/telemetry/temp", expect=404)
