@@ -19,10 +19,7 @@ SDK = {"azure.iot.device": "azure-iot-device"}
 """Modules that a command needs, and the package of each."""
 
 ROOT = Path(__file__).parents[2]
-FAKE = (
-    'on a machine that is not a Raspberry Pi, use --fake-hw, or set driver = "fake" in [sensor] '
-    "and [led]"
-)
+USE_FAKE = 'use --fake-hw, or set driver = "fake" in [sensor] and [led]'
 SERVICES = Path("/opt/sensor-agent")  # Where deploy/install.sh makes its virtual environments.
 
 
@@ -100,7 +97,7 @@ def with_advice(error: DriverError) -> str:
     """
     if error.packages:
         return f"{error} {sentence(error.packages, extra='pi')}"
-    return str(error) if this_copy().is_raspberry_pi else f"{error} {_capitalized(FAKE)}."
+    return str(error) if this_copy().is_raspberry_pi else f"{error} {_capitalized(USE_FAKE)}."
 
 
 def sentence(packages: Sequence[str], *, extra: str) -> str:
@@ -120,7 +117,7 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     """
     copy = copy or this_copy()
     if extra == "pi" and not copy.is_raspberry_pi:
-        return FAKE
+        return f"this machine is not a Raspberry Pi: {USE_FAKE}"
     if "lgpio" in packages and lgpio_wheel() is None:
         others = [package for package in packages if package != "lgpio"]
         more = f"; then {advice(others, extra=extra, copy=copy)}" if others else ""
