@@ -72,8 +72,9 @@ def registration(examination: Examination) -> Finding:
         examination.hub = (session and session.hub) or examination.hub
         return registration_of_daemon(session, root=examination.root)
     cloud = examination.config.cloud
-    if cloud is None or examination.register is None:
+    if cloud is None:
         return skipped("there is no [cloud] section")
+    assert examination.register is not None  # noqa: S101 - only the daemon, above, has none.
     if find("provisioning-tls", examination).outcome is not Outcome.OK:
         return skipped("the provisioning service cannot be reached")
     finding, examination.hub = registration_here(
