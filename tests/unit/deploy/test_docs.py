@@ -127,6 +127,15 @@ def test_every_option_of_the_installer_that_a_page_names_exists(option):
     assert option in (ROOT / "deploy/answers.sh").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("label", re.findall(r"\*\*([^*\n]+)\*\*", PAGES["docs/tutorial.md"]))
+def test_every_label_in_the_tutorial_is_on_the_page(label):
+    console = ROOT / "central" / "console"
+    model = ROOT / "agent" / "device" / "dtmi"
+    files = [*console.rglob("*.js"), *console.rglob("*.html"), *console.rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in [*files, *model.rglob("*.json")]]
+    assert label == "demo" or any(re.search(rf"[\">]{label}[\"<]", text) for text in texts)
+
+
 @pytest.mark.parametrize("words", everywhere(r"!\[([^\]]*)\]"))
 def test_every_picture_has_a_description(words):
     assert len(words) > 20
