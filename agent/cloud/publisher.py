@@ -17,7 +17,7 @@ from agent.readings.outbox import START, Entry, Outbox, Position
 
 WINDOW = 20  # Messages in flight.
 PAGE = 100  # Readings fetched from the outbox at a time.
-GRAIN = 0.005  # Seconds. Shorter sleeps are inaccurate, so that several are combined.
+SHORTEST_SLEEP = 0.005  # Seconds. Shorter sleeps are inaccurate, so that several are combined.
 REMOVAL_DELAY = 1.0  # Seconds during which acknowledged readings are collected for removal.
 
 
@@ -34,7 +34,7 @@ async def publish_readings(
 
     Raises CloudError (in a group) when the connection ends.
     """
-    order = _Order(outbox)
+    order = _SendOrder(outbox)
     window = asyncio.Semaphore(WINDOW)
     due = clock.uptime()
     async with _removing(order, sleep) as acknowledged, asyncio.TaskGroup() as group:
@@ -47,7 +47,7 @@ async def publish_readings(
         while True:
             await window.acquire()
             early = due - clock.uptime()
-            if early > GRAIN:
+            if early > SHORTEST_SLEEP:
                 await sleep(early)
             if outbox.added.is_set():
                 outbox.added.clear()
@@ -61,7 +61,7 @@ async def publish_readings(
             group.create_task(publish(entry), name=f"uplink.send.{entry.sequence}")
 
 
-class _Order:
+class _SendOrder:
     """The order of sending: the oldest live reading, otherwise the oldest of the backlog.
 
     Set `has_more_live` when readings were added to the outbox.
@@ -126,7 +126,7 @@ class _Order:
 
 @asynccontextmanager
 async def _removing(
-    order: _Order, sleep: Callable[[float], Awaitable[None]]
+    order: _SendOrder, sleep: Callable[[float], Awaitable[None]]
 ) -> AsyncIterator[Callable[[Entry], None]]:
     """Remove acknowledged readings from the outbox in batches, the last one on leaving.
 

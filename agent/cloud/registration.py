@@ -16,7 +16,7 @@ from agent.cloud.sdk import (
     KEEP_ALIVE_EXPIRED,
     CloudAccess,
     build,
-    in_a_hurry,
+    close_quickly,
     provisioning_client,
     reason,
     shut_down,
@@ -44,7 +44,7 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
         try:
             result = await within(deadline, f"the registration at {host}", client.register())
         except asyncio.CancelledError:
-            await in_a_hurry(end())
+            await close_quickly(end())
             raise
         except Exception as error:
             await end()

@@ -33,7 +33,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a hanging TLS handshake delays closing.
-HURRIED_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
+QUICK_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
 SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 120 s earlier.
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
 MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
@@ -144,14 +144,14 @@ async def close(client: Any, deadline: float) -> None:
         raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
 
 
-async def in_a_hurry(closing: Coroutine[Any, Any, None]) -> None:
+async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
     """Close a client because the daemon stops.
 
-    Takes at most HURRIED_CLOSE seconds and raises nothing, so that the cancellation continues.
+    Takes at most QUICK_CLOSE seconds and raises nothing, so that the cancellation continues.
     Whatever is still running ends with the process.
     """
     try:
-        async with asyncio.timeout(HURRIED_CLOSE):
+        async with asyncio.timeout(QUICK_CLOSE):
             await closing
     except (TimeoutError, SdkStuckError) as error:
         log.debug("The SDK is still closing its client: %s", error)

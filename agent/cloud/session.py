@@ -19,8 +19,8 @@ from agent.cloud.sdk import (
     CloudAccess,
     build,
     close,
+    close_quickly,
     hub_client,
-    in_a_hurry,
     reason,
     sdk_thread,
     within,
@@ -292,7 +292,7 @@ async def open_session(
         await session.connect()
         yield session
     except asyncio.CancelledError:
-        await in_a_hurry(session.close())
+        await close_quickly(session.close())
         raise
     except BaseException:
         await session.close()

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_DELAY = 300.0  # Seconds between two attempts to connect.
 MAX_STUCK = 2  # Failures of the SDK in a row that end the process.
-STEADY = 60.0  # Seconds after which a connection counts as one that lasts.
+LASTS_AFTER = 60.0  # Seconds after which a connection counts as one that lasts.
 BACKLOG_INTERVAL = 60.0  # Seconds between two reports of a backlog that is not empty.
 RESULT_LIFETIME = 30.0  # Seconds that the caller of a command waits for its result.
 
@@ -100,7 +100,7 @@ class Uplink:
         self._to_report = asyncio.Event()
         self._all_reported = asyncio.Event()
         self._results: dict[str, Result] = {}
-        self._to_answer = asyncio.Event()
+        self._has_results = asyncio.Event()
         self._failures = 0
         self._connected_at = inf  # Uptime, seconds; inf without a connection.
         self._try_hub_next = False
@@ -185,8 +185,8 @@ class Uplink:
                 self._health.failed(failure)
                 # Only a connection that lasted shortens the delay, not a long attempt or a
                 # connection that was closed at once.
-                steady = self._clock.uptime() - self._connected_at >= STEADY
-                self._failures = 1 if steady else self._failures + 1
+                lasted = self._clock.uptime() - self._connected_at >= LASTS_AFTER
+                self._failures = 1 if lasted else self._failures + 1
             stuck = stuck + 1 if isinstance(failure, SdkStuckError) else 0
             if failure is not None and stuck >= MAX_STUCK:
                 raise failure
@@ -241,12 +241,12 @@ class Uplink:
                 ),
                 "removals": self._watch_removals(),
                 "backlog": self._watch_backlog(),
-                "steady": self._become_steady(),
+                "lasting": self._wait_until_lasting(),
             }.items():
                 group.create_task(work, name=f"uplink.{name}")
 
-    async def _become_steady(self) -> None:
-        await self._sleep(STEADY)
+    async def _wait_until_lasting(self) -> None:
+        await self._sleep(LASTS_AFTER)
         self._health.lasted()
 
     # Commands and their results.
@@ -274,7 +274,7 @@ class Uplink:
         until = self._clock.uptime() + RESULT_LIFETIME
         status, payload = await self._commands.execute(command.name, command.payload)
         self._results[command.request_id] = Result(command, status, payload, until)
-        self._to_answer.set()
+        self._has_results.set()
 
     async def _send_results(self, session: AzureSession, group: asyncio.TaskGroup) -> None:
         """Send the results of commands, including those of earlier connections."""
@@ -286,7 +286,7 @@ class Uplink:
             sending.discard(result.command.request_id)
 
         while True:
-            self._to_answer.clear()
+            self._has_results.clear()
             for request_id, result in list(self._results.items()):
                 if result.until < self._clock.uptime():
                     log.info(
@@ -298,7 +298,7 @@ class Uplink:
                 elif request_id not in sending:
                     sending.add(request_id)
                     group.create_task(send(result), name=f"uplink.answer.{result.command.name}")
-            await self._to_answer.wait()
+            await self._has_results.wait()
 
     # Desired and reported properties.
 

@@ -222,7 +222,7 @@ class Service:
         }
 
     async def read(self) -> tuple[Reading, str]:
-        reading, taken = await self._sampler.one()
+        reading, taken = await self._sampler.read_now()
         return reading, self.clock.true_utc(taken)
 
     async def check(self, ids: Sequence[str]) -> tuple[Status, runner.Findings]:

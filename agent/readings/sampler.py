@@ -92,7 +92,7 @@ class Sampler:
         since = self._clock.true_utc(self.status_since)
         return {"sensorStatus": self.policy.status.value, "sensorStatusSince": since}
 
-    async def one(self) -> tuple[Reading, Stamp]:
+    async def read_now(self) -> tuple[Reading, Stamp]:
         """Take a reading as soon as the sensor allows it. It goes to the sink, too.
 
         Raises SensorError with the last reason if five attempts give no accepted reading.

@@ -1,4 +1,4 @@
-"""The daemon, killed at a named point of a reading's way: `crashing_daemon.py POINT ARGUMENTS...`.
+"""The daemon, killed at a named step of a reading's way: `crashing_daemon.py POINT ARGUMENTS...`.
 
 It is the real program with the real SDK; only, at the point, the process ends as by `kill -9`.
 """
@@ -24,7 +24,7 @@ import agent.storage.store
 import agent.storage.store_file
 from agent.cli import parser
 
-SOME = 4  # The how-manieth call it is: not the first reading, so that there are some before it.
+SOME = 4  # The call that ends the process. Not the first: some readings are stored before.
 
 
 def die(*_arguments: Any) -> int:
@@ -66,7 +66,7 @@ def at(
 
 
 def full_disk(first: int, last: int) -> None:
-    """Let the disk be full for some readings."""
+    """Make the disk full for the readings from `first` to `last`."""
     insert = agent.readings.outbox_tables.insert
     calls = iter(range(1, sys.maxsize))
 

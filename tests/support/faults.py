@@ -1,4 +1,4 @@
-"""The faults that may come between the daemon and its hub, and what each may cost."""
+"""Faults between the daemon and its hub, and the attempts that recovery from each may need."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
 
 
 def at_once(**faults):
-    """Set these faults, and cut the connection so that they are met."""
+    """Set these faults, and close the connection so that they take effect."""
 
     def begin(central):
         set_faults(**faults)(central)
@@ -31,9 +31,9 @@ def call(name, *arguments, **keywords):
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, and how many attempts to connect bring everything right again.
+    """A fault, and the number of attempts to connect until recovery.
 
-    `attempts` are counted from the end of the fault; from its beginning, where it `stays`.
+    `attempts` are counted from the end of the fault, or from its beginning if it `stays`.
     """
 
     begin: Callable

@@ -1,4 +1,4 @@
-"""The daemon in a hurry: it waits next to nothing between connections, and takes ten for one.
+"""The daemon, accelerated: it reconnects at once, and keeps each reading ten times.
 
 Everything else is the real program with the real SDK: years of it in minutes.
 """
@@ -21,7 +21,7 @@ def hurry() -> None:
         for _ in range(TIMES):
             await add(outbox, *reading)
 
-    Outbox.add = add_several  # type: ignore[method-assign] - that is what this is for.
+    Outbox.add = add_several  # type: ignore[method-assign] - the purpose of this module.
 
 
 if __name__ == "__main__":

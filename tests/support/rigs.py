@@ -35,7 +35,7 @@ class Rig:
         self.queued = []
         self.assignment = assignment or MemoryAssignment()
         self.status_changed = asyncio.Event()
-        self.steady = asyncio.Event()  # Set it, and the minute of a connection is over.
+        self.steady = asyncio.Event()  # Set it to end the first minute of a connection.
         self.background = set()
         self.uplink = Uplink(
             self,
@@ -53,7 +53,7 @@ class Rig:
 
     async def sleep(self, seconds):
         self.sleeps.append(seconds)
-        if seconds == 60.0:  # The look at the backlog too: not in these tests, unless asked for.
+        if seconds == 60.0:  # Also the interval of backlog reports, which most tests do not need.
             await self.steady.wait()
             self.steady.clear()
         self.clock.move(seconds)

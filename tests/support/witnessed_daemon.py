@@ -20,7 +20,7 @@ def witness(path: str) -> None:
     def noted(database: Any, reading: Any, taken: Any) -> tuple[str, int]:
         own, sequence = insert(database, reading, taken)
         line = [f"{own}:{sequence}", reading.temperature, reading.humidity, taken.wall]
-        # At once, whatever kills the process next.
+        # Unbuffered: the process may be killed at any time.
         os.write(file, json.dumps(line).encode() + b"\n")
         return own, sequence
 

@@ -1,4 +1,4 @@
-"""Killed between each two steps of a reading's way: whatever was committed arrives, as it was."""
+"""The daemon is killed at each step of a reading's way. Committed readings arrive unchanged."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ DAMAGED = "after a damaged file is set aside"
 
 
 class CrashingDaemon(Daemon):
-    """A daemon that ends at a point, until it is told to go on from there."""
+    """A daemon that is killed at a point, and later started without it."""
 
     point: str | None = None
 
@@ -34,7 +34,7 @@ class CrashingDaemon(Daemon):
 
 
 def committed(state):
-    """Return the ids of the readings that are in a file, as it was left."""
+    """Return the ids of the readings in a file."""
     with closing(sqlite3.connect(state / "state.db")) as database:
         own = database.execute("SELECT value FROM settings WHERE name = 'outbox_id'").fetchone()
         if own is None:
@@ -52,13 +52,13 @@ def arrived(central, device_id):
     seen = {}
     for message in reversed(messages):
         content = json.loads(message.body), message.created, message.properties
-        # What came twice is the same.
+        # Duplicates are identical.
         assert seen.setdefault(message.system["message_id"], content) == content
     return seen
 
 
 def missing(message_ids):
-    """Return the ids below the highest of each outbox that are not there."""
+    """Return the missing ids below the highest of each outbox."""
     by_outbox = {}
     for message_id in message_ids:
         outbox_id, _, sequence = message_id.rpartition(":")
@@ -76,7 +76,7 @@ def damage(state):
 
 
 def crash(point, central, home):
-    """Return how the daemon ended; what was left arrives when it goes on."""
+    """Kill the daemon at a point, and start it again. Returns its exit status and log."""
     device_id = f"pi-{crc32(point.encode())}"
     daemon = CrashingDaemon(home, central.info, device_id=device_id)
     if point == DAMAGED:
@@ -92,7 +92,7 @@ def crash(point, central, home):
 
         def is_whole():
             now = arrived(central, device_id)
-            # A live reading overtakes those that were left: wait for these, too.
+            # Live readings arrive before the backlog. Wait for both.
             return len(now) >= len(before) + 5 and left <= set(now) and not missing(now)
 
         until(
@@ -121,6 +121,6 @@ def outcomes(tmp_path_factory):
 @pytest.mark.parametrize("point", POINTS)
 def test_nothing_that_was_committed_is_lost(outcomes, point):
     status, log = outcomes[point].result()
-    # It is the point that ended it, and nothing else.
+    # The daemon was killed at the point, and did not fail earlier.
     assert status == -signal.SIGKILL, log
     assert "Traceback" not in log, log

@@ -19,13 +19,13 @@ from central.storage import telemetry
 pytestmark = several_loopbacks
 
 KEEP_ALIVE = 2
-BACKOFF = 120.0  # Seconds until the next attempt, after the handful that a fault may last.
-ENOUGH = 15  # Readings that must come while a fault lasts, at one in 0.1 s.
+BACKOFF = 120.0  # Seconds until the next attempt, at most, after the attempts of a fault.
+ENOUGH = 15  # Readings that must arrive, at one in 0.1 s.
 
 
 @dataclass
 class Outcome:
-    """What was seen of one fault."""
+    """The outcome of one fault."""
 
     attempts: int = 0
     log: str = ""
@@ -82,7 +82,7 @@ def is_whole(daemon, central, at_least):
 
 
 def are_whole(messages, at_least=1):
-    """Tell whether at least so many readings arrived, and none is missing among them."""
+    """Return whether at least so many readings arrived, without gaps."""
     sequences = {sequence(message) for message in messages}
     return len(sequences) >= at_least and sequences == set(range(1, max(sequences) + 1))
 
@@ -103,7 +103,7 @@ def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
             second.call(lambda c: c.registry.add_device("pi-1"))
             first.call(at_once(moved_to=second.info["mqtt_host"]))
             until(lambda: len(arrived(second)) >= ENOUGH, what=daemon.tail)
-            # Two refusals, then it asks the provisioning service.
+            # Two refusals, then a registration.
             assert daemon.status()["cloud"]["attempts"] - attempts <= 3
             assert daemon.status()["cloud"]["hub"] == second.info["mqtt_host"]
             until(lambda: are_whole(arrived(first) + arrived(second)), what=daemon.tail)
@@ -119,7 +119,7 @@ def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, name):
     if fault.says:
         assert fault.says in outcome.log, outcome.log
     assert "Traceback" not in outcome.log, outcome.log
-    # What came twice is the same reading, with its time.
+    # Duplicates are identical, with the same time.
     seen = {}
     for message in outcome.arrived:
         content = json.loads(message.body), message.created, message.properties

@@ -1,4 +1,4 @@
-"""What the daemon holds does not grow: memory, threads and open files, over many connections.
+"""Memory, threads and open files of the daemon do not grow over many connections.
 
 Short here; `make soak` takes 500 connections and 20,000 readings.
 """
@@ -19,14 +19,12 @@ from central.storage import telemetry
 
 CONNECTIONS = int(os.environ.get("FLAT_CONNECTIONS", "40"))
 READINGS = int(os.environ.get("FLAT_READINGS", "2000"))
-WARM_UP = 15  # Connections until every cache and pool is as large as it gets.
-GROWTH = 2000, 2  # kB, and kB for each connection: the heap's holes. One client takes 500.
-POOL = 4  # Threads that the SDK's loop may still add to its pool, which is bounded.
+WARM_UP = 15  # Connections until all caches and pools have their final size.
+GROWTH = 2000, 2  # kB, and kB for each connection, as the heap fragments. A client needs 500 kB.
+POOL = 4  # Threads that the SDK's loop may still add to its bounded pool.
 PROGRAM = SUPPORT / "hurried_daemon.py"
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/fd").is_dir(), reason="only Linux tells it in /proc"
-)
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc of Linux")
 
 
 class HurriedDaemon(Daemon):
@@ -36,7 +34,7 @@ class HurriedDaemon(Daemon):
 
 @dataclass(frozen=True)
 class Held:
-    """By one process: resident memory in kB, threads, open files."""
+    """Resident memory in kB, threads and open files of a process."""
 
     memory: int
     threads: int
@@ -74,7 +72,7 @@ def test_nothing_grows_over_many_connections_and_readings(tmp_path):
                 until(lambda number=number: connections() > number, what=daemon.tail)
 
         def look():
-            # Twice the same: what ends a moment after a connection has ended.
+            # Some threads end a moment after their connection. Wait until the numbers are stable.
             until(daemon._connected)
             time.sleep(1)
             return held(daemon.process)

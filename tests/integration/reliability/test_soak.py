@@ -1,4 +1,4 @@
-"""Readings through random faults and kill -9 at random moments: each that was committed arrives.
+"""Random faults, and kill -9 at random moments: each committed reading arrives.
 
 Short here; `make soak` takes 10,000 readings and 50 kills. The faults follow from a seed, which
 is printed: `make soak SEED=...` chooses the same ones, as far as a clock allows.
@@ -28,7 +28,7 @@ READINGS = int(os.environ.get("SOAK_READINGS", "500"))
 KILLS = int(os.environ.get("SOAK_KILLS", "5"))
 SEED = int(os.environ.get("SOAK_SEED") or time.time_ns() % 1_000_000)
 LONGEST_ROUND = 3.0  # Seconds.
-PATIENCE = 300.0  # Seconds for what is left at the end.
+PATIENCE = 300.0  # Seconds for the backlog at the end.
 INTERVAL = 0.05  # Seconds between two readings.
 PROGRAM = SUPPORT / "witnessed_daemon.py"
 
@@ -38,21 +38,21 @@ class WitnessedDaemon(Daemon):
         return [sys.executable, PROGRAM, self.home / "witness"]
 
     def witnessed(self):
-        """Return what was taken, by message id: temperature, humidity, time."""
+        """Return temperature, humidity and time of each reading by message id."""
         lines = (self.home / "witness").read_text().splitlines()
         return {line[0]: line[1:] for line in map(json.loads, lines)}
 
 
 @pytest.fixture
 def heard(monkeypatch):
-    """The sequences in the order in which they came, by connection."""
+    """Records the sequences of each connection in the order of arrival."""
     by_connection = defaultdict(list)
     telemetry = DeviceSession._telemetry
 
     async def noted(session, packet, added):
         bag = decode_bag(packet.topic.removeprefix(session._events))
         message_id = split_properties(bag)[1]["message_id"]
-        # The session itself is kept, so that no other one gets its place in memory.
+        # The session is kept, so that no other one gets the same id().
         by_connection[session].append(int(message_id.rpartition(":")[2]))
         await telemetry(session, packet, added)
 
@@ -61,7 +61,7 @@ def heard(monkeypatch):
 
 
 def suffer(central, daemon, choice):
-    """Let faults and kills happen until there were enough of everything; return what happened."""
+    """Cause faults and kills until there were enough of each. Returns their names in order."""
     happened = []
     while len(daemon.witnessed()) < READINGS or happened.count("kill -9") < KILLS:
         name = choice.choice([*FAULTS, "nothing"])
@@ -85,7 +85,7 @@ def is_all_there(daemon, central):
 
 
 def two_lanes_in_order(sequences):
-    """Tell whether these are two runs in order, everything in one older than all in the other."""
+    """Return whether these are two ordered lanes, all of one older than all of the other."""
     return any(
         in_order([number for number in sequences if number <= boundary])
         and in_order([number for number in sequences if number > boundary])
@@ -97,7 +97,7 @@ def in_order(numbers):
     return all(a < b for a, b in pairwise(numbers))
 
 
-def test_two_lanes_are_told_from_a_jumble():
+def test_two_lanes_are_distinguished_from_disorder():
     assert two_lanes_in_order([])
     assert two_lanes_in_order([1, 2, 7, 3, 8, 4, 9])
     assert not two_lanes_in_order([1, 3, 2, 7, 6])
@@ -126,7 +126,7 @@ def test_every_reading_arrives_whatever_happens(tmp_path, heard):
         content = json.loads(message.body), message.properties
         arrived[message.system["message_id"]].append(content)
 
-    # The last one may be in the outbox still: what was taken while the daemon stopped.
+    # The last reading may still be in the outbox, taken while the daemon stopped.
     missing = sorted(set(witnessed) - set(arrived), key=sequence)
     assert [sequence(name) for name in missing] in ([], [len(witnessed)])
     assert sorted(map(sequence, witnessed)) == list(range(1, len(witnessed) + 1))

@@ -43,7 +43,7 @@ OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
 
 class Cloud:
-    """A central, and what this device needs to reach it."""
+    """A central, and the access of one device to it."""
 
     def __init__(self, central):
         self.central = central
@@ -78,7 +78,7 @@ class Cloud:
         return open_session(self.access(credentials), assignment, self.events)
 
     async def ask(self, work):
-        """Have central do `work(central)` on its own loop, without holding up this one."""
+        """Run `work(central)` on central's loop without blocking this one."""
         return await asyncio.to_thread(self.central.call, work)
 
 
@@ -140,7 +140,7 @@ async def test_a_server_with_its_own_ca_is_trusted_only_with_ca_file(cloud):
 
 
 def threads():
-    # The SDK's own loop keeps a pool of these for the whole process, and fills it by and by.
+    # The SDK's loops have a pool of threads for the whole process, which grows to its bound.
     return [t for t in threading.enumerate() if not t.name.startswith("asyncio_")]
 
 
@@ -151,7 +151,7 @@ async def test_failed_registrations_leave_no_thread_behind(cloud):
     for _ in range(5):
         with pytest.raises(RegistrationError):
             await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
-    # Some end a moment after the last word.
+    # Some threads end a moment later.
     await until(lambda: len(threads()) <= before)
 
 
@@ -163,7 +163,7 @@ async def test_sessions_leave_no_thread_behind(cloud):
     for _ in range(5):
         async with cloud.session(assignment) as session:
             await session.twin()
-    # Some end a moment after the last word.
+    # Some threads end a moment later.
     await until(lambda: len(threads()) <= before)
 
 
@@ -301,7 +301,7 @@ async def test_a_closed_connection_ends_the_session_at_once(cloud, session):
 )
 @pytest.mark.parametrize("way", ["recv", "send"])
 async def test_any_error_of_the_connection_ends_the_session_at_once(cloud, monkeypatch, way, error):
-    # Central's side of the connection is asyncio's, which calls neither.
+    # Central uses asyncio, which calls neither.
     async with cloud.session(await cloud.register()) as session:
         monkeypatch.setattr(ssl.SSLSocket, way, Mock(side_effect=error))
         sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
@@ -312,8 +312,8 @@ async def test_any_error_of_the_connection_ends_the_session_at_once(cloud, monke
 
 
 async def test_a_connection_lost_during_the_close_does_not_delay_it(cloud):
-    # The SDK empties its handlers' inboxes when a connection ends, and with them its own order
-    # to the handlers to end, for which its shutdown() waits. Here that happens each time.
+    # The SDK clears its handlers' inboxes when a connection ends, including the stop message for
+    # which its shutdown() waits. Here that happens each time.
     async with cloud.session(await cloud.register()) as session:
         pipeline, handlers = session._client._mqtt_pipeline, session._client._handler_manager
         order_to_end = handlers.stop
@@ -357,7 +357,7 @@ async def test_a_twin_request_without_an_answer_times_out(cloud, session):
 
 
 async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
-    # The SDK renews 120 s before the end: with this lifetime after 2 s, and every 2 s again.
+    # The SDK renews 120 s before the end, and so every 2 s with this lifetime.
     monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 122)
     assignment = await cloud.register()
     received, answered, sent = [], [], 0
@@ -392,12 +392,12 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
             await session.send(Message(f"box:{sent}", "{}", {}))
             await cloud.ask(lambda c, n=sent: c.hub.queue_command("pi-1", "blink", n))
             await call(sent)
-        # What was acknowledged into a connection that was just closing comes twice, here too.
+        # A command may arrive twice if its acknowledgement was lost with the connection.
         await until(lambda: obeying.done() or len(set(queued())) == sent)
         assert not obeying.done(), obeying
         obeying.cancel()
     messages = cloud.central.read(telemetry.messages, "pi-1", limit=10_000)
-    # One may come twice: acknowledged into a connection that was just closing, it is sent again.
+    # A message may arrive twice if its acknowledgement was lost with the connection.
     arrived = dict.fromkeys(m.system["message_id"] for m in messages[::-1])
     assert list(arrived) == [f"box:{n}" for n in range(1, sent + 1)]
     assert list(dict.fromkeys(queued())) == list(range(1, sent + 1))

@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import Rig, sequences
 
-from agent.cloud.publisher import GRAIN, WINDOW
+from agent.cloud.publisher import SHORTEST_SLEEP, WINDOW
 from agent.errors import StoreError
 
 
@@ -109,8 +109,8 @@ async def test_a_rate_too_high_for_a_timer_is_limited_with_few_sleeps(outbox):
     async with rig.running():
         await until(lambda: len(session.sent) == 50)
         took = rig.clock.up - began
-    assert took >= 49 * 0.001 - GRAIN
-    assert not [step for step in rig.sleeps if 0 < step <= GRAIN]
+    assert took >= 49 * 0.001 - SHORTEST_SLEEP
+    assert not [step for step in rig.sleeps if 0 < step <= SHORTEST_SLEEP]
 
 
 async def test_readings_that_could_not_be_read_for_a_while_are_sent_over_the_same_connection(

@@ -33,7 +33,7 @@ def sequences(entries):
 
 
 class Disk:
-    """A disk that can be broken and mended under an open store."""
+    """A disk that fails and recovers while the store is open."""
 
     def __init__(self, store, monkeypatch):
         self.broken = None
@@ -327,7 +327,7 @@ async def test_a_file_that_is_damaged_while_in_use_is_replaced_with_a_new_id(tmp
     seen = await everything(outbox)
     await store.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
     (tmp_path / "state.db").write_bytes(b"\xff" * (tmp_path / "state.db").stat().st_size)
-    # Whoever meets the damage first, the outbox must not go on in the fresh file as in the old.
+    # Whichever call finds the damage, positions of the old file are not used in the new one.
     store._disconnect()
     await store.put("property.name", "met it")
 
@@ -336,7 +336,7 @@ async def test_a_file_that_is_damaged_while_in_use_is_replaced_with_a_new_id(tmp
     assert outbox.era > era
     fresh = await everything(outbox)
     assert [entry.message_id for entry in fresh] == [f"{outbox.id}:1", f"{outbox.id}:2"]
-    await outbox.remove(seen)  # Acknowledged late: 1 and 2 are other readings now.
+    await outbox.remove(seen)  # A late acknowledgement: 1 and 2 are other readings now.
     assert await everything(outbox) == fresh
     assert outbox.waiting == 2
     assert (await outbox.status(60)).set_aside[0].reason == "corrupt"

@@ -12,7 +12,7 @@ from hw import Reading
 
 
 async def grow(store, count, *, uptime):
-    """Put many readings on disk at once; each transaction of its own would take a while."""
+    """Write many readings in one transaction, which is faster."""
     clock = HandClock(wall=0.0, uptime=uptime, known=False)
 
     def work(database):
@@ -23,7 +23,7 @@ async def grow(store, count, *, uptime):
 
 
 async def test_thousands_of_readings_that_become_too_old_are_dropped_in_steps(tmp_path):
-    # Off the network for weeks means without the time, too: age is judged when both are back.
+    # Without network for weeks the clock is unsynchronised, and age is checked only afterwards.
     store, _ = await open_outbox(tmp_path)
     await grow(store, 30_000, uptime=1000.0)
     store.close()

@@ -1,4 +1,4 @@
-"""What is in the outbox's memory while the disk fails, and how it gets to the disk."""
+"""Readings in memory while the disk fails, and how they get to disk."""
 
 from uuid import UUID
 
@@ -40,7 +40,7 @@ async def test_readings_written_on_closing_are_backlog_of_the_next_run(tmp_path,
 
 
 async def test_readings_in_memory_come_after_those_written_by_an_earlier_run(tmp_path, monkeypatch):
-    for digit in "f0":  # An id that comes late in order, and then one that comes early.
+    for digit in "f0":  # An id that sorts late, then one that sorts early.
         monkeypatch.setattr(outbox_tables.uuid, "uuid4", lambda digit=digit: UUID(digit * 32))
         await left_by_a_daemon_whose_disk_failed(
             tmp_path, monkeypatch, readings=2, first=int(digit, 16)
@@ -53,7 +53,7 @@ async def test_readings_in_memory_come_after_those_written_by_an_earlier_run(tmp
 
 
 async def left_by_a_daemon_whose_disk_failed(tmp_path, monkeypatch, *, readings, first=0):
-    """Leave a file with readings that were in memory until the daemon stopped."""
+    """Make a file with readings that were in memory until the daemon stopped."""
     store, outbox = await open_outbox(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(store, "_do", lambda _work: fail(store))
@@ -80,7 +80,7 @@ async def test_the_outbox_recovers_after_a_write_that_succeeded_despite_an_error
     with monkeypatch.context() as patch:
         patch.setattr(store, "_do", lambda _work: fail(store))
         await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
-        # Now it is written, and the writing said to have failed.
+        # The write succeeds, and reports a failure.
         patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
         await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
     await outbox.add(Reading(22.0, 50.0), HandClock().stamp())
@@ -95,7 +95,7 @@ async def test_a_reading_written_despite_an_error_has_one_message_id(tmp_path, m
     await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
     do = store._do
     with monkeypatch.context() as patch:
-        # As SQLite does where fsync fails with EIO: the file that is opened next has it.
+        # As with SQLite if fsync fails with EIO: the reading is in the file.
         patch.setattr(store, "_do", lambda work: (do(work), fail(store)))
         await outbox.add(Reading(21.0, 50.0), HandClock().stamp())
     before = [(e.message_id, e.reading.temperature) for e in await outbox.after(START, limit=10)]

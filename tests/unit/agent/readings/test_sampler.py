@@ -13,7 +13,7 @@ from hw.sensors.policy import Policy
 
 
 class ScriptedSensor(ClimateSensor):
-    """Answers what it was given, in turn; the last answer for ever."""
+    """Returns or raises these answers in turn, and repeats the last one."""
 
     model = "dht22"
     spacing = 2.1
@@ -89,7 +89,7 @@ async def test_a_reading_is_stamped_with_the_beginning_of_its_attempt():
         await until(lambda: len(rig.readings) >= 3)
     reading, taken = rig.readings[0]
     assert reading == Reading(21.0, 45.0)
-    # The first read of a DHT22 gives its previous conversion and is not believed.
+    # The first read of a DHT22 returns its previous conversion, which is discarded.
     assert taken.uptime == pytest.approx(1002.1)
     assert taken.wall == pytest.approx(1_700_000_002.1)
     assert [round(taken.uptime) for _, taken in rig.readings[1:3]] == [1062, 1122]
@@ -135,7 +135,7 @@ async def test_an_unexpected_exception_of_the_driver_counts_as_failed(caplog):
 class HangingSensor(ScriptedSensor):
     """Hangs in its first `times` attempts, until it is released."""
 
-    deadline = -0.99  # With the margin that is given: 10 ms.
+    deadline = -0.99  # With DEADLINE_MARGIN: 10 ms.
 
     def __init__(self, *, times):
         super().__init__(Reading(21.0, 45.0))
@@ -174,7 +174,7 @@ async def test_a_driver_that_always_hangs_counts_as_stuck():
 
 async def test_a_new_interval_takes_effect_at_once():
     rig = Rig(ScriptedSensor(Reading(21.0, 45.0)), interval=86400.0)
-    rig.free = 1  # The wait for the second reading is not cut short by the clock.
+    rig.free = 1  # The clock stands still while the sampler waits for the second reading.
     async with rig.running():
         await until(lambda: len(rig.waits) == 2)
         assert len(rig.readings) == 1
@@ -187,13 +187,13 @@ async def test_a_new_interval_takes_effect_at_once():
 
 async def test_a_requested_reading_is_taken_as_soon_as_the_sensor_allows():
     rig = Rig(ScriptedSensor(Reading(21.0, 45.0)), interval=86400.0)
-    rig.free = 1  # The warm-up's; the next is not due before tomorrow.
+    rig.free = 1  # For the warm-up. The next reading is due tomorrow.
     async with rig.running():
         await until(lambda: rig.readings and len(rig.waits) == 2)
         rig.free = None
-        reading, taken = await rig.sampler.one()
+        reading, taken = await rig.sampler.read_now()
     assert reading == Reading(21.0, 45.0)
-    assert rig.readings[-1] == (reading, taken)  # It is reported like any other.
+    assert rig.readings[-1] == (reading, taken)  # It is sent like any other.
     assert len(rig.readings) == 2
     assert taken.uptime - rig.readings[0][1].uptime == pytest.approx(2.1)
 
@@ -204,7 +204,7 @@ async def test_a_request_fails_with_the_last_reason_after_five_attempts():
         await until(lambda: rig.readings)
         attempts = rig.sampler.policy.counters["attempts"]
         with pytest.raises(SensorError, match="not found"):
-            await rig.sampler.one()
+            await rig.sampler.read_now()
         assert rig.sampler.policy.counters["attempts"] - attempts >= 5
 
 
@@ -212,13 +212,13 @@ async def test_a_request_never_returns_an_implausible_reading():
     rig = Rig(ScriptedSensor(Reading(0.0, 0.0)))
     async with rig.running():
         with pytest.raises(SensorError, match="cannot be true"):
-            await rig.sampler.one()
+            await rig.sampler.read_now()
     assert rig.readings == []
 
 
 async def test_a_cancelled_request_is_removed():
     rig = Rig(ScriptedSensor(Reading(21.0, 45.0)))
-    asking = asyncio.create_task(rig.sampler.one())
+    asking = asyncio.create_task(rig.sampler.read_now())
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.wait({asking})
