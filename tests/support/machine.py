@@ -156,15 +156,20 @@ class Daemon(daemons.Daemon):
     def stop(self):
         return super().stop(timeout=PATIENCE)
 
+    @contextmanager
     def by_hand(self, *arguments, config=None):
-        """What a person types at this machine: `sensor-agent ...`, with this configuration."""
-        return subprocess.Popen(
+        """Run `sensor-agent ...` with this configuration. Kill it if it outlives the block."""
+        with subprocess.Popen(
             [sys.executable, "-m", "agent", *arguments, "--config", config or self.config],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 @contextmanager
