@@ -16,6 +16,7 @@ from agent.errors import SecretError, in_words
 T = TypeVar("T")
 
 STORED = "credentials"  # The installer keeps the service's keys in this directory.
+SERVICE_CREDENTIALS = f"/etc/sensor-agent/{STORED}"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 CONTENTS = {
     "key_file": "this device's key, as the Connect dialog of the device shows it,",
@@ -46,6 +47,7 @@ class _File:
     key: str  # In [cloud].
     path: Path
     is_guarded: bool  # It is in systemd's directory, which other users cannot enter.
+    in_service: bool  # The reader is the service.
 
 
 def read_credentials(
@@ -54,9 +56,9 @@ def read_credentials(
     """Read the files that `cloud` names.
 
     A relative name is looked up in $CREDENTIALS_DIRECTORY, then in `base`, the directory of the
-    configuration, and then in its directory `credentials`. A group key is turned into this
-    device's own. Raises SecretError with a sentence for each file that is missing, empty, readable
-    by others, or not what it should be.
+    configuration, and then, except in the service, in its directory `credentials`. A group key is
+    turned into this device's own. Raises SecretError with a sentence for each file that is missing,
+    empty, readable by others, or not what it should be.
     """
     files = _files(cloud, base=base, environ=environ)
     errors: list[SecretError] = []
@@ -117,12 +119,14 @@ def _files(cloud: CloudConfig, *, base: Path, environ: Mapping[str, str]) -> dic
 
 def _find(key: str, name: Path, *, base: Path, guarded: Path | None) -> _File:
     if guarded is not None and not name.is_absolute() and (guarded / name).exists():
-        return _File(key, guarded / name, is_guarded=True)
+        return _File(key, guarded / name, is_guarded=True, in_service=True)
     path = base / name.expanduser()
     stored = base / STORED / name
-    if not exists(path) and exists(stored):
+    # The service's user cannot search that directory: systemd reads it for the service.
+    if guarded is None and not exists(path) and exists(stored):
         path = stored
-    return _File(key, path, is_guarded=guarded is not None and path.parent == guarded)
+    is_guarded = guarded is not None and path.parent == guarded
+    return _File(key, path, is_guarded=is_guarded, in_service=guarded is not None)
 
 
 def _key(file: _File) -> str:
@@ -149,8 +153,10 @@ def _secret(file: _File) -> str:
             f"chmod 600 {file.path}"
         )
     if not text:
+        # systemd's copy of a file that is missing is empty, see the service's unit.
+        place = f"{SERVICE_CREDENTIALS}/{file.path.name}" if file.is_guarded else "that file"
         raise SecretError(
-            f"{file.path} is empty. Write {CONTENTS[file.key].rstrip(',')} to that file."
+            f"{file.path} is empty. Write {CONTENTS[file.key].rstrip(',')} to {place}."
         )
     return text
 
@@ -181,13 +187,15 @@ def _text(file: _File) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
+        remedy = f"Write {CONTENTS[file.key]} to that file, or correct {file.key} in [cloud]."
         raise SecretError(
-            f"{path} does not exist. Write {CONTENTS[file.key]} to that file, or correct "
-            f"{file.key} in [cloud]."
+            f"{path} does not exist. {_pass_to_service(file) if file.in_service else remedy}"
         ) from error
     except PermissionError as error:
+        remedy = "Use sudo, or give this user access to it."
         raise SecretError(
-            f"{path} cannot be read: {in_words(error)}. Use sudo, or give this user access to it."
+            f"{path} cannot be read: {in_words(error)}. "
+            f"{_pass_to_service(file) if file.in_service else remedy}"
         ) from error
     except OSError as error:
         raise SecretError(
@@ -195,3 +203,12 @@ def _text(file: _File) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise SecretError(f"{path} is not a text file.") from error
+
+
+def _pass_to_service(file: _File) -> str:
+    name = file.path.name
+    return (
+        f'Put it in {SERVICE_CREDENTIALS}, set {file.key} = "{name}" in [cloud], and add '
+        f"LoadCredential={name}:{SERVICE_CREDENTIALS}/{name} to [Service] with: "
+        "sudo systemctl edit sensor-agent"
+    )

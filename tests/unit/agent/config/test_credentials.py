@@ -72,6 +72,28 @@ def test_a_key_that_systemd_lacks_is_read_beside_the_configuration(read, tmp_pat
     assert read('key_file = "key"', environ).key == KEY
 
 
+def test_the_service_reports_how_systemd_passes_it_a_missing_file(read, tmp_path):
+    given, stored = tmp_path / "given", tmp_path / "credentials"
+    given.mkdir()
+    stored.mkdir()
+    secret(stored / "group", KEY)  # The service's user cannot search that directory.
+    with pytest.raises(SecretError) as caught:
+        read('group_key_file = "group"', {"CREDENTIALS_DIRECTORY": str(given)})
+    assert str(caught.value) == (
+        f"{tmp_path}/group does not exist. Put it in /etc/sensor-agent/credentials, set "
+        'group_key_file = "group" in [cloud], and add '
+        "LoadCredential=group:/etc/sensor-agent/credentials/group to [Service] with: "
+        "sudo systemctl edit sensor-agent"
+    )
+
+
+def test_an_empty_key_from_systemd_is_reported_with_the_file_to_write(read, tmp_path):
+    (tmp_path / "given").mkdir()
+    secret(tmp_path / "given" / "device.key", "\n", 0o440)
+    with pytest.raises(SecretError, match=r"to /etc/sensor-agent/credentials/device\.key"):
+        read('key_file = "device.key"', {"CREDENTIALS_DIRECTORY": str(tmp_path / "given")})
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
