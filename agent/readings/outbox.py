@@ -298,6 +298,16 @@ class Outbox:
             oldest=None if oldest is None else self._clock.true_utc(oldest),
             room_seconds=min(room * interval, self._max_age),
             dropped=(*gaps, *self._gaps),
-            set_aside=tuple(SetAsideFile(**note) for note in await self._store.get(SET_ASIDE, [])),
+            set_aside=_set_aside(await self._store.get(SET_ASIDE)),
             error=error,
         )
+
+
+def _set_aside(notes: Any) -> tuple[SetAsideFile, ...]:
+    """Return the renamed files of a stored setting. Skips what is damaged."""
+    found = []
+    for note in notes if isinstance(notes, list) else []:
+        match note:
+            case {"file": str(file), "reason": str(reason), "readings": int() | None as readings}:
+                found.append(SetAsideFile(file=file, reason=reason, readings=readings))
+    return tuple(found)

@@ -8,6 +8,7 @@ from agent.errors import StoreError
 from agent.readings import outbox as outbox_module
 from agent.readings.outbox import START
 from agent.status import DroppedReadings
+from agent.storage.store_file import SET_ASIDE
 from hw import Reading
 
 
@@ -340,6 +341,14 @@ async def test_a_file_that_is_damaged_while_in_use_is_replaced_with_a_new_id(tmp
     assert await everything(outbox) == fresh
     assert outbox.waiting == 2
     assert (await outbox.status(60)).set_aside[0].reason == "corrupt"
+    store.close()
+
+
+@pytest.mark.parametrize("damaged", ["nonsense", [1, {"file": "a", "reas0n": "corrupt"}]])
+async def test_a_damaged_note_of_a_renamed_file_does_not_break_the_status(tmp_path, damaged):
+    store, outbox = await open_outbox(tmp_path)
+    await store.put(SET_ASIDE, damaged)
+    assert (await outbox.status(60)).set_aside == ()
     store.close()
 
 
