@@ -26,7 +26,7 @@ from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
 from agent.errors import NoAnswerError, SdkStuckError, in_words
 from agent.storage.assignment import Assignment
-from agent.tls_faults import certificate_advice
+from agent.tls_faults import certificate_advice, certificate_fault
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = certificate_advice(error).rstrip(".")
-        return f"its certificate is not trusted: {error.verify_message}. {advice}"
+        return f"its certificate is not trusted: {certificate_fault(error)}. {advice}"
     text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
     text = text or type(error).__name__
     if "did not communicate in the keepalive interval" in text:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from agent.config.loader import CloudConfig
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped
 from agent.errors import in_words
-from agent.tls_faults import certificate_advice
+from agent.tls_faults import certificate_advice, certificate_fault
 
 PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
@@ -99,7 +99,7 @@ class Route:
             self._connection = context.wrap_socket(self._connection, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
             return failed(
-                f"The certificate of {self._host} is not trusted: {error.verify_message}.",
+                f"The certificate of {self._host} is not trusted: {certificate_fault(error)}.",
                 certificate_advice(error),
             )
         except OSError as error:
