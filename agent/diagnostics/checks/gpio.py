@@ -43,7 +43,7 @@ def access(examination: Examination) -> Finding:
         return skipped("no configured driver claims a GPIO line")
     if examination.lacks_board:
         return failed(
-            f"This machine is not a Raspberry Pi, and {' and '.join(lines)} need one.",
+            f"This machine is not a Raspberry Pi, so {' and '.join(lines)} cannot be used.",
             'Use --fake-hw, or set driver = "fake" in [sensor] and [led].',
         )
     chips = sorted((examination.root / "dev").glob("gpiochip*"))

@@ -238,7 +238,7 @@ def test_without_a_pi_one_check_fails_and_the_others_are_skipped(machine):
     machine.missing |= {"adafruit_dht", "gpiozero", "lgpio"}
     access = machine.find("gpio-access")
     assert access.line == (
-        "This machine is not a Raspberry Pi, and [sensor] pin and [led] pin need one."
+        "This machine is not a Raspberry Pi, so [sensor] pin and [led] pin cannot be used."
     )
     assert access.advice == 'Use --fake-hw, or set driver = "fake" in [sensor] and [led].'
     for name in ("packages", "gpio-lines", "sensor", "led"):
