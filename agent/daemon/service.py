@@ -12,12 +12,11 @@ from zlib import crc32
 from agent.config.loader import Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
-from agent.daemon.systemd import Watch, notify_systemd
+from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information, software_version
 from agent.device.led import AsyncLed
 from agent.diagnostics import runner
-from agent.diagnostics.status_text import status_line
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock

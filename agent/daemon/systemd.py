@@ -9,11 +9,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from math import inf
 from typing import Never
 
 from agent.logs import journal
 from agent.logs.events import LogEvent
+from agent.logs.local_time import local_time
+from agent.status import CloudPart, LastReading, SensorPart
 
 log = logging.getLogger(__name__)
 
@@ -87,3 +90,24 @@ async def notify_systemd(
         shortest = min(SHORTEST_PAUSE, pause)
         await sleep(shortest)
         await wait(changed, pause - shortest)
+
+
+def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:
+    """Describe sensor and session in one line. `waiting` is the number of unsent readings."""
+    parts = []
+    if sensor.status not in {"ok", "starting"}:
+        parts.append(f"the sensor gives no readings ({sensor.status})")
+    if sensor.last is not None:
+        parts.append(f"the last was {_short(sensor.last)}" if parts else _short(sensor.last))
+    elif not parts:
+        parts.append("no reading yet")
+    if cloud is not None:
+        parts.append("not connected" if cloud.hub is None else f"connected to {cloud.hub}")
+        parts.append(f"{waiting} waiting")
+    return "; ".join(parts)
+
+
+def _short(last: LastReading) -> str:
+    taken = local_time(datetime.fromisoformat(last.taken).timestamp())
+    at = time.strftime("%H:%M", taken)
+    return f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"

@@ -1,13 +1,9 @@
-"""The status in words: several lines for people, one line for systemd."""
+"""The status in words, for people."""
 
-import time
 from collections.abc import Iterator
-from datetime import datetime
 
-from agent.logs.local_time import local_time
 from agent.status import (
     CloudPart,
-    LastReading,
     LedPart,
     OutboxPart,
     SensorPart,
@@ -29,27 +25,6 @@ def summary(status: Status) -> str:
             *_outbox(status.outbox),
         ]
     )
-
-
-def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:
-    """Describe sensor and session in one line. `waiting` is the number of unsent readings."""
-    parts = []
-    if sensor.status not in {"ok", "starting"}:
-        parts.append(f"the sensor gives no readings ({sensor.status})")
-    if sensor.last is not None:
-        parts.append(f"the last was {_short(sensor.last)}" if parts else _short(sensor.last))
-    elif not parts:
-        parts.append("no reading yet")
-    if cloud is not None:
-        parts.append("not connected" if cloud.hub is None else f"connected to {cloud.hub}")
-        parts.append(f"{waiting} waiting")
-    return "; ".join(parts)
-
-
-def _short(last: LastReading) -> str:
-    taken = local_time(datetime.fromisoformat(last.taken).timestamp())
-    at = time.strftime("%H:%M", taken)
-    return f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"
 
 
 def _sensor(sensor: SensorPart) -> Iterator[str]:

@@ -4,9 +4,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fakes import HandClock, until
+from statuses import STATUS, status_with
 
 from agent.daemon import systemd as watchdog
-from agent.daemon.systemd import LONGEST_PAUSE, Watch, notify_systemd
+from agent.daemon.systemd import LONGEST_PAUSE, Watch, notify_systemd, status_line
 from agent.logs import journal
 from agent.readings.sampler import ADD_DEADLINE, SLACK, Sampler
 from hw import ClimateSensor, Reading
@@ -230,3 +231,47 @@ def test_the_watch_stands_still_while_the_machine_is_suspended():
     # systemd's watchdog counts CLOCK_MONOTONIC too.
     assert Watch()._now is time.monotonic
     assert watchdog.LONGEST_PAUSE * 3 <= 60
+
+
+@pytest.fixture
+def set_zone(monkeypatch):
+    """Change the time zone, as the system does."""
+    yield lambda zone: monkeypatch.setenv("TZ", zone)
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("parts", "waiting", "line"),
+    [
+        ({}, 0, "21.5 °C, 45.0 % at 10:01; connected to hub.test; 0 waiting"),
+        ({"cloud": {"hub": None}}, 12, "21.5 °C, 45.0 % at 10:01; not connected; 12 waiting"),
+        ({"cloud": None}, 0, "21.5 °C, 45.0 % at 10:01"),
+        (
+            {"sensor": {"status": "no_answer"}, "cloud": None},
+            0,
+            "the sensor gives no readings (no_answer); the last was 21.5 °C, 45.0 % at 10:01",
+        ),
+        (
+            {"sensor": {"status": "busy", "last": None}, "cloud": None},
+            0,
+            "the sensor gives no readings (busy)",
+        ),
+        (
+            {"sensor": {"status": "starting", "last": None}},
+            0,
+            "no reading yet; connected to hub.test; 0 waiting",
+        ),
+    ],
+)
+def test_the_status_line(set_zone, parts, waiting, line):
+    set_zone("UTC0")
+    status = status_with(**parts)
+    assert status_line(status.sensor, status.cloud, waiting=waiting) == line
+
+
+def test_the_status_line_follows_the_time_zone(set_zone):
+    set_zone("UTC0")
+    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 10:01")
+    set_zone("JST-9")
+    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 19:01")

@@ -1,9 +1,6 @@
-import time
-
-import pytest
 from statuses import STATUS, status_with
 
-from agent.diagnostics.status_text import status_line, summary
+from agent.diagnostics.status_text import summary
 from agent.status import DroppedReadings, SetAsideFile
 
 
@@ -56,47 +53,3 @@ def test_a_device_without_a_cloud_in_words():
     text = summary(status_with(cloud=None, properties=None, outbox=None))
     assert "cloud: not configured" in text
     assert "readings are shown and not sent" in text
-
-
-@pytest.fixture
-def set_zone(monkeypatch):
-    """Change the time zone, as the system does."""
-    yield lambda zone: monkeypatch.setenv("TZ", zone)
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.parametrize(
-    ("parts", "waiting", "line"),
-    [
-        ({}, 0, "21.5 °C, 45.0 % at 10:01; connected to hub.test; 0 waiting"),
-        ({"cloud": {"hub": None}}, 12, "21.5 °C, 45.0 % at 10:01; not connected; 12 waiting"),
-        ({"cloud": None}, 0, "21.5 °C, 45.0 % at 10:01"),
-        (
-            {"sensor": {"status": "no_answer"}, "cloud": None},
-            0,
-            "the sensor gives no readings (no_answer); the last was 21.5 °C, 45.0 % at 10:01",
-        ),
-        (
-            {"sensor": {"status": "busy", "last": None}, "cloud": None},
-            0,
-            "the sensor gives no readings (busy)",
-        ),
-        (
-            {"sensor": {"status": "starting", "last": None}},
-            0,
-            "no reading yet; connected to hub.test; 0 waiting",
-        ),
-    ],
-)
-def test_the_status_line(set_zone, parts, waiting, line):
-    set_zone("UTC0")
-    status = status_with(**parts)
-    assert status_line(status.sensor, status.cloud, waiting=waiting) == line
-
-
-def test_the_status_line_follows_the_time_zone(set_zone):
-    set_zone("UTC0")
-    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 10:01")
-    set_zone("JST-9")
-    assert status_line(STATUS.sensor, None, waiting=0).endswith("at 19:01")
