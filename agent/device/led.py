@@ -31,6 +31,7 @@ class AsyncLed:
         # Its thread ends when nothing refers to the executor any more.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="led")
         self._failing = False
+        self._is_closing = False
         loop = asyncio.get_running_loop()
         led.on_change = lambda state: loop.call_soon_threadsafe(self._changed, state)
 
@@ -78,20 +79,27 @@ class AsyncLed:
     async def close(self) -> None:
         """Turn the LED off and release the line; a failure is logged. Closing again does nothing.
 
-        Later commands raise LedError.
+        If the driver hangs for a second, the LED is turned off when the driver returns. Later
+        commands raise LedError.
         """
-        try:
-            await self._drive(self._led.close, DEADLINE)
-        except LedError as error:
-            if self.state is not LedState.OFF:
-                self._log_failure("The LED could not be turned off: %s", error)
+        if self._is_closing:
+            return
+        self._is_closing = True
+        loop = asyncio.get_running_loop()
+        closing = loop.run_in_executor(self._executor, self._led.close)
+        done, _ = await asyncio.wait({closing}, timeout=DEADLINE)
+        closing.add_done_callback(_retrieve)
+        error = closing.exception() if done else _no_return(DEADLINE)
+        is_harmless = isinstance(error, LedError) and self.state is LedState.OFF
+        if error is not None and not is_harmless:
+            self._log_failure("The LED could not be turned off: %s", error)
 
     async def _drive(self, command: Callable[[], None], deadline: float) -> None:
         try:
             async with asyncio.timeout(deadline):
                 await asyncio.get_running_loop().run_in_executor(self._executor, command)
         except TimeoutError:
-            raise LedError(f"The LED's driver did not return within {deadline:g} s.") from None
+            raise _no_return(deadline) from None
         if self._failing and self._led.fault is None:
             self._failing = False
             log.info("The LED can be driven again.", extra=LogEvent.LED_RECOVERED.about())
@@ -105,3 +113,11 @@ class AsyncLed:
         level = logging.DEBUG if self._failing else logging.WARNING
         log.log(level, sentence, reason, extra=LogEvent.LED_FAILED.about())
         self._failing = True
+
+
+def _no_return(deadline: float) -> LedError:
+    return LedError(f"The LED's driver did not return within {deadline:g} s.")
+
+
+def _retrieve(closing: "asyncio.Future[None]") -> None:
+    closing.exception()  # asyncio logs exceptions that are never retrieved.

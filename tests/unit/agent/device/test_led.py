@@ -147,6 +147,25 @@ async def test_an_led_that_cannot_be_turned_off_at_the_end_is_logged(rig, caplog
     assert "The LED could not be turned off: The line is busy." in caplog.text
 
 
+async def test_a_stop_waits_once_for_a_driver_that_hangs(monkeypatch, caplog):
+    rig = Rig(HangingLed())
+    rig.simulated.release.set()
+    await rig.led.on()
+    rig.simulated.release.clear()
+    rig.simulated.driving.clear()
+    late = asyncio.create_task(rig.led.blink(2))
+    await until(rig.simulated.driving.is_set)
+    monkeypatch.setattr(led_module, "DEADLINE", 0.01)
+    await rig.led.close()
+    assert "The LED could not be turned off: The LED's driver did not return" in caplog.text
+    monkeypatch.setattr(led_module, "DEADLINE", 1000.0)
+    await asyncio.wait_for(rig.led.close(), 5)
+    rig.simulated.release.set()
+    await late
+    await until(lambda: rig.led.state == "off")
+    assert rig.shown()[-1] == 0.0
+
+
 async def test_closing_an_led_that_never_had_its_line_logs_nothing(caplog):
     rig = Rig()
     rig.simulated.broken = "The line is busy."
