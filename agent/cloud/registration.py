@@ -123,8 +123,8 @@ def _registration_error(
 
 
 HINTS = {
-    401: "Check that the key belongs to this device, that the device is not blocked, and that "
-    "id_scope is the application's.",
+    401: "Check that the key or certificate belongs to this device, that the device is not "
+    "blocked, and that id_scope is the application's.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
 }

@@ -20,7 +20,7 @@ DEADLINE_MARGIN = 1.0  # Seconds beyond the deadline of the driver.
 ADD_DEADLINE = 60.0  # Seconds in which a slow card writes one reading.
 SLACK = 30.0  # Seconds by which a busy machine may be late.
 
-IMPLAUSIBLE = "Its values cannot be true. Check model in [sensor]."
+IMPLAUSIBLE = "Its values cannot be true. Check driver and model in [sensor]."
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ LIT = 0.2  # Seconds that the LED is on.
 ADVICE = {
     Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin in [sensor].",
     Fault.CHECKSUM: "Shorten the cable, and check the pull-up resistor (4.7 to 10 kOhm).",
-    Fault.IMPLAUSIBLE: "Check the model in [sensor]. If it is right, replace the sensor.",
+    Fault.IMPLAUSIBLE: "Check driver and model in [sensor]. If they are right, replace the sensor.",
     Fault.NO_PERMISSION: "See the check gpio-access.",
     Fault.BUSY: "See the check gpio-lines.",
     Fault.FAILED: "See the checks packages and gpio-overlay.",

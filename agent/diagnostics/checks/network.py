@@ -11,7 +11,7 @@ from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, war
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.route import Route
 from agent.diagnostics.service_advice import where_the_log_is
-from agent.errors import AgentError, SecretError
+from agent.errors import AgentError, CloudError, RegistrationError, SecretError
 from agent.status import CloudPart
 
 STAGES: dict[str, Callable[[Route], Finding]] = {
@@ -106,10 +106,14 @@ def registration_here(
         hub = register()
     except SecretError:
         return skipped("the secrets cannot be used (secrets)"), None
-    except AgentError as error:
+    except RegistrationError as error:
         return failed(
             str(error), "Compare id_scope and key with the Connect dialog of the device."
         ), None
+    except CloudError as error:
+        return failed(str(error), "Run the check again in a minute."), None
+    except AgentError as error:
+        return failed(str(error), "See the check packages."), None
     return ok(f"{cloud.provisioning_host} assigned {device_id} to {hub}."), hub
 
 

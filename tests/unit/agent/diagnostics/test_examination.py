@@ -15,7 +15,7 @@ from agent.diagnostics.checks import gpio, hardware, storage
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
-from agent.errors import ControlError, RegistrationError
+from agent.errors import ConfigError, ControlError, NoAnswerError, RegistrationError
 from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
 from hw import Reading
@@ -348,6 +348,24 @@ def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
     assert sorted(path.name for path in machine.state.iterdir()) == before
     (machine.state / STORE_NAME).unlink()
     assert machine.find("outbox").line.startswith("No readings are waiting")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (RegistrationError("pi-1", said="Unauthorized", hint="Check the key."), "id_scope and key"),
+        (NoAnswerError("the registration", 30), "again in a minute"),
+        (ConfigError("Microsoft's SDK cannot be imported: no module azure."), "check packages"),
+    ],
+)
+def test_the_advice_for_a_failed_registration_fits_its_reason(machine, error, advice):
+    def register():
+        raise error
+
+    machine.options["register"] = register
+    finding = machine.find("registration")
+    assert finding.line == str(error)
+    assert advice in finding.advice
 
 
 def test_a_check_cannot_be_registered_twice():
