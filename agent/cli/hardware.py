@@ -52,7 +52,9 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
             _show(_line(answer["reading"]), as_json=as_json)
     if count > 1 or not as_json:
         after = _counters(socket_path)
-        _summarize({name: after[name] - before[name] for name in after}, as_json=as_json)
+        # The daemon's own attempts in between are counted, too.
+        counters = {name: after[name] - before[name] for name in after}
+        _summarize(count - missing, counters, as_json=as_json)
     return FAILURE if missing else DONE
 
 
@@ -100,7 +102,7 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
                 line = Line(utc(time.time()), reading.temperature, reading.humidity)
                 _show(line, as_json=as_json)
     if count > 1 or not as_json:
-        _summarize(policy.counters, as_json=as_json)
+        _summarize(count - missing, policy.counters, as_json=as_json)
     return FAILURE if missing else DONE
 
 
@@ -134,11 +136,11 @@ def _show(line: Line, *, as_json: bool) -> None:
         print(f"{line.temperature:6.1f} °C  {line.humidity:5.1f} %", flush=True)
 
 
-def _summarize(counters: Mapping[str, int], *, as_json: bool) -> None:
+def _summarize(readings: int, counters: Mapping[str, int], *, as_json: bool) -> None:
     result = summary(counters)
     faults = ", ".join(f"{count} {name}" for name, count in result["faults"].items())
     print(
-        f"{plural(result['readings'], 'reading')}; {result['answered']} of "
+        f"{plural(readings, 'reading')}; {result['answered']} of "
         f"{result['attempts']} attempts answered ({result['success_rate']:.0%}); "
         f"faults: {faults or 'none'}",
         file=sys.stderr if as_json else sys.stdout,

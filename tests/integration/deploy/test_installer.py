@@ -106,7 +106,7 @@ def test_the_name_of_every_new_image_is_refused_as_device_id(group_key, name):
     [
         (["--device-id", "pi 1"], '[device] id = "pi 1": must be'),
         (["--device-id", "pi-1", "--pin", "99"], "[sensor] pin = 99: must be"),
-        (["--device-id", "pi-1", "--pin", "5", "--led-pin", "5"], "is on that line"),
+        (["--device-id", "pi-1", "--pin", "5", "--led-pin", "5"], "uses that GPIO too"),
         (["--device-id", "pi-1", "--driver", "dht44"], 'did you mean "dht22"?'),
         (["--device-id", "pi-1", "--wheels", "/nowhere"], "There are no wheels in /nowhere."),
         (["--device-id", "pi-1", "--key-file", "/nowhere"], "exclude each other"),
@@ -192,7 +192,7 @@ RIGHT = ["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "4", "27"]
         (4, "~/key", 'driver = "~/key": must be'),
         (5, "/a", 'pin = "/a": must be a whole'),
         (5, "04", 'pin = "04": must be a whole'),
-        (6, "4", "pin = 4: [sensor] pin is on"),
+        (6, "4", "pin = 4: [sensor] pin uses"),
     ],
 )
 def test_a_wrong_answer_is_asked_again_at_once_with_the_reason(position, wrong, reason):
