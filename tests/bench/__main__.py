@@ -32,7 +32,8 @@ def measure(sizes, *, say):
         lifted, _ = bench.commands_during_catch_up(at_default_rate=False)
         rows += report.command_rows(idle, at_default_rate, lifted)
         say("memory, threads, CPU")
-        rows += report.cost_rows(*bench.live(), sizes)
+        ours, theirs = bench.live()
+        rows += report.cost_rows(ours, theirs, sizes)
         say("bytes written")
         rows += report.written_rows(bench.written(), sizes)
     return rows

@@ -18,11 +18,13 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from browsers import running_browser
 from centrals import CentralProcess
 from mqtt_client import packet, sas_token, string
+from playwright.async_api import Page
 
 from agent.device import model
 from bench import report
@@ -101,7 +103,7 @@ class Device:
         self._under_way: dict[int, tuple[float, Measured | None]] = {}
         self._packet_id = 0
 
-    async def connect(self, info: dict[str, object], context: ssl.SSLContext, key: str) -> None:
+    async def connect(self, info: dict[str, Any], context: ssl.SSLContext, key: str) -> None:
         host = info["mqtt_host"]
         self._reader, self._writer = await asyncio.open_connection(
             host, info["mqtt_port"], ssl=context, server_hostname=host
@@ -204,7 +206,7 @@ class Usage:
         measured.memory = pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def use_page(page: object, http: aiohttp.ClientSession, measured: Measured) -> None:
+async def use_page(page: Page, http: aiohttp.ClientSession, measured: Measured) -> None:
     """Click from tab to tab as an operator does, and ask for the list of all devices."""
     shown = [("Raw data", "tbody tr"), ("Commands", ".command"), ("Overview", ".tile-number")]
     while True:
@@ -218,7 +220,7 @@ async def use_page(page: object, http: aiohttp.ClientSession, measured: Measured
                 await response.read()
             measured.lists.append(time.monotonic() - begun)
             await asyncio.sleep(CLICK_EVERY)
-        text = await page.locator(".tile > .muted").first.text_content()
+        text = await page.locator(".tile > .muted").first.text_content() or ""
         measured.behind.append(0.0 if text == "now" else float(text.split()[0]))
 
 
@@ -258,7 +260,7 @@ async def run(counts: list[int], seconds: float) -> list[Measured]:
 
 
 async def measure(
-    fleet: Fleet, page: object, http: aiohttp.ClientSession, central: CentralProcess, seconds: float
+    fleet: Fleet, page: Page, http: aiohttp.ClientSession, central: CentralProcess, seconds: float
 ) -> Measured:
     measured = Measured(len(fleet.devices))
     using = asyncio.create_task(use_page(page, http, measured))

@@ -10,10 +10,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.daemon.service import STORE_NAME
 from agent.readings.clock import Clock
 from agent.readings.outbox import START, Outbox
-from agent.storage.store import Store
+from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 
 SECTOR = 512  # Bytes, of which /sys/block/*/stat counts, whatever the disk has.

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from centrals import RunningCentral, running_central
 
@@ -31,7 +32,7 @@ class Hub:
     def __init__(self, central: RunningCentral):
         self.acknowledges_after = 0.0
         self._central = central
-        self._arrivals = defaultdict(list)
+        self._arrivals: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         central.call(lambda c: c.registry.events.listen(self._note))
 
     @property
@@ -100,11 +101,8 @@ class Hub:
             else:
                 send(connection, packet)
 
-        Connection.send = send_late
-        try:
+        with patch.object(Connection, "send", send_late):
             yield
-        finally:
-            Connection.send = send
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bench import disk
 from bench.hub import until
-from bench.programs import daemon, fill_outbox, plain
+from bench.programs import Usage, daemon, fill_outbox, plain
 
 UNLIMITED = 1000  # Messages a second: the highest max_rate there is, and never reached here.
 
@@ -184,7 +184,7 @@ class Bench:
                 plain_home, self._hub, plain_id, count=2 * total, interval=sizes.interval
             ) as theirs,
         ):
-            looks = {}
+            looks: dict[str, list[tuple[Usage | None, int]]] = {}
             for count in (sizes.warm_up, total):
                 for program, name in ((ours, device_id), (theirs, plain_id)):
                     self._hub.until_arrived(name, count, program)

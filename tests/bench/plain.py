@@ -34,6 +34,7 @@ async def connect(options, key, ca):
         options.host, options.device_id, options.id_scope, key, server_verification_cert=ca
     )
     registration = await provisioning.register()
+    assert registration.registration_state is not None, registration.status
     client = IoTHubDeviceClient.create_from_symmetric_key(
         key,
         registration.registration_state.assigned_hub,

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.daemon.control_socket import SOCKET_NAME, ask
-from agent.daemon.service import STORE_NAME
 from agent.readings import outbox_tables
 from agent.readings.clock import Clock, Stamp
 from agent.storage.machine_id import board_id
-from agent.storage.store import Store
+from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 
 PLAIN = Path(__file__).with_name("plain.py")
@@ -39,7 +38,7 @@ class Program:
         self.home = home
         self.began = 0.0
         self._command = command
-        self._process = None
+        self._process: subprocess.Popen[bytes]  # Inside the `with` block.
         self._log = home / "log"
 
     def __enter__(self):

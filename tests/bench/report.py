@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import nan
@@ -160,7 +161,7 @@ def write(readme, text, *, begin=BEGIN, end=END):
     readme.write_text(after)
 
 
-def percentile(samples, percent):
+def percentile(samples: Iterable[float], percent: int) -> float:
     """Return the smallest sample that `percent` of them do not exceed."""
     ordered = sorted(samples)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

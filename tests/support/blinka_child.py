@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pulsein_helper
 
@@ -58,7 +59,7 @@ def replace(name, **contents):
 
 def open_device(model, pin, original=adafruit_child.open_device):
     """Do what importing Blinka does on a Pi, then open the device."""
-    pulse_in = importlib.import_module(adafruit_child.PULSE_IN)
+    pulse_in: Any = importlib.import_module(adafruit_child.PULSE_IN)
     pulse_in.subprocess = SimpleNamespace(Popen=Popen)
     if HELPER not in FAILING_STARTS:
         # Blinka waits 0.25 s for its helper. A busy machine may need longer.

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from addresses import own_address
 from places import ROOT
@@ -65,6 +65,12 @@ class RunningCentral:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive(), "central did not stop"
+
+    @overload
+    def call(self, function: Callable[[Central], Awaitable[T]]) -> T: ...
+
+    @overload
+    def call(self, function: Callable[[Central], T]) -> T: ...
 
     def call(self, function: Callable[[Central], T | Awaitable[T]]) -> T:
         """Call a function with the central in its event loop, and return its result."""
@@ -128,9 +134,9 @@ class CentralProcess:
         announced.unlink(missing_ok=True)
         command = [sys.executable, "-m", "agent", "central", "--data", str(self._data_dir)]
         command += ["--listen", own_address(), "--http-port", "0"]
-        root = ROOT
-        self._process = subprocess.Popen([*command, *self._arguments], cwd=root)
-        wait_for(lambda: announced.exists() or self._process.poll() is not None)
+        process = subprocess.Popen([*command, *self._arguments], cwd=ROOT)
+        self._process = process
+        wait_for(lambda: announced.exists() or process.poll() is not None)
         assert announced.exists(), "central did not start"
         info: dict[str, Any] = json.loads(announced.read_text())
         return info

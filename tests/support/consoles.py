@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from typing import Any
 
 from azure.iot.device import Message, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient
@@ -107,7 +108,8 @@ class ClimateDevice:
 
     async def obey(self, request):
         self.calls.append((request.name, request.payload))
-        status, payload = 200, None
+        status = 200
+        payload: dict[str, Any] | None = None
         match request.name:
             case "blink" if isinstance(request.payload, int):
                 payload = {"description": f"Blinking every {request.payload} s"}

@@ -133,12 +133,11 @@ class Machine:
         done = subprocess.run(
             # The caller's environment has no business in there.
             ["nsenter", "--target", *inside, "--all", "--root", "--wd", *ENVIRONMENT, *command],
-            **({"stdin": subprocess.DEVNULL} if "input" not in options else {}),
             capture_output=True,
             text=True,
             check=False,
             timeout=timeout,
-            **options,
+            **({} if "input" in options else {"stdin": subprocess.DEVNULL}) | options,
         )
         assert not check or done.returncode == 0, (
             f"{command}: {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"

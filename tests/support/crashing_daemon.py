@@ -23,6 +23,8 @@ import agent.storage.assignment
 import agent.storage.store
 import agent.storage.store_file
 from agent.cli import parser
+from agent.readings.clock import Stamp
+from hw import Reading
 
 SOME = 4  # The call that ends the process. Not the first: some readings are stored before.
 
@@ -70,10 +72,10 @@ def full_disk(first: int, last: int) -> None:
     insert = agent.readings.outbox_tables.insert
     calls = iter(range(1, sys.maxsize))
 
-    def failing(*arguments: Any) -> Any:
+    def failing(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tuple[str, int]:
         if first <= next(calls) <= last:
             raise sqlite3.OperationalError("database or disk is full")
-        return insert(*arguments)
+        return insert(database, reading, taken)
 
     agent.readings.outbox_tables.insert = failing
 

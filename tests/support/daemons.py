@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.errors import NoDaemonError
@@ -18,11 +19,13 @@ STOPPED_WITHIN = 5.0  # Seconds: the promise to systemd and to whoever pressed C
 class Daemon:
     """`sensor-agent run --fake-hw` in a directory of its own, pointed at a central."""
 
-    def __init__(self, home: Path, info: dict, *, device_id="pi-1", interval=0.1, **cloud):
+    def __init__(
+        self, home: Path, info: dict[str, Any], *, device_id="pi-1", interval=0.1, **cloud
+    ):
         self.home = home
         self.socket = home / "run" / SOCKET_NAME
         self.log_path = home / "daemon.log"
-        self.process = None
+        self.process: subprocess.Popen[bytes]  # Since start().
         home.mkdir(parents=True, exist_ok=True)
         keys = {
             "id_scope": info["id_scope"],

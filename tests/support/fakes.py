@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 from agent.errors import SessionLostError
 from agent.readings.clock import Clock
@@ -39,7 +40,7 @@ class FakeSession:
         self.reports = []
         self.answers = []
         self.twins = [twin or {"desired": {"$version": 1}, "reported": {}}]
-        self.events = asyncio.Queue()
+        self.events: asyncio.Queue[Any] = asyncio.Queue()
         self.lost = asyncio.get_running_loop().create_future()
         self.send_errors = []
         self.report_errors = []
@@ -84,7 +85,7 @@ class FakeHub:
         self.sessions = list(sessions)
         self.connects = []
         self.registrations = 0
-        self.assignments = [Assignment("hub.test", "pi-1")]
+        self.assignments: list[Assignment | Exception] = [Assignment("hub.test", "pi-1")]
         self.open = 0
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
 
@@ -36,7 +37,7 @@ class Fault:
     `attempts` are counted from the end of the fault, or from its beginning if it `stays`.
     """
 
-    begin: Callable
+    begin: Callable[..., Any]
     attempts: int
     because: str
     from_start: bool = False

@@ -4,11 +4,12 @@ Everything else is the real program with the real SDK: years of it in minutes.
 """
 
 import sys
-from typing import Any
 
 from agent.cli import parser
 from agent.cloud import uplink
+from agent.readings.clock import Stamp
 from agent.readings.outbox import Outbox
+from hw import Reading
 
 TIMES = 10
 
@@ -17,11 +18,11 @@ def hurry() -> None:
     uplink.LONGEST_DELAY = 0.01
     add = Outbox.add
 
-    async def add_several(outbox: Outbox, *reading: Any) -> None:
+    async def add_several(outbox: Outbox, reading: Reading, taken: Stamp) -> None:
         for _ in range(TIMES):
-            await add(outbox, *reading)
+            await add(outbox, reading, taken)
 
-    Outbox.add = add_several  # type: ignore[method-assign] - the purpose of this module.
+    Outbox.add = add_several  # type: ignore[assignment, method-assign]  # The purpose of this module.
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 Claiming a line that is an output already does nothing, as in lgpio's xSetAsOutput.
 """
 
+from typing import Any
+
 RISING_EDGE, FALLING_EDGE, BOTH_EDGES = 1, 2, 3
 SET_PULL_UP, SET_PULL_DOWN, SET_PULL_NONE = 32, 64, 128
 
 is_fake = True
-calls = []
-levels = {}  # The levels of the lines that are outputs.
-pwm = {}  # Frequency and duty cycle of the lines with PWM.
-handles = {}  # The claimed lines of each open chip.
-fails = {}  # The error of each function that fails.
+calls: list[tuple[Any, ...]] = []  # The name and the arguments of each call.
+levels: dict[int, int] = {}  # The levels of the lines that are outputs.
+pwm: dict[int, tuple[float, float]] = {}  # Frequency and duty cycle of the lines with PWM.
+handles: dict[int, set[int]] = {}  # The claimed lines of each open chip.
+fails: dict[str, str] = {}  # The error of each function that fails.
 
 
 class error(Exception):  # noqa: N801, N818 - lgpio's own name

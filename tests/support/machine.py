@@ -153,8 +153,8 @@ class Daemon(daemons.Daemon):
         until(self._connected, what=self.tail)
         return self
 
-    def stop(self):
-        return super().stop(timeout=PATIENCE)
+    def stop(self, *, timeout=PATIENCE):
+        return super().stop(timeout=timeout)
 
     @contextmanager
     def by_hand(self, *arguments, config=None):
@@ -190,7 +190,7 @@ def line_stays_high():
 @contextmanager
 def written():
     """A list that has, after the block, each level that a line was set to in it, as traced."""
-    levels = []
+    levels: list[int] = []
     switch = TRACING / "events" / "gpio" / "gpio_value" / "enable"
     (TRACING / "trace").write_text("")
     switch.write_text("1")

@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from contextlib import contextmanager
+from typing import Any
 
 from containers import Machine
 
@@ -41,11 +42,11 @@ print(json.dumps({"status": status, "body": json.loads(body or b"null")}))
 class Pi(Machine):
     """A machine with what the tests of the service ask of it."""
 
-    central = None  # What its central told of itself.
+    central: dict[str, Any]  # The content of central.json on this machine.
 
     def install(self, *options, check=True, key=True, board=("--fake-hw",)):
         """Do what the README says: `sudo make install`, as anna."""
-        options = [
+        arguments = [
             *("--id-scope", self.central["id_scope"]),
             *(("--group-key-file", GROUP_KEY) if key else ()),
             *("--provisioning-host", "127.0.0.1", "--ca-file", "/var/lib/central/ca.pem"),
@@ -53,7 +54,7 @@ class Pi(Machine):
             *options,
         ]
         return self.anna(
-            f"cd sensor-agent && sudo make install ARGS='{' '.join(options)}'", check=check
+            f"cd sensor-agent && sudo make install ARGS='{' '.join(arguments)}'", check=check
         )
 
     def uninstall(self, *options):
@@ -88,7 +89,8 @@ class Pi(Machine):
 
     def messages(self):
         """Return all that central has of the device, oldest first, as message ids."""
-        found, before = [], 1 << 53
+        found: list[dict[str, Any]] = []
+        before = 1 << 53
         while True:
             page = self.rest(
                 "GET",

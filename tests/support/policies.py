@@ -1,5 +1,7 @@
 """Policies for tests, and their attempts."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from hw import Reading
@@ -10,7 +12,8 @@ ROOM = Reading(21.0, 45.0)
 
 
 def policy(**options):
-    return Policy(**{"model": "dht22", "spacing": 2.1, "interval": 60.0, "now": 0.0} | options)
+    usual: dict[str, Any] = {"model": "dht22", "spacing": 2.1, "interval": 60.0, "now": 0.0}
+    return Policy(**usual | options)
 
 
 def policy_without_spacing(**options):

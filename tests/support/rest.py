@@ -30,7 +30,7 @@ class Service:
 
     app: str
     token: str | None
-    settings: dict[str, str]
+    settings: dict[str, str | None]
     is_azure: bool
 
     def call(self, method: str, path: str, body: Any = None, *, expect: int = 200) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 from fakes import HandClock
 
@@ -37,13 +38,14 @@ class Rig:
         self.status_changed = asyncio.Event()
         self.steady = asyncio.Event()  # Set it to end the first minute of a connection.
         self.background = set()
+        parts: Any = self  # The parts of the daemon, as far as an uplink uses them.
         self.uplink = Uplink(
-            self,
+            parts,
             outbox=outbox,
             hub=hub,
-            assignment=self.assignment,
-            commands=self,
-            properties=self,
+            assignment=cast("Any", self.assignment),
+            commands=parts,
+            properties=parts,
             unit="celsius",
             max_rate=max_rate,
             first_delay=first_delay,

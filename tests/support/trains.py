@@ -40,11 +40,11 @@ def train(data, width=TYPICAL.__getitem__):
 class PulseIn:
     """CircuitPython's PulseIn with a simulated sensor. Each trigger plays the next train."""
 
-    trains: ClassVar = deque()
+    trains: ClassVar[deque[list[int]]] = deque()
 
     def __init__(self, pin, maxlen, *, idle_state):
         assert idle_state is True
-        self._ring = deque(maxlen=maxlen)
+        self._ring: deque[int] = deque(maxlen=maxlen)
 
     def pause(self):
         pass

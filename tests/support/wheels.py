@@ -49,10 +49,10 @@ def wheels(python, *extras):
 
 def requirements(python, extras):
     """Return what these extras require of that Python. pip judges markers by the one it runs in."""
-    found = {}
+    found: dict[str, None] = {}
     for extra in ("", *extras):
         environment = {"python_version": python, "python_full_version": f"{python}.0"}
-        for line in metadata.requires("sensor-agent"):
+        for line in metadata.requires("sensor-agent") or ():
             need = Requirement(line)
             if need.marker and not need.marker.evaluate(environment | {"extra": extra}):
                 continue

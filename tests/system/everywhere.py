@@ -134,6 +134,7 @@ def enter(root, cell, commands, log):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+    assert process.stdout is not None
     try:
         with log.open("wb") as kept:
             for line in process.stdout:

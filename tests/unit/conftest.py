@@ -17,7 +17,7 @@ FORBIDDEN = {
 }
 UNIT = Path(__file__).parent
 
-_running = []
+_running: list[pytest.Item] = []
 
 
 def _refuse(event, arguments):

@@ -1,21 +1,14 @@
-import importlib.util
-import sys
-
 import pytest
 from blinka import CHILD, PYTHONPATH, needs_blinka
 from places import TESTS
+from scripts import load_script
 
 from hw.sensors.adafruit import AdafruitSensor
 
 
 @pytest.fixture(scope="module")
 def pi():
-    path = TESTS / "system" / "pi" / "report.py"
-    specification = importlib.util.spec_from_file_location("pi_report", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["pi_report"] = module  # dataclasses look there.
-    specification.loader.exec_module(module)
-    return module
+    return load_script(TESTS / "system" / "pi" / "report.py")
 
 
 @needs_blinka

@@ -97,7 +97,9 @@ def read_by_hand(daemon):
         output, _ = by_hand.communicate(timeout=PATIENCE)
     assert by_hand.returncode == 0, output
     *lines, rate = output.splitlines()
-    count, faults = re.fullmatch(r"(\d+) readings; .*; faults: (.*)", rate).groups()
+    summary = re.fullmatch(r"(\d+) readings; .*; faults: (.*)", rate)
+    assert summary, rate
+    count, faults = summary.groups()
     assert int(count) >= 3
     assert set(re.findall(r"[a-z_]+", faults)) <= {"none", "checksum", "no_answer"}
     readings = [json.loads(line) for line in lines]

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,7 @@ def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.
     trials = [
         try_sensor(
             driver,
-            lambda driver=driver: open_sensor(driver, model=chosen.model, pin=chosen.pin),
+            partial(open_sensor, driver, model=chosen.model, pin=chosen.pin),
             chosen.count,
         )
         for driver in drivers

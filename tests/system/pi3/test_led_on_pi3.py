@@ -16,9 +16,9 @@ LINES = Path("/sys/kernel/debug/gpio")
 def level():
     """Return the level of GPIO 17 in the kernel, or None if it is not an output."""
     text = LINES.read_text()
-    chip, first = re.search(
-        r"^(gpiochip\d+): GPIOs (\d+)-.*pinctrl-bcm2835", text, re.MULTILINE
-    ).groups()
+    found = re.search(r"^(gpiochip\d+): GPIOs (\d+)-.*pinctrl-bcm2835", text, re.MULTILINE)
+    assert found, text
+    chip, first = found.groups()
     assert chip == "gpiochip0"
     line = re.search(rf"^ gpio-{int(first) + 17}\s.*$", text, re.MULTILINE)
     state = line and re.search(r"\bout (hi|lo)\b", line.group())
@@ -76,6 +76,7 @@ def test_gpiozero_recognizes_the_board_and_drives_a_line():
     with subprocess.Popen(
         [sys.executable, "-c", STOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as stock:
+        assert stock.stdout is not None
         assert stock.stdout.readline() == "3B a02082 LGPIOFactory\n"
         for said, wanted in (("on", 1), ("off", 0)):
             print(file=stock.stdin, flush=True)

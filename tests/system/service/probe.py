@@ -46,7 +46,7 @@ def files():
 
 
 def probe():
-    found = {"directories": [], "files": [], "secrets": []}
+    found: dict[str, list[str]] = {"directories": [], "files": [], "secrets": []}
     for directory, names in files():
         if works(make_file, directory):
             found["directories"].append(directory)

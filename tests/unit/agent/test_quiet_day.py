@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
@@ -27,10 +28,11 @@ class Day(Rig):
     def __init__(self, outbox, hub):
         super().__init__(outbox, hub)
         self.led = AsyncLed(SimulatedLed(), on_change=lambda _: None)
-        self.commands = Commands(self)
+        parts: Any = self  # The daemon and the store, as far as these use them.
+        self.commands = Commands(parts)
         self.properties = Properties(
-            self,
-            self,
+            parts,
+            parts,
             defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
             stored={},
             property_format="plug-and-play",

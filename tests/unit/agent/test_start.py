@@ -20,13 +20,14 @@ from agent.errors import ControlError, StoreError
 from agent.readings.sink import PrintingSink
 from agent.storage import store as store_module
 from agent.storage.store import STORE_NAME, Store
+from hw import open_led
 from hw.errors import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
 
 
 def make(tmp_path, **changes):
     config = replace(with_fake_hardware(default(host_name="laptop")), **changes)
-    shown = []
+    shown: list[str] = []
     service = Service(
         config,
         places=Places(state=tmp_path / "state", runtime=tmp_path / "run"),
@@ -153,7 +154,6 @@ async def test_a_second_daemon_is_refused_and_the_first_goes_on(tmp_path):
 
 async def test_a_failed_start_releases_everything(tmp_path, monkeypatch):
     opened = []
-    open_led = service_module.open_led
 
     def remember(*arguments, **keywords):
         opened.append(open_led(*arguments, **keywords))

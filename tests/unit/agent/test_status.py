@@ -78,6 +78,7 @@ def test_missing_optional_keys_of_an_older_daemon_get_their_default():
 def test_whole_numbers_are_accepted_as_fractions_and_not_the_other_way():
     sent = on_the_wire(STATUS)
     sent["sensor"]["last"]["temperature"] = 21
+    assert STATUS.sensor.last is not None
     assert status_from_json(sent).sensor.last == replace(STATUS.sensor.last, temperature=21)
     sent["led"]["brightness"] = 1.5
     with pytest.raises(ValueError, match=r"status.led.brightness has an unexpected value: 1.5"):

@@ -1,11 +1,11 @@
 """The pages in docs/ agree with the code. That they can be built is tested by `make docs`."""
 
-import importlib.util
 import re
 import shlex
 
 import pytest
 from places import ROOT
+from scripts import load_script
 
 from agent.cli.parser import parser
 
@@ -18,14 +18,7 @@ PAGES = {
 STAND_INS = {"FILE": "x.toml", "N": "1", "ADDRESS": "127.0.0.1", "DEVICE": "pi-1", "ID": "hub"}
 
 
-def load_generator():
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = load_generator()
+generate = load_script(DOCS / "generate.py")
 
 
 def everywhere(pattern):
@@ -88,7 +81,7 @@ def test_python_is_called_with_its_directory(command):
 def test_every_command_is_explained():
     (commands,) = (action for action in parser()._actions if action.metavar == "COMMAND")
     named = re.findall(r"^\| `sensor-agent (\w+)", PAGES["docs/commands.md"], re.MULTILINE)
-    assert set(named) == set(commands.choices)
+    assert set(named) == set(commands.choices or ())
 
 
 @pytest.mark.parametrize("package", ["agent", "hw", "central"])

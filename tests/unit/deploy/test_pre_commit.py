@@ -11,10 +11,11 @@ HOOKS = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
 
 
 def test_pre_commit_runs_the_commands_of_make_lint():
-    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert lint
     linters = [
         line.replace("$(VENV)", ".venv")
-        for line in re.findall(r"^\t@(.*)$", recipe, re.MULTILINE)
+        for line in re.findall(r"^\t@(.*)$", lint[1], re.MULTILINE)
         if line.startswith("$(VENV)/")
     ]
     assert linters

@@ -92,6 +92,7 @@ def test_the_journal_is_read_with_sudo(name):
     [((3, 10, 9), False), ((3, 11, 0), True), ((3, 14, 8), True), ((3, 15, 0), False)],
 )
 def test_the_setup_takes_the_versions_that_setup_cfg_names(monkeypatch, version, is_supported):
+    assert SUPPORTED
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version_info", version)
         with pytest.raises(SystemExit) as ended:

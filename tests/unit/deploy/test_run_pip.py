@@ -1,17 +1,13 @@
 """Which of the user's pip settings reach pip."""
 
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
+from scripts import load_script
 
-SPEC = importlib.util.spec_from_file_location(
-    "run_pip", Path(__file__).parents[3] / "deploy" / "run_pip.py"
-)
-run_pip = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(run_pip)
+run_pip = load_script(ROOT / "deploy" / "run_pip.py")
 settings, environment = run_pip.settings, run_pip.environment
 
 REDIRECTING = """

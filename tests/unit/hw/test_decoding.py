@@ -22,7 +22,7 @@ pytestmark = needs_module("adafruit_dht")
 @pytest.fixture
 def open_with(monkeypatch):
     """Return a function that opens adafruit_dht's device on a simulated CircuitPython."""
-    circuit_python = {
+    circuit_python: dict[str, dict[str, object]] = {
         "board": {"D4": 4},
         "digitalio": {"DigitalInOut": object, "Direction": object, "Pull": object},
         "microcontroller": {"Pin": object},

@@ -1,10 +1,8 @@
 """The report of `make test-pi`, tested without a Raspberry Pi."""
 
-import importlib.util
-import sys
-
 import pytest
 from places import TESTS
+from scripts import load_script
 
 from hw.errors import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
@@ -13,12 +11,7 @@ from hw.sensors.fake import Room, SimulatedSensor
 
 @pytest.fixture(scope="module")
 def pi():
-    path = TESTS / "system" / "pi" / "report.py"
-    specification = importlib.util.spec_from_file_location("pi_report", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["pi_report"] = module  # dataclasses look there.
-    specification.loader.exec_module(module)
-    return module
+    return load_script(TESTS / "system" / "pi" / "report.py")
 
 
 def test_the_report_of_simulated_hardware_says_so(pi, capsys):

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.usefixtures("default_signals")
 def stop():
     class Recorder:
         time = 100.0
-        calls = ()
+        calls: tuple[str, ...] = ()
+        handler: Stop
 
         def note(self, name):
             self.calls += (name,)
@@ -63,7 +64,7 @@ def test_under_nohup_a_hangup_stays_ignored():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_runs_the_exits_of_with_blocks(number, monkeypatch):
-    left = []
+    left: list[object] = []
     monkeypatch.setattr(signals, "leave", left.append)
     before = {one: signal.getsignal(one) for one in stop_signals()}
 
@@ -85,7 +86,7 @@ def test_a_thread_handles_no_signals():
         with interruptible():
             done.append(signal.getsignal(signal.SIGTERM))
 
-    done = []
+    done: list[object] = []
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

@@ -6,7 +6,8 @@ from fakes import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cloud.message import message, utc
+from agent.cloud.message import message
+from agent.readings.clock import utc
 from agent.readings.outbox import Entry
 from hw import Reading
 

@@ -149,7 +149,7 @@ async def test_a_stuck_sdk_ends_the_process_the_second_time_in_a_row(outbox):
     assert rig.hub.sessions == []
 
 
-async def test_a_slow_command_does_not_delay_another(outbox):
+async def test_a_slow_command_does_not_delay_another(outbox, monkeypatch):
     gate = asyncio.Event()
 
     async def command(name, payload):
@@ -159,7 +159,7 @@ async def test_a_slow_command_does_not_delay_another(outbox):
 
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
-    rig.execute = command
+    monkeypatch.setattr(rig, "execute", command)
     async with rig.running():
         session.events.put_nowait(Command("1", "slow", None))
         session.events.put_nowait(Command("2", "quick", 5))
@@ -169,21 +169,23 @@ async def test_a_slow_command_does_not_delay_another(outbox):
         await until(lambda: len(session.answers) == 2)
 
 
-async def test_a_result_that_could_not_be_sent_is_sent_over_the_next_connection(outbox):
+async def test_a_result_that_could_not_be_sent_is_sent_over_the_next_connection(
+    outbox, monkeypatch
+):
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
 
     async def lost(command, status, payload):
         raise SessionLostError("gone")
 
-    first.answer = lost
+    monkeypatch.setattr(first, "answer", lost)
     async with rig.running():
         first.events.put_nowait(Command("1", "blink", 5))
         await until(lambda: second.answers)
     assert second.answers == [("blink", 200, {"did": "blink"})]
 
 
-async def test_a_command_outlives_its_connection(outbox):
+async def test_a_command_outlives_its_connection(outbox, monkeypatch):
     gate = asyncio.Event()
 
     async def command(name, payload):
@@ -192,7 +194,7 @@ async def test_a_command_outlives_its_connection(outbox):
 
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
-    rig.execute = command
+    monkeypatch.setattr(rig, "execute", command)
     async with rig.running():
         first.events.put_nowait(Command("1", "slow", None))
         await until(lambda: rig.background)
@@ -203,7 +205,7 @@ async def test_a_command_outlives_its_connection(outbox):
     assert second.answers == [("slow", 200, None)]
 
 
-async def test_an_expired_result_is_discarded(outbox):
+async def test_an_expired_result_is_discarded(outbox, monkeypatch):
     first, second = FakeSession(), FakeSession()
     rig = Rig(outbox, FakeHub(first, second))
 
@@ -211,7 +213,7 @@ async def test_an_expired_result_is_discarded(outbox):
         rig.clock.move(RESULT_LIFETIME + 1)
         raise SessionLostError("gone")
 
-    first.answer = lost
+    monkeypatch.setattr(first, "answer", lost)
     async with rig.running():
         first.events.put_nowait(Command("1", "blink", 5))
         await until(lambda: rig.uplink.connections == 2)
@@ -260,7 +262,7 @@ async def test_connections_closed_one_after_another_suggest_another_device(outbo
             await until(lambda number=number: rig.uplink.connections == number)
             session.lost.set_result(HubClosedError("hub.test closed it."))
         await until(lambda: rig.uplink.connections == 4)
-        assert "another device signs in as pi-1" in rig.uplink.cloud_status().error
+        assert "another device signs in as pi-1" in str(rig.uplink.cloud_status().error)
     assert caplog.text.count("another device signs in as pi-1") == 1
 
 
@@ -366,7 +368,7 @@ async def test_the_farewell_is_reported_if_there_is_a_connection(outbox):
     assert session.reports[-1] == {"state": False}
 
 
-async def test_an_earlier_report_never_arrives_after_the_farewell(outbox):
+async def test_an_earlier_report_never_arrives_after_the_farewell(outbox, monkeypatch):
     session, gate = FakeSession(), asyncio.Event()
     report = session.report
 
@@ -375,7 +377,7 @@ async def test_an_earlier_report_never_arrives_after_the_farewell(outbox):
             await gate.wait()
         await report(patch)
 
-    session.report = slow_report
+    monkeypatch.setattr(session, "report", slow_report)
     rig = Rig(outbox, FakeHub(session))
     async with rig.running():
         await until(lambda: rig.uplink.connections == 1)

@@ -18,9 +18,9 @@ def read(tmp_path):
     def read(lines, environ=None):
         path = tmp_path / "config.toml"
         path.write_text(f'[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\n{lines}\n')
-        return read_credentials(
-            load(path).cloud, device_id="pi-1", base=tmp_path, environ=environ or {}
-        )
+        cloud = load(path).cloud
+        assert cloud is not None
+        return read_credentials(cloud, device_id="pi-1", base=tmp_path, environ=environ or {})
 
     return read
 

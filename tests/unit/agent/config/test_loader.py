@@ -349,6 +349,7 @@ def test_each_optional_setting_of_the_example_loads_when_uncommented(loaded):
                 continue
             assert f"#{key.name} = " in loader.example()
             shown = re.search(rf"^#({key.name} = .*)$", loader.example(), re.MULTILINE)
+            assert shown
             loaded(f"[{key.section}]\n{shown[1]}")
 
 

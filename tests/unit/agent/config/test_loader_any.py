@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.config import loader
 from agent.config.loader import Config
-from agent.config.schema import KEYS, SECTIONS, Key
+from agent.config.schema import KEYS, SECTIONS, Key, Rule
 from agent.errors import ConfigError
 
 
@@ -46,6 +46,8 @@ def in_range(key: Key, value):
     if not isinstance(value, key.kind):
         return False
     if rule.low is not None:
+        assert rule.high is not None
+        assert isinstance(value, int | float)
         low = 0.05 if key.name == "interval" else rule.low
         return math.isfinite(value) and low <= value <= rule.high
     return not rule.choices or value in rule.choices
@@ -92,15 +94,20 @@ def test_any_file_gives_a_config_within_its_ranges_or_mistakes(path, content, ho
             assert in_range(key, getattr(section, key.name)), key.name
 
 
+def allowed(rule: Rule):
+    """Generate the values that a rule with choices or a range allows."""
+    if rule.choices:
+        return st.sampled_from(rule.choices)
+    assert rule.low is not None
+    assert rule.high is not None
+    return st.integers(int(rule.low), int(rule.high))
+
+
 @given(
     sensor=st.fixed_dictionaries(
         {},
         optional={
-            key.name: st.sampled_from(key.rule.choices)
-            if key.rule.choices
-            else st.integers(int(key.rule.low), int(key.rule.high))
-            for key in KEYS["sensor"].values()
-            if key.name != "model"
+            key.name: allowed(key.rule) for key in KEYS["sensor"].values() if key.name != "model"
         },
     )
 )

@@ -114,8 +114,11 @@ async def test_too_many_clients_are_refused(path):
 
 async def test_a_request_that_takes_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(control, "PATIENCE", 0.0)
-    handlers = {"hang": lambda _request: asyncio.Event().wait()}
-    answer = await control._answer(b'{"command": "hang"}', handlers)
+
+    async def hang(_request):
+        await asyncio.Event().wait()
+
+    answer = await control._answer(b'{"command": "hang"}', {"hang": hang})
     assert answer == {"ok": False, "error": "hang did not finish within 0 s."}
 
 
@@ -137,7 +140,7 @@ def test_a_socket_of_another_group_is_reported_with_the_group_and_the_remedy(tmp
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(control.socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(service_advice, "group_of", lambda _path: "sensor-agent")
     monkeypatch.setattr(service_advice, "how_to_join", lambda group: f"Join {group}.")
     with pytest.raises(ControlError) as caught:

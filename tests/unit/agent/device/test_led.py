@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from fakes import until
@@ -25,8 +26,8 @@ class HangingLed(SimulatedLed):
 
 class Rig:
     def __init__(self, simulated=None):
-        self.simulated = simulated or SimulatedLed(wait=lambda event, seconds: event.wait(10))
-        self.reported = []
+        self.simulated: Any = simulated or SimulatedLed(wait=lambda event, seconds: event.wait(10))
+        self.reported: list[object] = []
         self.led = AsyncLed(self.simulated, on_change=self.reported.append)
 
     def shown(self):

@@ -27,7 +27,8 @@ def test_each_interface_is_in_the_file_of_its_name(dtmi):
 
 
 def test_there_are_no_other_files():
-    files = list(resources.files("agent.device").joinpath("dtmi").rglob("*.json"))
+    with resources.as_file(resources.files("agent.device") / "dtmi") as directory:
+        files = list(directory.rglob("*.json"))
     assert len(files) == 3
 
 

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ CONFIG = Config(
 
 
 def write(file, **different):
-    parts = {
+    parts: dict[str, Any] = {
         "config": CONFIG,
         "mistakes": (),
         "findings": [("led", failed("It is dark.", "Look at it.", "GPIO 17"))],

@@ -1,6 +1,8 @@
 """Every check passes and fails on a simulated machine of files and fakes."""
 
+import shutil
 import sqlite3
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from fakes import HandClock
 from statuses import COUNTERS, status_with
 
 from agent.config.loader import SensorConfig
-from agent.diagnostics.checks import gpio, hardware, storage
+from agent.diagnostics.checks import gpio, hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
@@ -82,7 +84,7 @@ class Machine:
         Store.open(self.state / STORE_NAME).close()
         self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
         self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
-        self.missing = set()
+        self.missing: set[str] = set()
         monkeypatch.setattr(hardware, "LIT", 0.0)
         self.options = {
             "config": CONFIG,
@@ -146,7 +148,7 @@ def damaged_outbox(machine):
 
 
 def full_card(machine):
-    machine.monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: Usage(5_000_000))
+    machine.monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(5_000_000))
 
 
 class Usage:
@@ -158,7 +160,7 @@ def unwritable(machine):
     def no_file(**_):
         raise OSError(30, "Read-only file system")
 
-    machine.monkeypatch.setattr(storage.tempfile, "TemporaryFile", no_file)
+    machine.monkeypatch.setattr(tempfile, "TemporaryFile", no_file)
 
 
 def route_fails(machine, name):
@@ -334,6 +336,7 @@ def test_cloud_checks_without_a_cloud_section_are_skipped(machine):
 
 
 def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
+    assert CONFIG.cloud is not None
     cloud = replace(CONFIG.cloud, ca_file=Path("none.pem"))
     machine.options["config"] = replace(CONFIG, cloud=cloud)
     assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
@@ -375,7 +378,12 @@ def test_a_check_cannot_be_registered_twice():
 
 def test_a_check_runs_once_for_an_examination(machine):
     asked = []
-    machine.options["register"] = lambda: asked.append(1) or "hub.test"
+
+    def register():
+        asked.append(1)
+        return "hub.test"
+
+    machine.options["register"] = register
     examined = examination(machine.root, **machine.options)
     for name in ("registration", "hub-dns", "hub-tls", "registration"):
         assert find(name, examined).outcome is Outcome.OK

@@ -1,8 +1,9 @@
 """Advice depends on the service and on the user's groups."""
 
+import grp
+
 import pytest
 
-from agent.diagnostics import service_advice
 from agent.diagnostics.service_advice import (
     group_of,
     how_to_join,
@@ -41,13 +42,13 @@ def test_another_group_is_not_to_be_joined():
 
 
 def test_the_group_of_a_hidden_socket_is_its_directorys(tmp_path, monkeypatch):
-    monkeypatch.setattr(service_advice.grp, "getgrgid", Group)
+    monkeypatch.setattr(grp, "getgrgid", Group)
     assert group_of(tmp_path / "closed" / "control.sock") == f"group-{tmp_path.stat().st_gid}"
 
     def unknown(_number):
         raise KeyError
 
-    monkeypatch.setattr(service_advice.grp, "getgrgid", unknown)
+    monkeypatch.setattr(grp, "getgrgid", unknown)
     assert group_of(tmp_path) == str(tmp_path.stat().st_gid)
 
 

@@ -86,9 +86,12 @@ def test_without_the_package_lines_have_priorities(connected_file, monkeypatch, 
 def test_stderr_connected_to_the_journal_is_recognised(connected_file, monkeypatch, clean_root):
     monkeypatch.setattr(journal, "_has_systemd", lambda: True)
     made = []
-    monkeypatch.setattr(
-        journal, "_journal_handler", lambda device_id: made.append(device_id) or logging.Handler()
-    )
+
+    def make_handler(device_id):
+        made.append(device_id)
+        return logging.Handler()
+
+    monkeypatch.setattr(journal, "_journal_handler", make_handler)
     stream, environ = connected_file
     configure("info", device_id="pi-1", environ=environ, stderr=stream)
     assert made == ["pi-1"]

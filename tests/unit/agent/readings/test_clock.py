@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_boot_has_an_id():
 def mark(tmp_path, monkeypatch):
     mark = tmp_path / "synchronized"
     monkeypatch.setattr(clock_module, "TIMESYNCD_MARK", mark)
-    monkeypatch.setattr(clock_module.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     return mark
 
 
@@ -76,5 +77,5 @@ def test_the_machines_clock_is_the_default():
 
 def test_an_unsynchronised_clock_gives_a_warning():
     assert HandClock(known=True).doubt() is None
-    said = HandClock(known=False).doubt()
+    said = str(HandClock(known=False).doubt())
     assert "shows 2023-11-14 22:13 UTC and has not been set from the" in said

@@ -1,11 +1,10 @@
 """Readings in memory while the disk fails, and how they get to disk."""
 
-from uuid import UUID
+import uuid
 
 from fakes import HandClock, open_outbox
 
 from agent.errors import StoreError
-from agent.readings import outbox_tables
 from agent.readings.outbox import START
 from hw import Reading
 
@@ -41,7 +40,7 @@ async def test_readings_written_on_closing_are_backlog_of_the_next_run(tmp_path,
 
 async def test_readings_in_memory_come_after_those_written_by_an_earlier_run(tmp_path, monkeypatch):
     for digit in "f0":  # An id that sorts late, then one that sorts early.
-        monkeypatch.setattr(outbox_tables.uuid, "uuid4", lambda digit=digit: UUID(digit * 32))
+        monkeypatch.setattr(uuid, "uuid4", lambda digit=digit: uuid.UUID(digit * 32))
         await left_by_a_daemon_whose_disk_failed(
             tmp_path, monkeypatch, readings=2, first=int(digit, 16)
         )

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from fakes import HandClock, until
@@ -39,7 +40,7 @@ class Rig:
         self.readings = []
         self.statuses = []
         self.waits = []
-        self.words = []
+        self.words: list[float] = []
         self.free = None
         self.sampler = Sampler(
             sensor=sensor,
@@ -50,7 +51,7 @@ class Rig:
                 now=self.clock.up,
             ),
             clock=self.clock,
-            sink=self,
+            sink=cast("Any", self),  # The sampler calls two methods of a sink.
             expect=self.words.append,
             wait=self.wait,
         )

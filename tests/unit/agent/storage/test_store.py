@@ -133,7 +133,8 @@ async def test_a_power_cut_during_a_rename_restores_no_old_setting(path, monkeyp
     store.close()
     path.write_bytes(database)
     log.write_bytes(written)
-    rename, renamed = Path.rename, []
+    rename = Path.rename
+    renamed: list[Path] = []
 
     def rename_one(source, target):
         if renamed:
@@ -268,6 +269,7 @@ def test_only_the_owner_can_read_the_file(path):
 
 def test_every_commit_is_synced_to_disk(path):
     store = Store.open(path)
+    assert store._database is not None
     # 2 is FULL: the WAL is synced at each commit.
     assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

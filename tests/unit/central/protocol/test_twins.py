@@ -87,7 +87,7 @@ def test_ten_levels_are_accepted_and_eleven_are_not():
 
 
 def test_arrays_count_as_levels():
-    value = 1
+    value: object = 1
     for _ in range(11):
         value = [value]
     with pytest.raises(InvalidTwin):

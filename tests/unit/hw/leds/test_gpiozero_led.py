@@ -199,7 +199,7 @@ def test_close_releases_the_line_even_if_turning_off_fails(lgpio):
 
 def test_a_chip_that_cannot_be_opened_is_explained(lgpio, monkeypatch):
     lgpio.fails["open"] = "can not open gpiochip"
-    chips = []
+    chips: list[Path] = []
     monkeypatch.setattr(Path, "glob", lambda *_: iter(chips))
     with pytest.raises(DriverError, match="no GPIO lines"):
         GpiozeroLed(17).off()

@@ -48,7 +48,7 @@ def test_on_and_off():
         assert (led.state, led.brightness, shown(led)) == (LedState.OFF, 1, [0.0])
         led.on()
         led.on()
-        assert led.state is LedState.ON
+        assert led.state == "on"
         led.off()
         assert led.state is LedState.OFF
         assert shown(led) == [0.0, 1.0, 0.0]
@@ -244,10 +244,10 @@ def test_a_closed_led_is_off_and_refuses_commands():
             command()
 
 
-def test_close_releases_and_raises_if_turning_off_fails():
+def test_close_releases_and_raises_if_turning_off_fails(monkeypatch):
     released = []
     led = SimulatedLed()
-    led._release = lambda: released.append(True)
+    monkeypatch.setattr(led, "_release", lambda: released.append(True))
     led.on()
     led.broken = "The line is gone."
     with pytest.raises(LedError, match="gone"):

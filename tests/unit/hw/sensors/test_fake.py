@@ -214,7 +214,8 @@ def test_a_hang_lasts_until_the_deadline():
 
 def reading_in_a_thread(act):
     """Return the error or reading of a hanging `read` after `act(sensor)`."""
-    hanging, outcome = threading.Event(), []
+    hanging = threading.Event()
+    outcome: list[Reading | SensorError] = []
 
     def wait(event, _):
         hanging.set()

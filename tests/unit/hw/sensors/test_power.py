@@ -36,10 +36,13 @@ def supply():
 
 
 @pytest.fixture
-def sensor(supply):
-    room = Room(seed=1)
+def room():
+    return Room(seed=1)
+
+
+@pytest.fixture
+def sensor(supply, room):
     with PoweredSensor(SimulatedSensor(room), supply.open, wait=supply.wait) as sensor:
-        sensor.room = room
         yield sensor
 
 
@@ -56,24 +59,24 @@ def test_the_supply_is_on_and_settled_before_the_first_attempt(sensor, supply):
     assert supply.log == ["open", 1.0, "2 s"]
 
 
-def test_five_attempts_without_an_answer_cycle_the_supply(sensor, supply):
+def test_five_attempts_without_an_answer_cycle_the_supply(sensor, supply, room):
     sensor.read()
     supply.log.clear()
-    sensor.room.play({"fault": "no_answer"})
+    room.play({"fault": "no_answer"})
     for _ in range(SILENCE):
         assert supply.log == []
         assert fault_of(sensor) is Fault.NO_ANSWER
     assert supply.log == [0.0, "3 s"]
-    sensor.room.play({"fault": None})
+    room.play({"fault": None})
     sensor.read()
     assert supply.log == [0.0, "3 s", 1.0, "2 s"]
 
 
-def test_only_attempts_in_a_row_without_an_answer_count(sensor, supply):
+def test_only_attempts_in_a_row_without_an_answer_count(sensor, supply, room):
     sensor.read()
     supply.log.clear()
     for fault in ["no_answer", "no_answer", "checksum", None] * SILENCE:
-        sensor.room.play({"fault": fault})
+        room.play({"fault": fault})
         if fault:
             fault_of(sensor)
         else:
@@ -93,15 +96,15 @@ def test_a_supply_that_fails_is_reported_and_tried_again(sensor, supply):
     assert supply.log == ["open", 1.0, "2 s"]
 
 
-def test_a_supply_that_cannot_be_switched_off_is_reported_and_reading_goes_on(sensor, supply):
+def test_a_supply_that_cannot_be_switched_off_is_reported_and_reading_goes_on(sensor, supply, room):
     sensor.read()
-    sensor.room.play({"fault": "no_answer"})
+    room.play({"fault": "no_answer"})
     for _ in range(SILENCE - 1):
         fault_of(sensor)
     supply.broken = LineError("GPIO 5 could not be driven.", fault=Fault.FAILED)
     assert fault_of(sensor) is Fault.FAILED
     supply.broken = None
-    sensor.room.play({"fault": None})
+    room.play({"fault": None})
     sensor.read()
 
 

@@ -83,7 +83,7 @@ def test_a_sensor_without_its_driver_fails():
 
     finding = hardware.sensor_here(open_sensor, SensorConfig())
     assert finding.outcome is Outcome.FAILED
-    assert "packages" in finding.advice
+    assert "packages" in str(finding.advice)
 
 
 def test_a_fake_sensor_needs_no_time():

@@ -1,3 +1,5 @@
+import shutil
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -50,7 +52,7 @@ def test_each_failure_to_write_has_its_advice(tmp_path, monkeypatch, number, wor
     def refuse(**_):
         raise OSError(number, "It cannot be.")
 
-    monkeypatch.setattr(storage.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     finding = disk_write(tmp_path, READ_ONLY)
     assert finding.outcome is Outcome.FAILED
     assert "read-only" in finding.line
@@ -69,7 +71,7 @@ def test_a_missing_state_directory_is_skipped(tmp_path):
 )
 def test_free_space_is_judged(tmp_path, monkeypatch, megabytes, outcome):
     usage = SimpleNamespace(free=megabytes * 1_000_000)
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _place: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
     finding = storage.disk_space(examination(tmp_path))
     assert finding.outcome == outcome
     assert f"{megabytes} MB free" in finding.line
