@@ -11,7 +11,7 @@ from azure.iot.device.aio import IoTHubDeviceClient
 MODEL_ID = "dtmi:test:Climate;1"
 INFORMATION_ID = "dtmi:test:Information;1"
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "@context": "dtmi:dtdl:context;2",
     "@id": MODEL_ID,
     "@type": "Interface",

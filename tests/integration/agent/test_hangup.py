@@ -230,6 +230,7 @@ def test_a_hangup_during_a_command_releases_lines_and_led(
         text=True,
     ) as process:
         until(lambda: first in notes.read_text())
+        assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(number)
         _, said = process.communicate(timeout=PATIENCE)

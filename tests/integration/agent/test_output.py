@@ -73,6 +73,8 @@ def test_a_reader_that_ends_midway_ends_a_command_without_a_message(environ, tmp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read().decode()
@@ -181,6 +183,7 @@ def test_central_runs_in_a_directory_of_any_name(environ, strange):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as central:
+        assert central.stdout is not None
         lines = [central.stdout.readline()]
         while lines[-1] not in {b"Press Ctrl-C to stop.\n", b""}:
             lines.append(central.stdout.readline())

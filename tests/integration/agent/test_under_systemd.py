@@ -55,6 +55,7 @@ class Manager:
 
     def end(self):
         """Wait for the daemon's end, and return its exit status and log."""
+        assert self.process is not None
         _, log = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, log
 

@@ -14,7 +14,7 @@ from centrals import running_central
 from agent.cloud.message import Message
 from agent.cloud.registration import register
 from agent.cloud.sdk import CloudAccess
-from agent.cloud.session import Command, open_session
+from agent.cloud.session import Command, Event, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
@@ -64,7 +64,7 @@ def access(cloud, credentials):
 async def use(central, cloud, credentials):
     """Register, send, report, be asked for a command; return what central has of it."""
     assignment = await register(access(cloud, credentials))
-    events = asyncio.Queue()
+    events: asyncio.Queue[Event] = asyncio.Queue()
     async with open_session(access(cloud, credentials), assignment, events) as session:
         await session.send(Message("box:1", '{"temp": 21.5}', {}))
         await session.report({"state": True})

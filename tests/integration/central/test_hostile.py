@@ -41,7 +41,9 @@ class Process:
     def memory(self):
         """Bytes that the process has in memory."""
         text = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
+        resident = re.search(r"VmRSS:\s+(\d+) kB", text)
+        assert resident, text
+        return int(resident[1]) * 1024
 
     def address(self):
         return self.info["mqtt_host"], self.info["mqtt_port"]
@@ -105,7 +107,7 @@ def hostile():
 @pytest.fixture
 def opened():
     """A list for what the test opens; all of it is closed at the end."""
-    opened = []
+    opened: list[MqttClient] = []
     yield opened
     for each in opened:
         each.close()

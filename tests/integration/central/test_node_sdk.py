@@ -6,6 +6,7 @@ import queue
 import subprocess
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from centrals import wait_for
@@ -37,12 +38,15 @@ class NodeDevice:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._events = queue.SimpleQueue()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
+        for line in self.stdout:
             self._events.put(json.loads(line))
         self._events.put({"event": "ended"})
 
@@ -53,7 +57,7 @@ class NodeDevice:
         return event
 
     def close(self):
-        self.process.stdin.close()
+        self.stdin.close()
         self.process.wait(DEADLINE)
 
 
@@ -67,8 +71,8 @@ def node_device(central, device_id):
             device.process.kill()
             device.process.wait()
         device._reader.join(DEADLINE)
-        device.process.stdout.close()
-        device.process.stdin.close()
+        device.stdout.close()
+        device.stdin.close()
 
 
 @pytest.fixture(autouse=True)

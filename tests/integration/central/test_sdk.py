@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 from azure.iot.device import (
@@ -65,8 +66,8 @@ class Heard:
 
     def __init__(self, client):
         self._client = client
-        self.messages = queue.Queue()
-        self.patches = queue.Queue()
+        self.messages: queue.Queue[Message] = queue.Queue()
+        self.patches: queue.Queue[dict[str, Any]] = queue.Queue()
 
     async def install(self):
         # The setters block until the hub answers.
@@ -154,7 +155,7 @@ def test_everything_works_with_the_blocking_client(central, device):
     result = provisioning(central, device).register()
     assert result.status == "assigned"
     client = hub_client(central, device, result.registration_state.assigned_hub)
-    patches = queue.Queue()
+    patches: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def answer(request):
         payload = {"payload": request.payload}

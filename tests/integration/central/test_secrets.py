@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 from centrals import running_central
 from mqtt_client import MqttClient, Registering
@@ -18,7 +19,8 @@ def test_keys_and_tokens_are_not_logged(tmp_path, caplog):
             client.register()
         with Registering(central, "pi-1", key=wrong) as client:
             assert client.put()[0] == 401
-        for options in [{}, {"key": wrong}, {"ttl": -5}]:
+        wrong_options: list[dict[str, Any]] = [{}, {"key": wrong}, {"ttl": -5}]
+        for options in wrong_options:
             with MqttClient(central) as client:
                 client.connect_as(central, "pi-1", **options)
         with MqttClient(central) as client:

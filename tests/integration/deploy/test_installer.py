@@ -97,7 +97,11 @@ def test_the_name_of_every_new_image_is_refused_as_device_id(group_key, name):
     assert "every new image has this name" in done.stderr
     own = re.search(r"of this board: --device-id (\S+)\n", done.stderr)
     # A container may have no number, and then there is nothing to propose.
-    assert re.fullmatch(r"pi-\w{8}", own[1]) if board_id() else own is None
+    if board_id():
+        assert own
+        assert re.fullmatch(r"pi-\w{8}", own[1])
+    else:
+        assert own is None
     assert done.stdout == ""
 
 

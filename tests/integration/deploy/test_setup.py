@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from places import ROOT
@@ -230,13 +231,12 @@ def ordinary_debian(tmp_path):
     add("id", "echo 1000")
     add("apt-get", "exit 1")
     add("apt-cache", "exit 1")
-    add.path = str(programs)
-    return add
+    return SimpleNamespace(add=add, path=str(programs))
 
 
 def test_a_missing_python_venv_is_named_to_a_user_without_sudo(place, tmp_path, ordinary_debian):
     shutil.rmtree(place / ".venv")
-    ordinary_debian(
+    ordinary_debian.add(
         "python3",
         "case $* in -V) echo Python 3.14.0 ;; *ensurepip*) exit 1 ;;"
         " *print*) echo python3.14-venv ;; esac",
@@ -255,7 +255,7 @@ def test_a_python_that_is_too_new_or_too_old_gets_the_way_to_another(
     place, tmp_path, ordinary_debian
 ):
     shutil.rmtree(place / ".venv")
-    ordinary_debian("python3", "case $* in -V) echo Python 3.15.0 ;; *) exit 1 ;; esac")
+    ordinary_debian.add("python3", "case $* in -V) echo Python 3.15.0 ;; *) exit 1 ;; esac")
     env = {"PATH": ordinary_debian.path, "HOME": str(tmp_path / "home")}
     done = sh(place, "deploy/venv.sh", env, "central")
     assert done.returncode == 1

@@ -51,7 +51,7 @@ def powered(_):
     )
 
 
-def led(_):
+def mock_led(_):
     mock = pytest.importorskip("gpiozero.pins.mock")
     return GpiozeroLed(17, factory=mock.MockFactory(pin_class=mock.MockPWMPin))
 
@@ -62,7 +62,7 @@ def sensor(request, tmp_path):
         yield sensor
 
 
-@pytest.fixture(params=[lambda _: open_led("fake"), led], ids=["fake", "led"])
+@pytest.fixture(params=[lambda _: open_led("fake"), mock_led], ids=["fake", "led"])
 def led(request, tmp_path):
     with request.param(tmp_path) as led:
         yield led
@@ -101,13 +101,13 @@ def test_a_sensor_is_closed_at_the_end_of_its_context(sensor):
 
 def test_an_led_executes_commands_and_has_their_state(led):
     assert isinstance(led, Led)
-    assert led.state is LedState.OFF
+    assert led.state == "off"
     led.on()
-    assert led.state is LedState.ON
+    assert led.state == "on"
     led.set_brightness(3)
     assert led.brightness == 3
     led.blink(3600.0)
-    assert led.state is LedState.BLINKING
+    assert led.state == "blinking"
     led.off()
     assert led.state is LedState.OFF
 

@@ -49,7 +49,7 @@ def arrived(central, device_id):
         messages = central.read(telemetry.messages, device_id, limit=100_000)
     except UnknownDevice:
         return {}
-    seen = {}
+    seen: dict[str, object] = {}
     for message in reversed(messages):
         content = json.loads(message.body), message.created, message.properties
         # Duplicates are identical.
@@ -59,7 +59,7 @@ def arrived(central, device_id):
 
 def missing(message_ids):
     """Return the missing ids below the highest of each outbox."""
-    by_outbox = {}
+    by_outbox: dict[str, set[int]] = {}
     for message_id in message_ids:
         outbox_id, _, sequence = message_id.rpartition(":")
         by_outbox.setdefault(outbox_id, set()).add(int(sequence))

@@ -14,6 +14,7 @@ from faults import FAULTS, at_once
 from optional import several_loopbacks
 
 from central.errors import UnknownDevice
+from central.records import Message
 from central.storage import telemetry
 
 pytestmark = several_loopbacks
@@ -29,7 +30,7 @@ class Outcome:
 
     attempts: int = 0
     log: str = ""
-    arrived: list = field(default_factory=list)
+    arrived: list[Message] = field(default_factory=list)
 
 
 def suffer(fault, place):
@@ -120,7 +121,7 @@ def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, name):
         assert fault.says in outcome.log, outcome.log
     assert "Traceback" not in outcome.log, outcome.log
     # Duplicates are identical, with the same time.
-    seen = {}
+    seen: dict[str, object] = {}
     for message in outcome.arrived:
         content = json.loads(message.body), message.created, message.properties
         assert seen.setdefault(message.system["message_id"], content) == content

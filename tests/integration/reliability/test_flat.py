@@ -44,10 +44,8 @@ class Held:
 def held(process):
     proc = Path("/proc", str(process.pid))
     status = (proc / "status").read_text()
-    memory, threads = (
-        int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1])
-        for name in ("VmRSS", "Threads")
-    )
+    fields = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
+    memory, threads = int(fields["VmRSS"]), int(fields["Threads"])
     return Held(memory, threads, len(list((proc / "fd").iterdir())))
 
 

@@ -19,7 +19,7 @@ from faults import FAULTS
 from optional import several_loopbacks
 from places import SUPPORT
 
-from agent.cloud.message import utc
+from agent.readings.clock import utc
 from central.hub.session import DeviceSession
 from central.protocol.topics import decode_bag, split_properties
 from central.storage import telemetry
@@ -62,7 +62,7 @@ def heard(monkeypatch):
 
 def suffer(central, daemon, choice):
     """Cause faults and kills until there were enough of each. Returns their names in order."""
-    happened = []
+    happened: list[str] = []
     while len(daemon.witnessed()) < READINGS or happened.count("kill -9") < KILLS:
         name = choice.choice([*FAULTS, "nothing"])
         happened.append(name)

@@ -200,4 +200,5 @@ def test_a_daemon_that_does_not_answer_is_a_finding(home, monkeypatch):
     monkeypatch.setattr(check_command, "ask", refuse)
     asked, refusal = check_command._ask_daemon(home / "run" / "control.sock", IDS)
     assert asked is None
+    assert refusal is not None
     assert "did not answer" in refusal.sentence

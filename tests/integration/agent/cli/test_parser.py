@@ -112,6 +112,7 @@ def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path, ordinary_
         stderr=subprocess.PIPE,
         text=True,
     ) as daemon:
+        assert daemon.stdout is not None
         lines = [daemon.stdout.readline() for _ in range(4)]
         asked = run("status", "--json", "--config", path)
         daemon.send_signal(signal.SIGINT)
@@ -222,6 +223,8 @@ def test_a_closed_pipe_is_not_a_crash():
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as printing:
+        assert printing.stdout is not None
+        assert printing.stderr is not None
         printing.stdout.close()
         error = printing.stderr.read()
     assert error == b""

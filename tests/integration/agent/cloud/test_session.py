@@ -22,7 +22,7 @@ from agent.cloud.message import Message
 from agent.cloud.publisher import WINDOW
 from agent.cloud.registration import _LoggedAnswer, _registration_error, register
 from agent.cloud.sdk import CloudAccess
-from agent.cloud.session import Command, DesiredPatch, QueuedCommand, open_session
+from agent.cloud.session import Command, DesiredPatch, Event, QueuedCommand, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
@@ -47,7 +47,7 @@ class Cloud:
 
     def __init__(self, central):
         self.central = central
-        self.events = asyncio.Queue()
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
         info = central.info
         self.config = CloudConfig(
             id_scope=info["id_scope"],
@@ -242,7 +242,7 @@ async def test_an_answer_does_not_wait_for_unacknowledged_readings(cloud, sessio
 
 
 async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
-    connections = []
+    connections: list[socket.socket] = []
 
     def connect(*arguments, **options):
         connection = real(*arguments, **options)
@@ -360,7 +360,8 @@ async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
     # The SDK renews 120 s before the end, and so every 2 s with this lifetime.
     monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 122)
     assignment = await cloud.register()
-    received, answered, sent = [], [], 0
+    received: list[Event] = []
+    answered, sent = [], 0
 
     def queued():
         return [int(event.body) for event in received if isinstance(event, QueuedCommand)]

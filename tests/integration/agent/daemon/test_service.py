@@ -179,7 +179,7 @@ def test_a_killed_daemon_loses_no_reading(daemon, hub):
         daemon.start().until_connected()
     seen = max(hub.sequences())
     until(lambda: whole(hub, least=seen + 5), what=daemon.tail)
-    bodies = {}
+    bodies: dict[str, object] = {}
     for message in hub.messages():
         content = (message.body, message.properties)
         assert bodies.setdefault(message.system["message_id"], content) == content

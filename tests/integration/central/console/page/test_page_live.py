@@ -5,6 +5,7 @@ import json
 import re
 import time
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +19,7 @@ from central.records import Event
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOUR = 3600
-MODEL = {
+MODEL: dict[str, Any] = {
     "@context": "dtmi:dtdl:context;2",
     "@id": "dtmi:test:Room;1",
     "@type": "Interface",

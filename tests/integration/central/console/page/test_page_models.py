@@ -1,6 +1,7 @@
 """The page with models of every kind: components, objects, enums, inheritance; templates."""
 
 import json
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -41,7 +42,7 @@ BASE = {
         },
     ],
 }
-HOUSE = {
+HOUSE: dict[str, Any] = {
     "@context": "dtmi:dtdl:context;2",
     "@id": "dtmi:test:House;1",
     "@type": "Interface",

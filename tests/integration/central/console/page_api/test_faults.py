@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 from consoles import ask, climate_device, eventually, refused
@@ -108,16 +109,15 @@ class TestAnotherHub:
         ],
     )
     async def test_another_host_name_of_central_is_found(self, tmp_path, listen, host, now, then):
-        assert other_name(StandIn(Settings(tmp_path, listen), host, now)) == then
+        assert other_name(central_with(Settings(tmp_path, listen), host, now)) == then
 
     async def test_a_central_with_one_name_is_refused(self, tmp_path):
         with pytest.raises(Exception, match=r"no other host name than 127\.0\.0\.2"):
-            other_name(StandIn(Settings(tmp_path, "127.0.0.1"), "127.0.0.2", None))
+            other_name(central_with(Settings(tmp_path, "127.0.0.1"), "127.0.0.2", None))
 
 
-class StandIn:
-    def __init__(self, settings, mqtt_host, moved_to):
-        self.settings = settings
-        self.mqtt_host = mqtt_host
-        self.faults = Faults()
-        self.faults.moved_to = moved_to
+def central_with(settings, mqtt_host, moved_to):
+    """Return as much of a central as `other_name` uses."""
+    faults = Faults()
+    faults.moved_to = moved_to
+    return SimpleNamespace(settings=settings, mqtt_host=mqtt_host, faults=faults)

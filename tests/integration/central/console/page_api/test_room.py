@@ -15,7 +15,7 @@ from central.console.run import open_central
 async def daemon(settings):
     """Serve the control socket. Yield the requests and the replies to send."""
     asked = []
-    replies = []
+    replies: list[bytes] = []
 
     async def serve(reader, writer):
         asked.append(json.loads(await reader.readline()))
