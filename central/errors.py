@@ -79,6 +79,14 @@ class UnknownTemplate(CentralError):
         super().__init__(f"There is no device template {dtmi!r}.")
 
 
+class ModelTooLarge(CentralError):
+    def __init__(self, dtmi: str) -> None:
+        super().__init__(
+            f"The model {dtmi!r} is too large with its components and schemas. Remove some of "
+            "them, or make them smaller."
+        )
+
+
 class InvalidTwin(CentralError):
     """A document of properties that the hub does not accept."""
 

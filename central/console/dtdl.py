@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from central.errors import UnknownTemplate
+from central.errors import ModelTooLarge, UnknownTemplate
 from central.storage import templates
 
 MOST_LEVELS = 10  # Of interfaces that extend one another, as the language allows.
 MOST_OBJECT_LEVELS = 3  # Of objects in objects. What is deeper is plain JSON.
+MOST_UNITS = 20_000  # Of size: one for each element, and one for each 100 characters of its text.
+UNIT = 100
 
 KINDS = {"long": "integer", "float": "double"}
 NUMERIC = {"integer", "double"}
@@ -134,13 +136,31 @@ class Model:
 
 
 def resolve(db: sqlite3.Connection, dtmi: str | None) -> Model | None:
-    """Return the model of a template, or None if there is no such template here."""
-    root = None if dtmi is None else _find(db, dtmi)
-    if dtmi is None or root is None:
-        return None
-    model = Model(dtmi, text(root, "displayName") or dtmi)
-    _add(model, db, root, None)
+    """Return the model of a template, or None if there is no such template here.
+
+    Raise ModelTooLarge.
+    """
+    root = None if dtmi is None else _Library(db).find(dtmi)
+    return None if dtmi is None or root is None else resolve_interface(db, dtmi, root)
+
+
+def resolve_interface(db: sqlite3.Connection, dtmi: str, interface: Interface) -> Model:
+    """Return the model that a template with this interface has. Raise ModelTooLarge."""
+    library = _Library(db)
+    model = Model(dtmi, text(interface, "displayName") or dtmi)
+    try:
+        _add(model, library, interface, None)
+    except _Excess:
+        raise ModelTooLarge(dtmi) from None
     return model
+
+
+def resolve_if_possible(db: sqlite3.Connection, dtmi: str | None) -> Model | None:
+    """Do as `resolve`, but return None also for a model that is too large."""
+    try:
+        return resolve(db, dtmi)
+    except ModelTooLarge:
+        return None
 
 
 def text(element: dict[str, Any], key: str) -> str | None:
@@ -151,45 +171,79 @@ def text(element: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _find(db: sqlite3.Connection, dtmi: str) -> Interface | None:
-    try:
-        return templates.get(db, dtmi)
-    except UnknownTemplate:
-        return None
+class _Excess(Exception):  # noqa: N818 - names what is wrong
+    """A model is larger than MOST_UNITS."""
+
+
+class _Library:
+    """The interfaces that one model refers to, and how much of its size is left.
+
+    A short template can refer to a large interface or schema thousands of times.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._found: dict[str, Interface | None] = {}
+        self._left = MOST_UNITS
+
+    def find(self, dtmi: str) -> Interface | None:
+        if dtmi not in self._found:
+            try:
+                self._found[dtmi] = templates.get(self._db, dtmi)
+            except UnknownTemplate:
+                self._found[dtmi] = None
+        return self._found[dtmi]
+
+    def take(self, *texts: str, elements: int = 1) -> None:
+        """Count elements with these texts. Raise _Excess."""
+        self._left -= elements + sum(map(len, texts)) // UNIT
+        if self._left < 0:
+            raise _Excess
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Where the elements of an interface look up what they refer to."""
+
+    library: _Library
+    schemas: dict[str, Any]
 
 
 def _add(
-    model: Model, db: sqlite3.Connection, interface: Interface, component: Component | None
+    model: Model, library: _Library, interface: Interface, component: Component | None
 ) -> None:
-    for raw, schemas in _contents(db, interface, set(), MOST_LEVELS):
+    for raw, scope in _contents(library, interface, set(), MOST_LEVELS):
         types = _list(raw.get("@type"))
         if "Telemetry" in types:
-            model.telemetry.append(_capability(raw, schemas, component))
+            model.telemetry.append(_capability(raw, scope, component))
         elif "Property" in types:
-            model.properties.append(_capability(raw, schemas, component))
+            model.properties.append(_capability(raw, scope, component))
         elif "Command" in types:
-            model.commands.append(_capability(raw, schemas, component))
+            model.commands.append(_capability(raw, scope, component))
         elif "Component" in types and component is None:
             schema = raw.get("schema")
-            inner = _find(db, schema) if isinstance(schema, str) else schema
+            inner = library.find(schema) if isinstance(schema, str) else schema
             known = isinstance(inner, dict)
             part = Component(raw["name"], text(raw, "displayName") or raw["name"], known)
+            library.take(part.name, part.label)
             model.components.append(part)
             if isinstance(inner, dict):
-                _add(model, db, inner, part)
+                _add(model, library, inner, part)
 
 
 def _contents(
-    db: sqlite3.Connection, interface: Interface, seen: set[str], levels: int
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    library: _Library, interface: Interface, seen: set[str], levels: int
+) -> Iterator[tuple[dict[str, Any], _Scope]]:
     """Yield each element with its interface's named schemas, inherited elements first."""
+    parts = (_list(interface.get(key)) for key in ("extends", "schemas", "contents"))
+    library.take(elements=sum(map(len, parts)))
     for base in _list(interface.get("extends")) if levels else ():
         found = base
         if isinstance(base, str):
-            found = None if base in seen else _find(db, base)
+            found = None if base in seen else library.find(base)
             seen.add(base)
         if isinstance(found, dict):
-            yield from _contents(db, found, seen, levels - 1)
+            yield from _contents(library, found, seen, levels - 1)
     schemas = {
         each["@id"]: each
         for each in _objects(interface.get("schemas"))
@@ -197,65 +251,66 @@ def _contents(
     }
     for raw in _objects(interface.get("contents")):
         if isinstance(raw.get("name"), str):
-            yield raw, schemas
+            yield raw, _Scope(library, schemas)
 
 
-def _capability(
-    raw: dict[str, Any], schemas: dict[str, Any], component: Component | None
-) -> Capability:
-    element = _element(raw, schemas)
+def _capability(raw: dict[str, Any], scope: _Scope, component: Component | None) -> Capability:
+    element = _element(raw, scope)
+    key = element.name if component is None else f"{component.name}*{element.name}"
+    title = element.label if component is None else f"{component.label}: {element.label}"
+    scope.library.take(key, title)
     return Capability(
         **vars(element),
-        key=element.name if component is None else f"{component.name}*{element.name}",
-        title=element.label if component is None else f"{component.label}: {element.label}",
+        key=key,
+        title=title,
         component=None if component is None else component.name,
         writable=raw.get("writable") is True,
-        request=_payload(raw.get("request"), schemas),
-        response=_payload(raw.get("response"), schemas),
+        request=_payload(raw.get("request"), scope),
+        response=_payload(raw.get("response"), scope),
     )
 
 
-def _payload(raw: object, schemas: dict[str, Any]) -> Element | None:
-    return _element(raw, schemas) if isinstance(raw, dict) else None
+def _payload(raw: object, scope: _Scope) -> Element | None:
+    return _element(raw, scope) if isinstance(raw, dict) else None
 
 
-def _element(
-    raw: dict[str, Any], schemas: dict[str, Any], levels: int = MOST_OBJECT_LEVELS
-) -> Element:
+def _element(raw: dict[str, Any], scope: _Scope, levels: int = MOST_OBJECT_LEVELS) -> Element:
     name = raw["name"] if isinstance(raw.get("name"), str) else ""
-    unit = raw.get("unit")
-    return Element(
-        name=name,
-        label=text(raw, "displayName") or name or "Value",
-        description=text(raw, "description") or "",
-        unit=UNITS.get(unit, unit) if isinstance(unit, str) else "",
-        schema=_schema(raw.get("schema"), schemas, levels),
-    )
+    label = text(raw, "displayName") or name or "Value"
+    description = text(raw, "description") or ""
+    unit = raw["unit"] if isinstance(raw.get("unit"), str) else ""
+    scope.library.take(name, label, description, unit)
+    schema = _schema(raw.get("schema"), scope, levels)
+    return Element(name, label, description, UNITS.get(unit, unit), schema)
 
 
-def _schema(raw: object, schemas: dict[str, Any], levels: int) -> Schema:
-    schema = schemas.get(raw, raw) if isinstance(raw, str) else raw
+def _schema(raw: object, scope: _Scope, levels: int) -> Schema:
+    schema = scope.schemas.get(raw, raw) if isinstance(raw, str) else raw
     if isinstance(schema, str):
+        scope.library.take(schema)
         return Schema(KINDS.get(schema, schema))
     if not isinstance(schema, dict):
         return Schema("unknown")
     kind = next(iter(_list(schema.get("@type"))), None)
     if kind == "Enum":
-        values = [each for each in _objects(schema.get("enumValues")) if "enumValue" in each]
-        return Schema("enum", values=tuple(_enum_value(each) for each in values))
+        values = _objects(schema.get("enumValues"))
+        valued = [each for each in values if isinstance(each.get("enumValue"), int | str)]
+        return Schema("enum", values=tuple(_enum_value(each, scope) for each in valued))
     if kind == "Object":
         fields = _objects(schema.get("fields")) if levels else []
         named = [each for each in fields if isinstance(each.get("name"), str)]
-        return Schema("object", fields=tuple(_element(each, schemas, levels - 1) for each in named))
-    return Schema(kind.lower() if isinstance(kind, str) else "unknown")
+        return Schema("object", fields=tuple(_element(each, scope, levels - 1) for each in named))
+    if not isinstance(kind, str):
+        return Schema("unknown")
+    scope.library.take(kind)
+    return Schema(kind.lower())
 
 
-def _enum_value(raw: dict[str, Any]) -> EnumValue:
-    value = raw["enumValue"]
-    name = raw.get("name")
-    return EnumValue(
-        value, text(raw, "displayName") or (name if isinstance(name, str) else str(value))
-    )
+def _enum_value(raw: dict[str, Any], scope: _Scope) -> EnumValue:
+    value, name = raw["enumValue"], raw.get("name")
+    label = text(raw, "displayName") or (name if isinstance(name, str) else str(value))
+    scope.library.take(str(value), label)
+    return EnumValue(value, label)
 
 
 def _list(value: object) -> list[Any]:

@@ -108,6 +108,7 @@ STATUS_OF = {
     errors.NotConnected: HTTPStatus.NOT_FOUND,
     errors.DeviceExists: HTTPStatus.CONFLICT,
     errors.QueueFull: HTTPStatus.CONFLICT,
+    errors.ModelTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NoAnswer: HTTPStatus.GATEWAY_TIMEOUT,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

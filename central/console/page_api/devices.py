@@ -65,7 +65,7 @@ def overview(
     last = history.last_connection(db, device.id)
     left = last.at if last and last.event == "disconnected" else None
     if device.template not in models:
-        models[device.template] = dtdl.resolve(db, device.template)
+        models[device.template] = dtdl.resolve_if_possible(db, device.template)
     return {
         **device_body(device),
         "created": iso(device.created),

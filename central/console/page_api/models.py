@@ -22,12 +22,18 @@ async def list_models(request: web.Request) -> web.Response:
 
 @routes.get("/console/api/devices/{device}/model")
 async def get_model(request: web.Request) -> web.Response:
-    """Return the model of a device, or null if it has none or its template is not here."""
+    """Return the model of a device, or null if it has none, it is not here, or it is too large."""
     device = await find_device(request)
-    model = await look_up(request, dtdl.resolve, device.template)
+    model = await look_up(request, dtdl.resolve_if_possible, device.template)
     return answer(None if model is None else asdict(model))
 
 
 def _models(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    found = [(dtdl.resolve(db, dtmi), len(users(db, dtmi))) for dtmi in templates.get_all(db)]
-    return [{**asdict(model), "users": count} for model, count in found if model is not None]
+    return [
+        {
+            # A model that is too large is listed without its content, so that it can be deleted.
+            **asdict(dtdl.resolve_if_possible(db, dtmi) or dtdl.Model(dtmi, dtmi)),
+            "users": len(users(db, dtmi)),
+        }
+        for dtmi in templates.get_all(db)
+    ]

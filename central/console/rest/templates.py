@@ -51,6 +51,7 @@ async def put_template(request: web.Request) -> web.Response:
     if "capabilityModel" not in body:
         raise bad_request("A template needs a capabilityModel, which is a DTDL interface.")
     interface = _interface(dtmi, body, body["capabilityModel"])
+    await look_up(request, dtdl.resolve_interface, dtmi, interface)  # Refuses a too large model.
     store.call(templates.put, dtmi, interface)
     return answer(template_body(dtmi, interface))
 
@@ -64,6 +65,7 @@ async def patch_template(request: web.Request) -> web.Response:
     change = body.get("capabilityModel", {})
     model = merge(before, change) if isinstance(change, dict) else change  # RFC 7396.
     interface = _interface(dtmi, body, model)
+    await look_up(request, dtdl.resolve_interface, dtmi, interface)
     store.call(templates.put, dtmi, interface)
     return answer(template_body(dtmi, interface))
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.console import dtdl
-from central.errors import UnknownTemplate
+from central.console.responses import LARGEST_BODY
+from central.errors import ModelTooLarge, UnknownTemplate
 from central.storage import templates
 
 BASE = "dtmi:test:Base;1"
@@ -83,6 +84,56 @@ def test_an_object_within_itself_ends_as_json(store):
         levels += 1
     assert levels == dtdl.MOST_OBJECT_LEVELS
     assert nested.schema.kind == "object"
+
+
+def test_a_wide_object_within_itself_is_too_large(store):
+    schema: dict[str, Any] = {"@id": "dtmi:test:S;1", "@type": "Object"}
+    schema["fields"] = [{"name": f"f{n}", "schema": schema["@id"]} for n in range(1000)]
+    contents = [{"@type": "Telemetry", "name": "nested", "schema": schema["@id"]}]
+    with pytest.raises(ModelTooLarge, match=ROOT):
+        resolved(store, contents, schemas=[schema])
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        {"contents": [{"@type": "Telemetry", "name": f"t{n}"} for n in range(1000)]},
+        {"contents": [{"@type": "Telemetry", "name": "t", "description": "x" * 100_000}]},
+        {"contents": [{"@type": "Telemetry", "name": "t", "unit": "x" * 100_000}]},
+        {"contents": [{"@type": "Telemetry", "name": "t", "schema": "x" * 100_000}]},
+        {"contents": [{"@type": "Telemetry", "name": "t", "schema": {"@type": "x" * 100_000}}]},
+        {"contents": [None] * 1000},
+        {"extends": ["dtmi:test:Unknown;1"] * 1000},
+        {
+            "schemas": [
+                {"@id": "dtmi:test:E;1", "@type": "Enum", "enumValues": [{"enumValue": 1}] * 1000}
+            ],
+            "contents": [{"@type": "Telemetry", "name": "t", "schema": "dtmi:test:E;1"}],
+        },
+    ],
+)
+def test_a_large_interface_in_many_components_is_too_large(store, base):
+    store.call(templates.put, BASE, {"@id": BASE, **base})
+    component = {"@type": "Component", "name": "part", "schema": BASE}
+    assert resolved(store, [component]) is not None
+    with pytest.raises(ModelTooLarge, match=ROOT):
+        resolved(store, [component] * 1000)
+    assert store.read(dtdl.resolve_if_possible, ROOT) is None
+
+
+def test_a_template_of_thousands_of_elements_is_resolved(store):
+    contents = [{"@type": "Telemetry", "name": f"t{n}", "schema": "long"} for n in range(4000)]
+    assert len(json.dumps(contents)) < LARGEST_BODY
+    assert len(resolved(store, contents).numbers()) == len(contents)
+
+
+def test_values_of_an_enum_are_numbers_or_strings(store):
+    some: list[Any] = [1, "a", None, {"deep": []}, ["x"]]
+    values = [{"enumValue": value} for value in some]
+    schema = {"@type": "Enum", "enumValues": values}
+    contents = [{"@type": "Property", "name": "p", "schema": schema}]
+    [found] = resolved(store, contents).properties
+    assert [each.value for each in found.schema.values] == [1, "a"]
 
 
 WORDS = (

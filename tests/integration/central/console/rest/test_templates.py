@@ -65,6 +65,39 @@ async def test_an_invalid_interface_is_refused(http, model):
     await refused(http, "PUT", path, {"capabilityModel": model}, expect=400)
 
 
+async def test_a_template_whose_model_is_too_large_is_refused(http):
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    fields = [{"name": f"f{n}", "schema": "dtmi:test:S;1"} for n in range(1000)]
+    model = {
+        "@type": "Interface",
+        "schemas": [{"@id": "dtmi:test:S;1", "@type": "Object", "fields": fields}],
+        "contents": [{"@type": "Telemetry", "name": "nested", "schema": "dtmi:test:S;1"}],
+    }
+    error = await refused(http, "PUT", path, {"capabilityModel": model}, expect=422)
+    assert "too large" in error["message"]
+    await refused(http, "GET", path, expect=404)
+
+
+async def test_models_that_a_component_makes_too_large_are_listed_empty(http, central):
+    whole, part = "dtmi:test:Other;1", "dtmi:test:Part;1"
+    components = [{"@type": "Component", "name": f"c{n}", "schema": part} for n in range(200)]
+    model = {"@type": "Interface", "contents": components}
+    await ask(http, "PUT", f"/api/deviceTemplates/{whole}", {"capabilityModel": model})
+    contents = [{"@type": "Telemetry", "name": f"t{n}", "schema": "double"} for n in range(200)]
+    model = {"@type": "Interface", "contents": contents}
+    await ask(http, "PUT", f"/api/deviceTemplates/{part}", {"capabilityModel": model})
+    central.registry.add_device("pi-1", template=whole)
+
+    models = (await ask(http, "GET", "/console/api/models"))["value"]
+    [listed] = [each for each in models if each["id"] == whole]
+    assert (listed["telemetry"], listed["users"]) == ([], 1)
+    [device] = (await ask(http, "GET", "/console/api/devices"))["value"]
+    assert device["id"] == "pi-1"
+    assert await ask(http, "GET", "/console/api/devices/pi-1/model") is None
+    error = await refused(http, "PATCH", "/api/devices/pi-1/properties", {"x": 1}, expect=422)
+    assert "too large" in error["message"]
+
+
 @pytest.mark.parametrize("dtmi", ["Other", "dtmi:test:Other", "dtmi:test:Other;0"])
 async def test_an_invalid_dtmi_is_refused(http, dtmi):
     body = {"capabilityModel": {"@type": "Interface"}}
