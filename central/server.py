@@ -32,7 +32,7 @@ from central.transport.certificates import (
     file_holds,
     load_authority,
     server_context,
-    write_secret,
+    write_file,
 )
 from central.transport.faults import Certificate, Faults
 from central.transport.listener import (
@@ -153,7 +153,7 @@ def _group_key(directory: Path, *, new: bool) -> str:
     path = directory / "group-key"
     loss = "devices enrolled with the old one are refused"
     if not file_holds(path, new=new, loss=loss):
-        write_secret(path, sas.new_key().encode() + b"\n")
+        write_file(path, sas.new_key().encode() + b"\n")
     try:
         return sas.check_key(path.read_text().strip())
     except (InvalidKey, UnicodeDecodeError):

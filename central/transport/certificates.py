@@ -48,18 +48,27 @@ def load_authority(directory: Path, name: str = "ca", *, new: bool) -> trustme.C
     """
     certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
     if all(file_holds(path, new=new, loss=LOSSES[name]) for path in (certificate, key)):
+        # Read first: an error of load_cert_chain does not name the file.
+        content = certificate.read_bytes(), key.read_bytes()
         try:
-            return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
-        except ValueError as error:
+            # Checks that the two belong together, which trustme does not.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _no_password)
+            return trustme.CA.from_pem(*content)
+        except (ValueError, ssl.SSLError) as error:
             raise StartError(
                 f"{certificate} and {key} are damaged, or do not belong together ({error}). Put "
                 f"both back from a backup, or empty both to have new ones made ({LOSSES[name]})."
             ) from None
     authority = trustme.CA(organization_name=NAME, organization_unit_name=socket.gethostname())
-    write_secret(key, authority.private_key_pem.bytes())
-    certificate.write_bytes(authority.cert_pem.bytes())
-    certificate.chmod(0o644)
+    if certificate.exists():
+        write_file(certificate, b"")  # If this is interrupted, the next start makes both again.
+    write_file(key, authority.private_key_pem.bytes())
+    write_file(certificate, authority.cert_pem.bytes(), mode=0o644)
     return authority
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")  # Without this, OpenSSL asks on the terminal.
 
 
 def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Path]:
@@ -84,7 +93,7 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
     place = directory / "devices"
     place.mkdir(mode=0o700, exist_ok=True)
     certificate, key = place / f"{device_id}.pem", place / f"{device_id}-key.pem"
-    write_secret(key, leaf.private_key_pem.bytes())
+    write_file(key, leaf.private_key_pem.bytes())
     certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
     return certificate, key
 
@@ -151,12 +160,13 @@ def file_holds(path: Path, *, new: bool, loss: str) -> bool:
     return False
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, atomically."""
+def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file atomically and durably, by default one that only its owner can read."""
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - for the mode
         file.write(content)
         file.flush()
+        os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
     temporary.replace(path)

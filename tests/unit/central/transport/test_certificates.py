@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from central.errors import FileMissing, StartError
+from central.transport import certificates
 from central.transport.certificates import (
     is_certifiable,
     issue_device_certificate,
     load_authority,
     server_context,
-    write_secret,
+    write_file,
 )
 
 
@@ -79,12 +80,55 @@ def test_the_authority_survives_a_restart(tmp_path, authority, client):
 def test_only_the_owner_can_read_the_key(tmp_path, authority):
     assert stat.S_IMODE((tmp_path / "ca-key.pem").stat().st_mode) == 0o600
     assert b"PRIVATE" not in (tmp_path / "ca.pem").read_bytes()
+    assert stat.S_IMODE((tmp_path / "ca.pem").stat().st_mode) == 0o644
 
 
 def test_a_damaged_authority_is_an_error(tmp_path, authority):
     (tmp_path / "ca-key.pem").write_text("nonsense")
     with pytest.raises(StartError, match=r"ca-key\.pem are damaged"):
         load_authority(tmp_path, new=False)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+def test_a_file_of_another_authority_is_an_error(tmp_path, authority, name):
+    other = tmp_path / "other"
+    other.mkdir()
+    load_authority(other, new=True)
+    (other / name).replace(tmp_path / name)
+    with pytest.raises(StartError, match="do not belong together"):
+        load_authority(tmp_path, new=False)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+def test_an_unreadable_file_of_the_authority_is_named(tmp_path, authority, name):
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()  # Root can read any file.
+    with pytest.raises(OSError, match=name):
+        load_authority(tmp_path, new=False)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+@pytest.mark.parametrize("written", range(3))
+def test_an_interrupted_replacement_is_repeated(
+    tmp_path, authority, client, monkeypatch, name, written
+):
+    (tmp_path / name).write_bytes(b"")
+    done: list[Path] = []
+
+    def interrupted(path, content, **mode):
+        if len(done) == written:
+            raise KeyboardInterrupt
+        done.append(path)
+        write_file(path, content, **mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "write_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_authority(tmp_path, new=False)
+    found = load_authority(tmp_path, new=False)
+    assert found.cert_pem.bytes() == (tmp_path / "ca.pem").read_bytes()
+    client.load_verify_locations(tmp_path / "ca.pem")
+    assert shake_hands(server_context(found, found, []), client, "localhost")
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
@@ -118,7 +162,7 @@ def test_host_names_that_are_invalid_in_certificates_are_left_out(authority, cli
 def test_a_secret_replaces_an_older_one_atomically(tmp_path):
     path = tmp_path / "key"
     for content in (b"old", b"new"):
-        write_secret(path, content)
+        write_file(path, content)
         assert path.read_bytes() == content
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
