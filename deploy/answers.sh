@@ -150,10 +150,13 @@ read_central() {
     python -c '
 import json, sys
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    central = json.load(file)
-print(central["id_scope"], central["mqtt_host"])
-' "$central/central.json" >"$work/central"
+try:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        central = json.load(file)
+    print(central["id_scope"], central["mqtt_host"])
+except (ValueError, KeyError, TypeError):
+    sys.exit(f"{sys.argv[1]} is damaged. Restart the local IoT Central, which writes it again.")
+' "$central/central.json" >"$work/central" || fail "Nothing was changed."
     read -r id_scope provisioning_host <"$work/central"
     group_key_file=$central/group-key
     ca_file=$central/ca.pem

@@ -272,6 +272,16 @@ def test_a_central_that_does_not_run_is_named(tmp_path):
     assert f"Cannot read {tmp_path}/central.json. Start the local IoT Central" in done.stderr
 
 
+@pytest.mark.parametrize("content", ["", '{"id_scope":', "[]", "{}", b"\xff"])
+def test_a_damaged_file_of_central_is_named(central, content):
+    file = central / "central.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = settle("--central", central, "--fake-hw")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{file} is damaged. Restart the local IoT Central")
+    assert done.stderr.endswith("\nNothing was changed.\n")
+
+
 @pytest.mark.parametrize(
     ("host", "name", "is_centrals"),
     [
