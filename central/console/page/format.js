@@ -32,6 +32,11 @@ function whole(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+// A number of things: 1 message, 2 messages.
+export function counted(amount, thing) {
+  return `${amount} ${thing}${amount === 1 ? "" : "s"}`;
+}
+
 // Any JSON value as text.
 export function plain(value) {
   if (value === undefined || value === null) return "—";

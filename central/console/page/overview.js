@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
 import { card, factList, h, segments, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
-import { age, now, number, since, ticking, timeText, valueText } from "./format.js";
+import { age, counted, now, number, since, ticking, timeText, valueText } from "./format.js";
 import { Led } from "./led.js";
 import { LATE, readMessage } from "./messages.js";
 import { RoomPanel } from "./room.js";
@@ -180,14 +180,14 @@ export class Overview {
     this.count.hidden = !sources.length;
     const missing = sum("missing");
     this.count.replaceChildren(
-      h("span", {}, `${sum("received")} messages`),
+      h("span", {}, counted(sum("received"), "message")),
       h(
         "span",
         { class: "badge", "data-kind": missing ? "busy" : "fine" },
         missing ? `${missing} missing so far` : "none missing",
       ),
       h("span", { class: "late" }, sum("late") ? `${sum("late")} late` : ""),
-      h("span", {}, sum("again") ? `${sum("again")} duplicates` : ""),
+      h("span", {}, sum("again") ? counted(sum("again"), "duplicate") : ""),
     );
     this.count.title = "Counted from the sequence number at the end of each message id.";
   }

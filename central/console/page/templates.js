@@ -3,6 +3,7 @@
 import { call, get, soon } from "./api.js";
 import { button, confirmDialog, factList, h, openDialog, resultLine } from "./dom.js";
 import { listen } from "./events.js";
+import { counted } from "./format.js";
 
 const LARGEST = 256 * 1024; // Bytes that central takes.
 
@@ -69,7 +70,7 @@ export class TemplatesPage {
       { class: "card" },
       h("h3", {}, label),
       h("p", { class: "muted code" }, id),
-      h("p", { class: "muted" }, users === 1 ? "1 device" : `${users} devices`),
+      h("p", { class: "muted" }, counted(users, "device")),
       contents(model),
       h(
         "div",

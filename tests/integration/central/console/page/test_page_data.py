@@ -1,6 +1,7 @@
 """Raw data, export, count and faults on the page."""
 
 import json
+import re
 import time
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
@@ -144,15 +145,19 @@ class TestCount:
     async def test_missing_messages_are_counted_until_they_arrive(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
-        await record(central, {"temp": 20}, message_id="box:1")
-        await record(central, {"temp": 20}, message_id="box:4")
         count = page.locator(".count")
+        await record(central, {"temp": 20}, message_id="box:1")
+        await expect(count).to_contain_text("1 message")
+        await expect(count).not_to_contain_text("1 messages")
+        await record(central, {"temp": 20}, message_id="box:4")
         await expect(count).to_contain_text("2 missing so far")
         for number in (2, 3):
             created = time.time() - 60
             await record(central, {"temp": 20}, created=created, message_id=f"box:{number}")
         await expect(count).to_contain_text("none missing")
         await expect(count).to_contain_text("2 late")
+        await record(central, {"temp": 20}, message_id="box:4")
+        await expect(count).to_have_text(re.compile("1 duplicate$"))
 
 
 class TestFaults:
