@@ -313,8 +313,8 @@ def _led(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.daemon.control_socket import ask, read_status  # noqa: PLC0415 - the same.
-    from agent.diagnostics.status_text import summary  # noqa: PLC0415 - not for every command.
+    from agent.daemon.control_socket import ask, read_status  # noqa: PLC0415 - not for every command.
+    from agent.diagnostics.status_text import summary  # noqa: PLC0415 - the same.
 
     path = configuration.find(arguments.config, os.environ)
     answer = ask(_socket(path), {"command": "status"})

@@ -121,7 +121,7 @@ class AzureSession:
             raise NoAnswerError(what, self.deadline) from error
         except CloudError:
             raise
-        except Exception as error:
+        except Exception as error:  # The SDK passes on any error of its own parts.
             raise self._lost(error) from error
 
     async def _set(self, name: str, handler: Callable[..., Any]) -> None:

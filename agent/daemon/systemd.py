@@ -46,7 +46,7 @@ class Watch:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
+    with suppress(TimeoutError):  # Nothing changed: the watchdog is due.
         async with asyncio.timeout(seconds):
             await event.wait()
 

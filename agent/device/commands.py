@@ -62,7 +62,7 @@ class Commands:
         except RefusedError as error:
             self._log_refusal(name, error)
             return error.status, {"error": str(error)}
-        except Exception as error:
+        except Exception as error:  # The operator gets an answer to every command.
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             log.exception(
                 "Command %s failed.",
@@ -132,7 +132,7 @@ class Commands:
     async def _diagnose(self) -> None:
         try:
             result = await self._daemon.diagnose()
-        except Exception as error:
+        except Exception as error:  # The failure is what the diagnostics report.
             log.exception(
                 "Diagnostics failed.",
                 extra=LogEvent.COMMAND_FAILED.about(

@@ -166,7 +166,7 @@ class Properties:
         except RefusedError as error:
             self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
             self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
-        except Exception as error:
+        except Exception as error:  # The operator gets an answer to every property.
             log.exception(
                 "Cannot change %s.", name, extra=LogEvent.PROPERTY_FAILED.about(PROPERTY=name)
             )
