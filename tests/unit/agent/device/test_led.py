@@ -34,6 +34,13 @@ class Rig:
         return [level for _, level in self.simulated.changes]
 
 
+@pytest.fixture(autouse=True)
+def _unlimited_time(monkeypatch):
+    """Let a busy machine stall for longer than the deadlines. Tests of a deadline set their own."""
+    monkeypatch.setattr(led_module, "DEADLINE", 1000.0)
+    monkeypatch.setattr(led_module, "OPENING", 1000.0)
+
+
 @pytest.fixture
 async def rig():
     rig = Rig()
@@ -104,7 +111,7 @@ async def test_a_hanging_driver_blocks_neither_commands_nor_the_state(monkeypatc
             await rig.led.blink(1)
     assert rig.led.state == "off"
     rig.simulated.release.set()
-    monkeypatch.undo()
+    monkeypatch.setattr(led_module, "DEADLINE", 1000.0)
     await first
     await rig.led.off()
     # The commands that were reported as failed are never carried out.
@@ -117,7 +124,7 @@ async def test_the_first_command_has_a_longer_deadline(rig, monkeypatch):
     monkeypatch.setattr(led_module, "DEADLINE", 0.0)
     await rig.led.open()
     assert rig.simulated.fault is None
-    monkeypatch.undo()
+    monkeypatch.setattr(led_module, "DEADLINE", 1000.0)
 
 
 async def test_a_command_waits_for_an_opening_that_missed_its_deadline(monkeypatch, caplog):
