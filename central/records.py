@@ -1,6 +1,7 @@
 """What central records, as frozen dataclasses. Times are unix seconds."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -99,3 +100,9 @@ class Event:
     kind: str
     device_id: str
     data: Any = None
+
+
+def iso(seconds: float) -> str:
+    """Format a time (unix seconds) as Azure's services do: UTC, milliseconds, `Z`."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

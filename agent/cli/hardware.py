@@ -194,7 +194,7 @@ def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") ->
 
 def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
     stays = what != "off"
-    until = " until you press Ctrl-C, because no daemon is running to keep it so" if stays else ""
+    until = " until you press Ctrl-C. No daemon is running to keep it lit" if stays else ""
     led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
     try:
         with led, suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.

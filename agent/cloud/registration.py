@@ -90,7 +90,7 @@ class _LoggedAnswer(logging.Handler):
 
     @property
     def is_final(self) -> bool:
-        """Whether this is the result. The first answers are that the service is still assigning."""
+        """Whether this is the result. The service answers `assigning` until it has one."""
         return self.status is not None and self.body.get("status") != "assigning"
 
     def summary(self) -> str:

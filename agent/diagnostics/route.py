@@ -66,7 +66,7 @@ class Route:
                 "Is there a network (ip addr), and a name server (cat /etc/resolv.conf)?",
             )
         addresses = sorted({entry[4][0] for entry in found})
-        return ok(f"Found the address of {what}.", *addresses)
+        return ok(f"{what} has an address.", *addresses)
 
     @cached_property
     def tcp(self) -> Finding:

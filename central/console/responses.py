@@ -6,7 +6,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from central import errors
 from central.protocol.twins import parse_json
+from central.records import iso
 from central.storage import devices
 from central.storage.store import Query
 
@@ -63,12 +63,6 @@ def bad_request(sentence: str, *, code: str | None = None) -> RestError:
 def not_found(sentence: str) -> RestError:
     """Return the error for something that does not exist."""
     return RestError(HTTPStatus.NOT_FOUND, sentence)
-
-
-def iso(seconds: float) -> str:
-    """Format a time (unix seconds) as IoT Central does: UTC, milliseconds, `Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def maybe_iso(seconds: float | None) -> str | None:

@@ -73,15 +73,11 @@ class Hub:
             command, lambda rid: session.call(name, rid, payload), response_timeout
         )
 
-    async def queue_command(
-        self, device_id: str, name: str, request: object | None, component: str | None = None
-    ) -> Command:
+    async def queue_command(self, device_id: str, name: str, request: object | None) -> Command:
         """Queue a command for a device that may be offline, for up to 24 hours.
 
         The device does not answer it. Raise UnknownDevice, InvalidCommand or QueueFull.
         """
-        if component is not None:
-            name = f"{component}*{name}"
         payload = _payload(name, request, MAX_QUEUED_REQUEST) or NO_PAYLOAD
         now = self.clock()
         command = Command(str(uuid.uuid4()), device_id, name, request, asked=now, queued=True)

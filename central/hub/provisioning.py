@@ -9,7 +9,6 @@ import re
 import secrets
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from central.errors import UnknownDevice
@@ -27,7 +26,7 @@ from central.protocol.mqtt import (
 )
 from central.protocol.topics import BadBag, request_topic
 from central.protocol.twins import dump_json, parse_json
-from central.records import Device
+from central.records import Device, iso
 from central.storage import devices
 from central.storage.registry import DEVICE_ID, Registry
 from central.transport.connection import Connection, Refused
@@ -253,7 +252,7 @@ class Registration:
     def _state(self, device: Device, hub: str) -> dict[str, Any]:
         return {
             "registrationId": device.id,
-            "createdDateTimeUtc": _iso(device.created),
+            "createdDateTimeUtc": iso(device.created),
             "assignedHub": hub,
             "deviceId": device.id,
             "status": "assigned",
@@ -272,7 +271,7 @@ class Registration:
         }
 
     def _now(self) -> str:
-        return _iso(self._provisioning.clock())
+        return iso(self._provisioning.clock())
 
 
 def _announced_model(body: bytes, registration_id: str) -> str | None:
@@ -287,9 +286,3 @@ def _announced_model(body: bytes, registration_id: str) -> str | None:
     names = ("modelId", "iotcModelId")
     models = [payload.get(name) for name in names] if isinstance(payload, dict) else []
     return next((m for m in models if isinstance(m, str) and m.startswith("dtmi:")), None)
-
-
-def _iso(time: float) -> str:
-    return (
-        datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )

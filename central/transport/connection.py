@@ -40,7 +40,7 @@ FROZEN_FACTOR = 3  # A frozen client gets this many times as long, to notice it 
 AT_ONCE = 100  # Packets of one client that are handled concurrently.
 BURST = 8 * 1024 * 1024.0  # Bytes that a client may send at once,
 RATE = 2 * 1024 * 1024.0  # and bytes a second after that.
-PACKET = 1024  # Bytes that each packet counts in addition, for the work it takes.
+PACKET = 1024  # Bytes added to the size of each packet, for the work that it takes.
 MAX_UNSENT = 4 * 1024 * 1024  # Bytes that wait for a client that does not read.
 CLOSING = 1.0  # Seconds for the last packet to be sent.
 

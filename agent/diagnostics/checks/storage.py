@@ -182,13 +182,13 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
     if details:
         return warning(
             f"{line}; some were dropped or set aside.",
-            "sensor-agent check --verbose --only outbox tells which; the journal tells when.",
+            "To list them: sensor-agent check --verbose --only outbox. The journal has the times.",
             *details,
         )
     if outbox.room_seconds < ROOM_WANTED:
         return warning(
             f"{line}; there is room for less than a day.",
-            "See why the hub cannot be reached; allow more in [outbox].",
+            "Find out why the hub cannot be reached, or set a larger max_megabytes in [outbox].",
         )
     return ok(f"{line}.")
 

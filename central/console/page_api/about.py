@@ -5,7 +5,8 @@ import time
 
 from aiohttp import web
 
-from central.console.responses import CENTRAL, answer, iso
+from central.console.responses import CENTRAL, answer
+from central.records import iso
 
 routes = web.RouteTableDef()
 

@@ -4,19 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.responses import (
-    CENTRAL,
-    answer,
-    find_device,
-    iso,
-    look_up,
-    maybe_iso,
-    read_object,
-)
+from central.console.responses import CENTRAL, answer, find_device, look_up, maybe_iso, read_object
 from central.console.rest.commands import command_body, command_name
 from central.console.rest.properties import unwrap
 from central.hub.hub import TIME_TO_LIVE
-from central.records import Command
+from central.records import Command, iso
 from central.storage import history
 
 routes = web.RouteTableDef()

@@ -8,17 +8,10 @@ from typing import Any, TypeGuard
 from aiohttp import web
 
 from central.console import dtdl
-from central.console.responses import (
-    CENTRAL,
-    answer,
-    find_device,
-    iso,
-    look_up,
-    maybe_iso,
-)
+from central.console.responses import CENTRAL, answer, find_device, look_up, maybe_iso
 from central.console.rest.devices import device_body
 from central.hub.presence import Presence
-from central.records import Connection, Device
+from central.records import Connection, Device, iso
 from central.storage import devices, history, telemetry
 
 routes = web.RouteTableDef()

@@ -14,12 +14,11 @@ from central.console.responses import (
     RestError,
     answer,
     checked_number,
-    iso,
     not_found,
     read_object,
 )
 from central.protocol.mqtt import ConnectCode, PubAck
-from central.records import Event
+from central.records import Event, iso
 from central.transport.faults import Faults
 
 if TYPE_CHECKING:

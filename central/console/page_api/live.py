@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from central.console.responses import CENTRAL, RestError, iso, maybe_iso, to_json
-from central.records import Event, Message
+from central.console.responses import CENTRAL, RestError, maybe_iso, to_json
+from central.records import Event, Message, iso
 
 routes = web.RouteTableDef()
 

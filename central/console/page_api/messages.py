@@ -18,7 +18,6 @@ from central.console.responses import (
     answer,
     bad_request,
     find_device,
-    iso,
     look_up,
     maybe_iso,
     query_number,
@@ -26,7 +25,7 @@ from central.console.responses import (
 )
 from central.errors import CentralError
 from central.protocol.twins import parse_json
-from central.records import Device, Message
+from central.records import Device, Message, iso
 from central.storage import telemetry
 
 routes = web.RouteTableDef()

@@ -69,11 +69,8 @@ async def get_device(request: web.Request) -> web.Response:
 
 @routes.put("/api/devices/{device}")
 async def put_device(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
-    device_id = request.match_info["device"]
-    fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(request, _find, device_id, fields.get("template"))
-    _check_etag(request, before)
+    registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
+    fields, before = await _read(request)
     if before is None:
         device = registry.add_device(
             device_id,
@@ -84,7 +81,6 @@ async def put_device(request: web.Request) -> web.Response:
         if fields.get("enabled") is False:
             device = registry.update_device(device_id, enabled=False)
     else:
-        _keep_kind(before, fields)
         device = registry.update_device(
             device_id,
             display_name=fields.get("displayName", device_id),
@@ -96,17 +92,11 @@ async def put_device(request: web.Request) -> web.Response:
 
 @routes.patch("/api/devices/{device}")
 async def patch_device(request: web.Request) -> web.Response:
-    registry = request.app[CENTRAL].registry
     device_id = request.match_info["device"]
-    fields = _device_fields(device_id, await read_object(request))
-    before = await look_up(request, _find, device_id, fields.get("template"))
-    if before is None:
-        raise UnknownDevice(device_id)
-    _check_etag(request, before)
-    _keep_kind(before, fields)
+    fields, _ = await _read(request)
     if not fields.keys() - {"simulated"}:
-        return answer(device_body(before))
-    device = registry.update_device(
+        return answer(device_body(await find_device(request)))
+    device = request.app[CENTRAL].registry.update_device(
         device_id,
         display_name=fields.get("displayName", ...),
         template=fields.get("template", ...),
@@ -131,6 +121,19 @@ async def get_credentials(request: web.Request) -> web.Response:
     primary, secondary = await asyncio.to_thread(registry.keys, request.match_info["device"])
     keys = {"primaryKey": primary, "secondaryKey": secondary}
     return answer({"idScope": registry.id_scope, "symmetricKey": keys})
+
+
+async def _read(request: web.Request) -> tuple[dict[str, Any], Device | None]:
+    """Return the fields to set, and the device as it is; None for a new one. Raises RestError."""
+    device_id = request.match_info["device"]
+    fields = _device_fields(device_id, await read_object(request))
+    before = await look_up(request, _find, device_id, fields.get("template"))
+    if before is None and request.method == "PATCH":
+        raise UnknownDevice(device_id)
+    _check_etag(request, before)
+    if before is not None and fields.get("simulated", before.simulated) != before.simulated:
+        raise bad_request("simulated cannot change after a device is created.")
+    return fields, before
 
 
 def _find(db: sqlite3.Connection, device_id: str, template: str | None) -> Device | None:
@@ -159,11 +162,6 @@ def _device_fields(device_id: str, body: dict[str, Any]) -> dict[str, Any]:
     if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
         raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
     return fields
-
-
-def _keep_kind(device: Device, fields: dict[str, Any]) -> None:
-    if fields.get("simulated", device.simulated) != device.simulated:
-        raise bad_request("simulated cannot change after a device is created.")
 
 
 def _check_etag(request: web.Request, device: Device | None) -> None:

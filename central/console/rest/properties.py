@@ -13,12 +13,11 @@ from central.console.responses import (
     answer,
     bad_request,
     find_device,
-    iso,
     look_up,
     not_found,
     read_object,
 )
-from central.records import Device, Twin
+from central.records import Device, Twin, iso
 from central.storage import devices
 
 routes = web.RouteTableDef()

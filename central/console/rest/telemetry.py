@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from central.console.responses import answer, iso, look_up, not_found
+from central.console.responses import answer, look_up, not_found
+from central.records import iso
 from central.storage import telemetry
 
 routes = web.RouteTableDef()

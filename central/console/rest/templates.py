@@ -45,34 +45,22 @@ async def get_template(request: web.Request) -> web.Response:
 
 @routes.put("/api/deviceTemplates/{dtmi}")
 async def put_template(request: web.Request) -> web.Response:
-    store = request.app[CENTRAL].store
-    dtmi = request.match_info["dtmi"]
-    body = _checked(dtmi, await read_object(request))
+    body = await _read(request)
     if "capabilityModel" not in body:
         raise bad_request("A template needs a capabilityModel, which is a DTDL interface.")
-    interface = _interface(dtmi, body, body["capabilityModel"])
-    await look_up(request, dtdl.resolve_interface, dtmi, interface)  # Refuses a too large model.
-    store.call(templates.put, dtmi, interface)
-    return answer(template_body(dtmi, interface))
+    return await _keep(request, body, body["capabilityModel"])
 
 
 @routes.patch("/api/deviceTemplates/{dtmi}")
 async def patch_template(request: web.Request) -> web.Response:
-    store = request.app[CENTRAL].store
-    dtmi = request.match_info["dtmi"]
-    before = await _find(request)
-    body = _checked(dtmi, await read_object(request))
+    before, body = await _find(request), await _read(request)
     change = body.get("capabilityModel", {})
     model = merge(before, change) if isinstance(change, dict) else change  # RFC 7396.
-    interface = _interface(dtmi, body, model)
-    await look_up(request, dtdl.resolve_interface, dtmi, interface)
-    store.call(templates.put, dtmi, interface)
-    return answer(template_body(dtmi, interface))
+    return await _keep(request, body, model)
 
 
 @routes.delete("/api/deviceTemplates/{dtmi}")
 async def delete_template(request: web.Request) -> web.Response:
-    store = request.app[CENTRAL].store
     dtmi = request.match_info["dtmi"]
     await _find(request)
     found = await look_up(request, users, dtmi)
@@ -82,7 +70,7 @@ async def delete_template(request: web.Request) -> web.Response:
             f"{len(found)} device(s) use this template, among them {found[0].id}. "
             "Give them another template first.",
         )
-    store.call(templates.delete, dtmi)
+    request.app[CENTRAL].store.call(templates.delete, dtmi)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -101,7 +89,18 @@ async def _find(request: web.Request) -> dtdl.Interface:
     return found[dtmi]
 
 
-def _checked(dtmi: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _keep(request: web.Request, body: dict[str, Any], model: Any) -> web.Response:
+    """Put a template with this interface, and return it."""
+    dtmi = request.match_info["dtmi"]
+    interface = _interface(dtmi, body, model)
+    await look_up(request, dtdl.resolve_interface, dtmi, interface)  # Refuses a too large model.
+    request.app[CENTRAL].store.call(templates.put, dtmi, interface)
+    return answer(template_body(dtmi, interface))
+
+
+async def _read(request: web.Request) -> dict[str, Any]:
+    """Return the body of a template. Raises RestError for a bad one."""
+    dtmi, body = request.match_info["dtmi"], await read_object(request)
     if len(dtmi) > LONGEST_DTMI or not DTMI.fullmatch(dtmi):
         raise bad_request(f"{dtmi[:80]!r} is not a DTMI such as dtmi:com:example:Thermostat;1")
     unknown = body.keys() - FIELDS

@@ -230,7 +230,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None, *, wait: Callable[[float], None] = time.sleep) -> int:
-    """Print the report. Return 1 if no driver gave a reading or the LED could not be driven."""
+    """Print the report. Return 1 if no driver returned a reading or the LED failed."""
     chosen = arguments(argv)
     drivers = ["fake"] if chosen.fake_hw else ["kernel", chosen.model]
     trials = [

@@ -204,7 +204,7 @@ def test_a_long_running_command_is_completed_by_a_reported_property(central, con
 
 def test_a_queued_command_waits_for_the_device(central, connect, device):
     queued = central.call(lambda c: c.hub.queue_command(device, "turnon", None))
-    central.call(lambda c: c.hub.queue_command(device, "set", {"a": 1}, component="led"))
+    central.call(lambda c: c.hub.queue_command(device, "led*set", {"a": 1}))
     assert queued.queued
     client = connect(messages_to(device))
     first, second = client.receive(3), client.receive(3)

@@ -3,7 +3,7 @@
 import pytest
 from consoles import MODEL_ID, ask, eventually
 
-from central.console.responses import iso
+from central.records import iso
 from central.storage import history
 
 
