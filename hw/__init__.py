@@ -16,7 +16,7 @@ packages are imported when it is opened.
 from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, HardwareError, LedError, LineError, SensorError
 from hw.leds.led import Led, LedState
-from hw.sensors.policy import Accepted, Policy, SensorStatus
+from hw.sensors.policy import MODELS, Accepted, Policy, SensorStatus
 
 __all__ = [
     "Accepted",
@@ -45,19 +45,19 @@ def open_sensor(
     power_pin: int | None = None,
     seed: int | None = None,
 ) -> ClimateSensor:
-    """Return the sensor with this driver: `dht22`, `dht11`, `kernel` or `fake`.
+    """Return the sensor with this driver: `dht22`, `dht21`, `dht11`, `kernel` or `fake`.
 
-    `dht22` and `dht11` use adafruit_dht, `kernel` the kernel's dht11 driver, and `fake` simulates a
-    sensor. `model` (`dht22` or `dht11`) applies to `kernel` and `fake`. `pin` is the GPIO number
-    (BCM) of the data line, and `power_pin` that of the line that powers the sensor, if any. Both
-    are ignored by `fake`, whose weather repeats for the same `seed`.
+    The first three use adafruit_dht, `kernel` the kernel's dht11 driver, and `fake` simulates a
+    sensor. `model` (`dht22`, `dht21` or `dht11`) applies to `kernel` and `fake`. `pin` is the GPIO
+    number (BCM) of the data line, and `power_pin` that of the line that powers the sensor, if any.
+    Both are ignored by `fake`, whose weather repeats for the same `seed`.
 
     Raise `DriverError` if the driver is unknown or cannot work on this machine. What may change
     while the program runs (no answer, a busy line, an overlay that is not loaded) is reported by
     `read`.
     """
-    if model not in {"dht22", "dht11"}:
-        raise DriverError(f"Unknown sensor model {model!r}. Choose 'dht22' or 'dht11'.")
+    if model not in MODELS:
+        raise DriverError(f"Unknown sensor model {model!r}. Choose {', '.join(MODELS)}.")
     # Imported here, because each driver needs packages that only its users have installed.
     if driver == "fake":
         from hw.sensors.fake import Room, SimulatedSensor  # noqa: PLC0415 - see above
@@ -68,14 +68,14 @@ def open_sensor(
         from hw.sensors.kernel import KernelSensor  # noqa: PLC0415 - see above
 
         sensor = KernelSensor(model=model, pin=pin)
-    elif driver in {"dht22", "dht11"}:
+    elif driver in MODELS:
         from hw.sensors.adafruit import AdafruitSensor, check_machine  # noqa: PLC0415 - see above
 
         check_machine(pin)
         sensor = AdafruitSensor(model=driver, pin=pin)
     else:
         raise DriverError(
-            f"Unknown sensor driver {driver!r}. Choose 'dht22', 'dht11', 'kernel' or 'fake'."
+            f"Unknown sensor driver {driver!r}. Choose {', '.join(MODELS)}, kernel or fake."
         )
     if power_pin is None:
         return sensor

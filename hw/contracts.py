@@ -31,7 +31,7 @@ class ClimateSensor(ABC):
     """
 
     model: str
-    """`dht22` or `dht11`. It determines the range of plausible values."""
+    """`dht22`, `dht21` or `dht11`. It determines the range of plausible values."""
 
     spacing: float
     """The minimum time in seconds from the end of one attempt to the start of the next."""

@@ -1,4 +1,4 @@
-"""A DHT22 or DHT11 on a GPIO line, read by adafruit_dht and Blinka in a child process.
+"""A DHT22, DHT21 or DHT11 on a GPIO line, read by adafruit_dht and Blinka in a child process.
 
 Connect the sensor's data pin to the line, with a pull-up resistor (4.7 to 10 kOhm) to 3.3 V. About
 one attempt in five fails, because Blinka's helper polls the line. On a busy machine more attempts
@@ -24,7 +24,7 @@ from hw.errors import DriverError, Fault, SensorError, damaged_frame, no_answer
 from hw.gpio import LINES, is_raspberry_pi
 from hw.sensors.adafruit_child import QUEUE_MODE
 from hw.sensors.child_process import Child
-from hw.sensors.frame import clone_corrected
+from hw.sensors.frame import END_OF_DHT21, HINT_DHT21, decode
 
 PACKAGES = {
     "adafruit_dht": "adafruit-circuitpython-dht",
@@ -41,14 +41,19 @@ READ_DEADLINE = 4.0  # Seconds for an attempt; a good one takes a third of one.
 GRACE = 1.0  # Seconds for the child to exit by itself.
 LONGEST_BACKOFF = 60.0  # Seconds.
 
-SPACING = {"dht22": 2.1, "dht11": 1.1}
+SPACING = {"dht22": 2.1, "dht21": 2.1, "dht11": 1.1}
 """Seconds: 2 s and 1 s in the data sheets, with a margin."""
 
 IPC_RMID = 0  # <linux/ipc.h>
 MODES = {int(f"{mode:o}") for mode in (QUEUE_MODE, 0)}  # As printed in the kernel's table.
 UNUSED = 60.0  # Seconds. A queue that is being set up is younger.
 
-HINT = {"dht22": " Is it a DHT22? A DHT11 needs the driver 'dht11'.", "dht11": ""}
+HINT = {
+    "dht22": ' A DHT11 needs driver = "dht11".',
+    "dht21": ' A DHT11 needs driver = "dht11".',
+    "dht11": "",
+}
+"""What to add if the sensor does not answer: a DHT11 needs a longer start signal."""
 
 
 def check_machine(pin: int, *, root: Path = Path("/")) -> None:
@@ -69,7 +74,7 @@ def _is_installed(module: str) -> bool:
 
 
 class AdafruitSensor(ClimateSensor):
-    """The sensor on GPIO `pin` (BCM). `model` is `dht22` or `dht11`.
+    """The sensor on GPIO `pin` (BCM). `model` is `dht22`, `dht21` or `dht11`.
 
     The first `read` starts the child process. Until it has started, `deadline` is longer.
     `command` and `clock` are for tests.
@@ -104,14 +109,13 @@ class AdafruitSensor(ClimateSensor):
                 child.send("read")
                 answer = child.receive(READ_DEADLINE)
                 fault = Fault(answer["fault"]) if "fault" in answer else None
+                frame = bytes(list(answer.get("frame", ())))
                 if fault is None:
-                    reading = Reading(
-                        clone_corrected(float(answer["temperature"])), float(answer["humidity"])
-                    )
+                    reading = decode(self.model, frame)
             except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
                 self._lost(error)
             if fault is not None:
-                self._failed(fault, str(answer.get("error")))
+                self._failed(fault, str(answer.get("error")), frame)
             self._losses = 0
             return reading
 
@@ -147,21 +151,23 @@ class AdafruitSensor(ClimateSensor):
         self.deadline = READ_DEADLINE
         return child
 
-    def _failed(self, fault: Fault, detail: str) -> NoReturn:
+    def _failed(self, fault: Fault, detail: str, frame: bytes = b"") -> NoReturn:
         """Raise the error for an answer. Drop the child unless the sensor is the cause."""
-        if fault in {Fault.NO_ANSWER, Fault.CHECKSUM, Fault.IMPLAUSIBLE}:
+        if fault in {Fault.NO_ANSWER, Fault.CHECKSUM}:
             self._losses = 0
         if fault is Fault.NO_ANSWER:
             raise no_answer(self._pin, HINT[self.model])
         if fault is Fault.CHECKSUM:
-            raise damaged_frame(self._pin)
-        if fault is Fault.IMPLAUSIBLE:
-            raise SensorError(
-                f"The sensor on GPIO {self._pin} reported more than 100 % humidity."
-                f"{HINT[self.model]}",
-                fault=fault,
-            )
+            raise damaged_frame(self._pin, self._hint(frame))
         self._drop_child(f"The sensor's driver failed: {detail}", fault, detail)
+
+    def _hint(self, frame: bytes) -> str:
+        """Return what a frame with a wrong checksum says about the model."""
+        if self.model == "dht22" and frame.endswith(END_OF_DHT21):
+            return f" {HINT_DHT21}"
+        if self.model == "dht21":
+            return ' If it happens always, set driver = "dht22": not every AM2301 needs "dht21".'
+        return ""
 
     def _lost(self, error: Exception) -> NoReturn:
         """Raise the error for a child that hung, exited or sent nonsense."""

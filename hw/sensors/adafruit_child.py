@@ -5,8 +5,9 @@
     python -P adafruit_child.py MODEL PIN
 
 It prints {"ready": true} when the sensor's line is open. It answers each line of its input with
-{"temperature": 21.5, "humidity": 45.0} or {"fault": "checksum", "error": "..."}. At the end of its
-input it exits, and kills the helper that Blinka started.
+{"frame": [1, 194, 0, 215, 154]}, the bytes of a frame whose checksum is right, or with
+{"fault": "checksum", "error": "..."}. At the end of its input it exits, and kills the helper that
+Blinka started.
 
 The side effects of Blinka on a process stay in this one: prompts, prints, a handler for SIGTERM, a
 changed working directory, and an endless wait for a helper that died.
@@ -34,9 +35,11 @@ FAULTS = {
     "DHT sensor not found": "no_answer",
     "A full buffer was not returned": "no_answer",
     "Checksum did not validate": "checksum",
-    "Received unplausible data": "implausible",
 }
 """The beginning of adafruit_dht's RuntimeErrors, and the fault of each."""
+
+IMPLAUSIBLE = "Received unplausible data"  # The checksum is right, but humidity is above 100 %.
+CLASSES = {"dht22": "DHT22", "dht21": "DHT21", "dht11": "DHT11"}
 
 Answer = dict[str, Any]
 
@@ -69,6 +72,7 @@ def serve(
     """Open the sensor, and answer each request with one attempt."""
     try:
         device = open_device(model, pin)
+        frame = recorded(device)
     except Exception as error:  # noqa: BLE001 - the parent reports any error
         clean_up()  # Before the answer, because the parent then kills this process.
         answer(error_answer(error))
@@ -76,7 +80,7 @@ def serve(
     answer({"ready": True})
     while True:
         request()
-        answer(attempt(device))
+        answer(attempt(device, frame))
 
 
 def open_device(model: str, pin: int) -> Any:
@@ -88,8 +92,25 @@ def open_device(model: str, pin: int) -> Any:
     if not adafruit_dht._USE_PULSEIO:  # noqa: SLF001 - there is no public name
         # Bit-banging from Python misses the first edges on a Pi.
         raise RuntimeError("Blinka does not recognize this board as a Raspberry Pi")
-    kind = adafruit_dht.DHT11 if model == "dht11" else adafruit_dht.DHT22
-    return kind(getattr(board, f"D{pin}"))
+    return getattr(adafruit_dht, CLASSES[model])(getattr(board, f"D{pin}"))
+
+
+def recorded(device: Any) -> list[int]:
+    """Return a list to which the device from now on appends each byte that it receives.
+
+    Its public values lack the sign of a DHT11 below zero: of `2D 00 05 83`, which is -5.3 degrees,
+    `adafruit_dht.DHT11.temperature` makes 5.3.
+    """
+    to_byte = device._pulses_to_binary  # noqa: SLF001 - there is no public name
+    frame: list[int] = []
+
+    def record(*pulses: Any) -> int:
+        byte: int = to_byte(*pulses)
+        frame.append(byte)
+        return byte
+
+    device._pulses_to_binary = record  # noqa: SLF001 - the same
+    return frame
 
 
 def marked_queue(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -100,28 +121,25 @@ def marked_queue(make: Callable[..., Any], *arguments: Any, **options: Any) -> A
     return made
 
 
-def attempt(device: Any) -> Answer:
-    """Make one attempt."""
+def attempt(device: Any, frame: list[int]) -> Answer:
+    """Make one attempt. `frame` is what `recorded` returned for this device."""
     helper = getattr(getattr(device, "pulse_in", None), "_process", None)
     if helper is not None and helper.poll() is not None:
         # Reading would wait forever.
         return {"fault": "failed", "error": "the helper libgpiod_pulsein ended"}
-    # Within 2 s of the last attempt, even a failed one, adafruit_dht returns the previous value.
-    # The policy keeps the spacing, so clear that cache.
+    # Within 2 s of the last attempt, even a failed one, adafruit_dht does nothing. The policy
+    # keeps the spacing.
     device._last_called = 0  # noqa: SLF001 - there is no public name
-    device._temperature = device._humidity = None  # noqa: SLF001 - the same
+    frame.clear()
     try:
         device.measure()
-        # The public properties would measure again if this took more than 2 s.
-        return {
-            "temperature": float(device._temperature),  # noqa: SLF001 - see above
-            "humidity": float(device._humidity),  # noqa: SLF001 - see above
-        }
     except OverflowError as error:
         # A pulse of more than 65 ms: the frame was cut short, or the clock was set.
         return {"fault": "checksum", "error": str(error)}
     except Exception as error:  # noqa: BLE001 - the parent reports any error
-        return error_answer(error)
+        if not str(error).startswith(IMPLAUSIBLE):
+            return error_answer(error) | {"frame": frame}
+    return {"frame": frame}
 
 
 def error_answer(error: Exception) -> Answer:

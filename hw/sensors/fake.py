@@ -228,9 +228,9 @@ class SimulatedSensor(ClimateSensor):
         self.room.end_hang()
 
     def _quantised(self, reading: Reading) -> Reading:
-        if self.model == "dht11":  # It sends whole degrees without a sign.
+        if self.model == "dht11":  # Some send whole units only.
             return Reading(
-                float(round(max(0.0, reading.temperature))),
+                float(round(max(-20.0, reading.temperature))),
                 float(round(min(100.0, max(0.0, reading.humidity)))),
             )
         return Reading(

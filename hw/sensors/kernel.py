@@ -1,4 +1,4 @@
-"""A DHT22 or DHT11 that is read by the kernel's dht11 driver, through sysfs.
+"""A DHT22, DHT21 or DHT11 that is read by the kernel's dht11 driver, through sysfs.
 
 The driver timestamps edges in its interrupt handler. So it needs no helper, no group and no
 real-time priority, and works on a busy machine. To enable it on a Raspberry Pi, add
@@ -14,12 +14,17 @@ from hw.contracts import ClimateSensor, Reading
 from hw.errors import Fault, SensorError, damaged_frame, no_answer
 from hw.sensors.frame import clone_corrected
 
-HINT = {
-    "dht22": "",
-    # EIO is also the driver's "Don't know how to decode data" (raspberrypi/linux#6220, #6454).
-    "dht11": " If it happens always: kernels from before November 2024 cannot read a DHT11 that "
-    "sends tenths. Upgrade the kernel, or choose the driver 'dht11'.",
-}
+HINT_DHT11 = (
+    " If it happens always, or in frost, the kernel cannot decode this kind of DHT11: set "
+    'driver = "dht11".'
+)
+"""EIO is also the driver's "Don't know how to decode data". Linux decodes a DHT11 only if it sends
+no tenths, Raspberry Pi OS since November 2024 also tenths, and neither decodes the sign:
+https://github.com/raspberrypi/linux/pull/6454."""
+
+MISTAKEN = {0.0, 25.6, 51.2, 76.8}
+"""Percent. The driver takes a frame for a DHT22's if its first byte is below 4. A DHT11 with a
+broken humidity element sends 0, 1, 2 or 3 and then 0, which the driver decodes as these values."""
 
 CELL = 4  # Bytes of a cell in the device tree; `gpios` has three: controller, line, flags.
 
@@ -27,8 +32,8 @@ CELL = 4  # Bytes of a cell in the device tree; `gpios` has three: controller, l
 class KernelSensor(ClimateSensor):
     """The sensor on GPIO `pin` (BCM), read through the kernel's dht11 driver.
 
-    Each `read` looks for the device, so its overlay may be loaded at any time. `model` is `dht22`
-    or `dht11`; the driver recognizes either by itself. `sysfs` and `read_text` are for tests.
+    Each `read` looks for the device, so its overlay may be loaded at any time. `model` is `dht22`,
+    `dht21` or `dht11`; the driver recognizes each by itself. `sysfs` and `read_text` are for tests.
     """
 
     spacing = 2.1  # The driver caches its value for 2 s, for both models.
@@ -53,6 +58,12 @@ class KernelSensor(ClimateSensor):
         # Both values are from one conversion: the second read is answered from the driver's cache.
         temperature = self._thousandths(device / "in_temp_input")
         humidity = self._thousandths(device / "in_humidityrelative_input")
+        if self.model == "dht11" and humidity in MISTAKEN:
+            raise SensorError(
+                f"The kernel's dht11 driver took the frame for a DHT22's ({humidity:g} %). If the "
+                'sensor is a DHT22, set model = "dht22"; if not, its humidity element is broken.',
+                fault=Fault.IMPLAUSIBLE,
+            )
         return Reading(clone_corrected(temperature), humidity)
 
     def close(self) -> None:
@@ -100,7 +111,7 @@ class KernelSensor(ClimateSensor):
 
     def _named(self, error: OSError) -> SensorError:
         if error.errno == errno.EIO:
-            return damaged_frame(self._pin, HINT[self.model])
+            return damaged_frame(self._pin, HINT_DHT11 if self.model == "dht11" else "")
         if error.errno == errno.ETIMEDOUT:
             return no_answer(self._pin)
         if isinstance(error, PermissionError):

@@ -13,13 +13,16 @@ from types import MappingProxyType
 from hw.contracts import Reading
 from hw.errors import Fault
 
-MODELS = {"dht22": (-40.0, 80.0, 0.0, 100.0), "dht11": (0.0, 60.0, 5.0, 95.0)}
+MODELS = {
+    "dht22": (-40.0, 80.0, 0.0, 100.0),
+    "dht21": (-40.0, 80.0, 0.0, 100.0),
+    "dht11": (-20.0, 60.0, 5.0, 95.0),
+}
 """The plausible range of each model: lowest and highest temperature (degrees Celsius), lowest and
 highest relative humidity (percent).
 
 Source: Aosong's data sheets. The DHT11's current one (-20..60 degrees, 5..95 %) is wider than its
-old one (0..50, 20..90), and both parts are in use. Temperatures below zero are excluded, because
-the kernel's driver refuses such frames of a DHT11 and adafruit_dht ignores their sign.
+old one (0..50, 20..90), and both parts are in use.
 """
 
 GHOSTS = {(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.1, 1.0), (1.0, 1.0)}
@@ -121,7 +124,7 @@ class Policy:
         now: float,
     ) -> None:
         if model not in MODELS:
-            raise ValueError(f"Unknown sensor model {model!r}. Choose 'dht22' or 'dht11'.")
+            raise ValueError(f"Unknown sensor model {model!r}. Choose {', '.join(MODELS)}.")
         if not (isfinite(spacing) and spacing >= 0.0):
             raise ValueError(f"spacing must be 0 seconds or more, not {spacing!r}.")
         if not (isfinite(temperature_offset) and isfinite(humidity_offset)):

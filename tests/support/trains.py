@@ -15,9 +15,15 @@ def frame(temperature, humidity, *, twos_complement=False):
 
 
 def frame_of_dht11(temperature, humidity):
-    """Return the five bytes of a DHT11's frame."""
-    data = [int(humidity), 0, int(temperature), round(temperature * 10) % 10]
+    """Return the five bytes of the frame of a DHT11 that sends tenths and the sign."""
+    degrees, tenths = divmod(round(abs(temperature) * 10), 10)
+    data = [int(humidity), 0, degrees, tenths | (0x80 if temperature < 0 else 0)]
     return [*data, sum(data) & 0xFF]
+
+
+def frame_of_dht21(temperature, humidity):
+    """Return the eight bytes of an AM2301: a DHT22's frame and three zeros."""
+    return [*frame(temperature, humidity), 0, 0, 0]
 
 
 def bits_of(data):

@@ -39,7 +39,7 @@ def child(_):
 import sys
 print('{"ready": true}', flush=True)
 for _ in sys.stdin:
-    print('{"temperature": 21.5, "humidity": 45.0}', flush=True)
+    print('{"frame": [1, 194, 0, 215, 154]}', flush=True)
 """
     return AdafruitSensor(model="dht22", pin=4, command=[sys.executable, "-c", program])
 
@@ -123,14 +123,14 @@ def test_an_led_is_off_and_closed_at_the_end_of_its_context(led):
 
 
 def test_an_unknown_driver_is_refused_with_the_known_ones():
-    with pytest.raises(DriverError, match="'fake'"):
+    with pytest.raises(DriverError, match="or fake"):
         open_sensor("bme280")
     with pytest.raises(DriverError, match="'gpiozero'"):
         open_led("neopixel")
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(DriverError, match="'dht11'"):
+    with pytest.raises(DriverError, match="dht11"):
         open_sensor("fake", model="dht23")
 
 

@@ -1,4 +1,5 @@
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -351,14 +352,44 @@ def test_a_child_that_cannot_be_started_is_reported():
 READY = '{"ready": true}\n'
 
 
-@pytest.mark.parametrize(("model", "has_hint"), [("dht22", True), ("dht11", False)])
-def test_more_than_100_percent_hints_at_a_dht11(model, has_hint):
-    said = READY + '{"fault": "implausible", "error": "Received unplausible data"}'
-    command = [sys.executable, "-c", f"print({said!r}); input()"]
+def answering(answer):
+    """Return a child that answers one request."""
+    return [sys.executable, "-c", f"print({READY + json.dumps(answer)!r}); input()"]
+
+
+@pytest.mark.parametrize(
+    ("model", "frame", "hint"),
+    [
+        ("dht22", "2D 00 15 05 47", 'set driver = "dht11"'),
+        ("dht11", "02 8C 01 5F EE", 'set driver = "dht22"'),
+        ("dht11", "01 00 15 05 1B", "humidity element is broken"),
+        ("dht11", "2D 00 15 0B 4D", "noise"),
+        ("dht22", "01 FF 00 00 00", 'set driver = "dht21"'),
+    ],
+)
+def test_a_frame_of_another_model_names_the_likely_cause(model, frame, hint):
+    command = answering({"frame": list(bytes.fromhex(frame))})
     with AdafruitSensor(model=model, pin=4, command=command) as sensor:
         fault, sentence = fault_of(sensor)
     assert fault is Fault.IMPLAUSIBLE
-    assert ("A DHT11 needs the driver 'dht11'" in sentence) is has_hint
+    assert frame in sentence
+    assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    ("model", "frame", "hint"),
+    [
+        ("dht22", "D7 9A 00 00 00", 'set driver = "dht21"'),
+        ("dht22", "01 C2 00 D7 9B", "pull-up resistor."),
+        ("dht21", "01 C2 00 D7 9B", 'set driver = "dht22"'),
+    ],
+)
+def test_a_damaged_frame_hints_at_another_model_if_it_looks_like_one(model, frame, hint):
+    command = answering({"fault": "checksum", "frame": list(bytes.fromhex(frame))})
+    with AdafruitSensor(model=model, pin=4, command=command) as sensor:
+        fault, sentence = fault_of(sensor)
+    assert fault is Fault.CHECKSUM
+    assert hint in sentence
 
 
 @pytest.mark.parametrize(
@@ -371,8 +402,10 @@ def test_more_than_100_percent_hints_at_a_dht11(model, has_hint):
         "{}",
         '{"fault": "toothache"}',
         READY + "{}",
-        READY + '{"temperature": 21.5}',
-        READY + '{"temperature": null, "humidity": 45.0}',
+        READY + '{"frame": [1, 194, 0, 215]}',
+        READY + '{"frame": null}',
+        READY + '{"frame": 5}',
+        READY + '{"frame": [1, 194, 0, 256, 154]}',
         READY + '{"fault": "toothache"}',
     ],
 )

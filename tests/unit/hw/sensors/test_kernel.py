@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from trains import frame_of_dht11
 
 from hw import Reading
 from hw.errors import Fault, SensorError
@@ -124,9 +125,9 @@ def test_a_real_eio_is_a_damaged_frame(tmp_path):
     (device / "in_temp_input").symlink_to("/proc/self/mem")  # read() of address 0: EIO.
     fault, sentence = fault_of(sensor_in(tmp_path))
     assert fault is Fault.CHECKSUM
-    assert "tenths" not in sentence
+    assert "DHT11" not in sentence
     # With a DHT11 the cause may also be a frame that the driver cannot decode.
-    assert "choose the driver 'dht11'" in fault_of(sensor_in(tmp_path, model="dht11"))[1]
+    assert 'set driver = "dht11"' in fault_of(sensor_in(tmp_path, model="dht11"))[1]
 
 
 @pytest.mark.parametrize(
@@ -180,3 +181,50 @@ def test_a_value_from_the_drivers_cache_never_counts_as_a_conversion(tmp_path, t
         policy.succeeded(sensor.read(), now)
         assert conversions == attempts
     assert policy.counters["accepted"] == 3
+
+
+def in_kernel(data, *, is_newer):
+    """Return what drivers/iio/humidity/dht11.c makes of a frame, in thousandths, or None for EIO.
+
+    Linux decodes only a DHT11 without tenths. `is_newer` is Raspberry Pi OS since November 2024:
+    https://github.com/raspberrypi/linux/pull/6454.
+    """
+    humidity, humidity_low, degrees, degrees_low, _ = data
+    if humidity < 4:
+        tenths = ((degrees & 0x7F) << 8) + degrees_low
+        return tenths * (-100 if degrees & 0x80 else 100), ((humidity << 8) + humidity_low) * 100
+    most = 9 if is_newer else 0
+    if degrees_low <= most and humidity_low <= most:
+        return degrees * 1000 + degrees_low * 100, humidity * 1000 + humidity_low * 100
+    return None
+
+
+WHOLE = range(0, 601, 10)  # Without tenths, from 0 degrees.
+TENTHS = [*range(-200, -20, 5), *range(-20, 20), *range(20, 601, 5)]
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_of_every_frame_of_a_dht11_the_kernels_value_is_right_or_a_fault(tmp_path, is_newer):
+    add_device(tmp_path)
+    values: dict[str, str] = {}
+    sensor = sensor_in(
+        tmp_path, model="dht11", read_text=lambda path: values.get(path.name) or "dht11@4\n"
+    )
+    right = 0
+    for humidity in (0, 1, 2, 3, 4, 5, 45, 95):  # With a broken element it is below 5.
+        for tenths in TENTHS:
+            decoded = in_kernel(frame_of_dht11(tenths / 10, humidity), is_newer=is_newer)
+            if decoded is None:
+                continue
+            values["in_temp_input"], values["in_humidityrelative_input"] = map(str, decoded)
+            policy = Policy(model="dht11", spacing=0.0, interval=5.0, now=0.0)
+            policy.began(0.0)
+            try:
+                accepted = policy.succeeded(sensor.read(), 0.0)
+            except SensorError as error:
+                assert error.fault is Fault.IMPLAUSIBLE  # noqa: PT017 - a value is right, too
+                continue
+            for one in accepted:
+                assert one.reading == Reading(tenths / 10, float(humidity))
+                right += 1
+    assert right == 3 * sum(tenths >= 0 if is_newer else tenths in WHOLE for tenths in TENTHS)
