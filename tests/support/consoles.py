@@ -168,6 +168,14 @@ async def climate_device(central, device_id, *, model=MODEL_ID):
             await client.shutdown()
 
 
+async def record(central, body, *, device="pi-1", created=None, properties=None, **system):
+    """Record a message, as if the device had sent it, and return it."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await central.registry.record_message(
+        device, created=created, body=data, properties=properties or {}, system=system
+    )
+
+
 async def eventually(check, *, patience=20):
     """Wait until `check()`, which may be async, returns something true, and return that."""
     async with asyncio.timeout(patience):

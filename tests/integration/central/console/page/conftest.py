@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 from addresses import own_address
-from consoles import INFORMATION, MODEL, MODEL_ID
+from consoles import INFORMATION, MODEL
 
 from central.application import Settings
 from central.console.run import open_central
@@ -19,5 +19,6 @@ def settings(tmp_path):
 @pytest_asyncio.fixture(loop_scope="module")
 async def central(settings):
     async with open_central(settings) as central:
-        central.registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
+        first = settings.templates[0]["@id"]
+        central.registry.add_device("pi-1", display_name="Kitchen", template=first)
         yield central

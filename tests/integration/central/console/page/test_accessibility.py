@@ -1,12 +1,10 @@
 """axe-core checks every page of the console for accessibility, in both themes."""
 
-import json
-
 import pytest
 import pytest_asyncio
 from addresses import own_address
 from browsers import PHONE, watched_page
-from consoles import INFORMATION, MODEL, MODEL_ID, climate_device
+from consoles import INFORMATION, MODEL, MODEL_ID, climate_device, record
 from optional import NODE, need_from_npm
 from playwright.async_api import expect
 
@@ -40,14 +38,9 @@ async def central(tmp_path_factory):
         for number in range(10):
             registry.add_device(f"more-{number}")
         async with climate_device(central, "pi-1") as device:
-            for number in (1, 2, 5):
-                await registry.record_message(
-                    "pi-1",
-                    created=1.0 if number == 1 else None,
-                    body=json.dumps({"temp": 20 + number, "humid": 40, "extra": 1}).encode(),
-                    properties={},
-                    system={"message_id": f"box:{number}"},
-                )
+            for number, created in ((1, 1.0), (2, None), (5, None)):
+                body = {"temp": 20 + number, "humid": 40, "extra": 1}
+                await record(central, body, created=created, message_id=f"box:{number}")
             await device.report({"state": True, "ledState": "blinking"})
             await central.hub.call("pi-1", "blink", 2)
             await central.hub.call("pi-1", "rundiagnostics", None)

@@ -1,25 +1,18 @@
 """Raw data, export, count and faults on the page."""
 
-import json
 import re
 import time
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from consoles import climate_device, eventually
+from consoles import climate_device, eventually, record
 from playwright.async_api import expect
 
 from central.records import Message
 from central.storage.telemetry import add_message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def record(central, body, *, created=None, **system):
-    await central.registry.record_message(
-        "pi-1", created=created, body=json.dumps(body).encode(), properties={}, system=system
-    )
 
 
 class TestRawData:

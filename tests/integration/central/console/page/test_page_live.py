@@ -1,19 +1,16 @@
 """Messages that arrive while the page waits for a response."""
 
 import asyncio
-import json
 import re
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from consoles import eventually
+from consoles import eventually, record
 from playwright.async_api import expect
 
-from central.application import Settings
-from central.console.run import open_central
 from central.records import Event
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,18 +28,9 @@ MODEL: dict[str, Any] = {
 }
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def central(tmp_path):
-    settings = Settings(tmp_path / "central", mqtt_port=0, http_port=0, templates=(MODEL,))
-    async with open_central(settings) as central:
-        central.registry.add_device("pi-1", template=MODEL["@id"])
-        yield central
-
-
-async def record(central, *, age=0, **body):
-    await central.registry.record_message(
-        "pi-1", created=time.time() - age, body=json.dumps(body).encode(), properties={}, system={}
-    )
+@pytest.fixture
+def settings(settings):
+    return replace(settings, templates=(MODEL,))
 
 
 @asynccontextmanager
@@ -65,37 +53,35 @@ async def held_answers(page, address):
 
 class TestOverview:
     async def test_a_value_that_arrives_during_a_request_stays(self, page, central):
-        await record(central, age=20 * HOUR, temp=5)
-        await record(central, temp=20, note="quiet")
+        await record(central, {"temp": 5}, created=time.time() - 20 * HOUR)
+        await record(central, {"temp": 20, "note": "quiet"})
         await page.goto("/#/devices/pi-1")
         facts = page.locator(".overview-side .facts")
         await expect(facts).to_contain_text("quiet")
         async with held_answers(page, "/series") as written:
             await page.get_by_role("radio", name="Day").check()
             await written.wait()
-            await record(central, temp=23, note="loud")
+            await record(central, {"temp": 23, "note": "loud"})
             await expect(facts).to_contain_text("loud")
         course = page.get_by_role("img", name=re.compile("from 5.0.* to 23.0.*, last 23.0"))
-        await expect(
-            course
-        ).to_be_visible()  # It has the day's first value, so the response has arrived.
+        await expect(course).to_be_visible()  # The day's first value: the response has arrived.
         await expect(facts).to_contain_text("loud")
         await expect(page.locator(".tile")).to_contain_text("23.0")
 
     async def test_late_text_is_not_shown_as_current(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
-        await record(central, note="now")
+        await record(central, {"note": "now"})
         facts = page.locator(".overview-side .facts")
         await expect(facts).to_contain_text("now")
-        await record(central, age=HOUR, temp=20, note="an hour ago")
+        await record(central, {"temp": 20, "note": "an hour ago"}, created=time.time() - HOUR)
         await expect(page.locator(".tile")).to_contain_text("20.0")
         await expect(facts).to_contain_text("now")
 
 
 class TestRawData:
     async def test_a_message_that_arrives_during_a_request_stays(self, page, central):
-        await record(central, temp=20)
+        await record(central, {"temp": 20})
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(1)
@@ -106,13 +92,13 @@ class TestRawData:
         async with held_answers(page, "/messages") as written:
             await page.get_by_label("Received in").select_option("All time")
             await written.wait()
-            await record(central, temp=21)
+            await record(central, {"temp": 21})
             await expect(rows).to_have_count(1)
         await expect(rows).to_have_count(2)
         await expect(rows.first).to_contain_text("21")
 
     async def test_the_response_to_an_older_request_is_ignored(self, page, central):
-        await record(central, temp=20)
+        await record(central, {"temp": 20})
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(1)
@@ -127,7 +113,7 @@ class TestRawData:
 
     async def test_older_messages_survive_a_concurrent_reload(self, page, central):
         for number in range(60):
-            await record(central, temp=number)
+            await record(central, {"temp": number})
         await page.goto("/#/devices/pi-1/raw")
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(50)
@@ -140,7 +126,7 @@ class TestRawData:
 
     async def test_a_failed_request_for_older_messages_is_reported(self, page, central):
         for number in range(51):
-            await record(central, temp=number)
+            await record(central, {"temp": number})
         await page.goto("/#/devices/pi-1/raw")
         await expect(page.locator("tbody tr")).to_have_count(50)
         await page.route(re.compile("/messages"), lambda route: route.abort())
@@ -164,5 +150,5 @@ async def test_a_long_open_page_requests_thinned_points(page, central):
     await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
     for number in range(4):  # More often than it requests at the start.
         before = len(asked)
-        await record(central, temp=number)
+        await record(central, {"temp": number})
         await eventually(lambda before=before: len(asked) > before)

@@ -1,15 +1,13 @@
 """The page with models of every kind: components, objects, enums, inheritance; templates."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from consoles import INFORMATION, MODEL, eventually
+from consoles import INFORMATION, MODEL, eventually, record
 from playwright.async_api import expect
 
-from central.application import Settings
-from central.console.run import open_central
 from central.storage import devices, history
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -81,26 +79,16 @@ HOUSE: dict[str, Any] = {
 }
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def central(tmp_path):
-    templates = (MODEL, INFORMATION, BASE, HOUSE)
-    settings = Settings(tmp_path / "central", mqtt_port=0, http_port=0, templates=templates)
-    async with open_central(settings) as central:
-        central.registry.add_device("house", template=HOUSE["@id"])
-        yield central
-
-
-async def record(central, body, **system):
-    await central.registry.record_message(
-        "house", created=None, body=json.dumps(body).encode(), properties={}, system=system
-    )
+@pytest.fixture
+def settings(settings):
+    return replace(settings, templates=(HOUSE, BASE, MODEL, INFORMATION))
 
 
 class TestComponents:
     async def test_each_component_has_its_own_values_and_chart(self, page, central):
         await record(central, {"temperature": 21.5})
         await record(central, {"temperature": 9.5}, component="cellar")
-        await page.goto("/#/devices/house")
+        await page.goto("/#/devices/pi-1")
         tiles = page.locator(".tile")
         await expect(tiles).to_have_count(2)
         await expect(tiles.nth(0)).to_contain_text("21.5°C")
@@ -119,19 +107,19 @@ class TestComponents:
         await expect(card).to_contain_text("9.5 °C")
 
     async def test_a_property_of_a_component_is_set(self, page, central):
-        await page.goto("/#/devices/house/properties")
+        await page.goto("/#/devices/pi-1/properties")
         await page.get_by_label("Cellar: Target").fill("8.5")
         await page.get_by_role("button", name="Save").click()
         wanted = {"cellar": {"__t": "c", "target": 8.5}}
-        await eventually(lambda: central.store.read(devices.get_twin, "house").desired == wanted)
+        await eventually(lambda: central.store.read(devices.get_twin, "pi-1").desired == wanted)
 
     async def test_a_command_of_a_component_is_queued(self, page, central):
-        await page.goto("/#/devices/house/commands")
+        await page.goto("/#/devices/pi-1/commands")
         command = page.locator(".command", has_text="Cellar: Report")
         await command.get_by_label("Since").fill("2026-11-24T10:00:00")
         await command.get_by_role("button", name="Queue Cellar: Report").click()
         await expect(page.locator("tbody tr").first).to_contain_text("Cellar: Report")
-        [queued] = central.store.read(history.commands, "house")
+        [queued] = central.store.read(history.commands, "pi-1")
         assert (queued.name, queued.queued) == ("cellar*getMaxMinReport", True)
         assert queued.request.startswith("2026-11-2")
         assert queued.request.endswith("Z")
@@ -140,34 +128,34 @@ class TestComponents:
 class TestSchemas:
     async def test_telemetry_that_is_not_a_number_is_shown_as_text(self, page, central):
         await record(central, {"door": 1, "note": "hello"})
-        await page.goto("/#/devices/house")
+        await page.goto("/#/devices/pi-1")
         facts = page.locator(".overview-side .facts")
         await expect(facts).to_contain_text("Wide open")
         await expect(facts).to_contain_text("hello")
         await record(central, {"door": 0})
         await expect(facts).to_contain_text("Shut")
-        await page.goto("/#/devices/house/raw")
+        await page.goto("/#/devices/pi-1/raw")
         await expect(page.locator("tbody tr").first).to_contain_text("Shut")
 
     async def test_an_object_is_set_field_by_field(self, page, central):
-        await page.goto("/#/devices/house/properties")
+        await page.goto("/#/devices/pi-1/properties")
         place = page.get_by_role("group", name="Place")
         await place.get_by_label("Floor").fill("2")
         await place.get_by_label("Room").fill("Kitchen")
         await place.get_by_label("Heated").select_option("true")
         await page.get_by_role("button", name="Save").click()
         wanted = {"place": {"floor": 2, "room": "Kitchen", "heated": True}}
-        await eventually(lambda: central.store.read(devices.get_twin, "house").desired == wanted)
-        await central.registry.patch_reported("house", wanted)
+        await eventually(lambda: central.store.read(devices.get_twin, "pi-1").desired == wanted)
+        await central.registry.patch_reported("pi-1", wanted)
         row = page.locator(".row", has_text="Place")
         await expect(row).to_contain_text("Floor 2, Room Kitchen, Heated Yes")
 
     async def test_a_fraction_in_an_integer_field_is_refused(self, page, central):
-        await page.goto("/#/devices/house/properties")
+        await page.goto("/#/devices/pi-1/properties")
         await page.get_by_role("group", name="Place").get_by_label("Floor").fill("2.5")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_text("Floor must be a whole number.")).to_be_visible()
-        assert central.store.read(devices.get_twin, "house").desired == {}
+        assert central.store.read(devices.get_twin, "pi-1").desired == {}
 
 
 class TestTemplates:

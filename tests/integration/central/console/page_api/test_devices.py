@@ -1,7 +1,7 @@
 """Devices and their connection log, as the page reads them."""
 
 import pytest
-from consoles import MODEL_ID, ask, eventually
+from consoles import MODEL_ID, ask, eventually, record
 
 from central.records import iso
 from central.storage import history
@@ -37,9 +37,7 @@ async def test_refusals_do_not_change_the_time_of_the_disconnection(http, centra
 
 
 async def test_without_a_model_the_numbers_of_the_newest_message_are_returned(http, central):
-    await central.registry.record_message(
-        "pi-1", created=None, body=b'{"ok": true, "co2": 600}', properties={}, system={}
-    )
+    await record(central, {"ok": True, "co2": 600})
     body = await ask(http, "GET", "/console/api/devices/pi-1")
     [co2] = body["telemetry"]
     assert (co2["key"], co2["kind"], co2["value"]) == ("co2", "number", 600)
@@ -47,9 +45,7 @@ async def test_without_a_model_the_numbers_of_the_newest_message_are_returned(ht
 
 @pytest.mark.parametrize("body", [b"", b"\xff{", b"[1]", b'{"a": 1e999}', b"[" * 9000, b"NaN"])
 async def test_a_message_that_is_not_json_is_returned_as_text(http, central, body):
-    await central.registry.record_message(
-        "pi-1", created=None, body=body, properties={"a": "b"}, system={"message_id": "7"}
-    )
+    await record(central, body, properties={"a": "b"}, message_id="7")
     assert (await ask(http, "GET", "/console/api/devices/pi-1"))["telemetry"] == []
     [message] = (await ask(http, "GET", "/console/api/devices/pi-1/messages"))["value"]
     assert message["body"] == body.decode(errors="replace")

@@ -1,17 +1,12 @@
 """The last telemetry by IoT Central's paths."""
 
-import json
-
-from consoles import ask, refused
+from consoles import ask, record, refused
 
 
 async def test_the_last_value_is_the_newest_by_creation_time(http, central):
     central.registry.add_device("pi-1")
     for created, value in [(1000.25, 20.5), (900.0, 19.0)]:
-        body = json.dumps({"temp": value}).encode()
-        await central.registry.record_message(
-            "pi-1", created=created, body=body, properties={}, system={}
-        )
+        await record(central, {"temp": value}, created=created)
     assert await ask(http, "GET", "/api/devices/pi-1/telemetry/temp") == {
         "timestamp": "1970-01-01T00:16:40.250Z",
         "value": 20.5,
@@ -21,9 +16,7 @@ async def test_the_last_value_is_the_newest_by_creation_time(http, central):
 
 async def test_telemetry_of_a_component(http, central):
     central.registry.add_device("pi-1")
-    await central.registry.record_message(
-        "pi-1", created=5.0, body=b'{"temp": 1}', properties={}, system={"component": "inside"}
-    )
+    await record(central, {"temp": 1}, created=5.0, component="inside")
     path = "/api/devices/pi-1/components/inside/telemetry/temp"
     assert (await ask(http, "GET", path))["value"] == 1
     await refused(http, "GET", "/api/devices/pi-1/telemetry/temp", expect=404)
