@@ -64,17 +64,6 @@ class StoreInUse(StoreError):  # noqa: N818 - the name states a condition.
         )
 
 
-class StoreTooNew(StoreError):  # noqa: N818 - the name states a condition.
-    """The file was written by a newer version of this program."""
-
-    def __init__(self, path: Path, found: int, known: int) -> None:
-        super().__init__(
-            path,
-            f"a newer sensor-agent wrote it (format {found}, this version reads {known}). Install "
-            "that version again, or move the file to another place",
-        )
-
-
 class CloudError(AgentError):
     """The root of all errors between the daemon and the hub. Trying again later may help.
 

@@ -73,11 +73,13 @@ class DroppedReadings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetAsideFile:
-    """A renamed file of readings. `reason` is `corrupt` or `other-board`."""
+    """A file or folder of the state directory that was renamed, by its new name.
+
+    `reason` is `damaged`, `other-board`, `earlier-version` or `newer-version`.
+    """
 
     file: str
     reason: str
-    readings: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

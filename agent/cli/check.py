@@ -22,7 +22,6 @@ from agent.diagnostics.runner import Findings, chosen, counted, examine
 from agent.errors import ConfigError, ControlError, NoDaemonError, in_words
 from agent.readings.clock import utc
 from agent.status import Status
-from agent.storage.store import STORE_NAME
 
 __all__ = ["check", "chosen"]
 
@@ -45,7 +44,7 @@ def check(
     """Run the checks `ids` and print their findings. Returns 1 if one of them failed."""
     asked, refusal = _ask_daemon(socket_path, ids)
     examination = Examination(
-        config=config, path=path, mistakes=mistakes, store=state / STORE_NAME, refusal=refusal
+        config=config, path=path, mistakes=mistakes, state=state, refusal=refusal
     )
     examination.register = lambda: _register(examination)
     found: Findings = []

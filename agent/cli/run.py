@@ -22,7 +22,6 @@ from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.sink import PrintingSink, Sink
-from agent.storage.store import STORE_NAME
 from hw.errors import DriverError, HardwareError
 
 log = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ def _sink(
         config=config,
         cloud=config.cloud,
         credentials=credentials,
-        path=places.state / STORE_NAME,
+        state=places.state,
     )
 
 

@@ -1,4 +1,4 @@
-"""Puts the sink with a cloud together: store, outbox, properties and uplink."""
+"""Puts the sink with a cloud together: settings, outbox, properties and uplink."""
 
 import math
 from collections.abc import AsyncIterator
@@ -16,7 +16,8 @@ from agent.device.properties import Properties, stored_values
 from agent.readings.outbox import Outbox
 from agent.storage.assignment import StoredAssignment
 from agent.storage.machine_id import board_id
-from agent.storage.store import Store
+from agent.storage.settings import Settings
+from agent.storage.store import STORE_NAME, Store
 
 JUST_BOOTED = 300.0  # Seconds of uptime in which all devices of a site may start together.
 FIRST_DELAY = 20.0  # Seconds before the first connection then, at most.
@@ -29,11 +30,13 @@ async def cloud_sink(
     config: Config,
     cloud: CloudConfig,
     credentials: Credentials,
-    path: Path,
+    state: Path,
 ) -> AsyncIterator[Uplink]:
-    """Open the store at `path` and all that needs it. Raises StoreInUse or StoreTooNew."""
+    """Open the state directory and what needs it. Raises StoreInUse."""
     async with AsyncExitStack() as held:
-        store = Store(path, board=board_id())
+        settings = await Settings.open(state, board=board_id())
+        held.push_async_callback(settings.close)
+        store = Store(state / STORE_NAME, board=board_id())
         held.callback(store.close)
         await store.begin()
         outbox = await Outbox.open(
@@ -47,9 +50,9 @@ async def cloud_sink(
         interval = max(ranges.INTERVAL.low, math.ceil(config.sensor.interval))
         properties = Properties(
             daemon,
-            store,
+            settings,
             defaults={"name": "", "brightness": 1, "telemetryInterval": interval},
-            stored=await stored_values(store),
+            stored=await stored_values(settings),
             property_format=cloud.property_format,
         )
         just_booted = daemon.clock.uptime() < JUST_BOOTED and config.sensor.driver != "fake"
@@ -63,7 +66,7 @@ async def cloud_sink(
                 model_id=model_id(config.sensor.unit),
             ),
             assignment=StoredAssignment(
-                store, (cloud.provisioning_host, cloud.id_scope, config.device.id)
+                settings, (cloud.provisioning_host, cloud.id_scope, config.device.id)
             ),
             commands=Commands(daemon),
             properties=properties,

@@ -23,7 +23,6 @@ from agent.readings.clock import Clock
 from agent.readings.sampler import Sampler
 from agent.readings.sink import Sink
 from agent.status import Status
-from agent.storage.store import STORE_NAME
 from hw import ClimateSensor, LedState, Reading, open_led, open_sensor
 from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy
@@ -37,7 +36,7 @@ CHECKS_MARGIN = 4.0  # Seconds beyond the budget of the checks.
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The directories of the state file and of the control socket, and the configuration file."""
+    """The state directory, the control socket's directory, and the configuration file."""
 
     state: Path
     runtime: Path
@@ -70,8 +69,8 @@ class Service:
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
 
-        Raises DriverError, StoreInUse, StoreTooNew or ControlError if the daemon cannot start, and
-        SdkStuckError (in a group) if only a new process can go on.
+        Raises DriverError, StoreInUse or ControlError if the daemon cannot start, and SdkStuckError
+        (in a group) if only a new process can go on.
         """
         async with AsyncExitStack() as resources:
             if await self._start_unless_stopped(resources):
@@ -231,7 +230,7 @@ class Service:
             lambda: runner.inside(
                 self._config,
                 self._places.config,
-                store=self._places.state / STORE_NAME,
+                state=self._places.state,
                 status=status,
                 hub=hub,
                 ids=ids,

@@ -46,7 +46,7 @@ class Daemon(Protocol):
         ...
 
 
-class Store(Protocol):
+class Settings(Protocol):
     """What keeps accepted values over a restart."""
 
     async def get(self, name: str) -> Any: ...
@@ -54,7 +54,7 @@ class Store(Protocol):
     async def put(self, name: str, value: Any) -> None: ...
 
 
-async def stored_values(store: Store) -> dict[str, Any]:
+async def stored_values(settings: Settings) -> dict[str, Any]:
     """Return the stored values by property.
 
     A value that is no longer valid is left out: the card may be damaged, and another version of
@@ -62,7 +62,7 @@ async def stored_values(store: Store) -> dict[str, Any]:
     """
     values = {}
     for name, check in CHECKS.items():
-        stored = await store.get(_key(name))
+        stored = await settings.get(_key(name))
         if stored is not None:
             try:
                 values[name] = check(stored)
@@ -86,7 +86,7 @@ class Properties:
     def __init__(
         self,
         daemon: Daemon,
-        store: Store,
+        settings: Settings,
         *,
         defaults: Mapping[str, Any],
         stored: Mapping[str, Any],
@@ -95,7 +95,7 @@ class Properties:
         self.stored = stored
         self.values = {**defaults, **stored}
         self._daemon = daemon
-        self._store = store
+        self._settings = settings
         self._set_by_operator = set(stored)
         self._preview = property_format == "preview"
         self._desired_version = 0
@@ -181,7 +181,7 @@ class Properties:
             await self._daemon.led.set_brightness(value)
         elif name == "telemetryInterval":
             self._daemon.set_interval(value)
-        await self._store.put(_key(name), value)
+        await self._settings.put(_key(name), value)
         self.values[name] = value
         self._set_by_operator.add(name)
 

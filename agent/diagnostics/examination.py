@@ -43,7 +43,7 @@ def vcgencmd() -> str | None:
 class Examination:
     """The subject of one run of the checks, and what they have found so far.
 
-    `config` was read from `path`, unless the file has `mistakes`. `store` is the daemon's file.
+    `config` was read from `path`, unless the file has `mistakes`. `state` is the state directory.
     In the daemon itself `status` is its status, `config_in_file` its configuration after a restart,
     and `hub` its last known hub. Elsewhere `refusal` is the reason why a running daemon did not
     answer, and `register` asks the provisioning service for the hub. `resources` is to be closed.
@@ -52,7 +52,7 @@ class Examination:
 
     config: Config
     path: Path | None
-    store: Path
+    state: Path
     mistakes: Sequence[str] = ()
     status: Status | None = None
     config_in_file: Config | None = None

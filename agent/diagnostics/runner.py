@@ -94,7 +94,7 @@ def inside(
     config: Config,
     path: Path | None,
     *,
-    store: Path,
+    state: Path,
     status: Status,
     hub: str | None,
     ids: Sequence[str] = IDS,
@@ -104,7 +104,7 @@ def inside(
     `config` is the daemon's configuration, `status` its status, `hub` its last known hub.
     """
     examination = Examination(
-        config=config, path=path, store=store, status=status, hub=hub, config_in_file=config
+        config=config, path=path, state=state, status=status, hub=hub, config_in_file=config
     )
     if path is not None:
         try:

@@ -7,7 +7,6 @@ from agent.status import (
     LedPart,
     OutboxPart,
     SensorPart,
-    SetAsideFile,
     Status,
 )
 
@@ -73,15 +72,10 @@ def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
         yield f"outbox: {outbox.error}"
     if outbox.error is not None or outbox.in_memory:
         yield f"outbox: the disk fails, {outbox.in_memory} readings are in memory only"
-    yield from (_set_aside(file) for file in outbox.set_aside)
+    for file in outbox.set_aside:
+        yield f"set aside ({file.reason}): {file.file}"
     for gap in outbox.dropped:
         yield f"dropped ({gap.reason}): {gap.outbox_id}:{gap.first} to {gap.last}"
-
-
-def _set_aside(file: SetAsideFile) -> str:
-    if file.reason == "corrupt":
-        return f"set aside: {file.file}, which is damaged; readings in it were not sent"
-    return f"set aside: {file.file}, with {file.readings} readings of another board"
 
 
 def _span(seconds: float) -> str:

@@ -34,9 +34,10 @@ class LogEvent(StrEnum):
     LED_FAILED = "b92e86102d4848dca55f20a212c5390e"
     LED_RECOVERED = "c158f0ea48cd4a26a3188ef1627e9e7d"
 
-    # The queue of readings and the state file.
+    # The queue of readings and the state directory.
     STORE_DAMAGED = "9e619b7d70b14e63ab53790609d06f01"
     STORE_OF_ANOTHER_BOARD = "6a577147203343aebefb5ceddcd33861"
+    STORE_OF_ANOTHER_VERSION = "a9e79f46b0284afc821cb28ef0caeccd"
     DISK_FAILED = "c6e5f91531b749e2a6c6ef71f5b2508b"
     DISK_RECOVERED = "7265afffe612497d8398dea9a17de89d"
     READINGS_DROPPED = "c5e9e092a7d14fba88ae69f594b7775f"

@@ -17,9 +17,9 @@ from agent.logs.events import LogEvent
 from agent.readings import outbox_tables as tables
 from agent.readings.clock import Clock, Stamp
 from agent.readings.outbox_tables import START, Entry, Position
-from agent.status import DroppedReadings, OutboxPart, SetAsideFile
+from agent.status import DroppedReadings, OutboxPart
+from agent.storage.set_aside import set_aside_files
 from agent.storage.store import Store
-from agent.storage.store_file import SET_ASIDE
 from hw import Reading
 
 __all__ = ["START", "Entry", "Outbox", "Position"]
@@ -298,16 +298,6 @@ class Outbox:
             oldest=None if oldest is None else self._clock.true_utc(oldest),
             room_seconds=min(room * interval, self._max_age),
             dropped=(*gaps, *self._gaps),
-            set_aside=_set_aside(await self._store.get(SET_ASIDE)),
+            set_aside=set_aside_files(self._store.path.parent),
             error=error,
         )
-
-
-def _set_aside(notes: Any) -> tuple[SetAsideFile, ...]:
-    """Return the renamed files of a stored setting. Skips what is damaged."""
-    found = []
-    for note in notes if isinstance(notes, list) else []:
-        match note:
-            case {"file": str(file), "reason": str(reason), "readings": int() | None as readings}:
-                found.append(SetAsideFile(file=file, reason=reason, readings=readings))
-    return tuple(found)

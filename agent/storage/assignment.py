@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.storage.store import Store
+from agent.storage.settings import Settings
 
 SETTING = "assignment"
 
@@ -22,13 +22,13 @@ class StoredAssignment:
     `registration` is what the provisioning service was asked: its host, ID scope and device id.
     """
 
-    def __init__(self, store: Store, registration: Sequence[str]) -> None:
-        self._store = store
+    def __init__(self, settings: Settings, registration: Sequence[str]) -> None:
+        self._settings = settings
         self._registration = list(registration)
 
     async def load(self) -> Assignment | None:
         """Return the assignment; None if there is none for this registration."""
-        match await self._store.get(SETTING):
+        match await self._settings.get(SETTING):
             case {"asked": asked, "hub": str(hub), "device_id": str(device_id)}:
                 return Assignment(hub, device_id) if asked == self._registration else None
             case _:  # Not stored yet, or damaged.
@@ -36,7 +36,7 @@ class StoredAssignment:
 
     async def save(self, assignment: Assignment) -> None:
         """Replace the stored assignment."""
-        await self._store.put(
+        await self._settings.put(
             SETTING,
             {
                 "asked": self._registration,

@@ -1,21 +1,15 @@
-"""Creates, locks, checks and upgrades the store's file, and renames a file it cannot use."""
+"""Creates, checks and upgrades the store's file, and renames a file it cannot use."""
 
-import fcntl
 import json
-import logging
 import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
-from agent.errors import StoreError, StoreInUse, StoreTooNew
-from agent.logs.events import LogEvent
-
-log = logging.getLogger(__name__)
+from agent.errors import StoreError
+from agent.storage.set_aside import Reason, set_aside
 
 BOARD = "board"  # Setting: the machine on which the readings in the file were taken.
-SET_ASIDE = "set_aside"  # Setting: renamed files, as they appear in the status.
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 SCHEMA = (
@@ -53,126 +47,59 @@ SCHEMA = (
 )
 
 
-class Lock:
-    """Locks the file's directory against other daemons while this process runs."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._directory: int | None = None
-
-    def take(self) -> None:
-        """Create the directory if necessary, and lock it. Raises StoreInUse or StoreError."""
-        if self._directory is not None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # The directory itself, which can be locked even on a read-only disk.
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise StoreError(self._path, str(error.strerror)) from error
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(directory)
-            raise StoreInUse(self._path) from None
-        except OSError as error:
-            os.close(directory)
-            raise StoreError(self._path, str(error.strerror)) from error
-        self._directory = directory
-
-    def release(self) -> None:
-        if self._directory is not None:
-            os.close(self._directory)
-            self._directory = None
+class NewerFormatError(sqlite3.DatabaseError):
+    """A newer version of this program wrote the file."""
 
 
 def open_database(path: Path, *, board: str | None) -> sqlite3.Connection:
-    """Open the file, or a new one in its place. Raises StoreError, StoreInUse or StoreTooNew.
+    """Open the file, or a new one in its place. Raises StoreError.
 
     `board` identifies this machine; None if nothing does.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             database = _open(path)
+        except NewerFormatError:
+            return _replace(path, board, Reason.NEWER_VERSION)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
-            return _replace(path, board, reason="corrupt", detail=str(error))
-        foreign = _readings_of_another_board(database, board)
-        if foreign is None:
+            return _replace(path, board, Reason.DAMAGED)
+        if not _is_of_another_board(database, board):
             return database
         database.close()
-        return _replace(path, board, reason="other-board", detail=board or "", readings=foreign)
+        return _replace(path, board, Reason.OTHER_BOARD)
     except sqlite3.Error as error:
         raise StoreError(path, str(error)) from error
     except OSError as error:
         raise StoreError(path, str(error.strerror)) from error
 
 
-def set_aside(path: Path, reason: str) -> Path:
-    """Rename a database with its -wal and -shm. The new name has the reason and the date."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.name}.{reason}-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.{reason}-{stamp}-{number}")
+def _replace(path: Path, board: str | None, reason: Reason) -> sqlite3.Connection:
     # The database first. If a power cut leaves its -wal behind, SQLite deletes that with the new
     # database. A database without its -wal would be an older state, and reuse sequence numbers.
-    for ending in ("", "-wal", "-shm"):
+    aside = set_aside(path, reason)
+    for ending in ("-wal", "-shm"):
         part = path.with_name(path.name + ending)
         if part.exists():
             part.rename(aside.with_name(aside.name + ending))
-    return aside
-
-
-def _replace(
-    path: Path, board: str | None, *, reason: str, detail: str, readings: int | None = None
-) -> sqlite3.Connection:
-    aside = set_aside(path, reason)
-    if reason == "corrupt":
-        log.warning(
-            "%s is damaged (%s). It is renamed to %s and replaced by a new file; its unsent "
-            "readings are not sent.",
-            path,
-            detail,
-            aside,
-            extra=LogEvent.STORE_DAMAGED.about(FILE=aside),
-        )
-    else:
-        log.warning(
-            "%s was written on another board than this one (%s): the card was moved or copied. The "
-            "file is renamed to %s and replaced by a new one; its %d readings are not sent.",
-            path,
-            detail,
-            aside,
-            readings,
-            extra=LogEvent.STORE_OF_ANOTHER_BOARD.about(FILE=aside, READINGS=readings),
-        )
     database = _open(path)
-    note = {"file": aside.name, "reason": reason, "readings": readings}
-    with database:
-        _put(database, SET_ASIDE, [note])
-        if board is not None:
+    if board is not None:
+        with database:
             _put(database, BOARD, board)
     return database
 
 
-def _readings_of_another_board(database: sqlite3.Connection, board: str | None) -> int | None:
-    """Return the number of unsent readings if the file is another board's, else None."""
+def _is_of_another_board(database: sqlite3.Connection, board: str | None) -> bool:
     if board is None:
-        return None
+        return False
     row = database.execute("SELECT value FROM settings WHERE name = ?", (BOARD,)).fetchone()
     if row is None:
         with database:
             _put(database, BOARD, board)
-        return None
-    if json.loads(row[0]) == board:
-        return None
-    waiting = database.execute(
-        "SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM rescued)"
-    )
-    return int(waiting.fetchone()[0])
+        return False
+    return bool(json.loads(row[0]) != board)
 
 
 def _put(database: sqlite3.Connection, name: str, value: Any) -> None:
@@ -193,7 +120,7 @@ def _open(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         _check_pages(database)
-        _upgrade(path, database)
+        _upgrade(database)
         _check_tables(database)
         _check_settings(database)
     except BaseException:
@@ -228,10 +155,10 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return code & 0xFF in DAMAGE
 
 
-def _upgrade(path: Path, database: sqlite3.Connection) -> None:
+def _upgrade(database: sqlite3.Connection) -> None:
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     if version > len(SCHEMA):
-        raise StoreTooNew(path, version, len(SCHEMA))
+        raise NewerFormatError(f"its format is {version}")
     for number, script in enumerate(SCHEMA[version:], start=version + 1):
         # One transaction for each step, so a power cut leaves the old format or the new one.
         database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

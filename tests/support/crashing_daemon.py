@@ -10,7 +10,6 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client
@@ -20,7 +19,7 @@ import agent.cloud.publisher
 import agent.readings.outbox
 import agent.readings.outbox_tables
 import agent.storage.assignment
-import agent.storage.store
+import agent.storage.settings
 import agent.storage.store_file
 from agent.cli import parser
 from agent.readings.clock import Stamp
@@ -88,9 +87,9 @@ def in_the_rescue(when: Callable[[], None]) -> None:
 def in_the_middle_of_making_the_file() -> None:
     upgrade = agent.storage.store_file._upgrade
 
-    def half(path: Path, database: sqlite3.Connection) -> None:
+    def half(database: sqlite3.Connection) -> None:
         database.set_progress_handler(die, 60)
-        upgrade(path, database)
+        upgrade(database)
 
     agent.storage.store_file._upgrade = half
 
@@ -123,7 +122,12 @@ POINTS: dict[str, Callable[[], None]] = {
     "after the assignment is stored": partial(
         at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
     ),
-    "before a setting's commit": partial(at, agent.storage.store, "_write", after=True, call=1),
+    "before the settings are replaced": partial(
+        at, agent.storage.settings, "replace_file", before=True, call=1
+    ),
+    "after the settings are replaced": partial(
+        at, agent.storage.settings, "replace_file", after=True, call=1
+    ),
     "while the file is made": in_the_middle_of_making_the_file,
     "after the file is made": partial(
         at, agent.storage.store_file, "_check_tables", before=True, call=1

@@ -24,7 +24,7 @@ def examination(root, config=CONFIG, **options):
     """Return an examination; `root` is the root directory, and has the configuration too."""
     defaults = {
         "path": root / "config.toml",
-        "store": root / "state" / "state.db",
+        "state": root / "state",
         "installed": "1.2.3",
         "environ": {},
         "is_root": False,

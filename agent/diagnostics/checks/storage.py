@@ -15,6 +15,7 @@ from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
 from agent.errors import in_words
 from agent.status import OutboxPart
+from agent.storage.store import STORE_NAME
 
 MEGABYTE = 1_000_000
 LEAST = 20 * MEGABYTE  # Bytes free; with less, programs on the machine begin to fail.
@@ -28,7 +29,7 @@ DISK_LOG = "dmesg | grep -i -e mmcblk -e ext4"
 @check("disk-space")
 def disk_space(examination: Examination) -> Finding:
     """Check that the outbox has room to grow to its limit."""
-    state, limit = examination.store.parent, examination.config.outbox.max_megabytes
+    state, limit = examination.state, examination.config.outbox.max_megabytes
     place = next(path for path in (state, *state.parents) if path.exists())
     free = shutil.disk_usage(place).free
     line = f"The disk of {state} has {free // MEGABYTE} MB free."
@@ -45,7 +46,7 @@ def disk_space(examination: Examination) -> Finding:
 @check("disk-write")
 def disk_write(examination: Examination) -> Finding:
     """Write a file to the disk, read it back, and check that the disk is a lasting one."""
-    state = examination.store.parent
+    state = examination.state
     mounts = _mounts(examination.root / "proc/self/mountinfo")
     is_read_only = _is_read_only(mounts.get("/"))
     remark = " The root file system is read-only." if is_read_only else ""
@@ -129,11 +130,12 @@ def _kind_of(path: Path, mounts: Mapping[str, tuple[str, str]]) -> str:
 def outbox(examination: Examination) -> Finding:
     if examination.status is not None:
         return outbox_of_daemon(examination.status.outbox)
-    return outbox_here(examination.store)
+    return outbox_here(examination.state)
 
 
-def outbox_here(file: Path) -> Finding:
-    """Read the file of a daemon that is not running, without changing it."""
+def outbox_here(state: Path) -> Finding:
+    """Read the queue of a daemon that is not running, without changing it."""
+    file = state / STORE_NAME
     try:
         if not file.exists():
             return ok("No readings are waiting: no daemon has stored any here yet.")

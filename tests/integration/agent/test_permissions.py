@@ -18,7 +18,7 @@ def test_an_outbox_without_read_permission_is_skipped(ordinary_place):
         "print(storage.outbox_here(Path(sys.argv[1])).outcome)"
     )
     done = subprocess.run(
-        [*OBEYING_MODES, sys.executable, "-c", script, str(ordinary_place / STORE_NAME)],
+        [*OBEYING_MODES, sys.executable, "-c", script, str(ordinary_place)],
         env={"PYTHONPATH": str(ROOT)},
         cwd=ordinary_place, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip

@@ -101,7 +101,7 @@ def crash(point, central, home):
         )
         assert daemon.stop() == 0
     if point == DAMAGED:
-        assert len(list((home / "state").glob("state.db.corrupt-*"))) == 1
+        assert len(list((home / "state").glob("state.db.damaged-*"))) == 1
     return status, daemon.log
 
 

@@ -78,7 +78,7 @@ def test_the_data_directory_of_a_local_central_replaces_four_options(bare):
         ("/etc/sensor-agent/credentials", "700 root:root"),
         (OWN_KEY, "600 root:root"),
         (STATE, "700 sensor-agent:sensor-agent"),
-        (f"{STATE}/state.db", "600 sensor-agent:sensor-agent"),
+        (f"{STATE}/settings.json", "600 sensor-agent:sensor-agent"),
         ("/run/sensor-agent", "750 sensor-agent:sensor-agent"),
         ("/run/sensor-agent/control.sock", "660 sensor-agent:sensor-agent"),
         (UNIT, "644 root:root"),

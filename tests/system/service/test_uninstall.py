@@ -5,7 +5,9 @@ from pis import CONFIG, OWN_KEY, STATE
 
 def test_configuration_and_readings_stay_and_serve_again(installed):
     kept = [
-        place for place in (CONFIG, OWN_KEY, f"{STATE}/state.db") if installed.path(place).exists()
+        place
+        for place in (CONFIG, OWN_KEY, f"{STATE}/settings.json")
+        if installed.path(place).exists()
     ]
     said = installed.uninstall().stdout
     assert f"Kept: /etc/sensor-agent and {STATE}" in said

@@ -19,7 +19,7 @@ from agent.daemon.service import Places, Service
 from agent.errors import ControlError, StoreError
 from agent.readings.sink import PrintingSink
 from agent.storage import store as store_module
-from agent.storage.store import STORE_NAME, Store
+from agent.storage.settings import Settings
 from hw import open_led
 from hw.errors import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
@@ -92,7 +92,7 @@ def cloudy(tmp_path):
         config=service._config,
         cloud=cloud,
         credentials=Credentials(key="a2V5"),
-        path=tmp_path / "state" / STORE_NAME,
+        state=tmp_path / "state",
     )
     return service
 
@@ -117,10 +117,10 @@ async def test_a_stop_does_not_wait_for_a_slow_check_of_the_file(tmp_path, monke
 
 
 async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
-    store = Store.open(tmp_path / "state" / STORE_NAME)
+    settings = await Settings.open(tmp_path / "state")
     for name, value in {"brightness": 7, "telemetryInterval": "often", "name": "attic"}.items():
-        await store.put(f"property.{name}", value)
-    store.close()
+        await settings.put(f"property.{name}", value)
+    await settings.close()
     service = cloudy(tmp_path)
     async with AsyncExitStack() as held:
         await service._start(held)

@@ -144,7 +144,9 @@ async def test_a_replaced_file_is_sent_from_its_beginning(outbox):
     async with rig.running():
         await until(lambda: len(session.sent) == 5)
         old = outbox.id
-        await outbox._store.put("outbox_id", None)
+        await outbox._store.run(
+            lambda db: db.execute("DELETE FROM settings WHERE name = 'outbox_id'")
+        )
         await outbox._store.run(lambda db: db.execute("DELETE FROM readings"))
         await outbox._store.run(lambda db: db.execute("DELETE FROM sqlite_sequence"))
         await rig.add(3)

@@ -88,7 +88,7 @@ class Machine:
         monkeypatch.setattr(hardware, "LIT", 0.0)
         self.options = {
             "config": CONFIG,
-            "store": self.state / STORE_NAME,
+            "state": self.state,
             "is_installed": lambda module: module not in self.missing,
             "version": lambda name: self.versions.get(name, "1.0"),
             "clock": self.clock,
@@ -298,7 +298,7 @@ def test_checks_beside_a_daemon_that_does_not_answer_are_skipped(machine, name):
         ("outbox", {"outbox": {"error": "Cannot use state.db: disk full."}}),
         ("outbox", {"outbox": {"in_memory": 3}}),
         ("outbox", {"outbox": {"room_seconds": 3600.0}}),
-        ("outbox", {"outbox": {"set_aside": (SetAsideFile(file="a", reason="corrupt"),)}}),
+        ("outbox", {"outbox": {"set_aside": (SetAsideFile(file="a", reason="damaged"),)}}),
         ("daemon", {"version": "1.2.2"}),
     ],
 )

@@ -28,10 +28,7 @@ def test_a_failing_device_in_words():
                 "in_memory": 3,
                 "room_seconds": 5400.0,
                 "dropped": (DroppedReadings("box", 1, 200, "room"),),
-                "set_aside": (
-                    SetAsideFile(file="a.corrupt", reason="corrupt"),
-                    SetAsideFile(file="a.other", reason="other-board", readings=7),
-                ),
+                "set_aside": (SetAsideFile(file="a.other-board-x", reason="other-board"),),
                 "error": "Cannot use state.db: it is full.",
             },
         )
@@ -43,8 +40,7 @@ def test_a_failing_device_in_words():
     assert "backlog: 1440 readings waiting" in text
     assert "room for 1.5 hours" in text
     assert "outbox: Cannot use state.db: it is full." in text
-    assert "set aside: a.corrupt, which is damaged" in text
-    assert "set aside: a.other, with 7 readings of another board" in text
+    assert "set aside (other-board): a.other-board-x" in text
     assert "the disk fails, 3 readings are in memory only" in text
     assert "dropped (room): box:1 to 200" in text
 

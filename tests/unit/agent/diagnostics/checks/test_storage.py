@@ -83,7 +83,7 @@ def test_a_damaged_outbox_fails_and_is_not_changed(tmp_path):
     whole = file.read_bytes()
     for damage in (b"x" * 100 + whole[100:], whole[:4096] + b"\xff" * (len(whole) - 4096)):
         file.write_bytes(damage)
-        finding = storage.outbox_here(file)
+        finding = storage.outbox_here(tmp_path)
         assert finding.outcome is Outcome.FAILED, finding
         assert "damaged" in finding.line
         assert file.read_bytes() == damage
