@@ -226,7 +226,9 @@ class _DebugHandler(logging.Handler):
 def _log_at_debug_level(name: str) -> None:
     logger = logging.getLogger(name)
     logger.propagate = False
-    logger.addHandler(_DebugHandler(logging.WARNING))
+    # On the logger, not on the handler: the SDK logs four lines for each message at level INFO.
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(_DebugHandler())
 
 
 def _report_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
