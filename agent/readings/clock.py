@@ -4,7 +4,6 @@ A Raspberry Pi may have no battery-backed clock. Until its clock is set from the
 about the time of the last shutdown, so that a plausible date proves nothing.
 """
 
-import ctypes
 import sys
 import time
 import uuid
@@ -16,11 +15,7 @@ from pathlib import Path
 
 TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's clock is not synchronised.
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-CAP_MAXIMUM_ERROR = (
-    16_000_000  # Microseconds. systemd-timedated considers larger errors unsynchronised.
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,29 +118,8 @@ def machine_synchronised() -> bool:
     return TIMESYNCD_MARK.exists() or _kernel_synchronised()
 
 
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex of adjtimex(2), and space for the rest."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
-# Cached: opening a library takes longer than everything else that a reading needs.
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _kernel_synchronised() -> bool:
-    timex = _Timex()
-    if _libc().adjtimex(ctypes.byref(timex)) < 0:
-        # A unit with ProtectClock may not call it. Then only the file counts.
-        return False
-    return not timex.status & STA_UNSYNC and timex.maxerror < CAP_MAXIMUM_ERROR
+    # ctypes takes 0.4 MB, which a machine with systemd-timesyncd does not need.
+    from agent.readings.adjtimex import kernel_synchronised  # noqa: PLC0415 - see above.
+
+    return kernel_synchronised()
