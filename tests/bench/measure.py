@@ -4,7 +4,7 @@ import itertools
 import time
 from dataclasses import dataclass, field
 
-from bench import disk
+from bench import disk, instructions
 from bench.hub import until
 from bench.programs import Usage, daemon, fill_outbox, plain
 
@@ -16,8 +16,9 @@ class Sizes:
     """How much of everything. What is here takes under 8 minutes and is what README.md shows."""
 
     starts: int = 5
-    catch_ups: int = 3
+    catch_ups: int = 5
     backlog: int = 1440  # Readings: a day's, at one a minute.
+    many: int = 10_000  # Readings, acknowledged at once.
     one_by_one: int = 240  # Sent so, and reckoned up to the backlog: each takes as long.
     backlog_under_commands: int = 6000
     in_flight: int = 20
@@ -27,6 +28,8 @@ class Sizes:
     warm_up: int = 200  # Readings sent before resident memory is looked at first.
     live: int = 800  # Readings sent after that.
     interval: float = 0.05  # Seconds between two of them.
+    counted_for: dict[float, float] = field(default_factory=lambda: {2.0: 60.0, 60.0: 300.0})
+    """For how long instructions are counted (seconds), by the interval of readings (seconds)."""
     written: int = 1440  # Readings: a day's again.
     written_before: int = 600  # Not counted: until SQLite's log is as long as it gets.
 
@@ -97,6 +100,14 @@ class Bench:
                 few = self._catch_up_of_plain(sizes.one_by_one, 1)
                 one_by_one.theirs.append(few * (sizes.backlog - 1) / (sizes.one_by_one - 1))
         return one_by_one, in_flight
+
+    def catch_up_at_once(self):
+        """Return the daemon beside as many in flight, each message acknowledged at once."""
+        samples, sizes = Samples(), self._sizes
+        for _ in range(sizes.catch_ups):
+            samples.ours.append(self._catch_up_of_daemon(sizes.many, max_rate=UNLIMITED))
+            samples.theirs.append(self._catch_up_of_plain(sizes.many, sizes.in_flight))
+        return samples
 
     def _catch_up_of_daemon(self, count, **options):
         home, device_id = self._fresh("catch-up")
@@ -191,6 +202,37 @@ class Bench:
                     look = program.usage(), len(self._hub.arrivals(name))
                     looks.setdefault(program.name, []).append(look)
         return looks[ours.name], looks[theirs.name]
+
+    def instructions(self):
+        """Return the instructions in a minute by interval, of both; None without valgrind."""
+        if not instructions.can_be_counted():
+            return None
+        return {
+            interval: self._instructions(interval, seconds)
+            for interval, seconds in self._sizes.counted_for.items()
+        }
+
+    def _instructions(self, interval, seconds):
+        home, device_id = self._fresh("counted")
+        plain_home, plain_id = self._fresh("plain-counted")
+        many = 1_000_000
+        under, plain_under = instructions.counting(home), instructions.counting(plain_home)
+        with (
+            self._daemon(home, device_id, interval=interval, under=under) as ours,
+            plain(
+                plain_home, self._hub, plain_id, count=many, interval=interval, under=plain_under
+            ) as theirs,
+        ):
+            both = (ours, device_id), (theirs, plain_id)
+            for program, name in both:
+                self._hub.until_arrived(name, 2, program)
+                self._hub.until_it_takes_commands(name, program)
+            for program, _ in both:
+                instructions.begin(program.pid)
+            time.sleep(seconds)
+            return tuple(
+                instructions.end(program.pid, program.home) * 60 / seconds for program, _ in both
+            )
 
     def written(self):
         """Return the bytes that a day's readings write to a disk; None where it cannot be known."""

@@ -23,21 +23,26 @@ SELDOM = 86400  # Seconds between two readings, where only the first one matters
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one process, until now: CPU seconds of user and system, resident bytes, threads."""
+    """Of one process, until now: CPU seconds of user and system, bytes of memory, threads.
+
+    `private` are the bytes that no other process shares: Private_Clean and Private_Dirty of
+    smaps_rollup, proc_pid_smaps(5).
+    """
 
     cpu: float
     rss: int
+    private: int
     threads: int
 
 
 class Program:
     """A process with a directory of its own; it is ended with the `with` block."""
 
-    def __init__(self, name, home, command):
+    def __init__(self, name, home, command, *, under=()):
         self.name = name
         self.home = home
         self.began = 0.0
-        self._command = command
+        self._command = [*under, sys.executable, *command]
         self._process: subprocess.Popen[bytes]  # Inside the `with` block.
         self._log = home / "log"
 
@@ -46,7 +51,7 @@ class Program:
         with self._log.open("ab") as log:
             self.began = time.monotonic()
             self._process = subprocess.Popen(
-                [sys.executable, *map(str, self._command)],
+                [str(part) for part in self._command],
                 env=os.environ | {name: str(path) for name, path in places.items()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -61,6 +66,10 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self):
+        return self._process.pid
 
     def ended(self):
         return self._process.poll() is not None
@@ -81,11 +90,19 @@ class Program:
         fields = (process / "stat").read_text().rpartition(")")[2].split()
         cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        return Usage(cpu, rss, int(fields[17]))
+        private = sum(
+            int(line.split()[1]) * 1024
+            for line in (process / "smaps_rollup").read_text().splitlines()
+            if line.startswith(("Private_Clean:", "Private_Dirty:"))
+        )
+        return Usage(cpu, rss, private, int(fields[17]))
 
 
-def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None):
-    """Return the daemon with a fake sensor; everything not named here is as it comes."""
+def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None, under=()):
+    """Return the daemon with a fake sensor; everything not named here is as it comes.
+
+    `under` is a command that runs it, such as valgrind.
+    """
     home.mkdir(parents=True, exist_ok=True)
     cloud = {
         "id_scope": hub.info["id_scope"],
@@ -101,10 +118,11 @@ def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None):
         + "\n".join(f"{name} = {json.dumps(value)}" for name, value in cloud.items())
         + f'\n[sensor]\ndriver = "fake"\ninterval = {interval}\n[led]\ndriver = "fake"\n'
     )
-    return Program("sensor-agent", home, ["-m", "agent", "run", "--config", config])
+    command = ["-m", "agent", "run", "--config", config]
+    return Program("sensor-agent", home, command, under=under)
 
 
-def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0):
+def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0, under=()):
     """Return the plain program, which sends `count` readings and stays."""
     home.mkdir(parents=True, exist_ok=True)
     key = home / "key"
@@ -112,7 +130,7 @@ def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0):
     info = hub.info
     arguments = [info["mqtt_host"], info["id_scope"], device_id, key, info["ca_file"]]
     arguments += ["--count", count, "--in-flight", in_flight, "--interval", interval]
-    return Program("The plain program", home, [PLAIN, *arguments])
+    return Program("The plain program", home, [PLAIN, *arguments], under=under)
 
 
 def fill_outbox(home, count):
