@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import report
+from bench import board, report
 from bench.hub import BenchFailed, running_hub
 from bench.measure import Bench, Sizes
 
@@ -35,6 +35,7 @@ def measure(sizes, *, say):
         say("memory, threads, CPU")
         ours, theirs = bench.live()
         rows += report.cost_rows(ours, theirs, sizes)
+        rows += report.board_rows(board.memory("led"), board.memory("sensor"))
         say("instructions")
         rows += report.instruction_rows(bench.instructions(), sizes)
         say("bytes written")

@@ -23,11 +23,7 @@ SELDOM = 86400  # Seconds between two readings, where only the first one matters
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one process, until now: CPU seconds of user and system, bytes of memory, threads.
-
-    `private` are the bytes that no other process shares: Private_Clean and Private_Dirty of
-    smaps_rollup, proc_pid_smaps(5).
-    """
+    """Of one process, until now: CPU seconds of user and system, bytes of memory, threads."""
 
     cpu: float
     rss: int
@@ -90,12 +86,14 @@ class Program:
         fields = (process / "stat").read_text().rpartition(")")[2].split()
         cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        private = sum(
-            int(line.split()[1]) * 1024
-            for line in (process / "smaps_rollup").read_text().splitlines()
-            if line.startswith(("Private_Clean:", "Private_Dirty:"))
-        )
-        return Usage(cpu, rss, private, int(fields[17]))
+        return Usage(cpu, rss, private_memory(self._process.pid), int(fields[17]))
+
+
+def private_memory(process):
+    """Return the bytes of a process (id or "self") that no other one shares: proc_pid_smaps(5)."""
+    lines = Path("/proc", str(process), "smaps_rollup").read_text().splitlines()
+    private = (line.split()[1] for line in lines if line.startswith("Private_"))
+    return sum(int(kilobytes) * 1024 for kilobytes in private)
 
 
 def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None, under=()):

@@ -124,6 +124,18 @@ def instruction_rows(counted, sizes):
     return rows
 
 
+def board_rows(led, sensor):
+    """Return rows for what a Raspberry Pi's libraries take, in bytes; None where unknown."""
+    whats = {
+        "Private memory for gpiozero and lgpio, on this machine": led,
+        "Private memory of Adafruit's process, its board forced": sensor,
+    }
+    return [
+        Row(what, NOT_MEASURED if size is None else f"{size / MEGABYTE:.1f} MB")
+        for what, size in whats.items()
+    ]
+
+
 def written_rows(written, sizes):
     what = "Written to disk in a day, a reading a minute"
     goal = "under 35 MB"
