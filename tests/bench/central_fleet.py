@@ -239,7 +239,7 @@ async def opened_page(url: str):
 async def run(counts: list[int], seconds: float) -> list[Measured]:
     found = []
     with tempfile.TemporaryDirectory() as directory, CentralProcess(Path(directory)) as central:
-        info = central.start()
+        info = central.start().info
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(aiohttp.ClientSession(info["http"]))
             for dtmi in (model.CELSIUS, model.DEVICE_INFORMATION):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from addresses import own_address
+from daemons import until
 from places import ROOT
 
 from central.application import Central, Settings
@@ -29,7 +29,25 @@ P = ParamSpec("P")
 DEADLINE = 30.0  # Seconds for whatever a test waits for.
 
 
-class RunningCentral:
+class Reachable:
+    """What a client needs to know of a central."""
+
+    info: dict[str, Any]
+
+    def key(self, device_id: str) -> str:
+        """Return the key of a device of the group."""
+        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
+
+    @property
+    def ca(self) -> str:
+        return Path(self.info["ca_file"]).read_text()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.info["mqtt_host"], self.info["mqtt_port"]
+
+
+class RunningCentral(Reachable):
     """A central in a thread of its own, so that a test can block."""
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +57,7 @@ class RunningCentral:
         self._central: Central
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="central-of-a-test")
-        self.info: dict[str, Any] = {}
+        self.info = {}
 
     def _run(self) -> None:
         try:
@@ -89,7 +107,12 @@ class RunningCentral:
 
     def wait_for(self, function: Callable[[Central], T]) -> T:
         """Call a function with the central until the result is true, and return it."""
-        return wait_for(lambda: self.call(function))
+        found: T = until(lambda: self.call(function))
+        return found
+
+    def log_of(self, device_id: str) -> list[tuple[str, str]]:
+        """Return the events of a device's connections with their details, newest first."""
+        return [(c.event, c.detail) for c in self.read(history.connections, device_id)]
 
     def end_of_connection(self, device_id: str) -> str:
         """Wait for the end of a device's connection, and return its reason in the log."""
@@ -99,14 +122,6 @@ class RunningCentral:
             return newest[0].detail if newest and newest[0].event == "disconnected" else None
 
         return str(self.wait_for(ended))
-
-    def key(self, device_id: str) -> str:
-        """Return the key of a device of the group."""
-        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
-
-    @property
-    def ca(self) -> str:
-        return Path(self.info["ca_file"]).read_text()
 
 
 @contextmanager
@@ -120,7 +135,7 @@ def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]
         yield central
 
 
-class CentralProcess:
+class CentralProcess(Reachable):
     """A central in a process of its own, which can be killed and started again."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
@@ -128,18 +143,18 @@ class CentralProcess:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> dict[str, Any]:
-        """Start it, and return the content of central.json once it listens."""
+    def start(self) -> Self:
+        """Start it, and wait until it listens. `info` is the content of its central.json."""
         announced = self._data_dir / "central.json"
         announced.unlink(missing_ok=True)
         command = [sys.executable, "-m", "agent", "central", "--data", str(self._data_dir)]
         command += ["--listen", own_address(), "--http-port", "0"]
         process = subprocess.Popen([*command, *self._arguments], cwd=ROOT)
         self._process = process
-        wait_for(lambda: announced.exists() or process.poll() is not None)
+        until(lambda: announced.exists() or process.poll() is not None)
         assert announced.exists(), "central did not start"
-        info: dict[str, Any] = json.loads(announced.read_text())
-        return info
+        self.info = json.loads(announced.read_text())
+        return self
 
     @property
     def pid(self) -> int:
@@ -171,12 +186,3 @@ class CentralProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def wait_for(condition: Callable[[], T]) -> T:
-    """Call a function until its result is true, and return it; fail after DEADLINE."""
-    deadline = time.monotonic() + DEADLINE
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return answer

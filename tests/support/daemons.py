@@ -108,7 +108,7 @@ class Daemon:
         return self.log[-3000:]
 
 
-def until(condition, *, what=lambda: "it did not come true", patience=PATIENCE):
+def until(condition, *, what=lambda: "It did not come true.", patience=PATIENCE) -> Any:
     """Wait until `condition()` holds; fail with what `what()` says if it never does."""
     end = time.monotonic() + patience
     while True:

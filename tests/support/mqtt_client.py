@@ -12,6 +12,10 @@ from urllib.parse import quote
 from central.protocol import sas
 
 RESPONSES = "$dps/registrations/res/#"
+METHODS = "$iothub/methods/POST/#"
+TWIN = "$iothub/twin/res/#"
+TWIN_REPORT = "$iothub/twin/PATCH/properties/reported/?$rid=7"
+DESIRED = "$iothub/twin/PATCH/properties/desired/#"
 DEADLINE = 20.0  # Seconds for whatever is expected.
 
 
@@ -44,16 +48,24 @@ class Received:
         return bool(self.flags & 0x08)
 
 
+def messages_to(device):
+    return f"devices/{device}/messages/devicebound/#"
+
+
+def telemetry_of(device):
+    return f"devices/{device}/messages/events/"
+
+
 class MqttClient:
     """A TLS connection to a central, and packets over it."""
 
     def __init__(self, central, *, server_name=None, source=None):
         context = ssl.create_default_context(cadata=central.ca)
-        address = (central.info["mqtt_host"], central.info["mqtt_port"])
         plain = socket.create_connection(
-            address, timeout=DEADLINE, source_address=source and (source, 0)
+            central.address, timeout=DEADLINE, source_address=source and (source, 0)
         )
-        self._socket = context.wrap_socket(plain, server_hostname=server_name or address[0])
+        host = server_name or central.info["mqtt_host"]
+        self._socket = context.wrap_socket(plain, server_hostname=host)
 
     def __enter__(self):
         return self

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from addresses import own_address
 from centrals import CentralProcess
+from daemons import until
 from mqtt_client import MqttClient, Registering, packet, string
 
 from central.protocol import sas
@@ -26,18 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Process:
-    """A central in a process of its own."""
-
-    def __init__(self, data_dir):
-        self._central = CentralProcess(data_dir)
-        self.info = self._central.start()
-        self.pid = self._central.pid
-        self.ca = Path(self.info["ca_file"]).read_text()
-
-    def key(self, device_id):
-        return sas.derive_device_key(Path(self.info["group_key_file"]).read_text(), device_id)
-
+class Process(CentralProcess):
     def memory(self):
         """Bytes that the process has in memory."""
         text = Path(f"/proc/{self.pid}/status").read_text()
@@ -45,17 +35,11 @@ class Process:
         assert resident, text
         return int(resident[1]) * 1024
 
-    def address(self):
-        return self.info["mqtt_host"], self.info["mqtt_port"]
-
-    def stop(self):
-        return self._central.stop()
-
 
 @pytest.fixture(scope="module")
 def central(tmp_path_factory):
     # In a process of its own, so that its memory can be measured.
-    process = Process(tmp_path_factory.mktemp("hostile"))
+    process = Process(tmp_path_factory.mktemp("hostile")).start()
     register(process, "honest")
     yield process
     assert process.stop() == 0
@@ -87,15 +71,16 @@ def honest(central):
     thread = threading.Thread(target=send)
     thread.start()
     yield acknowledged
-    before = len(acknowledged)
-    deadline = time.monotonic() + 30
-    while len(acknowledged) < before + 3:
-        assert time.monotonic() < deadline, "the honest device is served no more"
-        time.sleep(0.02)
+    until_acknowledged(acknowledged, 3)
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
     client.close()
+
+
+def until_acknowledged(acknowledged, more):
+    wanted = len(acknowledged) + more
+    until(lambda: len(acknowledged) >= wanted, what=lambda: "The honest device waits too long.")
 
 
 @pytest.fixture
@@ -125,7 +110,7 @@ def most_clients():
 
 
 def open_plain(central, source):
-    return socket.create_connection(central.address(), timeout=5, source_address=(source, 0))
+    return socket.create_connection(central.address, timeout=5, source_address=(source, 0))
 
 
 def test_a_thousand_connections_from_one_address(central, honest, hostile, opened, most_clients):
@@ -159,11 +144,7 @@ def test_half_a_packet_does_not_delay_other_devices(central, honest, hostile, op
         opened.append(MqttClient(central, source=hostile))
     for client in opened:
         client.send(packet(0x10, string("MQTT") + b"\x04\xc0\x00\x3c" + string("honest"))[:-3])
-    sent = len(honest)
-    deadline = time.monotonic() + 30
-    while len(honest) < sent + 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until_acknowledged(honest, 20)
 
 
 def test_garbage_ends_its_own_connection_only(central, honest, hostile):
@@ -197,11 +178,7 @@ def test_a_device_that_floods_the_hub_does_not_delay_the_others(central, honest,
 
     thread = threading.Thread(target=flood)
     thread.start()
-    sent = len(honest)
-    deadline = time.monotonic() + 30
-    while len(honest) < sent + 100:
-        assert time.monotonic() < deadline, "the honest device is held up"
-        time.sleep(0.02)
+    until_acknowledged(honest, 100)
     grown = central.memory() - before
     stop.set()
     greedy.close()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from centrals import wait_for
+from daemons import until
 from optional import NODE, need_from_npm
 
 from central.storage import devices, telemetry
@@ -109,4 +109,4 @@ def test_it_registers_sends_answers_and_syncs_its_twin(central):
         device.close()
         device.next("closed")
         assert device.process.returncode == 0
-    wait_for(lambda: not central.call(lambda c: c.hub.presence.session("node-1")))
+    until(lambda: not central.call(lambda c: c.hub.presence.session("node-1")))

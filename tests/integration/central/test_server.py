@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from addresses import own_address
@@ -38,6 +37,12 @@ from central.transport.listener import LOOPBACK, listen, listen_for_mqtt, local_
 def open_central(data_dir, **settings):
     """Open a central on free ports."""
     return run.open_central(Settings(data_dir, mqtt_port=0, http_port=0, **settings))
+
+
+async def start(data_dir, **settings):
+    """Open a central, which a test expects to fail, and close it."""
+    async with open_central(data_dir, **settings):
+        pass
 
 
 def free_port(address=LOOPBACK):
@@ -102,8 +107,7 @@ async def test_scope_key_and_authority_survive_a_restart(tmp_path):
 async def test_a_second_central_on_the_same_directory_is_refused(tmp_path):
     async with open_central(tmp_path):
         with pytest.raises(DataDirectoryInUse, match="Stop that one first"):
-            async with open_central(tmp_path):
-                pass
+            await start(tmp_path)
         assert (tmp_path / "central.json").exists()
 
 
@@ -131,8 +135,7 @@ async def test_a_damaged_group_key_is_an_error(tmp_path):
     (tmp_path / "central.db").touch()
     (tmp_path / "group-key").write_text("nonsense")
     with pytest.raises(StartError, match="group-key does not hold a key"):
-        async with open_central(tmp_path):
-            pass
+        await start(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["group-key", "ca.pem", "ca-key.pem", "device-ca.pem"])
@@ -144,8 +147,7 @@ async def test_a_lost_file_is_replaced_only_on_request(tmp_path, name):
     (data / name).unlink()
     for _ in range(2):  # The refused start makes nothing either.
         with pytest.raises(FileMissing, match=f"{name} is missing") as missing:
-            async with open_central(data):
-                pass
+            await start(data)
     command = str(missing.value).rpartition(": ")[2]
     assert shlex.split(command) == ["touch", str(data / name)]
     (data / name).touch()
@@ -159,8 +161,7 @@ async def test_a_lost_database_is_replaced_only_on_request(tmp_path):
         id_scope, group_key = central.id_scope, central.registry.group_key
     (tmp_path / "central.db").unlink()
     with pytest.raises(FileMissing, match=r"central\.db is missing; with a new one, the ID scope"):
-        async with open_central(tmp_path):
-            pass
+        await start(tmp_path)
     (tmp_path / "central.db").touch()
     async with open_central(tmp_path) as central:
         assert central.id_scope != id_scope
@@ -169,8 +170,7 @@ async def test_a_lost_database_is_replaced_only_on_request(tmp_path):
 
 async def test_a_first_start_that_failed_can_be_repeated(tmp_path):
     with pytest.raises(UnknownAddress):
-        async with open_central(tmp_path, listen="192.0.2.1"):
-            pass
+        await start(tmp_path, listen="192.0.2.1")
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "central.db").touch()  # Interrupted before it made anything else.
     for data in (tmp_path, tmp_path / "second"):
@@ -181,8 +181,7 @@ async def test_a_first_start_that_failed_can_be_repeated(tmp_path):
 async def test_a_data_directory_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="as data directory: it is a file"):
-        async with open_central(tmp_path / "file"):
-            pass
+        await start(tmp_path / "file")
 
 
 @several_loopbacks
@@ -312,19 +311,19 @@ def test_a_client_without_connect_is_disconnected(tmp_path, monkeypatch):
         with MqttClient(central) as half:
             half.send(b"\x10\x7f\0\4MQTT")
             assert half.is_closed_by_server()
-        address = (central.info["mqtt_host"], central.info["mqtt_port"])
-        with socket.create_connection(address, timeout=20) as no_tls:
+        with socket.create_connection(central.address, timeout=20) as no_tls:
             assert no_tls.recv(1) == b""
 
 
 def test_a_client_without_tls_is_disconnected(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    with running_central(tmp_path, mqtt_port=0) as central:
-        address = (central.info["mqtt_host"], central.info["mqtt_port"])
-        with socket.create_connection(address, timeout=20) as plain:
-            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            while plain.recv(1000):
-                pass
+    with (
+        running_central(tmp_path, mqtt_port=0) as central,
+        socket.create_connection(central.address, timeout=20) as plain,
+    ):
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while plain.recv(1000):
+            pass
     assert any("TLS handshake with a client failed" in message for message in caplog.messages)
 
 
@@ -334,34 +333,19 @@ def send_telemetry(client, numbers):
         assert client.receive(4).packet_id == number
 
 
-class Known:
-    """What MqttClient needs to connect to a central process."""
-
-    def __init__(self, info, key):
-        self.info, self._key = info, key
-        self.ca = Path(info["ca_file"]).read_text()
-
-    def key(self, _):
-        return self._key
-
-
 def test_killing_central_loses_no_acknowledged_message(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         central.call(lambda c: c.registry.add_device("pi-1"))
-        key = central.key("pi-1")
-    process = CentralProcess(tmp_path)
-    with process:
-        known = Known(process.start(), key)
-        client = MqttClient(known)
-        client.connect_as(known, "pi-1")
+    with CentralProcess(tmp_path) as process:
+        client = MqttClient(process.start())
+        client.connect_as(process, "pi-1")
         client.subscribe("devices/pi-1/messages/devicebound/#", "$iothub/methods/POST/#")
         send_telemetry(client, range(1, 21))
         process.kill()
         assert client.is_closed_by_server()
-        known = Known(process.start(), key)
-        with MqttClient(known) as client:
+        with MqttClient(process.start()) as client:
             # The session is saved, too, because the SDK does not subscribe again.
-            assert client.connect_as(known, "pi-1") == (True, 0)
+            assert client.connect_as(process, "pi-1") == (True, 0)
             send_telemetry(client, range(21, 31))
         assert process.stop() == 0
     assert not (tmp_path / "central.json").exists()
@@ -373,14 +357,12 @@ def test_killing_central_loses_no_acknowledged_message(tmp_path):
 def test_calls_and_connections_of_a_killed_central_are_ended(tmp_path):
     with running_central(tmp_path, mqtt_port=0) as central:
         central.call(lambda c: c.registry.add_device("pi-1"))
-        key = central.key("pi-1")
     with CentralProcess(tmp_path) as process, ThreadPoolExecutor(1) as pool:
-        known = Known(process.start(), key)
-        client = MqttClient(known)
-        client.connect_as(known, "pi-1")
+        client = MqttClient(process.start())
+        client.connect_as(process, "pi-1")
         client.subscribe("$iothub/methods/POST/#")
         send_telemetry(client, [1])
-        path = f"{known.info['http']}api/devices/pi-1/commands/blink"
+        path = f"{process.info['http']}api/devices/pi-1/commands/blink"
         asked = pool.submit(urllib.request.urlopen, urllib.request.Request(path, b"{}"))
         client.receive(3)
         process.kill()

@@ -17,8 +17,13 @@ DEVICE = "environmental-sensor-1"
 
 
 @pytest.fixture
-def central(tmp_path):
-    with running_central(tmp_path) as central:
+def mqtt_port():
+    return 8883
+
+
+@pytest.fixture
+def central(tmp_path, mqtt_port):
+    with running_central(tmp_path, mqtt_port=mqtt_port) as central:
         yield central
 
 
@@ -49,8 +54,10 @@ def tutorial(central, **variables):
         program.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("way", ["direct", "through the proxy"])
-def test_the_tutorial_step_by_step(central, way):
+@pytest.mark.parametrize(
+    ("way", "mqtt_port"), [("direct", 8883), ("through the proxy", 8883), ("through the proxy", 0)]
+)
+def test_the_tutorial_step_by_step(central, way, mqtt_port):
     central.call(lambda c: c.registry.add_device(DEVICE, display_name="Environmental sensor"))
     # Directly, or with Azure's host names as in the tutorial.
     variables = (

@@ -7,28 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mqtt_client import MqttClient, packet, sas_token, string
+from mqtt_client import (
+    DESIRED,
+    METHODS,
+    TWIN,
+    MqttClient,
+    messages_to,
+    packet,
+    sas_token,
+    string,
+    telemetry_of,
+)
 
 from central.errors import DeviceExists
 from central.storage import devices, history, telemetry
-
-METHODS = "$iothub/methods/POST/#"
-TWIN = "$iothub/twin/res/#"
-
-DESIRED = "$iothub/twin/PATCH/properties/desired/#"
-
-
-def messages_to(device):
-    return f"devices/{device}/messages/devicebound/#"
-
-
-def telemetry_of(device):
-    return f"devices/{device}/messages/events/"
-
-
-def log_of(central, device):
-    return [(c.event, c.detail) for c in central.read(history.connections, device)]
-
 
 # Who may connect
 
@@ -55,13 +47,13 @@ def test_a_device_may_connect_with_its_secondary_key(central, device):
 def test_a_wrong_key_is_refused_and_logged(central, device):
     token = sas_token(f"a.hub/devices/{device}", central.key("other"))
     assert refusal(central, device, password=token) == (False, 5)
-    assert log_of(central, device)[0] == ("refused", "the key is wrong")
+    assert central.log_of(device)[0] == ("refused", "the key is wrong")
 
 
 def test_an_expired_token_is_refused(central, device):
     token = sas_token(f"a.hub/devices/{device}", central.key(device), ttl=-5)
     assert refusal(central, device, password=token) == (False, 5)
-    assert "expired" in log_of(central, device)[0][1]
+    assert "expired" in central.log_of(device)[0][1]
 
 
 def test_another_devices_token_is_refused(central, device):
@@ -76,7 +68,7 @@ def test_an_unknown_device_is_refused(central):
 def test_a_blocked_device_is_refused(central, device):
     central.call(lambda c: c.registry.update_device(device, enabled=False))
     assert refusal(central, device) == (False, 5)
-    assert "blocked" in log_of(central, device)[0][1]
+    assert "blocked" in central.log_of(device)[0][1]
 
 
 @pytest.mark.parametrize("username", ["", "a.hub", "a.hub//", "a.hub/other/?api-version=1", "/"])
@@ -121,7 +113,7 @@ def test_a_second_connection_ends_the_first(central, connect, device):
     assert first.is_closed_by_server()
     assert second.is_silent()
     central.wait_for(lambda c: len(c.store.read(history.connections, device)) == 3)
-    log = log_of(central, device)
+    log = central.log_of(device)
     assert [event for event, _ in log] == ["connected", "disconnected", "connected"]
     assert log[1][1] == "another connection with its device id took over"
 

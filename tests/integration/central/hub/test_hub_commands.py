@@ -5,19 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from centrals import running_central
-from mqtt_client import MqttClient, packet, string
+from mqtt_client import METHODS, TWIN, TWIN_REPORT, MqttClient, messages_to, packet, string
 
 from central.errors import InvalidCommand, NoAnswer, NotConnected, QueueFull, UnknownDevice
 from central.storage import history
-
-METHODS = "$iothub/methods/POST/#"
-TWIN = "$iothub/twin/res/#"
-TWIN_REPORT = "$iothub/twin/PATCH/properties/reported/?$rid=7"
-
-
-def messages_to(device):
-    return f"devices/{device}/messages/devicebound/#"
-
 
 # Commands
 
@@ -28,6 +19,12 @@ def in_background(function):
     future = pool.submit(function)
     pool.shutdown(wait=False)
     return future.result
+
+
+def called(central, client, device, name="run"):
+    """Call a command. Return its request id, and a function that waits for the result."""
+    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, name, None)))
+    return client.receive(3).topic.partition("/?$rid=")[2], answer
 
 
 def test_a_command_is_called_and_answered(central, connect, device):
@@ -63,8 +60,7 @@ def test_any_answer_ends_a_command(central, connect, device, body, response):
 
 def test_a_command_may_be_answered_over_a_new_connection(central, connect, device):
     client = connect(METHODS)
-    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
-    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    rid, answer = called(central, client, device)
     client.disconnect()
     connect().publish(f"$iothub/methods/res/200/?$rid={rid}", b"1")
     assert answer().response == 1
@@ -72,8 +68,7 @@ def test_a_command_may_be_answered_over_a_new_connection(central, connect, devic
 
 def test_another_device_cannot_answer_a_command(central, connect, device):
     client = connect(METHODS)
-    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
-    rid = client.receive(3).topic.partition("/?$rid=")[2]
+    rid, answer = called(central, client, device)
     central.call(lambda c: c.registry.add_device(f"not-{device}"))
     with MqttClient(central) as other:
         other.connect_as(central, f"not-{device}")
@@ -84,20 +79,16 @@ def test_another_device_cannot_answer_a_command(central, connect, device):
 
 
 def test_a_late_answer_from_before_a_restart_does_not_answer_a_later_call(tmp_path):
-    def call(central, client):
-        answer = in_background(lambda: central.call(lambda c: c.hub.call("pi", "run", None)))
-        return client.receive(3).topic.partition("/?$rid=")[2], answer
-
     with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
         central.call(lambda c: c.registry.add_device("pi"))
         client.connect_as(central, "pi")
         client.subscribe(METHODS)
-        old, answer = call(central, client)
+        old, answer = called(central, client, "pi")
         client.publish(f"$iothub/methods/res/200/?$rid={old}")
         answer()
     with running_central(tmp_path, mqtt_port=0) as central, MqttClient(central) as client:
         client.connect_as(central, "pi")
-        new, answer = call(central, client)
+        new, answer = called(central, client, "pi")
         client.publish(f"$iothub/methods/res/200/?$rid={old}", b'"old"')
         client.publish(f"$iothub/methods/res/200/?$rid={new}", b'"new"')
         assert answer().response == "new"
@@ -105,21 +96,17 @@ def test_a_late_answer_from_before_a_restart_does_not_answer_a_later_call(tmp_pa
 
 def test_a_completion_right_after_the_answer_completes_the_command(central, connect, device):
     client = connect(METHODS, TWIN)
-
-    def call():
-        return central.call(lambda c: c.hub.call(device, "run", None))
-
     for value in range(20):
-        answer = in_background(call)
-        rid = client.receive(3).topic.partition("/?$rid=")[2]
+        rid, answer = called(central, client, device)
         client.send(
             publication(f"$iothub/methods/res/202/?$rid={rid}", b"")
             + publication(TWIN_REPORT, json.dumps({"run": {"value": value}}).encode())
         )
         assert client.receive(3).topic.startswith("$iothub/twin/res/204/")
         answer()
-        newest = central.read(history.commands, device, limit=1)
-        assert [(c.status, c.completion) for c in newest] == [(202, {"value": value})]
+        [newest] = central.read(history.commands, device, limit=1)
+        assert (newest.status, newest.completion) == (202, {"value": value})
+        assert newest.completed
 
 
 def publication(topic, body):
@@ -184,19 +171,6 @@ def test_commands_to_an_unknown_device_raise(central):
     ):
         with pytest.raises(UnknownDevice):
             central.call(ask)
-
-
-def test_a_long_running_command_is_completed_by_a_reported_property(central, connect, device):
-    client = connect(METHODS, TWIN)
-    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "check", None)))
-    rid = client.receive(3).topic.partition("/?$rid=")[2]
-    client.publish(f"$iothub/methods/res/202/?$rid={rid}", b"null", flags=0)
-    assert answer().completion is None
-    client.publish(TWIN_REPORT, b'{"check": {"value": "all well"}}', flags=0)
-    client.receive(3)
-    (command,) = central.read(history.commands, device)
-    assert command.completion == {"value": "all well"}
-    assert command.completed
 
 
 # Queued commands
@@ -266,8 +240,7 @@ def test_a_saved_session_is_continued_and_announced(central, connect, device):
     client.disconnect()
     client = MqttClient(central)
     assert client.connect_as(central, device) == (True, 0)
-    answer = in_background(lambda: central.call(lambda c: c.hub.call(device, "run", None)))
-    rid = client.receive(3).topic.partition("/run/?$rid=")[2]
+    rid, answer = called(central, client, device)
     client.publish(f"$iothub/methods/res/200/?$rid={rid}")
     assert answer().status == 200
     client.close()

@@ -3,13 +3,10 @@
 import json
 
 import pytest
+from mqtt_client import DESIRED, TWIN, TWIN_REPORT
 
 from central.errors import TwinTooLarge
 from central.storage import devices
-
-TWIN = "$iothub/twin/res/#"
-DESIRED = "$iothub/twin/PATCH/properties/desired/#"
-TWIN_REPORT = "$iothub/twin/PATCH/properties/reported/?$rid=7"
 
 
 def twin_of(client, rid="1"):

@@ -6,7 +6,7 @@ import pytest
 from mqtt_client import RESPONSES, MqttClient, Registering, packet, string
 
 from central.protocol.sas import new_key
-from central.storage import devices, history
+from central.storage import devices
 
 ids = itertools.count(1)
 
@@ -14,10 +14,6 @@ ids = itertools.count(1)
 @pytest.fixture
 def device():
     return f"new-{next(ids)}"
-
-
-def log_of(central, device):
-    return [(c.event, c.detail) for c in central.read(history.connections, device)]
 
 
 def test_a_new_device_with_the_groups_key_is_assigned(central, device):
@@ -31,7 +27,7 @@ def test_a_new_device_with_the_groups_key_is_assigned(central, device):
     known = central.read(devices.get, device)
     assert known.provisioned
     assert known.template is None
-    assert log_of(central, device) == [("registered", f"assigned {central.info['mqtt_host']}")]
+    assert central.log_of(device) == [("registered", f"assigned {central.info['mqtt_host']}")]
 
 
 def test_the_assigned_hub_accepts_the_device(central, device):
@@ -77,7 +73,7 @@ def test_a_bad_token_is_refused_when_the_device_registers(central, device, wrong
     assert status == 401
     assert (body["errorCode"], body["message"]) == (401002, "Unauthorized")
     assert body.keys() == {"errorCode", "trackingId", "message", "timestampUtc"}
-    ((event, detail),) = log_of(central, device)
+    ((event, detail),) = central.log_of(device)
     assert event == "registration refused"
     assert reason in detail
     assert not central.read(devices.get, device).provisioned
@@ -128,7 +124,7 @@ def test_a_device_may_register_again(central, device):
     for _ in range(2):
         with Registering(central, device) as client:
             assert client.register()["status"] == "assigned"
-    assert len(log_of(central, device)) == 2
+    assert len(central.log_of(device)) == 2
 
 
 def test_provisioning_does_not_save_sessions(central, device):

@@ -6,7 +6,7 @@ import ssl
 import sys
 
 import pytest
-from mqtt_client import MqttClient, Registering, sas_token
+from mqtt_client import METHODS, TWIN, MqttClient, Registering, sas_token, telemetry_of
 
 from central.errors import NotConnected
 from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
@@ -75,21 +75,19 @@ def test_registrations_can_get_no_answer(central, device):
 
 
 @pytest.mark.parametrize("code", [ConnectCode.UNAVAILABLE, ConnectCode.NOT_AUTHORIZED])
-def test_the_hub_can_refuse(central, device, code):
+def test_the_hub_can_refuse(central, connect, device, code):
     ask_for(central, connack=code)
     with MqttClient(central) as client:
         assert client.connect_as(central, device) == (False, code)
     ask_for(central, connack=None)
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device) == (False, 0)
+    connect()
 
 
-def test_acknowledgements_can_be_withheld(central, device):
+def test_acknowledgements_can_be_withheld(central, connect, device):
     ask_for(central, withheld={PubAck})
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.publish(f"devices/{device}/messages/events/", b"x")
-        assert client.is_silent()
+    client = connect()
+    client.publish(telemetry_of(device), b"x")
+    assert client.is_silent()
     assert central.wait_for(lambda c: c.store.read(telemetry.messages, device))
 
 
@@ -105,17 +103,15 @@ def test_any_kind_of_packet_can_be_withheld(central, device, kind):
         assert is_quiet(client) or kind is ConnAck
 
 
-def test_twins_can_be_silent(central, device):
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.subscribe("$iothub/twin/res/#")
-        ask_for(central, twin="silent")
-        client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
-        client.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", b"{}", flags=0)
-        assert client.is_silent()
-        ask_for(central, twin=None)
-        client.publish("$iothub/twin/GET/?$rid=3", b"", flags=0)
-        assert client.receive(3).topic.endswith("$rid=3")
+def test_twins_can_be_silent(central, connect, device):
+    client = connect(TWIN)
+    ask_for(central, twin="silent")
+    client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
+    client.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", b"{}", flags=0)
+    assert client.is_silent()
+    ask_for(central, twin=None)
+    client.publish("$iothub/twin/GET/?$rid=3", b"", flags=0)
+    assert client.receive(3).topic.endswith("$rid=3")
 
 
 def test_every_connection_can_be_cut(central, device):
@@ -128,8 +124,8 @@ def test_every_connection_can_be_cut(central, device):
     assert central.end_of_connection(device) == "cut on request"
 
 
-def test_a_hanging_central_accepts_and_never_answers(central, device):
-    address = (central.info["mqtt_host"], central.info["mqtt_port"])
+def test_a_hanging_central_accepts_and_never_answers(central, connect, device):
+    address = central.address
     context = ssl.create_default_context(cadata=central.ca)
     ask_for(central, hang="tcp")
     with socket.create_connection(address, timeout=0.2) as plain, pytest.raises(TimeoutError):
@@ -139,30 +135,25 @@ def test_a_hanging_central_accepts_and_never_answers(central, device):
         client.send(b"\x10\x0d\0\4MQTT\4\2\0\0\0\1x")
         assert is_quiet(client)
     ask_for(central, hang=None)
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device) == (False, 0)
+    connect()
 
 
-def test_open_connections_hang_and_continue_afterwards(central, device):
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.subscribe("$iothub/methods/POST/#")
-        ask_for(central, hang="tcp")
-        client.publish(f"devices/{device}/messages/events/", b"x")
-        assert is_quiet(client)
-        assert central.read(telemetry.messages, device) == []
-        ask_for(central, hang=None)
-        assert client.receive(4).packet_id == 1
+def test_open_connections_hang_and_continue_afterwards(central, connect, device):
+    client = connect(METHODS)
+    ask_for(central, hang="tcp")
+    client.publish(telemetry_of(device), b"x")
+    assert is_quiet(client)
+    assert central.read(telemetry.messages, device) == []
+    ask_for(central, hang=None)
+    assert client.receive(4).packet_id == 1
 
 
-def test_a_cut_connection_takes_no_commands(central, device):
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.subscribe("$iothub/methods/POST/#")
-        central.call(lambda c: c.faults.drop_connections())
-        assert central.wait_for(lambda c: not c.hub.presence.session(device))
-        with pytest.raises(NotConnected):
-            central.call(lambda c: c.hub.call(device, "run", None))
+def test_a_cut_connection_takes_no_commands(central, connect, device):
+    connect(METHODS)
+    central.call(lambda c: c.faults.drop_connections())
+    assert central.wait_for(lambda c: not c.hub.presence.session(device))
+    with pytest.raises(NotConnected):
+        central.call(lambda c: c.hub.call(device, "run", None))
 
 
 @pytest.mark.parametrize(("fault", "status"), [("throttled", 429), ("error", 500)])
@@ -183,7 +174,7 @@ def test_provisioning_can_be_slow(central, device):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse and listen again")
-def test_connections_can_be_refused_and_reset(central, device):
+def test_connections_can_be_refused_and_reset(central, connect, device):
     ask_for(central, network="refuse")
     with pytest.raises(ConnectionRefusedError):
         MqttClient(central)
@@ -191,32 +182,27 @@ def test_connections_can_be_refused_and_reset(central, device):
     with pytest.raises((ConnectionResetError, ssl.SSLError)):
         MqttClient(central)
     ask_for(central, network=None)
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device) == (False, 0)
+    connect()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse and listen again")
-def test_while_connections_are_refused_no_other_program_gets_the_address(central, device):
-    address = central.info["mqtt_host"], central.info["mqtt_port"]
+def test_while_connections_are_refused_no_other_program_gets_the_address(central, connect, device):
     with MqttClient(central) as client:  # Its connection holds the address, too.
         client.connect_as(central, device)
         ask_for(central, network="refuse")
         with pytest.raises(OSError, match="in use"):
-            listen(*address).close()
+            listen(*central.address).close()
         ask_for(central, network=None)
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device)[1] == 0
+    connect()
 
 
-def test_a_frozen_connection_sends_nothing_and_new_ones_work(central, device):
-    with MqttClient(central) as frozen:
-        frozen.connect_as(central, device, keep_alive=1)
-        central.call(lambda c: c.faults.half_open())
-        frozen.publish(f"devices/{device}/messages/events/", b"x")
-        assert is_quiet(frozen)
-        assert central.call(lambda c: c.hub.presence.session(device))
-        with MqttClient(central) as fresh:
-            assert fresh.connect_as(central, device)[1] == 0
+def test_a_frozen_connection_sends_nothing_and_new_ones_work(central, connect, device):
+    frozen = connect(keep_alive=1)
+    central.call(lambda c: c.faults.half_open())
+    frozen.publish(telemetry_of(device), b"x")
+    assert is_quiet(frozen)
+    assert central.call(lambda c: c.hub.presence.session(device))
+    connect()
     assert central.read(telemetry.messages, device) == []
 
 
@@ -231,49 +217,41 @@ def test_a_frozen_connection_ends_after_three_times_the_usual_wait(central, devi
     assert not central.call(lambda c: c.hub.presence.session(device))
 
 
-def test_packets_can_be_delayed_and_stay_in_order(central, device):
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        ask_for(central, latency=0.4)
-        for number in range(1, 6):
-            client.publish(f"devices/{device}/messages/events/", b"x", packet_id=number)
-        assert is_quiet(client)
-        ask_for(central, latency=0.0)
-        client.publish(f"devices/{device}/messages/events/", b"x", packet_id=6)
-        assert [client.receive(4).packet_id for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+def test_packets_can_be_delayed_and_stay_in_order(central, connect, device):
+    client = connect()
+    ask_for(central, latency=0.4)
+    for number in range(1, 6):
+        client.publish(telemetry_of(device), b"x", packet_id=number)
+    assert is_quiet(client)
+    ask_for(central, latency=0.0)
+    client.publish(telemetry_of(device), b"x", packet_id=6)
+    assert [client.receive(4).packet_id for _ in range(6)] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_connection_can_be_cut_in_the_middle_of_a_message(central, device, recorded):
+def test_a_connection_can_be_cut_in_the_middle_of_a_message(central, connect, device, recorded):
     central.call(lambda c: c.faults.cut_at_publish(recorded=recorded))
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.publish(f"devices/{device}/messages/events/", b"x")
-        assert client.is_closed_by_server()
+    client = connect()
+    client.publish(telemetry_of(device), b"x")
+    assert client.is_closed_by_server()
     assert len(central.read(telemetry.messages, device)) == recorded
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.publish(f"devices/{device}/messages/events/", b"x")
-        assert client.receive(4)
+    client = connect()
+    client.publish(telemetry_of(device), b"x")
+    assert client.receive(4)
 
 
-def test_twins_can_be_throttled(central, device):
+def test_twins_can_be_throttled(central, connect, device):
     ask_for(central, twin="throttled")
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.subscribe("$iothub/twin/res/#")
-        client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
-        assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=1"
-        client.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", b'{"a": 1}', flags=0)
-        assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=2"
+    client = connect(TWIN)
+    client.publish("$iothub/twin/GET/?$rid=1", b"", flags=0)
+    assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=1"
+    client.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", b'{"a": 1}', flags=0)
+    assert client.receive(3).topic == "$iothub/twin/res/429/?$rid=2"
     assert central.read(devices.get_twin, device).reported == {}
 
 
-def test_sessions_can_be_lost(central, device):
-    methods = "$iothub/methods/POST/#"
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        client.subscribe(methods)
+def test_sessions_can_be_lost(central, connect, device):
+    connect(METHODS)
     with MqttClient(central) as client:
         assert client.connect_as(central, device) == (True, 0)
     ask_for(central, sessions_lost=True)
@@ -301,34 +279,31 @@ def test_the_clocks_can_disagree(central, device, offset, code):
         ("another-authority", "unable to get local issuer|self-signed|signature"),
     ],
 )
-def test_the_certificate_can_be_wrong(central, device, fault, message):
+def test_the_certificate_can_be_wrong(central, connect, device, fault, message):
     ask_for(central, certificate=fault)
     with pytest.raises(ssl.SSLCertVerificationError, match=message):
         MqttClient(central)
     ask_for(central, certificate=None)
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device)[1] == 0
+    connect()
 
 
-def test_a_device_can_be_moved_to_another_hub(central, device):
+def test_a_device_can_be_moved_to_another_hub(central, connect, device):
     ask_for(central, moved_to="b.hub")
     with Registering(central, device) as client:
         assert client.register()["registrationState"]["assignedHub"] == "b.hub"
     with MqttClient(central) as client:
         assert client.connect_as(central, device)[1] == 5
     ask_for(central, moved_to="a.hub")
-    with MqttClient(central) as client:
-        assert client.connect_as(central, device)[1] == 0
+    connect()
 
 
-def test_a_device_that_sends_too_much_is_disconnected(central, device):
+def test_a_device_that_sends_too_much_is_disconnected(central, connect, device):
     ask_for(central, throttle=10)
-    with MqttClient(central) as client:
-        client.connect_as(central, device)
-        for number in range(1, 12):
-            client.publish(f"devices/{device}/messages/events/", b"x", packet_id=number)
-        with pytest.raises((EOFError, OSError)):
-            receive_all(client)
+    client = connect()
+    for number in range(1, 12):
+        client.publish(telemetry_of(device), b"x", packet_id=number)
+    with pytest.raises((EOFError, OSError)):
+        receive_all(client)
     assert central.end_of_connection(device) == "it sent more than 10 messages a second"
 
 

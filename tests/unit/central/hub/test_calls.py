@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from central.errors import NoAnswer, UnknownDevice
+from central.errors import UnknownDevice
 from central.hub.calls import Calls
 from central.protocol.sas import new_key
 from central.records import Command
@@ -65,13 +65,6 @@ async def test_only_the_first_answer_of_the_called_device_counts(calls, command)
     assert not await calls.answered("pi", request_id, 500, None)
     assert (await task).status == 200
     assert not await calls.answered("pi", request_id, 500, None)
-
-
-async def test_without_an_answer_the_call_ends_with_504(calls, command, store):
-    with pytest.raises(NoAnswer, match="'pi' did not answer"):
-        await calls.call(command, lambda _: None, 0)
-    [recorded] = store.read(history.commands, "pi")
-    assert (recorded.status, recorded.answered) == (504, None)
 
 
 async def test_a_device_that_is_deleted_meanwhile_is_unknown(calls, command, registry):
