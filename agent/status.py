@@ -63,9 +63,9 @@ class CloudPart:
 
 @dataclass(frozen=True, slots=True)
 class DroppedReadings:
-    """Readings that were given up: the numbers `first` to `last` of an outbox, and why."""
+    """Readings that were given up: the numbers `first` to `last` of a run, and why."""
 
-    outbox_id: str
+    run: str
     first: int
     last: int
     reason: str

@@ -75,7 +75,7 @@ def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
     for file in outbox.set_aside:
         yield f"set aside ({file.reason}): {file.file}"
     for gap in outbox.dropped:
-        yield f"dropped ({gap.reason}): {gap.outbox_id}:{gap.first} to {gap.last}"
+        yield f"dropped ({gap.reason}): {gap.run}:{gap.first} to {gap.last}"
 
 
 def _span(seconds: float) -> str:

@@ -224,12 +224,12 @@ def note_dropped(database: sqlite3.Connection, gaps: Iterable[DroppedReadings]) 
         # Extend a range if possible.
         grown = database.execute(
             "UPDATE dropped SET last = ? WHERE outbox_id = ? AND last = ? AND reason = ?",
-            (gap.last, gap.outbox_id, gap.first - 1, gap.reason),
+            (gap.last, gap.run, gap.first - 1, gap.reason),
         )
         if not grown.rowcount:
             database.execute(
                 "INSERT INTO dropped VALUES (?, ?, ?, ?)",
-                (gap.outbox_id, gap.first, gap.last, gap.reason),
+                (gap.run, gap.first, gap.last, gap.reason),
             )
     database.execute(
         "DELETE FROM dropped WHERE rowid <= (SELECT max(rowid) FROM dropped) - ?", (RANGES_KEPT,)

@@ -171,8 +171,7 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
         return skipped("without [cloud] nothing is kept")
     details = [f"set aside: {one.file} ({one.reason})" for one in outbox.set_aside]
     details += [
-        f"dropped ({gap.reason}): {gap.outbox_id}:{gap.first} to {gap.last}"
-        for gap in outbox.dropped
+        f"dropped ({gap.reason}): {gap.run}:{gap.first} to {gap.last}" for gap in outbox.dropped
     ]
     if outbox.error is not None or outbox.in_memory:
         return failed(

@@ -50,7 +50,7 @@ def test_the_keys_on_the_wire_stay_as_they_are():
         "error": "hub.test cannot be reached.",
     }
     assert sent["outbox"]["dropped"][0] == {
-        "outbox_id": "box",
+        "run": "box",
         "first": 1,
         "last": 200,
         "reason": "room",

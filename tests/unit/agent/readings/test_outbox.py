@@ -159,7 +159,7 @@ async def test_the_oldest_readings_are_dropped_when_the_queue_is_full(tmp_path, 
     assert kept == list(range(kept[0], 4001))
     assert outbox.waiting == len(kept) < 4000
     (gap,) = (await outbox.status(60)).dropped
-    assert (gap.outbox_id, gap.first, gap.last) == (outbox.id, 1, kept[0] - 1)
+    assert (gap.run, gap.first, gap.last) == (outbox.id, 1, kept[0] - 1)
     assert gap.reason == "room"
     assert caplog.text.count("The oldest ones are dropped") == 1
     store.close()
