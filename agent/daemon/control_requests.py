@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
-from agent.device.validation import check_brightness, whole_number
+from agent.device.validation import check_brightness, quote, whole_number
 from agent.diagnostics.runner import Findings, chosen
 from agent.errors import ControlError
 from agent.ranges import BLINK_PERIOD
@@ -45,11 +45,13 @@ def control_requests(daemon: Daemon) -> Mapping[str, Handler]:
     return {command: partial(handler, daemon) for command, handler in handlers.items()}
 
 
-async def _status(daemon: Daemon, _request: Request) -> dict[str, Any]:
+async def _status(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request)
     return {"status": status_to_json(await daemon.status())}
 
 
 async def _check(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request, "only", "skip")
     ids = chosen(_names(request, "only"), _names(request, "skip"))
     status, findings = await daemon.check(ids)
     return {
@@ -58,7 +60,8 @@ async def _check(daemon: Daemon, request: Request) -> dict[str, Any]:
     }
 
 
-async def _read(daemon: Daemon, _request: Request) -> dict[str, Any]:
+async def _read(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request)
     try:
         reading, taken = await daemon.read()
     except SensorError as error:
@@ -84,19 +87,24 @@ async def _led(daemon: Daemon, request: Request) -> dict[str, Any]:
 async def _drive(led: AsyncLed, request: Request) -> None:
     match request.get("do"):
         case "on":
+            _allow(request, "do")
             await led.on()
         case "off":
+            _allow(request, "do")
             await led.off()
         case "blink":
+            _allow(request, "do", "seconds")
             period = whole_number("The interval of blink", request.get("seconds"), BLINK_PERIOD)
             await led.blink(period)
         case "brightness":
+            _allow(request, "do", "level")
             await led.set_brightness(check_brightness(request.get("level")))
         case _:
             raise ControlError('"do" must be "on", "off", "blink" or "brightness".')
 
 
 async def _room(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request, "set")
     changes = request.get("set", {})
     if daemon.room is None:
         raise ControlError("The sensor is not simulated, so it has no room to change.")
@@ -104,6 +112,17 @@ async def _room(daemon: Daemon, request: Request) -> dict[str, Any]:
         raise ControlError('"set" must be an object, for example {"temperature": 25.0}.')
     daemon.room.play(changes)
     return {"room": daemon.room.state()}
+
+
+def _allow(request: Request, *keys: str) -> None:
+    """Raise ControlError if the request has other keys than "command" and these."""
+    unknown = sorted(request.keys() - {"command", *keys})
+    if unknown:
+        known = ", ".join(keys) or "no other key"
+        raise ControlError(
+            f"The request {request['command']} has no key {quote(unknown[0])}. Beside command it "
+            f"has {known}."
+        )
 
 
 def _names(request: Request, key: str) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import agent.diagnostics.checks  # noqa: F401 - registers the checks.
 from agent.config.loader import Config, load, with_fake_hardware
+from agent.device.validation import quote
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, failed, plural, skipped
 from agent.diagnostics.registry import CHECKS, find
@@ -37,7 +38,9 @@ def chosen(only: Sequence[str], skip: Sequence[str]) -> list[str]:
         for name in names:
             these = {one for one in IDS if one == name or one.startswith(f"{name}-")}
             if not these:
-                raise ValueError(f"There is no check {name!r}. The checks are {', '.join(IDS)}.")
+                raise ValueError(
+                    f"There is no check {quote(name)}. The checks are {', '.join(IDS)}."
+                )
             found |= these
         return found
 

@@ -87,12 +87,20 @@ async def test_led_sets_the_brightness(daemon):
         {"do": "blink", "seconds": True},
         {"do": "blink", "seconds": 0},
         {"do": "brightness", "level": 4},
+        {"do": "on", "seconds": 2},
+        {"do": "blink", "seconds": 2, "level": 1},
     ],
 )
 async def test_a_wrong_led_request_is_refused(daemon, request_):
     with pytest.raises((ControlError, ValueError)):
         await daemon.ask(command="led", **request_)
     assert daemon.led.state == "off"
+
+
+@pytest.mark.parametrize("command", ["status", "check", "read", "room"])
+async def test_an_unknown_key_is_refused(daemon, command):
+    with pytest.raises(ControlError, match=rf"The request {command} has no key \"colour\"\."):
+        await daemon.ask(command=command, colour=1)
 
 
 async def test_a_broken_led_is_reported(daemon):

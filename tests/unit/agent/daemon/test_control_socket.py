@@ -1,12 +1,15 @@
 import asyncio
 import errno
 import json
+import logging
+import os
 import socket
 import stat
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from fakes import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,18 +101,114 @@ async def test_a_silent_client_is_disconnected(path, monkeypatch):
     writer.close()
 
 
-async def test_too_many_clients_are_refused(path):
-    clients = [await asyncio.open_unix_connection(path) for _ in range(control.MOST_CLIENTS)]
-    for reader, writer in clients:
-        writer.write(b'{"command": "echo"}\n')
-        await reader.readline()
-    with pytest.raises(ControlError, match="The control socket is busy"):
-        await asyncio.to_thread(ask, path, {"command": "echo"})
-    for reader, other in clients:
-        other.write_eof()
-        assert await reader.read() == b""
-        other.close()
-        await other.wait_closed()
+@pytest.fixture
+async def clients(path):
+    """Return a function that connects another client."""
+    opened = []
+
+    async def connect(request=b""):
+        reader, writer = await asyncio.open_unix_connection(path)
+        opened.append(writer)
+        writer.write(request)
+        return reader, writer
+
+    yield connect
+    for writer in opened:
+        writer.transport.abort()
+
+
+SAY = b'{"command": "echo", "say": 1}\n'
+
+
+@pytest.mark.parametrize("beginning", [b"", b'{"command":'], ids=["silent", "half a request"])
+async def test_the_client_that_is_silent_for_longest_gives_its_place(path, clients, beginning):
+    silent = [await clients(beginning) for _ in range(control.MOST_CLIENTS)]
+    reader, writer = silent.pop(0)
+    writer.write(beginning and b'"echo"}\n')
+    writer.write(b"" if beginning else SAY)
+    assert await reader.readline()
+    for _ in range(3):
+        assert (await talk(path, SAY))["ok"]
+    for _ in range(3):
+        newer, _ = await clients(SAY)
+        assert await newer.readline()
+    assert [reader.at_eof() for reader, _ in silent].count(True) == 3
+    assert [await reader.read() for reader, _ in silent[:3]] == [b""] * 3
+    writer.write(SAY)  # It was silent later than those.
+    assert await reader.readline()
+
+
+async def test_clients_that_do_not_read_their_answers_keep_nobody_out(path, clients):
+    for _ in range(control.MOST_CLIENTS):
+        await clients(b'{"command": "echo", "say": "%s"}\n' % (b"x" * 5000) * 1000)
+    assert (await talk(path, SAY))["ok"]
+
+
+async def test_a_client_is_refused_while_all_others_have_requests_under_way(tmp_path):
+    path, release = tmp_path / "control.sock", asyncio.Event()
+    started = []
+
+    async def wait(_request):
+        started.append(1)
+        await release.wait()
+        return {}
+
+    async with control_socket(path, {"wait": wait, "echo": echo}):
+        waiting = [
+            asyncio.create_task(talk(path, b'{"command": "wait"}\n'))
+            for _ in range(control.MOST_CLIENTS)
+        ]
+        await until(lambda: len(started) == control.MOST_CLIENTS)
+        with pytest.raises(ControlError, match="The control socket is busy"):
+            await asyncio.to_thread(ask, path, {"command": "echo"})
+        release.set()
+        assert all(answer["ok"] for answer in await asyncio.gather(*waiting))
+        assert (await talk(path, SAY))["ok"]
+
+
+async def test_a_stop_does_not_wait_for_a_request(tmp_path):
+    path, started = tmp_path / "control.sock", asyncio.Event()
+
+    async def wait(_request):
+        started.set()
+        await asyncio.Event().wait()
+
+    async with control_socket(path, {"wait": wait}):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b'{"command": "wait"}\n')
+        await started.wait()
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+async def test_exhausted_descriptors_are_logged_once_and_survived(
+    tmp_path, monkeypatch, caplog, number
+):
+    monkeypatch.setattr(control, "ACCEPT_PAUSE", 0.0)
+    loop = asyncio.get_running_loop()
+    accept, failures = loop.sock_accept, iter(range(500))
+
+    async def fail(listener):
+        if next(failures, None) is not None:
+            raise OSError(number, os.strerror(number))
+        return await accept(listener)
+
+    monkeypatch.setattr(loop, "sock_accept", fail)
+    async with control_socket(tmp_path / "control.sock", {"echo": echo}):
+        assert (await talk(tmp_path / "control.sock", SAY))["ok"]
+    (warning,) = [line for line in caplog.records if line.levelno >= logging.WARNING]
+    assert f"cannot accept a client: {os.strerror(number)}." in warning.getMessage()
+
+
+async def test_a_removed_socket_is_recreated(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "LOOK_EVERY", 0.001)
+    path = tmp_path / "state" / "control.sock"
+    async with control_socket(path, {"echo": echo}):
+        path.unlink()
+        path.parent.rmdir()
+        await until(path.exists)
+        assert (await talk(path, SAY))["ok"]
 
 
 async def test_a_request_that_takes_too_long_is_refused(monkeypatch):
@@ -177,6 +276,18 @@ async def test_without_a_socket_a_warning_is_logged_and_the_block_runs(tmp_path,
     (tmp_path / "file").write_text("")
     async with control_socket(tmp_path / "file" / "control.sock", {}):
         assert "/control.sock: File exists" in caplog.text
+
+
+async def test_a_socket_that_could_not_be_created_is_created_later(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(control, "LOOK_EVERY", 0.001)
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "control.sock"
+    async with control_socket(path, {"echo": echo}):
+        await asyncio.sleep(0.01)
+        (tmp_path / "file").unlink()
+        await until(path.exists)
+        assert (await talk(path, SAY))["ok"]
+    assert caplog.text.count("Cannot create the control socket") == 1
 
 
 @given(st.binary(max_size=200))
