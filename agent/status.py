@@ -19,8 +19,9 @@ class LastReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SensorPart:
-    """The sensor. `interval` is in seconds, `status` is a value of the property `sensorStatus`.
+    """The sensor. `interval` is in seconds.
 
+    `status` and `warning` are values of the properties `sensorStatus` and `sensorWarning`.
     `counters` has `attempts`, `accepted`, and the attempts without a reading by reason.
     """
 
@@ -31,6 +32,7 @@ class SensorPart:
     last: LastReading | None = None
     counters: dict[str, int]
     error: str | None = None
+    warning: str = "none"
 
     @property
     def attempts(self) -> int:

@@ -16,7 +16,9 @@ packages are imported when it is opened.
 from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, HardwareError, LedError, LineError, SensorError
 from hw.leds.led import Led, LedState
-from hw.sensors.policy import MODELS, Accepted, Policy, SensorStatus
+from hw.sensors.models import MODELS
+from hw.sensors.policy import Accepted, Policy, SensorStatus
+from hw.sensors.steadiness import SensorWarning
 
 __all__ = [
     "Accepted",
@@ -32,6 +34,7 @@ __all__ = [
     "Reading",
     "SensorError",
     "SensorStatus",
+    "SensorWarning",
     "open_led",
     "open_sensor",
 ]

@@ -20,10 +20,9 @@ from agent.diagnostics.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
-from agent.readings.sampler import IMPLAUSIBLE
 from hw import ClimateSensor, Led, Reading, open_led, open_sensor
 from hw.errors import DriverError, Fault, LedError, SensorError
-from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, JUMPS, Policy
 
 DONE, FAILURE = 0, 1
 MARGIN = 5.0  # Seconds beyond the daemon's own timeout, to receive its reason.
@@ -112,7 +111,7 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
     The attempts are as far apart as the sensor requires. Raises `SensorError` with the reason of
     the last failure.
     """
-    failure = SensorError(IMPLAUSIBLE, fault=Fault.IMPLAUSIBLE)
+    failure = SensorError(JUMPS, fault=Fault.IMPLAUSIBLE)
     for _ in range(ATTEMPTS_PER_SLOT):
         time.sleep(max(0.0, policy.earliest - time.monotonic()))
         policy.began(time.monotonic())
@@ -124,6 +123,8 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
             continue
         if accepted := policy.succeeded(reading, time.monotonic()):
             return accepted[-1].reading
+        if policy.why:
+            failure = SensorError(policy.why, fault=Fault.IMPLAUSIBLE)
     raise failure
 
 

@@ -9,8 +9,8 @@ import json
 from importlib import resources
 from typing import Any
 
-CELSIUS = "dtmi:sensoragent:EnvironmentalSensor;1"
-FAHRENHEIT = "dtmi:sensoragent:EnvironmentalSensorFahrenheit;1"
+CELSIUS = "dtmi:sensoragent:EnvironmentalSensor;2"
+FAHRENHEIT = "dtmi:sensoragent:EnvironmentalSensorFahrenheit;2"
 DEVICE_INFORMATION = "dtmi:azure:DeviceManagement:DeviceInformation;1"
 
 

@@ -23,6 +23,7 @@ READ_ONLY = {
     "state",
     "sensorStatus",
     "sensorStatusSince",
+    "sensorWarning",
     "ledState",
     "backlog",
     "rundiagnostics",

@@ -9,6 +9,7 @@ from agent.status import (
     SensorPart,
     Status,
 )
+from hw.sensors.steadiness import ADVICE, SensorWarning
 
 DAY = 86400.0  # Seconds.
 
@@ -42,6 +43,9 @@ def _sensor(sensor: SensorPart) -> Iterator[str]:
     yield (
         f"attempts: {sensor.attempts}, readings: {sensor.accepted}, without one: {faults or 'none'}"
     )
+    if sensor.warning != SensorWarning.NONE:
+        advice = ADVICE.get(sensor.warning, "The readings may not be true.")
+        yield f"warning ({sensor.warning}): {advice}"
     if sensor.error is not None:
         yield f"last fault: {sensor.error}"
 

@@ -12,15 +12,14 @@ from agent.readings.sink import Sink
 from agent.status import LastReading, SensorPart
 from hw import ClimateSensor, Reading
 from hw.errors import Fault, HardwareError, SensorError
-from hw.sensors.policy import ATTEMPTS_PER_SLOT, Policy, SensorStatus
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, JUMPS, Policy, SensorStatus
+from hw.sensors.steadiness import ADVICE, SensorWarning
 
 log = logging.getLogger(__name__)
 
 DEADLINE_MARGIN = 1.0  # Seconds beyond the deadline of the driver.
 ADD_DEADLINE = 60.0  # Seconds in which a slow card writes one reading.
 SLACK = 30.0  # Seconds by which a busy machine may be late.
-
-IMPLAUSIBLE = "Its values cannot be true. Check driver and model in [sensor]."
 
 
 @dataclass(slots=True)
@@ -80,6 +79,7 @@ class Sampler:
             ),
             counters=dict(self.policy.counters),
             error=self.last_error,
+            warning=self.policy.warning.value,
         )
 
     def set_interval(self, seconds: float) -> None:
@@ -90,7 +90,11 @@ class Sampler:
     def properties(self) -> dict[str, str]:
         """Return the reported properties of the sensor."""
         since = self._clock.true_utc(self.status_since)
-        return {"sensorStatus": self.policy.status.value, "sensorStatusSince": since}
+        return {
+            "sensorStatus": self.policy.status.value,
+            "sensorStatusSince": since,
+            "sensorWarning": self.policy.warning.value,
+        }
 
     async def read_now(self) -> tuple[Reading, Stamp]:
         """Take a reading as soon as the sensor allows it. It goes to the sink, too.
@@ -127,9 +131,9 @@ class Sampler:
     async def _attempt(self) -> None:
         requests = list(self._requests)  # Requests during the attempt need a newer reading.
         began = self._clock.stamp()
-        status = self.policy.status
+        status, warning = self.policy.status, self.policy.warning
         self.policy.began(began.uptime)
-        failure = SensorError(IMPLAUSIBLE, fault=Fault.IMPLAUSIBLE)
+        failure = SensorError(JUMPS, fault=Fault.IMPLAUSIBLE)
         try:
             reading = await self._read()
         except SensorError as error:
@@ -138,8 +142,13 @@ class Sampler:
             accepted = []
         else:
             accepted = self.policy.succeeded(reading, self._clock.uptime())
+            if self.policy.why:
+                failure = SensorError(self.policy.why, fault=Fault.IMPLAUSIBLE)
+                self._log_no_reading(failure)
         if self.policy.status is not status:
             self._status_changed(self.policy.status, status)
+        if self.policy.warning is not warning:
+            self._warning_changed(self.policy.warning, warning)
         for one in accepted:
             # A suspect reading that is confirmed now was taken earlier.
             earlier = began.uptime - one.at
@@ -155,13 +164,17 @@ class Sampler:
             )
             self._expect(ADD_DEADLINE)
             await self._sink.add(one.reading, taken)
+        self._answer(requests, failure if not accepted else None)
+
+    def _answer(self, requests: list[_Request], failure: SensorError | None) -> None:
+        """Answer requests with the last reading, or if there is none now, after five failures."""
         for request in requests:
             request.attempts_left -= 1
             if request.answer.done():  # Cancelled.
                 continue
-            if accepted and self.last is not None:
+            if failure is None and self.last is not None:
                 request.answer.set_result(self.last)
-            elif request.attempts_left <= 0:
+            elif failure is not None and request.attempts_left <= 0:
                 request.answer.set_exception(failure)
 
     async def _read(self) -> Reading:
@@ -186,6 +199,10 @@ class Sampler:
             ) from error
 
     def _failed(self, error: SensorError) -> None:
+        self._log_no_reading(error)
+        self.policy.failed(error.fault, self._clock.uptime())
+
+    def _log_no_reading(self, error: SensorError) -> None:
         self.last_error = str(error)
         log.debug(
             "No reading (%s): %s",
@@ -193,7 +210,6 @@ class Sampler:
             error,
             extra=LogEvent.NO_READING.about(FAULT=error.fault),
         )
-        self.policy.failed(error.fault, self._clock.uptime())
 
     def _status_changed(self, status: SensorStatus, before: SensorStatus) -> None:
         self.status_since = self._clock.stamp()
@@ -208,15 +224,30 @@ class Sampler:
             self._warned.clear()
             self._logged_exceptions.clear()
         else:
-            reason = self.last_error if status is not SensorStatus.IMPLAUSIBLE else None
             log.log(
                 logging.DEBUG if status in self._warned else logging.WARNING,
                 "The sensor gives no readings (%s): %s",
                 status,
-                reason or IMPLAUSIBLE,
+                self.last_error,
                 extra=LogEvent.SENSOR_FAILED.about(FAULT=status, SENSOR_STATUS=status),
             )
             self._warned.add(status)
+        self._sink.report(self.properties())
+
+    def _warning_changed(self, warning: SensorWarning, before: SensorWarning) -> None:
+        if warning is SensorWarning.NONE:
+            log.info(
+                "The sensor's values change again (before: %s).",
+                before,
+                extra=LogEvent.SENSOR_TRUSTED.about(SENSOR_WARNING=warning),
+            )
+        else:
+            log.warning(
+                "The sensor's readings may not be true (%s): %s",
+                warning,
+                ADVICE[warning],
+                extra=LogEvent.SENSOR_DOUBTED.about(SENSOR_WARNING=warning),
+            )
         self._sink.report(self.properties())
 
 

@@ -12,26 +12,13 @@ from types import MappingProxyType
 
 from hw.contracts import Reading
 from hw.errors import Fault
+from hw.sensors.models import MODELS
+from hw.sensors.steadiness import SensorWarning, Steadiness
 
-MODELS = {
-    "dht22": (-40.0, 80.0, 0.0, 100.0),
-    "dht21": (-40.0, 80.0, 0.0, 100.0),
-    "dht11": (-20.0, 60.0, 5.0, 95.0),
-}
-"""The plausible range of each model: lowest and highest temperature (degrees Celsius), lowest and
-highest relative humidity (percent).
-
-Source: Aosong's data sheets. The DHT11's current one (-20..60 degrees, 5..95 %) is wider than its
-old one (0..50, 20..90), and both parts are in use.
-"""
-
-GHOSTS = {(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.1, 1.0), (1.0, 1.0)}
-"""Values of frames with a valid checksum that are always wrong: (degrees Celsius, percent).
-
-A data line that is held low gives zeros. Damaged sensors, and those that are read too often, give
-the others, which ESPHome refuses too:
-https://github.com/esphome/esphome/blob/dev/esphome/components/dht/dht.cpp
-"""
+GHOST = Reading(0.0, 2.0)
+"""A frame with a valid checksum that is always wrong: damaged sensors, and those that are read too
+often, send it. ESPHome refuses it, too:
+https://github.com/esphome/esphome/blob/dev/esphome/components/dht/dht.cpp"""
 
 ATTEMPTS_PER_SLOT = 5
 """On Linux, about one attempt in five to read a DHT22 fails. Five in a row are not by chance."""
@@ -66,6 +53,12 @@ air may have moved close to a wrong value.
 
 TIMER_SLACK = 0.05
 """The time in seconds by which an attempt may begin before its slot, because timers round."""
+
+
+CHECK_MODEL = "This is outside its range: check driver and model in [sensor]."
+REPLACE = "If it happens always, replace the sensor."
+JUMPS = "The sensor's values jump, and no two agree. Check its cable and its supply."
+"""Why an attempt gave no reading although its value is possible: nothing confirmed its step."""
 
 
 class SensorStatus(StrEnum):
@@ -109,8 +102,10 @@ class Policy:
     `interval` may be set at any time. The next slot then begins that long after the start of the
     current one. With `spacing` 0, the sensor can be read at any time and its values are current.
 
-    Offsets are in degrees Celsius and percentage points. Raise `ValueError` for an unknown model,
-    a negative spacing, an interval of 0 or less, or an offset that is not finite.
+    Offsets are in degrees Celsius and percentage points. An accepted temperature is within the
+    model's range with and without its offset; humidity is cut off at 0 and 100 %. Raise
+    `ValueError` for an unknown model, a negative spacing, an interval of 0 or less, or an offset
+    that is not finite.
     """
 
     def __init__(
@@ -129,7 +124,7 @@ class Policy:
             raise ValueError(f"spacing must be 0 seconds or more, not {spacing!r}.")
         if not (isfinite(temperature_offset) and isfinite(humidity_offset)):
             raise ValueError("Offsets must be finite numbers.")
-        self._range = MODELS[model]
+        self._model = MODELS[model]
         self._spacing = spacing
         self._offsets = (temperature_offset, humidity_offset)
 
@@ -150,6 +145,9 @@ class Policy:
         self._failures: deque[Fault] = deque(maxlen=FAILURES_TO_REPORT)
         self._status = SensorStatus.STARTING
         self._status_since = now
+        self._steadiness = Steadiness(self._model)
+        self._warning = SensorWarning.NONE
+        self._why = ""
         self._counters = dict.fromkeys(["attempts", "accepted", "suspect", "warm_up"], 0)
         self._counters |= {fault.value: 0 for fault in Fault}
 
@@ -175,6 +173,16 @@ class Policy:
     def status_since(self) -> float:
         """The time of the last change of `status`, in monotonic seconds."""
         return self._status_since
+
+    @property
+    def warning(self) -> SensorWarning:
+        """Why the accepted readings may not be true, although each is plausible by itself."""
+        return self._warning
+
+    @property
+    def why(self) -> str:
+        """Why the last attempt's value was refused, in two sentences; empty if it was not."""
+        return self._why
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -218,6 +226,7 @@ class Policy:
             self._attempts_in_slot = 0
         self._attempts_in_slot += 1
         self._began = now
+        self._why = ""
         self._counters["attempts"] += 1
 
     def succeeded(self, reading: Reading, now: float) -> list[Accepted]:
@@ -233,8 +242,8 @@ class Policy:
         )
         self._answered = self._began
         reading = Reading(_tidy(reading.temperature), _tidy(reading.humidity))
-        if not self._is_plausible(reading):
-            self._fail(Fault.IMPLAUSIBLE, now)
+        if why := self._implausible(reading):
+            self._refuse(why, now)
             return []
         if self._spacing > 0.0 and self._reference is None:
             # The first value has nothing to be compared with, and its age is unknown. Use it only
@@ -251,6 +260,8 @@ class Policy:
         self._reference = plausible[-1]
         self._failures.clear()
         self._become(SensorStatus.OK, now)
+        for sample in plausible:
+            self._warning = self._steadiness.judge(sample.reading, sample.at)
         accepted = [self._calibrated(sample) for sample in plausible]
         self._last = accepted[-1]
         self._counters["accepted"] += len(accepted)
@@ -263,13 +274,31 @@ class Policy:
             self._answered = self._began
         self._fail(fault, now)
 
-    def _is_plausible(self, reading: Reading) -> bool:
-        coldest, hottest, driest, wettest = self._range
-        return (  # Comparisons with NaN are false, so NaN is implausible, too.
-            coldest <= reading.temperature <= hottest
-            and driest <= reading.humidity <= wettest
-            and (reading.temperature, reading.humidity) not in GHOSTS
-        )
+    def _implausible(self, reading: Reading) -> str | None:
+        """Return why this value cannot be true. None: it can."""
+        coldest, hottest, driest, wettest, _ = self._model
+        temperature, humidity = reading.temperature, reading.humidity
+        values = f"{temperature:g} °C and {humidity:g} %"
+        # Comparisons with NaN are false, so NaN is outside, too.
+        if not (coldest <= temperature <= hottest and 0.0 <= humidity <= wettest):
+            return f"The sensor reports {values}. {CHECK_MODEL}"
+        if temperature == humidity == 0.0:
+            return "The sensor sends only zeros. Its data wire may be shorted to ground."
+        if humidity < driest:
+            return (
+                f"The sensor reports {humidity:g} % humidity, but it measures from {driest:g} %. "
+                "Its humidity element is probably broken: replace the sensor."
+            )
+        both_ends = temperature in {coldest, hottest} and humidity >= self._model.saturated
+        if both_ends or reading == GHOST:
+            return f"The sensor reports {values}, as damaged sensors do. {REPLACE}"
+        offset = self._offsets[0]
+        if not coldest <= _tidy(temperature + offset) <= hottest:
+            return (
+                f"temperature_offset = {offset:g} moves {temperature:g} °C out of the sensor's "
+                "range. Correct it in [sensor]."
+            )
+        return None
 
     def _check_step(self, sample: _Sample, now: float) -> list[_Sample]:
         """Hold back a sample after a large step until the next one confirms it.
@@ -291,7 +320,7 @@ class Policy:
         self._suspect = sample
         self._counters["suspect"] += 1
         if suspect is not None:
-            self._fail(Fault.IMPLAUSIBLE, now)
+            self._refuse(JUMPS, now)
         return []
 
     def _calibrated(self, sample: _Sample) -> Accepted:
@@ -304,6 +333,10 @@ class Policy:
             ),
             sample.at,
         )
+
+    def _refuse(self, why: str, now: float) -> None:
+        self._why = why
+        self._fail(Fault.IMPLAUSIBLE, now)
 
     def _fail(self, fault: Fault, now: float) -> None:
         self._counters[fault.value] += 1

@@ -11,6 +11,7 @@ from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, Led
 from hw.errors import DriverError, Fault, HardwareError, SensorError
 from hw.sensors.policy import Policy
+from hw.sensors.steadiness import ADVICE as DOUBTS
 
 READS = 5
 ENOUGH = 3  # Of five: on Linux, about one attempt in five to read a DHT22 fails.
@@ -82,17 +83,15 @@ def _one(
     sensor: ClimateSensor, policy: Policy, now: Callable[[], float]
 ) -> tuple[Fault | None, str]:
     policy.began(now())
-    before = policy.counters[Fault.IMPLAUSIBLE]
     try:
         reading = sensor.read()
     except SensorError as error:
         policy.failed(error.fault, now())
         return error.fault, str(error)
     policy.succeeded(reading, now())
-    line = f"{reading.temperature:.1f} °C, {reading.humidity:.1f} %."
-    if policy.counters[Fault.IMPLAUSIBLE] > before:
-        return Fault.IMPLAUSIBLE, f"Implausible values: {line}"
-    return None, line
+    if policy.why:
+        return Fault.IMPLAUSIBLE, policy.why
+    return None, f"{reading.temperature:.1f} °C, {reading.humidity:.1f} %."
 
 
 def sensor_of_daemon(sensor: SensorPart) -> Finding:
@@ -117,6 +116,8 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
             ADVICE[Fault(sensor.status)],
             *details,
         )
+    if doubt := DOUBTS.get(sensor.warning):
+        return warning(f"The readings may not be true ({sensor.warning}).", doubt, *details)
     rate = 1 - sum(faults.values()) / max(1, attempts)
     line = f"The daemon reads the sensor. {rate:.0%} of {plural(attempts, 'attempt')} succeeded."
     if rate < ENOUGH / READS:

@@ -23,6 +23,7 @@ const SPECIAL = new Map([
     },
   ],
   ["sensorStatusSince", { elsewhere: true }],
+  ["sensorWarning", { kind: (value) => (value === "none" ? "quiet" : "busy") }],
   [LED.state, { elsewhere: true }],
 ]);
 

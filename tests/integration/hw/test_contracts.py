@@ -12,7 +12,7 @@ from hw.leds.gpiozero_led import GpiozeroLed
 from hw.sensors.adafruit import AdafruitSensor
 from hw.sensors.fake import SimulatedSensor
 from hw.sensors.kernel import KernelSensor
-from hw.sensors.policy import MODELS
+from hw.sensors.models import MODELS
 from hw.sensors.power import PoweredSensor
 
 

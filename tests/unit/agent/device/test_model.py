@@ -14,6 +14,7 @@ from agent.device.model import (
 )
 from agent.device.properties import READ_ONLY
 from agent.device.validation import CHECKS
+from hw import SensorStatus, SensorWarning
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
 
@@ -29,7 +30,21 @@ def test_each_interface_is_in_the_file_of_its_name(dtmi):
 def test_there_are_no_other_files():
     with resources.as_file(resources.files("agent.device") / "dtmi") as directory:
         files = list(directory.rglob("*.json"))
-    assert len(files) == 3
+    assert len(files) == 5  # Two versions of each model, and deviceInformation.
+
+
+@pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT])
+def test_version_2_of_the_model_adds_to_version_1(dtmi):
+    first = interface(dtmi.replace(";2", ";1"))["contents"]
+    added = [content["name"] for content in interface(dtmi)["contents"] if content not in first]
+    assert added == ["sensorWarning"]
+    assert all(content in interface(dtmi)["contents"] for content in first)
+
+
+def test_the_enumerations_have_the_values_that_the_device_reports():
+    for name, values in (("sensorStatus", SensorStatus), ("sensorWarning", SensorWarning)):
+        (found,) = (c for c in interface(CELSIUS)["contents"] if c["name"] == name)
+        assert [one["enumValue"] for one in found["schema"]["enumValues"]] == list(values)
 
 
 def test_the_unit_determines_the_model():

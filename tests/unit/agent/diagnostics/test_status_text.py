@@ -49,3 +49,10 @@ def test_a_device_without_a_cloud_in_words():
     text = summary(status_with(cloud=None, properties=None, outbox=None))
     assert "cloud: not configured" in text
     assert "readings are shown and not sent" in text
+
+
+def test_a_warning_about_the_readings_is_explained():
+    text = summary(status_with(sensor={"warning": "humidity_saturated"}))
+    assert "\nwarning (humidity_saturated): Humidity has been at the end" in text
+    text = summary(status_with(sensor={"warning": "of a later version"}))
+    assert "\nwarning (of a later version): The readings may not be true." in text

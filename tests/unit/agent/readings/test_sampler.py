@@ -39,6 +39,7 @@ class Rig:
         self.clock = HandClock()
         self.readings = []
         self.statuses = []
+        self.warnings = []
         self.waits = []
         self.words: list[float] = []
         self.free = None
@@ -61,6 +62,7 @@ class Rig:
 
     def report(self, properties):
         self.statuses.append(properties["sensorStatus"])
+        self.warnings.append(properties["sensorWarning"])
 
     async def wait(self, event, seconds):
         assert seconds > 0
@@ -123,6 +125,32 @@ async def test_recovery_is_logged_once(caplog):
     assert rig.statuses == ["no_answer", "ok"]
     assert caplog.text.count("gives readings again") == 1
     assert rig.sampler.last_error is None
+
+
+async def test_an_implausible_value_is_reported_with_the_reason(caplog):
+    rig = Rig(ScriptedSensor(Reading(21.0, 45.0), Reading(21.0, 45.0), Reading(21.4, 1.0)))
+    async with rig.running():
+        await until(lambda: "implausible" in rig.statuses)
+    assert "humidity element" in str(rig.sampler.last_error)
+    (warning,) = (one.message for one in caplog.records if one.levelname == "WARNING")
+    assert "humidity element" in warning
+
+
+async def test_a_warning_is_reported_and_logged_once_when_it_changes(caplog):
+    caplog.set_level("INFO")
+    moving = [Reading(21.0 + n % 2 / 10, 45.0) for n in range(6)]
+    stuck = [Reading(20.5, 45.0)] * 800  # With the warm-ups, 400 minutes.
+    rig = Rig(ScriptedSensor(*moving, *stuck, Reading(20.6, 45.0)))
+    async with rig.running():
+        await until(lambda: rig.warnings[-2:] == ["unchanging", "none"])
+    assert rig.warnings == ["none", "unchanging", "none"]
+    logged = [
+        (one.levelname, one.SENSOR_WARNING)
+        for one in caplog.records
+        if "true" in one.message or "change again" in one.message
+    ]
+    assert logged == [("WARNING", "unchanging"), ("INFO", "none")]
+    assert len(rig.readings) > 400  # They are sent all the same.
 
 
 async def test_an_unexpected_exception_of_the_driver_counts_as_failed(caplog):
@@ -212,7 +240,7 @@ async def test_a_request_fails_with_the_last_reason_after_five_attempts():
 async def test_a_request_never_returns_an_implausible_reading():
     rig = Rig(ScriptedSensor(Reading(0.0, 0.0)))
     async with rig.running():
-        with pytest.raises(SensorError, match="cannot be true"):
+        with pytest.raises(SensorError, match="only zeros"):
             await rig.sampler.read_now()
     assert rig.readings == []
 

@@ -7,7 +7,9 @@ from policies import ATTEMPTS, ROOM, policy, policy_without_spacing, step, warm
 
 from hw import Reading
 from hw.errors import Fault
-from hw.sensors.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
+from hw.sensors.models import MODELS
+from hw.sensors.policy import STEP_CELSIUS, STEP_HUMIDITY, SensorStatus
+from hw.sensors.steadiness import SensorWarning
 
 # Plausibility
 
@@ -29,8 +31,21 @@ from hw.sensors.policy import GHOSTS, MODELS, STEP_CELSIUS, STEP_HUMIDITY, Senso
         ("dht22", 21.0, math.nan),
         ("dht22", math.inf, 45.0),
         ("dht22", 21.0, -math.inf),
-        *(("dht22", *ghost) for ghost in sorted(GHOSTS)),
+        ("dht22", 0.0, 0.0),
         ("dht22", -0.0, 0.0),
+        ("dht22", 0.0, 2.0),
+        ("dht22", 0.1, 1.0),
+        ("dht22", 1.0, 1.0),
+        ("dht22", 0.2, 0.2),
+        ("dht22", 21.4, 1.0),
+        ("dht22", 21.4, 1.9),
+        ("dht22", -40.0, 1.0),
+        ("dht22", -40.0, 99.9),
+        ("dht22", -40.0, 100.0),
+        ("dht22", 80.0, 99.9),
+        ("dht21", 21.4, 1.0),
+        ("dht11", 60.0, 95.0),
+        ("dht11", -20.0, 95.0),
     ],
 )
 def test_an_implausible_value_is_a_failed_attempt(model, temperature, humidity):
@@ -43,13 +58,18 @@ def test_an_implausible_value_is_a_failed_attempt(model, temperature, humidity):
 @pytest.mark.parametrize(
     ("model", "temperature", "humidity"),
     [
-        ("dht22", -40.0, 0.1),
-        ("dht22", 80.0, 100.0),
+        ("dht22", -40.0, 60.0),
+        ("dht22", -18.0, 99.9),  # A freezer with the door open.
+        ("dht22", 80.0, 3.0),  # A drying oven.
+        ("dht22", 25.0, 6.0),  # A drying cabinet.
+        ("dht22", 21.0, 2.0),
         ("dht22", 0.0, 45.0),
-        ("dht22", 21.0, 0.0),
+        ("dht22", 0.0, 99.9),  # Fog.
+        ("dht22", 12.0, 100.0),
         ("dht11", -20.0, 50.0),
         ("dht11", 0.0, 5.0),
-        ("dht11", 60.0, 95.0),
+        ("dht11", 60.0, 5.0),
+        ("dht11", 21.0, 95.0),
     ],
 )
 def test_the_limits_of_the_data_sheets_range_are_accepted(model, temperature, humidity):
@@ -62,13 +82,39 @@ def test_minus_zero_is_zero():
     assert math.copysign(1.0, accepted.reading.temperature) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("reading", "part"),
+    [
+        (Reading(21.4, 1.0), "1 % humidity, but it measures from 2 %"),
+        (Reading(0.0, 0.0), "only zeros"),
+        (Reading(-40.0, 99.9), "as damaged sensors do"),
+        (Reading(0.0, 2.0), "as damaged sensors do"),
+        (Reading(3276.7, 45.0), "check driver and model"),
+        (Reading(math.nan, 45.0), "check driver and model"),
+    ],
+)
+def test_the_reason_is_given_until_the_next_attempt(reading, part):
+    it = policy_without_spacing()
+    step(it, reading)
+    assert part in it.why
+    step(it, ROOM)
+    assert it.why == ""
+
+
 def test_offsets_are_added_after_the_check_and_humidity_stays_within_0_and_100():
     it = policy_without_spacing(temperature_offset=5.0, humidity_offset=7.0)
-    (accepted,) = step(it, Reading(80.0, 97.0))
-    assert accepted.reading == Reading(85.0, 100.0)
+    (accepted,) = step(it, Reading(75.0, 97.0))
+    assert accepted.reading == Reading(80.0, 100.0)
     it = policy_without_spacing(temperature_offset=-0.3, humidity_offset=-7.0)
     (accepted,) = step(it, Reading(21.0, 5.0))
     assert accepted.reading == Reading(20.7, 0.0)
+
+
+@pytest.mark.parametrize(("offset", "temperature"), [(5.0, 75.1), (-5.0, -35.1)])
+def test_an_offset_does_not_move_a_temperature_out_of_the_range(offset, temperature):
+    it = policy_without_spacing(temperature_offset=offset)
+    assert step(it, Reading(temperature, 45.0)) == []
+    assert f"temperature_offset = {offset:g}" in it.why
 
 
 def test_offsets_leave_no_rounding_errors():
@@ -81,13 +127,13 @@ def test_offsets_leave_no_rounding_errors():
 )
 def test_no_value_outside_the_range_is_ever_accepted(model, attempts, spacing, interval):
     it = policy(model=model, spacing=spacing, interval=interval)
-    coldest, hottest, driest, wettest = MODELS[model]
+    coldest, hottest, driest, wettest, _ = MODELS[model]
     times = [-1.0]
     for outcome, late, takes in attempts:
         for accepted in step(it, outcome, late=late, takes=takes):
             assert coldest <= accepted.reading.temperature <= hottest
             assert driest <= accepted.reading.humidity <= wettest
-            assert (accepted.reading.temperature, accepted.reading.humidity) not in GHOSTS
+            assert accepted.reading != Reading(0.0, 2.0)
             times.append(accepted.at)
     assert times == sorted(times)
     assert it.counters["accepted"] == len(times) - 1
@@ -195,6 +241,24 @@ def test_noise_that_is_never_confirmed_is_implausible():
     for n in range(7):
         assert step(it, Reading([-30.0, 70.0][n % 2], 45.0)) == []
     assert it.status is SensorStatus.IMPLAUSIBLE
+    assert "no two agree" in it.why
+
+
+def test_a_dead_humidity_element_is_implausible_however_long_it_reports():
+    it = warm()
+    for _ in range(100):
+        assert step(it, Reading(21.4, 1.0)) == []
+    assert it.status is SensorStatus.IMPLAUSIBLE
+    assert it.warning is SensorWarning.NONE
+    step(it, ROOM)  # The sensor is replaced while the daemon runs.
+    assert len(step(it, ROOM)) == 1
+
+
+def test_a_replaced_sensor_that_differs_is_accepted_when_confirmed():
+    it = warm(interval=5.0)
+    assert step(it, Reading(26.0, 70.0)) == []
+    assert len(step(it, Reading(26.1, 70.1))) == 2
+    assert it.status is SensorStatus.OK
 
 
 @given(

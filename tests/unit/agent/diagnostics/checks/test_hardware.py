@@ -1,4 +1,5 @@
 import pytest
+from statuses import status_with
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import hardware
@@ -65,7 +66,7 @@ def test_five_reads_are_rated(answers, outcome, rate):
     [
         (SILENT, "did not answer", "wires"),
         (DAMAGED, "damaged", "cable"),
-        (WILD, "Implausible values", "model"),
+        (WILD, "outside its range", "model"),
         (SensorError("GPIO 4 is busy.", fault=Fault.BUSY), "busy", "gpio-lines"),
         (SensorError("No permission.", fault=Fault.NO_PERMISSION), "permission", "gpio-access"),
     ],
@@ -75,6 +76,13 @@ def test_a_sensor_without_readings_fails_with_the_advice_for_its_fault(answer, w
     assert finding.outcome is Outcome.FAILED
     assert words in finding.line
     assert advice in finding.advice
+
+
+def test_a_warning_of_the_daemon_about_its_readings_is_a_warning_of_the_check():
+    finding = hardware.sensor_of_daemon(status_with(sensor={"warning": "unchanging"}).sensor)
+    assert finding.outcome is Outcome.WARNING
+    assert "unchanging" in finding.line
+    assert "another instrument" in str(finding.advice)
 
 
 def test_a_sensor_without_its_driver_fails():
