@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
@@ -111,10 +111,16 @@ def machine_boot_id() -> str:
 def machine_synchronised() -> bool:
     """Return whether the wall clock has been set from the network.
 
-    Checks systemd-timesyncd's file, then the kernel, as `NTPSynchronized` of timedated does.
+    Checks systemd-timesyncd's file, then the kernel, as `NTPSynchronized` of timedated does. The
+    answer may be a second old: for one reading the daemon asks five times.
     """
     if sys.platform != "linux":
         return True  # macOS has no such call, and a Mac keeps its time.
+    return _synchronised_in(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _synchronised_in(_second: int) -> bool:
     return TIMESYNCD_MARK.exists() or _kernel_synchronised()
 
 

@@ -60,9 +60,21 @@ def mark(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kernel", [True, False])
 def test_the_kernel_decides_if_timesyncds_file_is_missing(mark, monkeypatch, kernel):
     monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: kernel)
+    clock_module._synchronised_in.cache_clear()
     assert machine_synchronised() is kernel
     mark.touch()
+    clock_module._synchronised_in.cache_clear()
     assert machine_synchronised() is True
+
+
+def test_the_machine_is_asked_at_most_once_in_a_second(mark, monkeypatch):
+    times = iter([5.0, 5.9, 6.0])
+    monkeypatch.setattr(clock_module.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: False)
+    clock_module._synchronised_in.cache_clear()
+    assert machine_synchronised() is False
+    mark.touch()
+    assert (machine_synchronised(), machine_synchronised()) == (False, True)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="adjtimex is Linux's")
