@@ -78,8 +78,9 @@ export class Overview {
 
   async openRoom() {
     try {
-      // A central with a simulated room is for trying things out.
-      this.faults.element.open = await this.room.open();
+      // A central with a simulated room is for trying things out. Never closed here: by the time
+      // central responds, the user may have opened it.
+      if (await this.room.open()) this.faults.element.open = true;
     } catch {
       // Central does not respond. The top of the page says so.
     }

@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_kernel_decides_if_timesyncds_file_is_missing(mark, monkeypatch, ker
 
 def test_the_machine_is_asked_at_most_once_in_a_second(mark, monkeypatch):
     times = iter([5.0, 5.9, 6.0])
-    monkeypatch.setattr(clock_module.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: False)
     clock_module._synchronised_in.cache_clear()
     assert machine_synchronised() is False

@@ -51,6 +51,13 @@ async def held_answers(page, address):
     await page.evaluate("fetch('/console/api/central').then((answer) => answer.json())")
 
 
+async def test_a_late_answer_does_not_close_the_faults(page):
+    async with held_answers(page, "/console/api/central"):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_text("Simulate a fault").click()
+    await page.get_by_role("radio", name="10 s").check(timeout=3000)
+
+
 class TestOverview:
     async def test_a_value_that_arrives_during_a_request_stays(self, page, central):
         await record(central, {"temp": 5}, created=time.time() - 20 * HOUR)
