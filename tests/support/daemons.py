@@ -16,6 +16,24 @@ PATIENCE = 30.0  # Seconds that anything may take here before a test fails; neve
 STOPPED_WITHIN = 5.0  # Seconds: the promise to systemd and to whoever pressed Ctrl-C.
 
 
+AGENT = [sys.executable, "-m", "agent"]
+
+
+def agent(*arguments, program=AGENT, **options):
+    """Run `sensor-agent ARGUMENTS` to its end, and return what subprocess.run does."""
+    usual: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "timeout": 120}
+    usual |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run([*program, *arguments], check=False, **usual | options)
+
+
+def places(home):
+    """Return an environment with the state and the control socket of a daemon in `home`."""
+    return os.environ | {
+        "STATE_DIRECTORY": str(home / "state"),
+        "RUNTIME_DIRECTORY": str(home / "run"),
+    }
+
+
 class Daemon:
     """`sensor-agent run --fake-hw` in a directory of its own, pointed at a central."""
 
@@ -44,17 +62,13 @@ class Daemon:
         )
 
     def program(self):
-        return [sys.executable, "-m", "agent"]
+        return AGENT
 
     def start(self):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.program(), "run", "--config", self.home / "config.toml"],
-                env=os.environ
-                | {
-                    "STATE_DIRECTORY": str(self.home / "state"),
-                    "RUNTIME_DIRECTORY": str(self.home / "run"),
-                },
+                env=places(self.home),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

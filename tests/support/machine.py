@@ -1,7 +1,6 @@
 """The virtual machine's board, and what runs on it: the daemon, a central, other programs."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -127,27 +126,9 @@ class Daemon(daemons.Daemon):
         )
         self._user = user
 
-    def start(self):
+    def program(self):
         as_user = ["setpriv", "--reuid", self._user, "--regid", self._user, "--clear-groups"]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(as_user if self._user else []),
-                    *(sys.executable, "-m", "agent", "run", "--config", self.config),
-                ],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        return self
-
-    @property
-    def environment(self):
-        return os.environ | {
-            "STATE_DIRECTORY": str(self.home / "state"),
-            "RUNTIME_DIRECTORY": str(self.home / "run"),
-        }
+        return [*(as_user if self._user else []), *super().program()]
 
     def until_connected(self):
         until(self._connected, what=self.tail)
@@ -160,8 +141,8 @@ class Daemon(daemons.Daemon):
     def by_hand(self, *arguments, config=None):
         """Run `sensor-agent ...` with this configuration. Kill it if it outlives the block."""
         with subprocess.Popen(
-            [sys.executable, "-m", "agent", *arguments, "--config", config or self.config],
-            env=self.environment,
+            [*daemons.AGENT, *arguments, "--config", config or self.config],
+            env=daemons.places(self.home),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

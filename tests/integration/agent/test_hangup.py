@@ -12,19 +12,11 @@ from contextlib import contextmanager
 import pytest
 from addresses import own_address
 from centrals import running_central
-from daemons import PATIENCE, Daemon, until
+from daemons import AGENT, PATIENCE, Daemon, until
 
 from central.storage import devices
 
-AGENT = [sys.executable, "-m", "agent"]
-
 pytestmark = pytest.mark.usefixtures("default_signals")
-
-
-@pytest.fixture(scope="module")
-def central(tmp_path_factory):
-    with running_central(tmp_path_factory.mktemp("central")) as central:
-        yield central
 
 
 def reported(central, device_id):
@@ -73,15 +65,22 @@ def test_a_hangup_stops_the_daemon_cleanly(central, tmp_path):
     assert reported(central, "pi-hangup")["ledState"] == "off"
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_after_a_hangup_ends_the_daemon_at_once(tmp_path, second):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGINT),
+        (signal.SIGINT, signal.SIGINT),
+    ],
+)
+def test_a_second_signal_ends_the_daemon_at_once(tmp_path, first, second):
     with (
         running_central(tmp_path / "central") as central,
         Daemon(tmp_path / "pi", central.info) as daemon,
     ):
         daemon.until_connected()
         central.call(lambda central: setattr(central.faults, "hang", "tls"))
-        daemon.process.send_signal(signal.SIGHUP)
+        daemon.process.send_signal(first)
         until(lambda: "Stopping." in daemon.log)
         daemon.process.send_signal(second)
         assert daemon.process.wait(PATIENCE) == 1

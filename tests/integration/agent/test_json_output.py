@@ -1,15 +1,13 @@
 """The output of --json is as documented, the same beside a daemon and without one."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from centrals import running_central
-from daemons import PATIENCE, Daemon, until
+from daemons import Daemon, agent, places, until
 
 LINE = ["time", "temperature", "humidity", "unit", "error"]
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -36,13 +34,9 @@ def place(request, tmp_path):
     return request.getfixturevalue("daemon").home
 
 
-def run(place, *arguments, program=("-m", "agent")):
-    return subprocess.run(
-        [sys.executable, *program, *arguments, "--json", "--config", place / "config.toml"],
-        env=os.environ
-        | {"STATE_DIRECTORY": str(place / "state"), "RUNTIME_DIRECTORY": str(place / "run")},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PATIENCE,
-    )  # fmt: skip
+def run(place, *arguments, **options):
+    config = place / "config.toml"
+    return agent(*arguments, "--json", "--config", config, env=places(place), **options)
 
 
 def lines(done):
@@ -98,7 +92,7 @@ def test_a_failure_has_the_shape_of_a_reading(place, request):
         daemon = request.getfixturevalue("daemon")
         daemon.ask(command="room", set={"fault": "no_answer"})
     try:
-        done = run(place, "read", program=["-c", FAILING])
+        done = run(place, "read", program=[sys.executable, "-c", FAILING])
     finally:
         if beside:
             daemon.ask(command="room", set={"fault": None})

@@ -2,14 +2,10 @@
 
 import os
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from daemons import PATIENCE
-
-ROOT = Path(__file__).parents[3]
+from daemons import agent
+from places import ROOT
 
 
 @pytest.fixture
@@ -24,19 +20,12 @@ def without(tmp_path):
     return make
 
 
-def run(environ, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["agent", "central"], "sensor-agent central"),
-        (["agent", "demo"], "sensor-agent demo"),
-        (["agent", "central", "--certificate", "pi-1"], "sensor-agent central"),
+        (["central"], "sensor-agent central"),
+        (["demo"], "sensor-agent demo"),
+        (["central", "--certificate", "pi-1"], "sensor-agent central"),
     ],
 )
 @pytest.mark.parametrize(
@@ -49,7 +38,7 @@ def run(environ, *arguments):
 def test_central_without_its_packages_says_how_to_install_them(
     without, arguments, name, modules, named
 ):
-    done = run(without(*modules), *arguments)
+    done = agent(*arguments, env=without(*modules))
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith(f"{name} needs {named} not installed. To install ")
@@ -60,12 +49,12 @@ def test_central_without_its_packages_says_how_to_install_them(
 
 def test_help_needs_no_packages(without):
     environ = without("aiohttp", "trustme", "wsproto", "azure")
-    for arguments in (["agent", "--help"], ["agent", "central", "--help"]):
-        assert run(environ, *arguments).returncode == 0
+    for arguments in (["--help"], ["central", "--help"]):
+        assert agent(*arguments, env=environ).returncode == 0
 
 
 def test_the_daemon_without_the_sdk_says_how_to_install_it(without):
-    done = run(without("azure"), "agent", "run", "--fake-hw")
+    done = agent("run", "--fake-hw", env=without("azure"))
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("sensor-agent run needs azure-iot-device, which is not installed.")

@@ -3,16 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 from addresses import own_address
-from daemons import PATIENCE
+from daemons import AGENT, PATIENCE, agent
 from places import ROOT
 
-from agent.cli.parser import main
-
-AGENT = [sys.executable, "-m", "agent"]
 PRINTING = {
     "help": ["--help"],
     "help of a command": ["central", "--help"],
@@ -38,16 +34,8 @@ def environ(tmp_path):
     }
 
 
-def run(environ, *arguments, **keywords):
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **keywords}
-    return subprocess.run(
-        [*AGENT, *arguments],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=PATIENCE,
-        **options,
-    )
+def run(environ, *arguments, **options):
+    return agent(*arguments, env=environ, text=False, **options)
 
 
 @EVERY
@@ -97,10 +85,7 @@ def test_a_full_disk_is_reported_in_one_sentence(environ, arguments):
 @EVERY
 def test_a_closed_output_is_reported_in_one_sentence(environ, arguments):
     closed = 'exec "$0" "$@" >&-'
-    done = subprocess.run(
-        ["sh", "-c", closed, *AGENT, *arguments],
-        env=environ, stderr=subprocess.PIPE, check=False, timeout=PATIENCE,
-    )  # fmt: skip
+    done = run(environ, *arguments, program=["sh", "-c", closed, *AGENT])
     assert done.returncode == 1
     assert done.stderr == b"Cannot write to standard output: it is closed.\n"
 
@@ -108,10 +93,7 @@ def test_a_closed_output_is_reported_in_one_sentence(environ, arguments):
 @EVERY
 def test_standard_error_may_be_closed_or_full(environ, arguments):
     for where in ("2>&-", "2>/dev/full", "<&- 2>&-"):
-        done = subprocess.run(
-            ["sh", "-c", f'exec "$0" "$@" {where}', *AGENT, *arguments],
-            env=environ, stdout=subprocess.PIPE, check=False, timeout=PATIENCE,
-        )  # fmt: skip
+        done = run(environ, *arguments, program=["sh", "-c", f'exec "$0" "$@" {where}', *AGENT])
         assert done.returncode == 0, where
         assert done.stdout
 
@@ -165,16 +147,6 @@ def test_every_terminal_can_show_every_command(environ, strange, terminal):
             json.loads(done.stdout)
 
 
-def test_the_degree_sign_is_written_in_the_terminals_encoding(environ):
-    def shown(encoding):
-        done = run(environ | {"PYTHONIOENCODING": encoding}, "read", "--fake-hw")
-        return done.stdout.splitlines()[0]
-
-    assert shown("ascii").decode("ascii").split()[1:3] == ["deg", "C"]
-    assert "°C" in shown("latin-1").decode("latin-1")
-    assert "°C" in shown("cp437").decode("cp437")
-
-
 def test_central_runs_in_a_directory_of_any_name(environ, strange):
     data = os.path.dirname(strange) + b"/\xff"  # noqa: PTH120 - of bytes.
     with subprocess.Popen(
@@ -193,8 +165,3 @@ def test_central_runs_in_a_directory_of_any_name(environ, strange):
     assert rb"caf\xe9-\U0001f321/\xff/group-key" in b"".join(lines)
     assert central.returncode == 0
     assert b"Traceback" not in log
-
-
-def test_a_command_called_in_a_process_does_not_replace_its_streams(capsys):
-    assert main(["config", "example"]) == 0
-    assert "[sensor]" in capsys.readouterr().out

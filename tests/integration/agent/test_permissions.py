@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 
+from daemons import agent
 from ordinary import AS_ORDINARY_USER, OBEYING_MODES
 from places import ROOT
 
@@ -31,15 +32,8 @@ def test_a_user_without_access_to_the_socket_gets_advice(ordinary_place):
         listener.bind(str(path))
         path.chmod(0)
         listener.listen()
-        asked = subprocess.run(
-            [*AS_ORDINARY_USER, "status"],
-            env={"PYTHONPATH": str(ROOT), "RUNTIME_DIRECTORY": str(ordinary_place)},
-            cwd=ordinary_place,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        environ = {"PYTHONPATH": str(ROOT), "RUNTIME_DIRECTORY": str(ordinary_place)}
+        asked = agent("status", program=AS_ORDINARY_USER, env=environ, cwd=ordinary_place)
     assert asked.returncode == 1
     assert asked.stderr.startswith("Permission denied: ")
     assert "Use sudo" in asked.stderr
@@ -52,14 +46,8 @@ def test_a_key_of_another_user_is_status_78(ordinary_place):
     config.write_text(
         '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "key"\n'
     )
-    ended = subprocess.run(
-        [*AS_ORDINARY_USER, "run", "--fake-hw", "--config", config],
-        env={"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(ordinary_place)},
-        cwd=ordinary_place,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    environ = {"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(ordinary_place)}
+    arguments = ("run", "--fake-hw", "--config", config)
+    ended = agent(*arguments, program=AS_ORDINARY_USER, env=environ, cwd=ordinary_place)
     assert ended.returncode == 78
     assert f"{ordinary_place}/key cannot be read: Permission denied." in ended.stderr

@@ -1,20 +1,13 @@
-"""A central for each file of tests, and devices that speak raw MQTT."""
+"""Devices that speak raw MQTT, and a browser."""
 
 import itertools
 
 import pytest
 import pytest_asyncio
 from browsers import running_browser, watched_page
-from centrals import running_central
 from mqtt_client import MqttClient
 
 ids = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def central(tmp_path_factory):
-    with running_central(tmp_path_factory.mktemp("central")) as central:
-        yield central
 
 
 @pytest.fixture

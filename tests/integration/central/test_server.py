@@ -7,8 +7,6 @@ import os
 import shlex
 import socket
 import stat
-import subprocess
-import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from addresses import own_address
 from centrals import CentralProcess, running_central
+from daemons import agent
 from mqtt_client import MqttClient
 from optional import several_loopbacks
 from ordinary import AS_ORDINARY_USER
@@ -190,10 +189,7 @@ def test_a_file_of_another_user_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "group-key").write_text("mine\n")
     (tmp_path / "group-key").chmod(0)
     options = ["--data", tmp_path, "--listen", own_address(), "--http-port", str(free_port())]
-    central = [*AS_ORDINARY_USER, "central", *options]
-    done = subprocess.run(
-        central, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
+    done = agent("central", *options, program=AS_ORDINARY_USER, cwd=ROOT)
     assert done.returncode == 1
     [sentence] = done.stderr.splitlines()
     assert "Permission denied" in sentence
@@ -413,17 +409,7 @@ def test_a_command_that_expired_is_not_delivered(tmp_path):
 def test_a_taken_console_port_is_an_error_of_one_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [
-            sys.executable,
-            "-m",
-            "agent",
-            "central",
-            "--data",
-            str(tmp_path),
-            "--http-port",
-            port,
-        ]
-        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        ended = agent("central", "--data", tmp_path, "--http-port", port)
     assert ended.returncode == 1
     assert f"Port {port} of 127.0.0.1 is taken" in ended.stderr
     assert "Traceback" not in ended.stderr

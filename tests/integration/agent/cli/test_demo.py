@@ -5,13 +5,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from daemons import PATIENCE, until
+from daemons import AGENT, PATIENCE, agent, until
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def demo(home, *arguments):
     log = home.parent / "demo.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agent", "demo", *arguments],
+            [*AGENT, "demo", *arguments],
             env=os.environ | {"XDG_STATE_HOME": str(home), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -118,14 +117,7 @@ def test_a_demo_after_a_killed_one_names_the_processes_to_end(home):
         process.kill()
         process.wait(PATIENCE)
     left = left_behind(home)
-    second = subprocess.run(
-        [sys.executable, "-m", "agent", "demo"],
-        env=os.environ | {"XDG_STATE_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+    second = agent("demo", env=os.environ | {"XDG_STATE_HOME": str(home)})
     try:
         assert second.returncode == 1
         (sentence,) = second.stderr.splitlines()
@@ -139,14 +131,7 @@ def test_a_demo_after_a_killed_one_names_the_processes_to_end(home):
 def test_a_second_demo_reports_the_first(home):
     with demo(home) as (process, said):
         page(said)
-        second = subprocess.run(
-            [sys.executable, "-m", "agent", "demo"],
-            env=os.environ | {"XDG_STATE_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
+        second = agent("demo", env=os.environ | {"XDG_STATE_HOME": str(home)})
         assert second.returncode == 1
         url = page(said)
         (sentence,) = second.stderr.splitlines()

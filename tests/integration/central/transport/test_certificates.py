@@ -1,20 +1,12 @@
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from daemons import agent
 
 
 def make_certificate(directory, device_id):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "agent", "central", "--data", directory),
-            *("--certificate", device_id),
-        ],
-        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
-    )  # fmt: skip
+    return agent("central", "--data", directory, "--certificate", device_id)
 
 
 def test_the_command_makes_a_device_certificate(tmp_path):

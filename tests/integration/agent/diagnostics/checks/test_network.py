@@ -7,22 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from centrals import running_central
 
 from agent.config.loader import CloudConfig
 from agent.diagnostics import route
-from agent.diagnostics.checks.network import registration_here
 from agent.diagnostics.finding import Outcome, skipped
 from agent.diagnostics.registry import DEADLINE
 from agent.diagnostics.route import Route
-from agent.errors import RegistrationError, UnreachableError
 from central.storage import devices
-
-
-@pytest.fixture(scope="module")
-def central(tmp_path_factory):
-    with running_central(tmp_path_factory.mktemp("central")) as central:
-        yield central
 
 
 @contextmanager
@@ -151,26 +142,3 @@ def test_the_port_is_that_of_the_transport(transport, port):
 
 
 CLOUD = CloudConfig(id_scope="0ne0", key_file=Path("key"))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RegistrationError("pi-1", said="Unauthorized", hint="Check the key."),
-        UnreachableError("dps.test", "no route"),
-    ],
-)
-def test_a_failed_registration_has_the_reason(error):
-    def register():
-        raise error
-
-    finding, hub = registration_here(register, cloud=CLOUD, device_id="pi-1")
-    assert finding.outcome is Outcome.FAILED
-    assert finding.line == str(error)
-    assert hub is None
-
-
-def test_a_registration_returns_the_hub():
-    finding, hub = registration_here(lambda: "hub.test", cloud=CLOUD, device_id="pi-1")
-    assert finding.outcome is Outcome.OK
-    assert hub == "hub.test"

@@ -105,9 +105,11 @@ def test_a_missing_secret_fails(tmp_path):
     assert f"{tmp_path}/key: No such file" in finding.details[1]
 
 
-def test_secrets_are_described_by_mode_and_owner_and_never_shown(tmp_path):
-    key = write_key(tmp_path)
+@pytest.mark.parametrize("place", [".", "credentials"])
+def test_secrets_are_described_by_mode_and_owner_and_never_shown(tmp_path, place):
+    (tmp_path / place).mkdir(exist_ok=True)
+    key = write_key(tmp_path).rename(tmp_path / place / "key")
     finding = software.secrets(examination(tmp_path))
     assert finding.outcome is Outcome.OK
-    assert "mode 0600" in finding.details[0]
+    assert f"{key}: mode 0600" in finding.details[0]
     assert key.read_text() not in str(finding)
