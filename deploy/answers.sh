@@ -24,9 +24,10 @@ the ID scope, the key, and the device id if the key is the device's own.
   --key-file FILE        this device's own key; needs --device-id
   --group-key-file FILE  key of an enrolment group; only the device's key derived from it is installed
   --device-id ID         device id; default with a group key: made from the board's serial number
-  --driver NAME          sensor driver: kernel, dht22 or dht11 (Adafruit's), or fake; default: kernel
-                         if the system has that driver, else dht22
-  --model NAME           dht22 or dht11, for the drivers kernel and fake; default: dht22
+  --driver NAME          sensor driver: kernel, or dht22, dht21 or dht11 (Adafruit's), or fake;
+                         default: kernel if the system has that driver, else dht22
+  --model NAME           dht22 (AM2302), dht21 (AM2301) or dht11, for the drivers kernel and fake;
+                         default: dht22
   --pin N, --led-pin N   GPIO numbers of sensor and LED; default: 4 and 17
   --fake-hw              simulate the sensor and the LED
   --central DIR          connect to the local IoT Central that runs with its data in DIR; replaces
@@ -197,8 +198,8 @@ find_missing() {
     [ -n "$id_scope" ] || ask id_scope "ID scope, as the application's page shows it"
     [ -n "$key_file$group_key_file" ] || ask_for_key
     [ -n "$device_id" ] || find_device_id
-    choose driver "Sensor driver (kernel: the kernel's, more reliable on a busy machine; dht22 or dht11: \
-Adafruit's)" "$(proposed_driver)"
+    choose driver "Sensor driver (kernel: the kernel's, more reliable on a busy machine; dht22, dht21 or \
+dht11: Adafruit's)" "$(proposed_driver)"
     if [ "$driver" != fake ]; then
         choose pin "GPIO number of the sensor's data wire" 4
         choose led_pin "GPIO number of the LED" 17

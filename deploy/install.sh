@@ -235,7 +235,7 @@ write_unit() {
     put 644 root:root $unit <deploy/sensor-agent.service
     make_directory 755 root:root $additions
     case $driver in
-    dht22 | dht11) put 644 root:root $additions/adafruit.conf <deploy/adafruit.conf ;;
+    dht22 | dht21 | dht11) put 644 root:root $additions/adafruit.conf <deploy/adafruit.conf ;;
     *) remove $additions/adafruit.conf ;;
     esac
     if systemctl is-enabled --quiet systemd-timesyncd 2>/dev/null; then

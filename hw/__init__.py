@@ -16,7 +16,7 @@ packages are imported when it is opened.
 from hw.contracts import ClimateSensor, Reading
 from hw.errors import DriverError, Fault, HardwareError, LedError, LineError, SensorError
 from hw.leds.led import Led, LedState
-from hw.sensors.models import MODELS
+from hw.sensors.models import MODELS, SYNONYMS
 from hw.sensors.policy import Accepted, Policy, SensorStatus
 from hw.sensors.steadiness import SensorWarning
 
@@ -50,15 +50,17 @@ def open_sensor(
 ) -> ClimateSensor:
     """Return the sensor with this driver: `dht22`, `dht21`, `dht11`, `kernel` or `fake`.
 
-    The first three use adafruit_dht, `kernel` the kernel's dht11 driver, and `fake` simulates a
-    sensor. `model` (`dht22`, `dht21` or `dht11`) applies to `kernel` and `fake`. `pin` is the GPIO
-    number (BCM) of the data line, and `power_pin` that of the line that powers the sensor, if any.
-    Both are ignored by `fake`, whose weather repeats for the same `seed`.
+    The first three, also as `am2302`, `rht03` and `am2301`, use adafruit_dht, `kernel` the kernel's
+    dht11 driver, and `fake` simulates a sensor. `model` (`dht22`, `dht21` or `dht11`) applies to
+    `kernel` and `fake`. `pin` is the GPIO number (BCM) of the data line, and `power_pin` that of
+    the line that powers the sensor, if any. Both are ignored by `fake`, whose weather repeats for
+    the same `seed`.
 
     Raise `DriverError` if the driver is unknown or cannot work on this machine. What may change
     while the program runs (no answer, a busy line, an overlay that is not loaded) is reported by
     `read`.
     """
+    driver, model = SYNONYMS.get(driver, driver), SYNONYMS.get(model, model)
     if model not in MODELS:
         raise DriverError(f"Unknown sensor model {model!r}. Choose {', '.join(MODELS)}.")
     # Imported here, because each driver needs packages that only its users have installed.

@@ -28,6 +28,7 @@ from agent.config.schema import (
     SensorConfig,
 )
 from agent.errors import ConfigError, in_words
+from hw.sensors.models import MODELS
 
 __all__ = [
     "CloudConfig",
@@ -211,7 +212,8 @@ class _Reader:
             low = FASTEST_FAKE if name == "interval" and found.get("driver") == "fake" else None
             wrong = _wrong(key, value, low=low)
             if wrong is None:
-                values[name] = _path(value) if key.kind is Path else key.kind(value)
+                meant = key.rule.synonyms.get(value, value)
+                values[name] = _path(meant) if key.kind is Path else key.kind(meant)
             else:
                 self._mistake(f"[{section}] {name} = {wrong}", (section, name))
         return values
@@ -265,7 +267,7 @@ class _Reader:
 
     def _sensor(self, values: dict[str, Any], given: dict[str, Any]) -> None:
         driver = values["driver"]
-        if driver not in ("dht22", "dht11"):
+        if driver not in MODELS:
             return
         if given.get("model", driver) != driver:
             self._mistake(
@@ -311,9 +313,12 @@ def _wrong_text(key: Key, value: str) -> str | None:
     rule = key.rule
     if AZURE_KEY.fullmatch(value):
         return "...: this is a key, not a file name; write the key to a file and set its name here"
-    if value in rule.choices if rule.choices else rule.form(value):
+    names = (*rule.choices, *rule.synonyms)
+    if value in names if rule.choices else rule.form(value):
         return None
-    if close := difflib.get_close_matches(value.lower(), rule.choices, n=1):
+    if advice := rule.advice(value):
+        return f"{show(value)}: {advice}"
+    if close := difflib.get_close_matches(value.lower(), names, n=1):
         return f'{show(value)}: must be {key.allowed}; did you mean "{close[0]}"?'
     # An address may contain a password before the host.
     return f"{'...' if '@' in value else show(value)}: must be {key.allowed}"

@@ -6,13 +6,14 @@ reference.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
 from agent.ranges import GPIO, INTERVAL
+from hw.sensors.models import MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
 
@@ -31,6 +32,8 @@ class Rule:
     high: float | None = None
     unit: str = ""
     choices: tuple[str, ...] = ()
+    synonyms: Mapping[str, str] = field(default_factory=dict)  # Other names of choices.
+    advice: Callable[[str], str | None] = lambda _text: None  # On what is not a choice.
     form: Callable[[str], bool] = bool
     example: str | int | None = None  # for the example file, commented out there
 
@@ -92,8 +95,8 @@ def _pin(text: str, example: int | None = None) -> dict[str, Rule]:
     return _rule(text, low=GPIO.low, high=GPIO.high, unit="GPIO number", example=example)
 
 
-def _choice(text: str, *choices: str, example: str | None = None) -> dict[str, Rule]:
-    return _rule(text, choices=choices, example=example)
+def _choice(text: str, *choices: str, **more: Any) -> dict[str, Rule]:
+    return _rule(text, choices=choices, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,19 +209,22 @@ class SensorConfig:
     driver: str = field(
         default="dht22",
         metadata=_choice(
-            "Driver: the kernel's, Adafruit's for a DHT22 or a DHT11, or a simulated sensor.",
-            "dht22",
-            "dht11",
+            "Driver: the kernel's, a simulated sensor, or Adafruit's for a DHT22 (AM2302), DHT21 "
+            "(AM2301) or DHT11.",
+            *MODELS,
             "kernel",
             "fake",
+            synonyms=SYNONYMS,
+            advice=advice,
         ),
     )
     model: str = field(
         default="dht22",
         metadata=_choice(
             'Model of the sensor. Used only if driver is "kernel" or "fake".',
-            "dht22",
-            "dht11",
+            *MODELS,
+            synonyms=SYNONYMS,
+            advice=advice,
             example="dht22",
         ),
     )

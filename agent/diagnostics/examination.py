@@ -19,9 +19,10 @@ from agent.readings.clock import Clock
 from agent.status import Status
 from hw import ClimateSensor, Led, open_led, open_sensor
 from hw.gpio import is_raspberry_pi
+from hw.sensors.models import MODELS
 
 SENSOR_PIN = "[sensor] pin"
-ADAFRUIT = {"dht22", "dht11"}  # The drivers that read the sensor over GPIO lines.
+ADAFRUIT = frozenset(MODELS)  # The drivers that read the sensor over GPIO lines.
 
 
 def vcgencmd() -> str | None:

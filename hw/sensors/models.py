@@ -1,5 +1,6 @@
-"""The models of sensors that can be read, and what each can measure."""
+"""The models of sensors that can be read, what each can measure, and what people call them."""
 
+import re
 from typing import NamedTuple
 
 HOUR = 3600.0  # Seconds.
@@ -35,3 +36,25 @@ https://github.com/kizniche/Mycodo/issues/669, https://github.com/esphome/esphom
 
 A DHT11 sends whole percent, and often whole degrees, so it repeats its values for longer.
 """
+
+SYNONYMS = {"am2302": "dht22", "rht03": "dht22", "am2301": "dht21"}
+"""Other names of models."""
+
+READABLE = "DHT22 (AM2302), DHT21 (AM2301) or DHT11"
+
+OTHERS = (
+    (
+        r"dht12|dht20|aht\d\d|am23[12]\d|sht[234]\d|shtc\d|bme\d80|hdc\d{4}|htu\d\d|hts221|si70\d\d|hs300\d",
+        f"this sensor is read over I2C, which this program cannot do yet; use a {READABLE}",
+    ),
+    (r"sht[17]\d", f"this sensor has a bus of its own, which is not supported; use a {READABLE}"),
+    (r"bmp\d{3}|ds18[bs]?20|tmp\d+|lm75", f"this sensor measures no humidity; use a {READABLE}"),
+    ("adafruit", 'for Adafruit\'s driver, write the model: "dht22", "dht21" or "dht11"'),
+)
+"""What people write for a driver or a model that there is not, and what to tell them."""
+
+
+def advice(name: str) -> str | None:
+    """Return why no driver and no model has this name, and what to use instead, if known."""
+    plain = re.sub(r"[-_ ]", "", name.lower())
+    return next((advice for names, advice in OTHERS if re.fullmatch(names, plain)), None)

@@ -220,7 +220,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Try the board, and print a report to paste.")
     parser.add_argument("--count", type=int, default=30, help="readings with each driver")
     parser.add_argument("--pin", type=int, default=4, help="GPIO of the sensor's data")
-    parser.add_argument("--model", choices=["dht22", "dht11"], default="dht22")
+    parser.add_argument("--model", choices=["dht22", "dht21", "dht11"], default="dht22")
     parser.add_argument("--led", type=int, default=17, help="GPIO of the LED")
     parser.add_argument("--fake-hw", action="store_true", help="show what a report looks like")
     chosen = parser.parse_args(argv)

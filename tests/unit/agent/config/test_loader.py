@@ -258,6 +258,51 @@ def test_a_fake_driver_uses_no_gpio(loaded):
     assert loaded('[sensor]\ndriver = "fake"\n[led]\npin = 4').led.pin == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "model"), [("am2302", "dht22"), ("rht03", "dht22"), ("am2301", "dht21")]
+)
+def test_other_names_of_a_model_are_understood(loaded, name, model):
+    read = loaded(f'[sensor]\ndriver = "{name}"').sensor
+    assert (read.driver, read.model) == (model, model)
+    read = loaded(f'[sensor]\ndriver = "kernel"\nmodel = "{name}"').sensor
+    assert (read.driver, read.model) == ("kernel", model)
+    read = loaded(f'[sensor]\ndriver = "{model}"\nmodel = "{name}"').sensor
+    assert (read.driver, read.model) == (model, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("dht20", "read over I2C"),
+        ("sht31", "read over I2C"),
+        ("SHT-31", "read over I2C"),
+        ("sht40", "read over I2C"),
+        ("bme280", "read over I2C"),
+        ("BME 680", "read over I2C"),
+        ("aht20", "read over I2C"),
+        ("am2320", "read over I2C"),
+        ("si7021", "read over I2C"),
+        ("sht15", "a bus of its own"),
+        ("bmp280", "no humidity"),
+        ("ds18b20", "no humidity"),
+        ("AM2302", 'did you mean "am2302"?'),
+        ("DHT22", 'did you mean "dht22"?'),
+        ("dht23", 'did you mean "dht2'),
+        ("barometer", 'must be "dht22"'),
+    ],
+)
+@pytest.mark.parametrize("key", ["driver", "model"])
+def test_a_sensor_that_cannot_be_read_is_refused_with_what_can_be(mistakes, key, name, part):
+    [sentence] = mistakes(f'[sensor]\n{key} = "{name}"')
+    assert sentence.startswith(f'[sensor] {key} = "{name}": ')
+    assert part in sentence
+
+
+def test_the_driver_adafruit_is_named_by_its_model(mistakes):
+    [sentence] = mistakes('[sensor]\ndriver = "adafruit"')
+    assert 'write the model: "dht22", "dht21" or "dht11"' in sentence
+
+
 def test_a_driver_that_names_its_model_sets_it(loaded, mistakes):
     assert loaded('[sensor]\ndriver = "dht11"').sensor.model == "dht11"
     assert loaded('[sensor]\ndriver = "dht11"\nmodel = "dht11"').sensor.model == "dht11"
