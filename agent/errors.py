@@ -101,7 +101,9 @@ class RegistrationError(CloudError):
     depends_on_clock = True
 
     def __init__(self, device_id: str, *, said: str, hint: str) -> None:
-        super().__init__(f"The provisioning service refused {device_id}: {said}. {hint}")
+        super().__init__(
+            f"The provisioning service has not assigned {device_id} to a hub: {said}. {hint}"
+        )
         self.said = said
 
 
@@ -142,6 +144,16 @@ class TakenOverError(HubClosedError):
             f"{hub} closed the connection {times} times within {minutes:g} minutes. Most "
             f"likely another device signs in as {device_id}: a copied card or a second daemon. "
             "Give each its own device id. If there is no other device, check the network."
+        )
+
+
+class CertificateUnreadableError(CloudError):
+    """This device's certificate or its private key could be used before, and no longer can."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Cannot use x509_cert_file and x509_key_file of [cloud]: {reason}. To check them: "
+            "sensor-agent config check"
         )
 
 

@@ -1,4 +1,4 @@
-"""The ranges of values that operators can set. Each is defined here once.
+"""The ranges and forms of values that come from outside. Each is defined here once.
 
 Tests hold the device model and the table of configuration keys to these ranges.
 """
@@ -18,3 +18,10 @@ BLINK_PERIOD = Range(1, 3600)  # Seconds.
 BRIGHTNESS = Range(1, 3)  # 1 is high, 3 is low.
 GPIO = Range(0, 27)  # BCM numbers.
 NAME_LENGTH = 256  # Characters at most, of the customer's name.
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# RFC 1123 section 2.1. An IPv4 address has this form, too.
+HOST_NAME = rf"(?=[A-Za-z0-9.-]{{1,253}}(?![A-Za-z0-9.-])){_LABEL}(?:\.{_LABEL})*"
+# What IoT Hub allows, except # and +, which MQTT does not allow in a topic:
+# https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry
+HUB_DEVICE_ID = r"[A-Za-z0-9.:%_*?!(),=@;$'-]{1,128}"

@@ -1,7 +1,7 @@
 """Failures of the connection to the hub: how they are logged, and when to register again.
 
-The first failure of each kind is logged as a warning, repeats at debug level. A connection that
-lasts ends this, with one line.
+Each failure is logged as a warning once, repeats at debug level. A connection that lasts ends this,
+with one line.
 """
 
 import logging
@@ -9,6 +9,7 @@ from collections import deque
 
 from agent.errors import (
     AgentError,
+    CertificateUnreadableError,
     CloudError,
     HubClosedError,
     NoAnswerError,
@@ -20,6 +21,7 @@ from agent.errors import (
     TakenOverError,
     UnreachableError,
 )
+from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock
 
@@ -39,6 +41,7 @@ EVENTS: dict[type[AgentError], LogEvent] = {
     SessionLostError: LogEvent.CONNECTION_LOST,
     TakenOverError: LogEvent.TAKEN_OVER,
     SdkStuckError: LogEvent.SDK_STUCK,
+    CertificateUnreadableError: LogEvent.CERTIFICATE_UNREADABLE,
 }
 
 
@@ -51,7 +54,7 @@ class ConnectionHealth:
     def __init__(self, clock: Clock) -> None:
         self.last_error: str | None = None
         self._clock = clock
-        self._warned: set[type[AgentError]] = set()
+        self._complaints = Complaints()
         self._announced = False  # A connection was logged, and has not lasted yet.
         self._unannounced = False  # A later one was not logged.
         self._failing_since: float | None = None
@@ -60,9 +63,14 @@ class ConnectionHealth:
         self._names = "", ""
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the hub has refused this device repeatedly."""
+        return self._refusals >= REFUSALS_BEFORE_REGISTERING
+
+    @property
     def should_register(self) -> bool:
         """Whether to register again: the device may belong to another hub now."""
-        return self._refusals >= REFUSALS_BEFORE_REGISTERING or (
+        return self.is_refused or (
             self._failing_since is not None
             and self._clock.uptime() - self._failing_since >= FAILING_BEFORE_REGISTERING
         )
@@ -76,7 +84,7 @@ class ConnectionHealth:
         """Record a new connection, which may not last."""
         self._names = hub, device_id
         self._refusals = 0
-        again = "Connected again" if self._warned else "Connected"
+        again = "Connected again" if self.last_error else "Connected"
         level = logging.DEBUG if self._announced else logging.INFO
         log.log(
             level, "%s to %s as %s.", again, hub, device_id, extra=LogEvent.CONNECTED.about(HUB=hub)
@@ -93,7 +101,7 @@ class ConnectionHealth:
                 extra=LogEvent.CONNECTED.about(HUB=self._names[0]),
             )
         self.last_error = None
-        self._warned.clear()
+        self._complaints = Complaints()
         self._announced = self._unannounced = False
         self._failing_since = None
 
@@ -104,10 +112,9 @@ class ConnectionHealth:
         if isinstance(error, CloudError) and error.depends_on_clock:
             doubt = self._clock.doubt()
             sentence = sentence if doubt is None else f"{sentence} {doubt}"
-        level = logging.DEBUG if type(error) in self._warned else logging.WARNING
+        level = self._complaints.level(type(error).__name__, str(error))
         event = next(EVENTS[kind] for kind in type(error).__mro__ if kind in EVENTS)
         log.log(level, "%s", sentence, extra=event.about(HUB=self._names[0] or None))
-        self._warned.add(type(error))
         self.last_error = sentence
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
         if self._failing_since is None:

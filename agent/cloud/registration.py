@@ -7,6 +7,7 @@ import logging
 import re
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Self
 
 from azure.iot.device import exceptions as azure_exceptions
@@ -26,6 +27,7 @@ from agent.errors import NoAnswerError, RegistrationError, UnreachableError
 from agent.storage.assignment import Assignment
 
 REGISTRATION_DEADLINE = 60.0  # Seconds. The SDK polls the service every 2 s.
+LONGEST_PART = 200  # Characters of each part of the service's answer that an error repeats.
 
 
 async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLINE) -> Assignment:
@@ -50,8 +52,16 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
             await end()
             raise _registration_error(error, answer, host, access.device_id) from error
     await end()
+    # Whatever the service sent: no state at all, or values of any type.
     state = result.registration_state
-    return Assignment(state.assigned_hub, state.device_id)
+    hub: Any = getattr(state, "assigned_hub", None)
+    device_id: Any = getattr(state, "device_id", None)
+    try:
+        return Assignment(hub, device_id)
+    except ValueError as error:
+        raise RegistrationError(
+            access.device_id, said=f"its answer is not an assignment: {error}", hint=CHECK_HOST
+        ) from error
 
 
 class _LoggedAnswer(logging.Handler):
@@ -77,14 +87,15 @@ class _LoggedAnswer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         found = re.fullmatch(
-            r"Received payload:(b['\"].*) on topic:\$dps/registrations/res/(\d+)/.*",
+            r"Received payload:(b['\"].*) on topic:\$dps/registrations/res/([0-9]{3})/.*",
             record.getMessage(),
             re.DOTALL,
         )
         if found is None:
             return
-        self.status = int(found[2])
-        with suppress(ValueError, SyntaxError):  # Not JSON: only the status is known.
+        self.status, self.body = int(found[2]), {}
+        # Not JSON: only the status is known.
+        with suppress(ValueError, SyntaxError, RecursionError):
             body = json.loads(ast.literal_eval(found[1]))
             self.body = body if isinstance(body, dict) else {}
 
@@ -95,13 +106,13 @@ class _LoggedAnswer(logging.Handler):
 
     def summary(self) -> str:
         """Return the service's reason in one line."""
-        state = self.body.get("registrationState") or self.body
-        parts = [
-            str(state[name]) for name in ("errorCode", "errorMessage", "message") if name in state
-        ]
+        state = self.body.get("registrationState")
+        state = state if isinstance(state, dict) and state else self.body
+        given = [state.get(name) for name in ("errorCode", "errorMessage", "message")]
+        parts = [str(part)[:LONGEST_PART] for part in given if isinstance(part, str | int)]
         status = self.body.get("status")
         if isinstance(status, str) and status not in {"assigning", "assigned"}:
-            parts.insert(0, f"the device is {status}")
+            parts.insert(0, f"the device is {status[:LONGEST_PART]}")
         return " ".join(parts) or f"status {self.status}"
 
 
@@ -110,7 +121,8 @@ def _registration_error(
 ) -> Exception:
     if answer.status is not None and answer.is_final:
         # The service's answer explains more than the SDK's exception.
-        hint = HINTS.get(answer.status, "Check the device and its enrolment in the application.")
+        known = HINTS.get(answer.status, "Check the device and its enrolment in the application.")
+        hint = HINTS[503] if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else known
         return RegistrationError(device_id, said=answer.summary(), hint=hint)
     match error:
         case NoAnswerError():
@@ -122,9 +134,11 @@ def _registration_error(
     return UnreachableError(host, reason(error))
 
 
+CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
     401: "Check that the key or certificate belongs to this device, that the device is not "
     "blocked, and that id_scope is the application's.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
+    503: "The service has a fault of its own. The daemon tries again later.",
 }

@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
-from paho.mqtt.client import Client as Paho  # A dependency of the SDK.
+from paho.mqtt.client import MQTT_ERR_PROTOCOL  # A dependency of the SDK.
+from paho.mqtt.client import Client as Paho
 
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
-from agent.errors import NoAnswerError, SdkStuckError, in_words
+from agent.errors import CertificateUnreadableError, NoAnswerError, SdkStuckError, in_words
 from agent.storage.assignment import Assignment
 from agent.tls_faults import certificate_advice, certificate_fault
 
@@ -36,8 +37,11 @@ CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a hanging TLS handshake del
 QUICK_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
 SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 120 s earlier.
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
+NOT_MQTT = "it sent a packet that is not valid MQTT"
+MAX_PACKET = 1_000_000  # Bytes. IoT Hub sends at most a method's 128 KB.
 MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
+LONGEST_REASON = 300  # Characters. A proxy's answer may be of any length.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +104,10 @@ def _x509(credentials: Credentials) -> Any:
 
 
 async def build(make: Callable[[], Any]) -> Any:
-    """Create a client. Raises SdkStuckError after BUILD_DEADLINE seconds."""
+    """Create a client.
+
+    Raises SdkStuckError after BUILD_DEADLINE seconds, and CertificateUnreadableError.
+    """
     # The previous client is a cycle of references, and holds its sockets until it is collected.
     # With an unreliable connection many would accumulate before Python does it by itself.
     gc.collect()
@@ -110,6 +117,8 @@ async def build(make: Callable[[], Any]) -> Any:
         raise SdkStuckError(
             f"The SDK did not create a client within {BUILD_DEADLINE:g} s."
         ) from None
+    except OSError as error:  # The SDK reads the certificate for each client.
+        raise CertificateUnreadableError(reason(error)) from error
 
 
 @cache
@@ -142,6 +151,8 @@ async def close(client: Any, deadline: float) -> None:
         await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
     except TimeoutError:
         raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
+    except Exception as error:  # The SDK passes on any error of its own parts.
+        raise SdkStuckError(f"The SDK did not stop its handlers: {reason(error)}.") from error
 
 
 async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
@@ -176,7 +187,7 @@ async def shut_down(pipeline: Any, deadline: float) -> None:
     except Exception as error:
         # It was shut down before. The class of this exception is not public.
         if type(error).__name__ != "PipelineNotRunning":
-            raise
+            raise SdkStuckError(f"The SDK did not close a connection: {reason(error)}.") from error
 
 
 async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
@@ -208,9 +219,11 @@ def reason(error: BaseException) -> str:
         advice = certificate_advice(error).rstrip(".")
         return f"its certificate is not trusted: {certificate_fault(error)}. {advice}"
     text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
-    text = text or type(error).__name__
+    text = text[:LONGEST_REASON] or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
         return KEEP_ALIVE_EXPIRED
+    if "network protocol error" in text:
+        return NOT_MQTT
     if "407: " in text or "SOCKS5 authentication failed" in text:
         return "the proxy does not accept proxy_user and the password in proxy_password_file"
     return text
@@ -250,8 +263,38 @@ def _report_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
     return transferring
 
 
-def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
-    """Send each packet without waiting for an acknowledgement.
+def _refuse_large_packets(receive: Callable[..., Any]) -> Callable[..., Any]:
+    """Treat a packet of more than MAX_PACKET bytes as one that is not MQTT."""
+
+    @wraps(receive)
+    def receiving(client: Paho, size: int) -> Any:
+        if size > MAX_PACKET:
+            raise ValueError(f"A packet has {size} bytes.")
+        return receive(client, size)
+
+    return receiving
+
+
+def _report_every_end(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the SDK notice each end of paho's thread.
+
+    A packet that is not MQTT, or a topic that is not UTF-8, raises an error in the thread, which
+    then ends without a callback. The SDK would wait until a message is not acknowledged.
+    """
+
+    @wraps(run)
+    def running(client: Paho) -> None:
+        try:
+            run(client)
+        except Exception as error:  # noqa: BLE001 - whatever such a packet makes paho raise.
+            log.debug("The MQTT client ended with %s: %s", type(error).__name__, error)
+            client._loop_rc_handle(MQTT_ERR_PROTOCOL)  # noqa: SLF001 - as after other errors.
+
+    return running
+
+
+def _set_options(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """Send each packet without waiting for an acknowledgement, and leave reconnecting to us.
 
     Nagle's algorithm (RFC 896) waits for one from TCP, which a server may delay by 40 ms and more
     (RFC 1122 section 4.2.3.2). paho waits when 20 messages are in flight: the answer to a command
@@ -260,7 +303,10 @@ def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(connect)
     def connecting(client: Paho) -> Any:
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
+        # paho has no public way that works at this point.
+        client._max_inflight_messages = MAX_IN_FLIGHT  # noqa: SLF001
+        # Otherwise paho connects again by itself after CONNACK 1, and the SDK does not notice.
+        client._reconnect_on_failure = False  # noqa: SLF001
         connection = connect(client)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
@@ -268,9 +314,10 @@ def _send_at_once(connect: Callable[..., Any]) -> Callable[..., Any]:
     return connecting
 
 
-Paho._create_socket_connection = _send_at_once(Paho._create_socket_connection)  # noqa: SLF001 - paho has no public way.
-Paho._sock_recv = _report_every_loss(Paho._sock_recv)  # noqa: SLF001 - the same.
+Paho._create_socket_connection = _set_options(Paho._create_socket_connection)  # noqa: SLF001 - paho has no public way.
+Paho._sock_recv = _refuse_large_packets(_report_every_loss(Paho._sock_recv))  # noqa: SLF001 - the same.
 Paho._sock_send = _report_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
+Paho._thread_main = _report_every_end(Paho._thread_main)  # noqa: SLF001 - the same.
 _log_at_debug_level("azure.iot.device")
 _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")

@@ -16,6 +16,7 @@ from agent.cloud.message import Message
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
+    NOT_MQTT,
     CloudAccess,
     build,
     close,
@@ -34,7 +35,6 @@ from agent.errors import (
     SessionLostError,
     UnreachableError,
 )
-from agent.logs.events import LogEvent
 from agent.storage.assignment import Assignment
 
 T = TypeVar("T")
@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 
 REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
 RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
+LONGEST_REQUEST_ID = 1000  # Characters. A topic has at most 65,535 bytes.
+# What the SDK raises for a topic or a payload that is not as it should be.
+CANNOT_READ = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,19 @@ class QueuedCommand:
 
 @dataclass(frozen=True, slots=True)
 class DesiredPatch:
-    """Changed desired properties, including `$version`."""
+    """Changed desired properties. `patch` is any JSON value; the hub sends an object."""
 
-    patch: dict[str, Any]
+    patch: Any
 
 
-Event = Command | QueuedCommand | DesiredPatch
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something from the hub that cannot be used. `reason` says why, in a sentence."""
+
+    reason: str
+
+
+Event = Command | QueuedCommand | DesiredPatch | Unreadable
 
 
 class AzureSession:
@@ -102,14 +112,14 @@ class AzureSession:
         }
         self._client.on_connection_state_change = self._on_state
         self._client.on_background_exception = self._on_background_exception
-        # Handlers are set before connecting: the hub delivers queued commands at once, and the SDK
-        # acknowledges and loses those without a handler. Without a connection the setters raise
-        # NoConnectionError, but set the handler. They are called again to subscribe.
-        for name, handler in handlers.items():
-            with suppress(azure_exceptions.NoConnectionError):
-                await self._set(name, handler)
         what = f"the connection to {self.hub}"
         try:
+            # Handlers are set before connecting: the hub delivers queued commands at once, and the
+            # SDK acknowledges and loses those without a handler. Without a connection the setters
+            # raise NoConnectionError, but set the handler. They are called again to subscribe.
+            for name, handler in handlers.items():
+                with suppress(azure_exceptions.NoConnectionError):
+                    await self._set(name, handler)
             await within(self.deadline, what, self._client.connect())
             for name, handler in handlers.items():
                 await self._set(name, handler)
@@ -151,10 +161,9 @@ class AzureSession:
         outgoing.custom_properties.update(message.properties)
         await self._call("a message", lambda: self._client.send_message(outgoing))
 
-    async def twin(self) -> dict[str, Any]:
-        """Fetch the whole twin: {"desired": {...}, "reported": {...}}."""
-        twin: dict[str, Any] = await self._call("the request for the twin", self._client.get_twin)
-        return twin
+    async def twin(self) -> Any:
+        """Fetch the whole twin: any JSON value, normally {"desired": {...}, "reported": {...}}."""
+        return await self._call("the request for the twin", self._client.get_twin)
 
     async def report(self, patch: dict[str, Any]) -> None:
         """Report properties. Returns when the hub has accepted them."""
@@ -167,7 +176,7 @@ class AzureSession:
         """Answer a command."""
         response = MethodResponse(command.request_id, status, payload)
         await self._call(
-            f"the answer to {command.name}",
+            "the answer to a command",
             lambda: self._client.send_method_response(response),
         )
 
@@ -216,7 +225,7 @@ class AzureSession:
         return SessionLostError(f"The connection to {self.hub} ended: {reason(error)}.")
 
     def _dropped(self, error: BaseException) -> CloudError:
-        if reason(error) == KEEP_ALIVE_EXPIRED:
+        if reason(error) in {KEEP_ALIVE_EXPIRED, NOT_MQTT}:
             return self._lost(error)
         return HubClosedError(f"The connection to {self.hub} was closed: {reason(error)}.")
 
@@ -224,21 +233,20 @@ class AzureSession:
     # the SDK runs those in order; it runs plain functions in several threads.
 
     async def _on_method(self, request: Any) -> None:
+        if len(request.request_id) > LONGEST_REQUEST_ID:  # The answer's topic would be too long.
+            self._hand_over(Unreadable("a command has a request id that is too long"))
+            return
         self._hand_over(Command(request.request_id, request.name, request.payload))
 
-    async def _on_desired(self, patch: dict[str, Any]) -> None:
+    async def _on_desired(self, patch: Any) -> None:
         self._hand_over(DesiredPatch(patch))
 
     async def _on_message(self, message: Any) -> None:
         name = message.custom_properties.get("method-name")
         if name is None:
-            log.warning(
-                "Ignored a cloud-to-device message: it has no property method-name.",
-                extra=LogEvent.MESSAGE_IGNORED.about(),
-            )
+            self._hand_over(Unreadable("a cloud-to-device message has no property method-name"))
             return
-        body = message.data
-        self._hand_over(QueuedCommand(name, body.encode() if isinstance(body, str) else body))
+        self._hand_over(QueuedCommand(name, message.data))
 
     def _hand_over(self, event: Event) -> None:
         with suppress(RuntimeError):  # The loop is closed: the daemon has stopped.
@@ -250,7 +258,9 @@ class AzureSession:
 
     async def _on_background_exception(self, error: Exception) -> None:
         log.debug("The SDK reports an exception: %s", reason(error))
-        if not self._client.connected:
+        if isinstance(error, CANNOT_READ):
+            self._hand_over(Unreadable(f"the SDK cannot read it ({reason(error)})"))
+        elif not self._client.connected:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._end, self._dropped(error))
 

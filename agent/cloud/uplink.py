@@ -14,14 +14,22 @@ from typing import Any, Protocol
 from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.hub import AzureHub
 from agent.cloud.publisher import publish_readings
-from agent.cloud.session import AzureSession, Command, DesiredPatch, Event, QueuedCommand
+from agent.cloud.session import (
+    AzureSession,
+    Command,
+    DesiredPatch,
+    Event,
+    QueuedCommand,
+    Unreadable,
+)
 from agent.device import commands, properties
 from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
+from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
 from agent.readings.outbox import Outbox
 from agent.status import CloudPart, Status
-from agent.storage.assignment import StoredAssignment
+from agent.storage.assignment import Assignment, StoredAssignment
 from hw import Reading
 
 log = logging.getLogger(__name__)
@@ -94,6 +102,8 @@ class Uplink:
         self._sleep = sleep
         self._jitter = jitter
         self._health = ConnectionHealth(daemon.clock)
+        self._complaints = Complaints()
+        self._last_assignment: Assignment | None = None
         self._session: AzureSession | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._unreported: dict[str, Any] = {}
@@ -197,15 +207,17 @@ class Uplink:
 
     async def _serve_once(self) -> None:
         self.attempts += 1
-        assignment = await self._assignment.load()
+        assignment = self._last_assignment or await self._assignment.load()
         if assignment is None or (self._health.should_register and not self._try_hub_next):
+            if assignment is not None and self._health.is_refused:
+                await self._assignment.forget(assignment)
             # If the registration fails, the known hub is tried next.
             self._try_hub_next = True
             log.debug("Registering with the provisioning service.")
             assignment = await self._hub.register()
-            await self._assignment.save(assignment)
             self._health.registered()
         self._try_hub_next = False
+        self._last_assignment = assignment
         try:
             async with self._hub.connect(assignment, self._events) as session:
                 self._session = session
@@ -213,6 +225,7 @@ class Uplink:
                 self.connections += 1
                 self._health.connected(session.hub, session.device_id)
                 self._daemon.status_changed.set()
+                await self._assignment.save(assignment)
                 await self._serve(session)
         finally:
             self._session = None
@@ -269,6 +282,13 @@ class Uplink:
                 )
             case DesiredPatch():
                 pass  # The next connection begins with the whole twin.
+            case Unreadable(reason):
+                log.log(
+                    self._complaints.level("unreadable", reason),
+                    "Ignored something that the hub sent: %s.",
+                    reason,
+                    extra=LogEvent.MESSAGE_IGNORED.about(),
+                )
 
     async def _execute(self, command: Command) -> None:
         until = self._clock.uptime() + RESULT_LIFETIME

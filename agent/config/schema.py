@@ -12,14 +12,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from agent.ranges import GPIO, INTERVAL
+from agent.ranges import GPIO, HOST_NAME, INTERVAL
 from hw.sensors.models import MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
 
-LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-HOST = rf"(?=[A-Za-z0-9.-]{{1,253}}(?![A-Za-z0-9.-])){LABEL}(?:\.{LABEL})*"
-PROXY = re.compile(rf"(?:http|socks5)://(?:{HOST}|\[[0-9A-Fa-f:.]+\]):([0-9]{{1,5}})/?")
+PROXY = re.compile(rf"(?:http|socks5)://(?:{HOST_NAME}|\[[0-9A-Fa-f:.]+\]):([0-9]{{1,5}})/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class CloudConfig:
         metadata=_rule(
             "Host name of the provisioning service.",
             allowed="a host name or an IPv4 address, without scheme and port",
-            form=_matches(HOST),
+            form=_matches(HOST_NAME),
         ),
     )
     key_file: Path | None = field(

@@ -5,19 +5,24 @@ its acknowledgement has the reason.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from agent.device.led import AsyncLed
 from agent.device.validation import CHECKS, RefusedError, quote
+from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 
 log = logging.getLogger(__name__)
 
 DEVICE_DEFAULT = 203  # IoT Plug and Play's status for a value that the device set by itself.
 MAX_UNKNOWN_ANSWERED = 16  # Unknown names must not fill the twin, which has 32 KB.
-MOST_COMPLAINTS = 100  # Properties whose last warning is remembered.
+LATEST_VERSION = 2**63 - 1
+# The names that IoT Hub allows, except long ones:
+# https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins
+PROPERTY_NAME = re.compile(r"[^\x00-\x20.$#\x7f-\x9f\ud800-\udfff]{1,128}")
 
 READ_ONLY = {
     "state",
@@ -100,26 +105,48 @@ class Properties:
         self._set_by_operator = set(stored)
         self._preview = property_format == "preview"
         self._desired_version = 0
-        self._complaints: dict[str, str] = {}  # The last warning by property.
-        self._unknown: set[str] = set()  # The unknown properties that were answered.
+        self._complaints = Complaints()
+        self._unknown: dict[str, bool] = {}  # Unknown properties, and whether each was answered.
 
-    async def apply_twin(self, twin: Mapping[str, Any]) -> None:
-        """Apply the desired properties of a whole twin, as fetched after connecting."""
-        desired = twin.get("desired")
-        desired = desired if isinstance(desired, Mapping) else {}
+    async def apply_twin(self, twin: Any) -> None:
+        """Apply the desired properties of a whole twin, as fetched after connecting.
+
+        Ignores, with a warning, a twin that is not an object of objects.
+        """
+        desired = twin.get("desired", {}) if isinstance(twin, dict) else twin
+        if not self._is_object(desired, "the twin"):
+            return
         self._desired_version = _version(desired)
         for name in CHECKS:
             if name not in desired:
                 self._report_default(name)
         await self._apply(desired)
 
-    async def apply_patch(self, patch: Mapping[str, Any]) -> None:
-        """Apply changed desired properties. Skip a patch that the twin already contained."""
+    async def apply_patch(self, patch: Any) -> None:
+        """Apply changed desired properties. Skip a patch that the twin already contained.
+
+        Ignores, with a warning, a patch that is not an object.
+        """
+        if not self._is_object(patch, "a change of desired properties"):
+            return
         version = _version(patch)
         if 0 < version <= self._desired_version:
             return
         self._desired_version = max(version, self._desired_version)
         await self._apply(patch)
+
+    def _is_object(self, value: Any, what: str) -> TypeGuard[dict[str, Any]]:
+        """Return whether a value from the hub is a JSON object. If not, log that it is ignored."""
+        if isinstance(value, dict):
+            return True
+        log.log(
+            self._complaints.level("twin", what),
+            "Ignored %s: it is not a JSON object of desired properties, but %s.",
+            what,
+            quote(value),
+            extra=LogEvent.MESSAGE_IGNORED.about(),
+        )
+        return False
 
     async def _apply(self, desired: Mapping[str, Any]) -> None:
         for name, wrapped in desired.items():
@@ -138,15 +165,19 @@ class Properties:
 
     def _answer_unknown(self, name: str, value: Any) -> None:
         if value is None:
-            if name in self._unknown:  # The property was removed, so remove the answer, too.
-                self._unknown.discard(name)
+            if self._unknown.pop(name, False):  # Remove the answer as well.
                 self._daemon.report({name: None})
             return
+        if name not in self._unknown and len(self._unknown) >= MAX_UNKNOWN_ANSWERED:
+            self._complain(
+                LogEvent.PROPERTY_UNKNOWN,
+                "...",
+                f"There are more than {MAX_UNKNOWN_ANSWERED} unknown desired properties.",
+            )
+            return
         self._complain(LogEvent.PROPERTY_UNKNOWN, name, f"Unknown desired property {quote(name)}.")
-        if name not in READ_ONLY and (
-            name in self._unknown or len(self._unknown) < MAX_UNKNOWN_ANSWERED
-        ):
-            self._unknown.add(name)
+        self._unknown[name] = name not in READ_ONLY and bool(PROPERTY_NAME.fullmatch(name))
+        if self._unknown[name]:
             self._acknowledge(
                 name, HTTPStatus.NOT_FOUND, "This device has no such writable property."
             )
@@ -163,7 +194,7 @@ class Properties:
                     quote(accepted),
                     extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(accepted)),
                 )
-                self._complaints.pop(name, None)
+                self._complaints.forget(name)
         except RefusedError as error:
             self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
             self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
@@ -188,16 +219,8 @@ class Properties:
 
     def _complain(self, event: LogEvent, name: str, sentence: str) -> None:
         """Log a warning once; repeats, which come with each connection's twin, at debug level."""
-        known = self._complaints.get(name) == sentence
-        log.log(
-            logging.DEBUG if known else logging.WARNING,
-            "%s",
-            sentence,
-            extra=event.about(PROPERTY=name),
-        )
-        if len(self._complaints) >= MOST_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[name] = sentence
+        level = self._complaints.level(name, sentence)
+        log.log(level, "%s", sentence, extra=event.about(PROPERTY=name))
 
     def _report_default(self, name: str) -> None:
         self._acknowledge(name, DEVICE_DEFAULT, "No desired value is set.", version=0)
@@ -217,4 +240,6 @@ class Properties:
 
 def _version(properties: Mapping[str, Any]) -> int:
     version = properties.get("$version")
-    return version if isinstance(version, int) and not isinstance(version, bool) else 0
+    if not isinstance(version, int) or isinstance(version, bool):
+        return 0
+    return version if 0 < version <= LATEST_VERSION else 0

@@ -25,6 +25,8 @@ def check_name(value: Any) -> str:
         raise RefusedError(
             f"name must have at most {NAME_LENGTH} characters, and this one has {len(value)}."
         )
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RefusedError(f"name must be valid Unicode, and {quote(value)} has half a character.")
     return value
 
 

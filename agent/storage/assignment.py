@@ -1,8 +1,10 @@
 """The hub that this device is assigned to, stored so that a restart needs no registration."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.ranges import HOST_NAME, HUB_DEVICE_ID
 from agent.storage.settings import Settings
 
 SETTING = "assignment"
@@ -10,14 +12,23 @@ SETTING = "assignment"
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The hub that the provisioning service assigned to this device."""
+    """The hub that the provisioning service assigned to this device, and its id there.
+
+    Raises ValueError if `hub` is not a host name, or `device_id` not a device id.
+    """
 
     hub: str
     device_id: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.hub, str) or not re.fullmatch(HOST_NAME, self.hub):
+            raise ValueError("the hub's name is not a host name")
+        if not isinstance(self.device_id, str) or not re.fullmatch(HUB_DEVICE_ID, self.device_id):
+            raise ValueError("the device id is not one that a hub allows")
+
 
 class StoredAssignment:
-    """The last assignment, valid only for the `registration` that it came from.
+    """The last assignment that worked, valid only for the `registration` that it came from.
 
     `registration` is what the provisioning service was asked: its host, ID scope and device id.
     """
@@ -29,18 +40,29 @@ class StoredAssignment:
     async def load(self) -> Assignment | None:
         """Return the assignment; None if there is none for this registration."""
         match await self._settings.get(SETTING):
-            case {"asked": asked, "hub": str(hub), "device_id": str(device_id)}:
-                return Assignment(hub, device_id) if asked == self._registration else None
-            case _:  # Not stored yet, or damaged.
+            case {"asked": asked, "hub": hub, "device_id": device_id} if (
+                asked == self._registration
+            ):
+                try:
+                    return Assignment(hub, device_id)
+                except ValueError:  # Damaged, so the device registers again.
+                    return None
+            case _:  # Not stored yet, from another registration, or damaged.
                 return None
 
     async def save(self, assignment: Assignment) -> None:
-        """Replace the stored assignment."""
-        await self._settings.put(
-            SETTING,
-            {
-                "asked": self._registration,
-                "hub": assignment.hub,
-                "device_id": assignment.device_id,
-            },
-        )
+        """Replace the stored assignment, if it is a different one."""
+        if await self.load() != assignment:
+            await self._settings.put(
+                SETTING,
+                {
+                    "asked": self._registration,
+                    "hub": assignment.hub,
+                    "device_id": assignment.device_id,
+                },
+            )
+
+    async def forget(self, assignment: Assignment) -> None:
+        """Delete the stored assignment, if it is this one."""
+        if await self.load() == assignment:
+            await self._settings.put(SETTING, None)

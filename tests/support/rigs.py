@@ -22,6 +22,10 @@ class MemoryAssignment:
     async def save(self, assignment):
         self.assignment = assignment
 
+    async def forget(self, assignment):
+        if self.assignment == assignment:
+            self.assignment = None
+
 
 class Rig:
     """An uplink, and what it uses of the daemon: commands, properties and background tasks."""

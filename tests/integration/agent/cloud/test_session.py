@@ -16,13 +16,22 @@ import pytest
 from addresses import own_address
 from centrals import running_central
 from fakes import until
+from mqtt_client import packet as mqtt_packet
+from mqtt_client import string
 
 from agent.cloud import sdk
 from agent.cloud.message import Message
 from agent.cloud.publisher import WINDOW
 from agent.cloud.registration import _LoggedAnswer, _registration_error, register
 from agent.cloud.sdk import CloudAccess
-from agent.cloud.session import Command, DesiredPatch, Event, QueuedCommand, open_session
+from agent.cloud.session import (
+    Command,
+    DesiredPatch,
+    Event,
+    QueuedCommand,
+    Unreadable,
+    open_session,
+)
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
@@ -32,12 +41,14 @@ from agent.errors import (
     NoAnswerError,
     RefusedError,
     RegistrationError,
+    SessionLostError,
     UnreachableError,
 )
 from agent.storage.assignment import Assignment
 from central.errors import NoAnswer
 from central.protocol.mqtt import PubAck, SubAck
 from central.storage import devices, history, telemetry
+from central.transport import connection
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
@@ -253,8 +264,8 @@ async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", connect)
     async with cloud.session(await cloud.register()):
         options = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in connections]
-    for connection in connections:
-        connection.close()
+    for each in connections:
+        each.close()
     assert options == [1, 1]
 
 
@@ -309,6 +320,80 @@ async def test_any_error_of_the_connection_ends_the_session_at_once(cloud, monke
             await asyncio.wait_for(session.ended(), 3.0)
         with pytest.raises(CloudError):
             await asyncio.wait_for(sending, 3.0)
+
+
+TOPIC = b"$iothub/methods/POST/blink/?$rid=1"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"\x90\x00",  # SUBACK without a packet id.
+        b"\x30\x01\x00",  # PUBLISH without a topic.
+        b"\x30\x05\x00\x03\xff\xfe\xfd",  # A topic that is not UTF-8.
+        b"\x30\x04\x00\xffab",  # A topic shorter than it says.
+        b"\x32\x04\x00\x02ab",  # Quality of service 1 without a packet id.
+        b"\x36" + bytes([len(TOPIC) + 2, 0, len(TOPIC)]) + TOPIC,  # Quality of service 3.
+        b"\x40\x00",  # PUBACK without a packet id.
+        b"\x20\x02\x00\x01",  # CONNACK in the middle: an MQTT version that is not known.
+        b"\x00\x00",  # Reserved.
+        b"\xf0\x00",
+        b"\x30\xff\xff\xff\xff\xff\x01",  # A length of more than four bytes.
+        b"\x30\xff\xff\xff\x7f",  # 256 MB follow.
+        b"HTTP/1.1 400 Bad Request\r\n" + b"Server: other\r\n" * 5,
+    ],
+)
+async def test_a_packet_that_is_not_mqtt_ends_the_session_at_once(cloud, session, packet):
+    await cloud.ask(lambda central: write(central, packet))
+    with pytest.raises(SessionLostError, match="it sent a packet that is not valid MQTT"):
+        await asyncio.wait_for(session.ended(), 3.0)
+
+
+async def test_a_first_packet_that_is_not_mqtt_ends_the_connection_at_once(cloud, monkeypatch):
+    assignment = await cloud.register()
+    monkeypatch.setattr(connection, "encode", lambda packet: b"\x90\x00")
+    with pytest.raises(SessionLostError, match="it sent a packet that is not valid MQTT"):
+        async with asyncio.timeout(3.0), cloud.session(assignment):
+            pass  # It is not reached.
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        (TOPIC, b"{"),
+        (TOPIC, b"\xff"),
+        (TOPIC, b"[" * 100_000),
+        (TOPIC, b"1" * 5000),
+        (b"$iothub/methods/POST/blink/", b"1"),
+        (b"$iothub/methods/POST/blink/?$rid=" + b"1" * 2000, b"1"),
+        (b"$iothub/methods/POST", b"1"),
+        (b"$iothub/twin/res/", b"{}"),
+        (b"$iothub/twin/res/abc/?$rid=1", b"{}"),
+        (b"$iothub/twin/PATCH/properties/desired/?$version=1", b"{"),
+        (b"devices/pi-1/messages/devicebound/%24.mid=1", b"text"),
+        (b"$iothub/devices/pi-1/messages/devicebound", b"text"),
+    ],
+)
+async def test_a_message_that_cannot_be_read_is_handed_over_as_such(cloud, session, topic, body):
+    await cloud.ask(lambda central: write(central, mqtt_packet(0x30, string(topic) + body)))
+    assert isinstance(await asyncio.wait_for(cloud.events.get(), 3.0), Unreadable)
+    await session.twin()
+
+
+@pytest.mark.parametrize("body", ["[]", "7", "null", '"text"', "NaN", '{"a": 1, "a": 2}', "1e999"])
+async def test_desired_properties_of_any_shape_are_handed_over(cloud, session, body):
+    topic = "$iothub/twin/PATCH/properties/desired/?$version=1"
+    await cloud.ask(
+        lambda central: write(central, mqtt_packet(0x30, string(topic) + body.encode()))
+    )
+    event = await asyncio.wait_for(cloud.events.get(), 3.0)
+    assert isinstance(event, DesiredPatch)
+
+
+def write(central, data):
+    """Send bytes to every client, whether they are MQTT or not."""
+    for client in central.faults._connections:
+        client._writer.write(data)
 
 
 async def test_a_connection_lost_during_the_close_does_not_delay_it(cloud):

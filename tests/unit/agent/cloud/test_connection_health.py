@@ -12,6 +12,7 @@ from agent.errors import (
     HubClosedError,
     NoAnswerError,
     RefusedError,
+    RegistrationError,
     TakenOverError,
     UnreachableError,
 )
@@ -40,11 +41,19 @@ def logged(caplog):
     return lines
 
 
-def test_only_the_first_failure_of_each_kind_is_a_warning(health, logged):
+def test_only_the_first_of_equal_failures_is_a_warning(health, logged):
     for error in (AWAY, AWAY, NoAnswerError("the twin", 4), AWAY, NoAnswerError("the twin", 4)):
         health.failed(error)
     assert logged("WARNING") == [str(AWAY), "The twin was not answered within 4 s."]
     assert len(logged("DEBUG")) == 3
+
+
+def test_a_reason_that_changes_is_a_warning(health, logged):
+    disabled = RegistrationError("pi-1", said="the device is disabled", hint="Check it.")
+    unauthorized = RegistrationError("pi-1", said="401 Unauthorized", hint="Check it.")
+    for error in (disabled, disabled, unauthorized, unauthorized):
+        health.failed(error)
+    assert logged("WARNING") == [str(disabled), str(unauthorized)]
 
 
 def test_after_a_connection_that_lasted_the_next_failure_is_a_warning(health, logged):

@@ -6,7 +6,7 @@ from fakes import FakeHub, FakeSession, open_outbox, until
 from rigs import MemoryAssignment, Rig
 
 from agent.cloud.connection_health import FAILING_BEFORE_REGISTERING
-from agent.cloud.session import Command, DesiredPatch, QueuedCommand
+from agent.cloud.session import Command, DesiredPatch, QueuedCommand, Unreadable
 from agent.cloud.uplink import LONGEST_DELAY, RESULT_LIFETIME
 from agent.errors import (
     HubClosedError,
@@ -72,6 +72,45 @@ async def test_two_refused_connections_lead_to_a_registration(outbox):
         await until(lambda: rig.uplink.hub == "hub.new")
     assert [assignment.hub for assignment in hub.connects] == ["hub.old", "hub.old", "hub.new"]
     assert hub.registrations == 1
+    assert rig.assignment.assignment == Assignment("hub.new", "pi-1")
+
+
+async def test_an_assignment_is_stored_only_after_it_has_worked(outbox):
+    away = UnreachableError("hub.test", "no route")
+    rig = Rig(outbox, FakeHub(away, away))
+    async with rig.running():
+        await until(lambda: len(rig.hub.connects) == 3)
+    assert rig.hub.registrations == 1
+    assert rig.assignment.assignment is None
+    rig.hub.sessions.append(FakeSession())
+    async with rig.running():
+        await until(lambda: rig.assignment.assignment == Assignment("hub.test", "pi-1"))
+    assert rig.hub.registrations == 1
+
+
+async def test_an_assignment_that_the_hub_refuses_is_forgotten(outbox):
+    refused = RefusedError("hub.test", "pi-1")
+    hub = FakeHub(refused, refused)
+    hub.assignments = [UnreachableError("dps.test", "no route")]
+    rig = Rig(outbox, hub, assignment=MemoryAssignment(Assignment("hub.test", "pi-1")))
+    async with rig.running():
+        # The clock may have been wrong, so this process tries it again.
+        await until(lambda: len(hub.connects) == 3)
+    assert hub.registrations == 1
+    assert rig.assignment.assignment is None
+
+
+async def test_an_outage_forgets_no_assignment(outbox):
+    away = UnreachableError("hub.test", "no route")
+    hub = FakeHub(
+        *[away, NoAnswerError("the connection to hub.test", 120), RefusedError("h", "d")] * 7
+    )
+    hub.assignments = [UnreachableError("dps.test", "no route")]
+    rig = Rig(outbox, hub, assignment=MemoryAssignment(Assignment("hub.test", "pi-1")))
+    async with rig.running():
+        await until(lambda: not hub.sessions)
+    assert hub.registrations > 1
+    assert rig.assignment.assignment == Assignment("hub.test", "pi-1")
 
 
 async def test_after_long_failure_registrations_and_connections_alternate(outbox):
@@ -285,6 +324,22 @@ async def test_queued_commands_are_executed_and_patches_applied_in_order(outbox)
     assert rig.twins == [session.twins[0]]
     assert [patch["$version"] for patch in rig.patches] == list(range(4, 10))
     assert rig.queued == [("turnon", b"@")]
+
+
+async def test_what_the_hub_sends_and_nobody_can_read_is_one_warning(outbox, caplog):
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second))
+    async with rig.running():
+        for number, session in enumerate((first, second), start=1):
+            await until(lambda number=number: rig.uplink.connections == number)
+            for _ in range(3):
+                session.events.put_nowait(Unreadable("it is not JSON"))
+            session.events.put_nowait(Command(str(number), "turnon", None))
+            await until(lambda session=session: session.answers)
+            if session is first:
+                session.lose()
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings.count("Ignored something that the hub sent: it is not JSON.") == 1
 
 
 async def test_all_properties_are_reported_after_connecting(outbox):

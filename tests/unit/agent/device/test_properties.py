@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from operated import OperatedDaemon
 from strategies import json_values
 
-from agent.device.properties import READ_ONLY, Properties
+from agent.device.properties import MAX_UNKNOWN_ANSWERED, READ_ONLY, Properties
 from hw.errors import LedError
 
 
@@ -114,6 +114,46 @@ async def test_many_unknown_properties_do_not_fill_the_twin(rig):
     assert len(rig.reported) == 16
 
 
+async def test_unknown_properties_beyond_the_first_are_summed_up_in_one_warning(rig, caplog):
+    for _ in range(2):
+        await rig.properties.apply_patch({f"x{number}": 1 for number in range(500)})
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == MAX_UNKNOWN_ANSWERED + 1
+    assert warnings[-1] == "There are more than 16 unknown desired properties."
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "a$b", "a#", "\x00", "\ud800", "x" * 10_000])
+async def test_a_name_that_the_hub_refuses_is_not_answered(rig, name, caplog):
+    await rig.properties.apply_patch({name: 1})
+    assert rig.reported == {}
+    assert caplog.text.count("Unknown desired property") == 1
+    await rig.properties.apply_patch({name: None})
+    assert rig.reported == {}
+
+
+@pytest.mark.parametrize("value", [None, True, 0, 1.5, "text", [], [{"brightness": 2}], [[[]]]])
+async def test_a_twin_that_is_not_an_object_is_ignored_with_one_warning(rig, value, caplog):
+    for _ in range(2):
+        await rig.properties.apply_twin(value)
+        await rig.properties.apply_twin({"desired": value})
+        await rig.properties.apply_patch(value)
+    assert rig.reported == {}
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert [warning.partition(":")[0] for warning in warnings] == [
+        "Ignored the twin",
+        "Ignored a change of desired properties",
+    ]
+    await rig.properties.apply_patch({"brightness": 2, "$version": 1})
+    assert rig.reported["brightness"]["ac"] == 200
+
+
+@pytest.mark.parametrize("version", [None, "7", True, -1, 1.5, float("nan"), 2**63, 10**400, []])
+async def test_a_version_that_is_not_a_number_of_the_hub_is_ignored(rig, version):
+    await rig.properties.apply_patch({"brightness": 2, "$version": version})
+    await rig.properties.apply_patch({"brightness": 3, "$version": 1})
+    assert rig.reported["brightness"]["value"] == 3
+
+
 async def test_removing_an_unknown_property_removes_its_answer(rig):
     await rig.properties.apply_patch({"colour": "red", "$version": 4})
     await rig.properties.apply_patch({"colour": None, "size": None, "$version": 5})
@@ -180,8 +220,8 @@ def test_any_patch_leaves_valid_values(patch):
 @given(json_values)
 def test_any_twin_is_accepted(twin):
     async def scenario():
-        if isinstance(twin, dict):
-            await Rig().properties.apply_twin(twin)
+        await Rig().properties.apply_twin(twin)
         await Rig().properties.apply_twin({"desired": twin})
+        await Rig().properties.apply_patch(twin)
 
     asyncio.run(scenario())
