@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from agent.logs.events import LogEvent
 from agent.logs.local_time import follow_system_zone, local_time
+from agent.logs.repeats import OnceAMinute
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ UNWANTED = {"CODE_ARGS", "EXCEPTION_TEXT", "EXCEPTION_INFO"}
 LONGEST_FIELD = 1000  # Characters.
 LONGEST_STATUS = 1000  # Characters.
 
+# A file descriptor that the next notice can use. If none were left, systemd would not get any
+# notices, and its watchdog would end the daemon.
+_spare: list[int] = []
+
 
 def configure(
     level: str,
@@ -40,7 +45,7 @@ def configure(
     environ: Mapping[str, str] = os.environ,
     stderr: TextIO | None = None,
 ) -> None:
-    """Send records of `level` and above to the journal or to stderr.
+    """Send records of `level` and above to the journal or to stderr, repeats once a minute.
 
     Records go to the journal if stderr leads there and systemd-python is installed. They have
     the fields of `LogEvent.about`, and DEVICE_ID.
@@ -53,6 +58,7 @@ def configure(
     else:
         handler = logging.StreamHandler(stderr)
         handler.setFormatter(_Lines(in_journal=in_journal, colour=stderr.isatty()))
+    handler.addFilter(OnceAMinute())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
@@ -181,8 +187,11 @@ def notify(**state: str) -> None:
         return
     from systemd import daemon  # noqa: PLC0415 - an extra, on Linux only.
 
+    while _spare:
+        os.close(_spare.pop())
     try:
         daemon.notify("\n".join(f"{name}={escaped(value)}" for name, value in state.items()))
+        _spare.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         log.debug("Cannot notify systemd: %s", error)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
+from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import in_words
 from agent.status import OutboxPart
 from agent.storage.store import STORE_NAME
@@ -51,7 +52,7 @@ def disk_write(examination: Examination) -> Finding:
     is_read_only = _is_read_only(mounts.get("/"))
     remark = " The root file system is read-only." if is_read_only else ""
     if not state.exists():
-        return skipped(f"{state} does not exist; the daemon creates it when it starts")
+        return _missing(state, examination)
     try:
         _write_and_read(state)
     except OSError as error:
@@ -71,6 +72,15 @@ def disk_write(examination: Examination) -> Finding:
             f"Unless that is on purpose, the card is failing: {DISK_LOG}",
         )
     return ok(f"{state} is writable.")
+
+
+def _missing(state: Path, examination: Examination) -> Finding:
+    if examination.status is None or examination.status.outbox is None:
+        return skipped(f"{state} does not exist; the daemon creates it when it starts")
+    return failed(
+        f"{state} was removed, and the daemon cannot recreate it: readings are in memory only.",
+        how_to_restart(examination.root),
+    )
 
 
 def _write_and_read(directory: Path) -> None:

@@ -1,9 +1,11 @@
 """The daemon in a process, under a fake systemd."""
 
+import resource
 import signal
 import socket
 import subprocess
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from addresses import own_address
@@ -142,3 +144,22 @@ def test_an_aborted_daemon_logs_where_it_was(tmp_path):
     assert status == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in log
     assert "run_until_complete" in log
+
+
+def test_notices_continue_while_file_descriptors_are_exhausted(tmp_path):
+    with manager(tmp_path) as systemd:
+        systemd.start(FAKE, WATCHDOG_USEC="600000")
+        systemd.hear_until("READY")
+        systemd.hear_until("WATCHDOG")
+        pid = systemd.process.pid
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+        with ExitStack() as clients:
+            for _ in range(3):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(tmp_path / "run" / SOCKET_NAME))
+            for _ in range(10):
+                systemd.hear_until("WATCHDOG")
+        systemd.process.send_signal(signal.SIGTERM)
+        assert systemd.end()[0] == 0

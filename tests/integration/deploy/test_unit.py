@@ -45,6 +45,12 @@ def test_it_is_started_after_nothing_that_a_pi_without_a_network_never_reaches()
     assert not [line for line in unit if line.startswith(("Requires=", "Wants="))]
 
 
+def test_the_daemon_is_restarted_after_any_end_but_an_unusable_configuration():
+    unit = (DEPLOY / "sensor-agent.service").read_text().splitlines()
+    for line in ("Restart=always", "RestartPreventExitStatus=78", "OOMPolicy=continue"):
+        assert line in unit
+
+
 @pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh"])
 def test_the_scripts_are_clean(script):
     need_program("shellcheck", package="shellcheck")

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from examinations import examination, write
+from statuses import STATUS
 
 from agent.diagnostics.checks import storage
 from agent.diagnostics.finding import Outcome
+from agent.diagnostics.service_advice import how_to_restart
 from agent.storage.store import STORE_NAME, Store
 
 PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
@@ -64,6 +66,13 @@ def test_each_failure_to_write_has_its_advice(tmp_path, monkeypatch, number, wor
 def test_a_missing_state_directory_is_skipped(tmp_path):
     finding = storage.disk_write(examination(tmp_path))
     assert finding.outcome is Outcome.SKIPPED
+
+
+def test_a_state_directory_that_the_daemon_cannot_recreate_fails(tmp_path):
+    finding = storage.disk_write(examination(tmp_path, status=STATUS))
+    assert finding.outcome is Outcome.FAILED
+    assert "was removed" in finding.line
+    assert finding.advice == how_to_restart(tmp_path)
 
 
 @pytest.mark.parametrize(
