@@ -85,16 +85,21 @@ def _is_path(text: str) -> bool:
     return bool(text) and text.isprintable()
 
 
-def _file(text: str, example: str | None = None) -> dict[str, Rule]:
-    return _rule(text, allowed="the name of a file", form=_is_path, example=example)
+def _entry(default: Any, text: str, **more: Any) -> Any:
+    """Return the field of a key that need not be set."""
+    return field(default=default, metadata=_rule(text, **more))
 
 
-def _pin(text: str, example: int | None = None) -> dict[str, Rule]:
-    return _rule(text, low=GPIO.low, high=GPIO.high, unit="GPIO number", example=example)
+def _file(text: str, example: str) -> Any:
+    return _entry(None, text, allowed="the name of a file", form=_is_path, example=example)
 
 
-def _choice(text: str, *choices: str, **more: Any) -> dict[str, Rule]:
-    return _rule(text, choices=choices, **more)
+def _pin(default: int | None, text: str, example: int | None = None) -> Any:
+    return _entry(default, text, low=GPIO.low, high=GPIO.high, unit="GPIO number", example=example)
+
+
+def _choice(default: str, text: str, *choices: str, **more: Any) -> Any:
+    return _entry(default, text, choices=choices, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,80 +128,57 @@ class CloudConfig:
             example="0ne00000000",
         )
     )
-    provisioning_host: str = field(
-        default="global.azure-devices-provisioning.net",
-        metadata=_rule(
-            "Host name of the provisioning service.",
-            allowed="a host name or an IPv4 address, without scheme and port",
-            form=_matches(HOST_NAME),
-        ),
+    provisioning_host: str = _entry(
+        "global.azure-devices-provisioning.net",
+        "Host name of the provisioning service.",
+        allowed="a host name or an IPv4 address, without scheme and port",
+        form=_matches(HOST_NAME),
     )
-    key_file: Path | None = field(
-        default=None, metadata=_file("File with this device's own key, in base64.", "device.key")
+    key_file: Path | None = _file("File with this device's own key, in base64.", "device.key")
+    group_key_file: Path | None = _file(
+        "File with the key of an enrolment group, in base64.", "group.key"
     )
-    group_key_file: Path | None = field(
-        default=None,
-        metadata=_file("File with the key of an enrolment group, in base64.", "group.key"),
+    x509_cert_file: Path | None = _file(
+        "File with this device's certificate, in PEM.", "device-cert.pem"
     )
-    x509_cert_file: Path | None = field(
-        default=None,
-        metadata=_file("File with this device's certificate, in PEM.", "device-cert.pem"),
+    x509_key_file: Path | None = _file(
+        "File with that certificate's private key, in PEM.", "device-key.pem"
     )
-    x509_key_file: Path | None = field(
-        default=None,
-        metadata=_file("File with that certificate's private key, in PEM.", "device-key.pem"),
+    ca_file: Path | None = _file(
+        "File with the only certificate authorities to trust, in PEM. Default: the system's.",
+        "ca.pem",
     )
-    ca_file: Path | None = field(
-        default=None,
-        metadata=_file(
-            "File with the only certificate authorities to trust, in PEM. Default: the system's.",
-            "ca.pem",
-        ),
+    transport: str = _choice(
+        "mqtt", "MQTT on port 8883, or MQTT over websockets on port 443.", "mqtt", "websockets"
     )
-    transport: str = field(
-        default="mqtt",
-        metadata=_choice(
-            "MQTT on port 8883, or MQTT over websockets on port 443.", "mqtt", "websockets"
-        ),
+    proxy: str | None = _entry(
+        None,
+        "Proxy for all connections to Azure.",
+        allowed='"http://host:port" or "socks5://host:port", without user and password',
+        form=_is_proxy,
+        example="http://proxy.example.org:3128",
     )
-    proxy: str | None = field(
-        default=None,
-        metadata=_rule(
-            "Proxy for all connections to Azure.",
-            allowed='"http://host:port" or "socks5://host:port", without user and password',
-            form=_is_proxy,
-            example="http://proxy.example.org:3128",
-        ),
+    proxy_user: str | None = _entry(
+        None, "User name for the proxy.", allowed="a name", example="anna"
     )
-    proxy_user: str | None = field(
-        default=None,
-        metadata=_rule("User name for the proxy.", allowed="a name", example="anna"),
+    proxy_password_file: Path | None = _file(
+        "File with the password for the proxy.", "proxy.password"
     )
-    proxy_password_file: Path | None = field(
-        default=None, metadata=_file("File with the password for the proxy.", "proxy.password")
+    keep_alive: int = _entry(
+        60, "Longest time without traffic on the connection.", low=2, high=1177, unit="seconds"
     )
-    keep_alive: int = field(
-        default=60,
-        metadata=_rule(
-            "Longest time without traffic on the connection.", low=2, high=1177, unit="seconds"
-        ),
+    max_rate: float = _entry(
+        10.0,
+        "Maximum rate at which waiting readings are sent.",
+        low=0.1,
+        high=1000,
+        unit="messages/s",
     )
-    max_rate: float = field(
-        default=10.0,
-        metadata=_rule(
-            "Maximum rate at which waiting readings are sent.",
-            low=0.1,
-            high=1000,
-            unit="messages/s",
-        ),
-    )
-    property_format: str = field(
-        default="plug-and-play",
-        metadata=_choice(
-            'Form of reported properties. "preview" is for applications from before July 2020.',
-            "plug-and-play",
-            "preview",
-        ),
+    property_format: str = _choice(
+        "plug-and-play",
+        'Form of reported properties. "preview" is for applications from before July 2020.',
+        "plug-and-play",
+        "preview",
     )
 
 
@@ -204,55 +186,41 @@ class CloudConfig:
 class SensorConfig:
     """The temperature and humidity sensor."""
 
-    driver: str = field(
-        default="dht22",
-        metadata=_choice(
-            "Driver: the kernel's, a simulated sensor, or Adafruit's for a DHT22 (AM2302), DHT21 "
-            "(AM2301) or DHT11.",
-            *MODELS,
-            "kernel",
-            "fake",
-            synonyms=SYNONYMS,
-            advice=advice,
-        ),
+    driver: str = _choice(
+        "dht22",
+        "Driver: the kernel's, a simulated sensor, or Adafruit's for a DHT22 (AM2302), DHT21 "
+        "(AM2301) or DHT11.",
+        *MODELS,
+        "kernel",
+        "fake",
+        synonyms=SYNONYMS,
+        advice=advice,
     )
-    model: str = field(
-        default="dht22",
-        metadata=_choice(
-            'Model of the sensor. Used only if driver is "kernel" or "fake".',
-            *MODELS,
-            synonyms=SYNONYMS,
-            advice=advice,
-            example="dht22",
-        ),
+    model: str = _choice(
+        "dht22",
+        'Model of the sensor. Used only if driver is "kernel" or "fake".',
+        *MODELS,
+        synonyms=SYNONYMS,
+        advice=advice,
+        example="dht22",
     )
-    pin: int = field(default=4, metadata=_pin("GPIO of the sensor's data wire."))
-    interval: float = field(
-        default=60.0,
-        metadata=_rule(
-            "Time between two readings.",
-            low=INTERVAL.low,
-            high=INTERVAL.high,
-            unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
-        ),
+    pin: int = _pin(4, "GPIO of the sensor's data wire.")
+    interval: float = _entry(
+        60.0,
+        "Time between two readings.",
+        low=INTERVAL.low,
+        high=INTERVAL.high,
+        unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
     )
-    unit: str = field(
-        default="celsius",
-        metadata=_choice("Unit in which temperatures are sent.", "celsius", "fahrenheit"),
+    unit: str = _choice("celsius", "Unit in which temperatures are sent.", "celsius", "fahrenheit")
+    temperature_offset: float = _entry(
+        0.0, "Added to every temperature.", low=-50, high=50, unit="degrees Celsius"
     )
-    temperature_offset: float = field(
-        default=0.0,
-        metadata=_rule("Added to every temperature.", low=-50, high=50, unit="degrees Celsius"),
+    humidity_offset: float = _entry(
+        0.0, "Added to every humidity.", low=-100, high=100, unit="percentage points"
     )
-    humidity_offset: float = field(
-        default=0.0,
-        metadata=_rule("Added to every humidity.", low=-100, high=100, unit="percentage points"),
-    )
-    power_pin: int | None = field(
-        default=None,
-        metadata=_pin(
-            "GPIO that powers the sensor. The daemon uses it to restart a stuck sensor.", 22
-        ),
+    power_pin: int | None = _pin(
+        None, "GPIO that powers the sensor. The daemon uses it to restart a stuck sensor.", 22
     )
 
 
@@ -260,18 +228,16 @@ class SensorConfig:
 class LedConfig:
     """The LED."""
 
-    driver: str = field(
-        default="gpiozero",
-        metadata=_choice(
-            '"gpiozero" drives the LED on a GPIO; "fake" simulates it.', "gpiozero", "fake"
-        ),
+    driver: str = _choice(
+        "gpiozero",
+        '"gpiozero" drives the LED on a GPIO; "fake" simulates it.',
+        "gpiozero",
+        "fake",
     )
-    pin: int = field(default=17, metadata=_pin("GPIO of the LED."))
-    active_high: bool = field(
-        default=True,
-        metadata=_rule(
-            "true if the LED lights while the pin is high; false if it lights while the pin is low."
-        ),
+    pin: int = _pin(17, "GPIO of the LED.")
+    active_high: bool = _entry(
+        True,
+        "true if the LED lights while the pin is high; false if it lights while the pin is low.",
     )
 
 
@@ -279,13 +245,11 @@ class LedConfig:
 class OutboxConfig:
     """Readings that wait to be sent. Beyond either limit the oldest are dropped and counted."""
 
-    max_age_days: int = field(
-        default=30,
-        metadata=_rule("Maximum age of a waiting reading.", low=1, high=3650, unit="days"),
+    max_age_days: int = _entry(
+        30, "Maximum age of a waiting reading.", low=1, high=3650, unit="days"
     )
-    max_megabytes: int = field(
-        default=64,
-        metadata=_rule("Maximum size of all waiting readings.", low=1, high=100_000, unit="MB"),
+    max_megabytes: int = _entry(
+        64, "Maximum size of all waiting readings.", low=1, high=100_000, unit="MB"
     )
 
 
@@ -293,9 +257,8 @@ class OutboxConfig:
 class LogConfig:
     """The log."""
 
-    level: str = field(
-        default="info",
-        metadata=_choice("Lowest level that is logged.", "debug", "info", "warning", "error"),
+    level: str = _choice(
+        "info", "Lowest level that is logged.", "debug", "info", "warning", "error"
     )
 
 
