@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from places import ROOT
+from scripts import write_program
 
 
 def checked(*arguments, path=None, cwd=ROOT, **environ):
@@ -20,9 +21,8 @@ def checked(*arguments, path=None, cwd=ROOT, **environ):
 def bare(tmp_path):
     """A PATH with what every Debian has, and nothing that a test would need besides."""
     for program in ("apt-get", "id", "uname", "tr", "sh", "unshare", "nsenter"):
-        (tmp_path / program).write_text(f'#!/bin/sh\nexec /usr/bin/{program} "$@"\n')
-        (tmp_path / program).chmod(0o755)
-    (tmp_path / "uname").write_text("#!/bin/sh\necho x86_64\n")
+        write_program(tmp_path / program, f'exec /usr/bin/{program} "$@"')
+    write_program(tmp_path / "uname", "echo x86_64")
     return str(tmp_path)
 
 
@@ -52,7 +52,7 @@ def test_elsewhere_than_on_debian_the_system_is_named(bare, tmp_path):
 
 
 def test_another_processor_is_named(bare, tmp_path):
-    (tmp_path / "uname").write_text("#!/bin/sh\necho aarch64\n")
+    write_program(tmp_path / "uname", "echo aarch64")
     done = checked("kernel", path=bare)
     assert done.returncode == 1
     assert "run it on x86-64" in done.stderr
@@ -61,9 +61,8 @@ def test_another_processor_is_named(bare, tmp_path):
 @pytest.mark.parametrize(("user", "advice"), [("1000", "sudo make test-service"), ("0", "")])
 def test_rights_that_are_missing_are_named(bare, tmp_path, user, advice):
     for program in ("mmdebstrap", "systemd-nspawn", "nsenter", "id", "unshare"):
-        (tmp_path / program).write_text("#!/bin/sh\nexit 1\n")
-        (tmp_path / program).chmod(0o755)
-    (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+        write_program(tmp_path / program, "exit 1")
+    write_program(tmp_path / "id", f"echo {user}")
     done = checked("service", path=bare)
     assert done.returncode == 1
     assert (advice or "Start the container privileged") in done.stderr
@@ -80,8 +79,7 @@ def test_rights_that_are_missing_are_named(bare, tmp_path, user, advice):
 )
 def test_npm_packages_are_needed_for_cells_with_tools(bare, tmp_path, arguments, needed):
     for program in ("mmdebstrap", "systemd-nspawn", "git", "id", "unshare"):
-        (tmp_path / program).write_text("#!/bin/sh\necho 0\n")
-        (tmp_path / program).chmod(0o755)
+        write_program(tmp_path / program, "echo 0")
     done = checked("everywhere", *arguments, path=bare, cwd=tmp_path)
     assert done.returncode == int(needed)
     assert ("npm install --prefix tests/support/node" in done.stderr) == needed

@@ -1,9 +1,13 @@
-"""Import of the project's Python files that are in no package."""
+"""The project's Python files that are in no package, and its shell scripts."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from places import ROOT
 
 
 def load_script(path: Path) -> ModuleType:
@@ -16,3 +20,24 @@ def load_script(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look there.
     specification.loader.exec_module(module)
     return module
+
+
+def sh(text, *arguments, before=(), **options):
+    """Run lines of shell in the project's directory, and return what subprocess.run does."""
+    usual: dict[str, Any] = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "timeout": 100}
+    usual |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [*before, "sh", "-euc", text, *arguments]
+    return subprocess.run(command, check=False, **usual | options)
+
+
+def functions_of(script, lines, directory=ROOT):
+    """Return a script of deploy/ with `lines` in place of its last line, which calls `main`."""
+    *functions, main = (directory / "deploy" / script).read_text().splitlines()
+    assert main.split()[0] == "main"
+    return "\n".join([*functions, lines])
+
+
+def write_program(path, lines):
+    """Write a shell script that can be run."""
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)

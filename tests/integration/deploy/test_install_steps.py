@@ -8,9 +8,9 @@ import pytest
 from daemons import until
 from ordinary import OBEYING_MODES
 from places import ROOT
+from scripts import functions_of, sh, write_program
 
 STATES = """\
-#!/bin/sh
 echo "$*" >>"$0.told"
 case $* in
 *is-active*) [ "$IS_ACTIVE" = active ] ;;
@@ -22,18 +22,12 @@ esac
 @pytest.fixture
 def steps(tmp_path):
     """Return a function that runs lines after the script's functions, and systemctl's arguments."""
-    (tmp_path / "systemctl").write_text(STATES)
-    (tmp_path / "systemctl").chmod(0o755)
+    write_program(tmp_path / "systemctl", STATES)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     def do(lines, script="install.sh", options=(), before=(), **environment):
-        *functions, main = (ROOT / "deploy" / script).read_text().splitlines()
-        assert main.split()[0] == "main"
-        text = "\n".join([*functions, lines])
-        done = subprocess.run(
-            [*before, "sh", "-euc", text, f"deploy/{script}", *options],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,
-            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | environment,
-        )  # fmt: skip
+        text, environ = functions_of(script, lines), os.environ | path | environment
+        done = sh(text, f"deploy/{script}", *options, before=before, env=environ)
         told = tmp_path / "systemctl.told"
         return done, told.read_text().splitlines() if told.exists() else []
 
@@ -78,8 +72,7 @@ def test_settings_that_are_newer_than_the_daemon_restart_it(steps, tmp_path, nam
 
 
 def test_a_user_who_cannot_join_the_group_does_not_undo_the_installation(steps, tmp_path):
-    (tmp_path / "usermod").write_text("#!/bin/sh\necho 'usermod: no such user' >&2\nexit 6\n")
-    (tmp_path / "usermod").chmod(0o755)
+    write_program(tmp_path / "usermod", "echo 'usermod: no such user' >&2; exit 6")
     done, _ = steps("undo_with stop; let_caller_in", SUDO_USER="nobody")
     assert done.returncode == 0, done.stderr
     assert "Cannot add nobody (usermod: no such user). nobody needs sudo" in done.stdout
@@ -90,8 +83,7 @@ def test_a_user_who_cannot_join_the_group_does_not_undo_the_installation(steps, 
     [("armhf", "true", True), ("armhf", "false", False), ("arm64", "true", False)],
 )
 def test_pip_sees_a_32_bit_system_as_one(steps, tmp_path, architecture, python, narrowed):
-    (tmp_path / "dpkg").write_text(f"#!/bin/sh\necho {architecture}\n")
-    (tmp_path / "dpkg").chmod(0o755)
+    write_program(tmp_path / "dpkg", f"echo {architecture}")
     done, _ = steps(f"is_taken_for_64_bit {python} || exit 3")
     assert (done.returncode == 0) is narrowed
     override = f"is_taken_for_64_bit() {{ {str(narrowed).lower()}; }}"
@@ -107,10 +99,8 @@ def test_pip_sees_a_32_bit_system_as_one(steps, tmp_path, architecture, python, 
 def test_a_system_without_lgpio_is_refused_before_the_service_starts(
     steps, tmp_path, found, led, works
 ):
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f"#!/bin/sh\nexit {found}\n")
-    python.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    write_program(tmp_path / "bin" / "python", f"exit {found}")
     done, _ = steps(f"program={tmp_path} led_driver={led}; must_have_lgpio")
     assert (done.returncode == 0) is works
     assert ("Cannot drive the LED: there is no lgpio for Python 3." in done.stderr) is not works

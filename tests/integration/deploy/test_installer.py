@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from places import ROOT
+from scripts import functions_of, sh
 
 from agent.storage.machine_id import board_id
 
@@ -24,18 +25,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-SCRIPT = (ROOT / "deploy" / "install.sh").read_text()
-FUNCTIONS, _main = SCRIPT.rsplit("\nmain ", 1)
-
-
 def run(lines, *options, **more):
     """Run `lines` after the installer's functions, as on a Raspberry Pi with GPIO lines."""
-    text = f"{FUNCTIONS}\nhas_gpio() {{ true; }}\n{lines}"
-    return subprocess.run(
-        ["sh", "-euc", text, "deploy/install.sh", *options],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
-        **({"stdin": subprocess.DEVNULL} | more),
-    )  # fmt: skip
+    text = functions_of("install.sh", f"has_gpio() {{ true; }}\n{lines}")
+    return sh(text, "deploy/install.sh", *options, **more)
 
 
 def install(*options, **more):
@@ -319,10 +312,7 @@ def test_options_that_a_kept_configuration_makes_useless_are_named(options, sent
 
 def test_answers_are_quoted_for_the_shell():
     text = "it's $HOME"
-    done = subprocess.run(
-        ["sh", "-c", '. deploy/answers.sh; quoted "$1"', "sh", text],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    done = sh('. deploy/answers.sh; quoted "$1"', "sh", text)
     assert shlex.split(done.stdout) == [text]
 
 

@@ -4,10 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
-from places import ROOT
+import scripts
+from scripts import functions_of, write_program
 from stand_in_project import project, sh, surroundings, wheels
 
 HOSTILE = """\
@@ -93,13 +93,8 @@ def test_hostile_settings_do_not_redirect_the_setup(place, hostile, tmp_path):
 
 def functions_of_installer(place, lines, env):
     """Run `lines` with the functions of install.sh, in the project at `place`."""
-    *functions, main = (place / "deploy" / "install.sh").read_text().splitlines()
-    assert main.split()[0] == "main"
-    return subprocess.run(
-        ["sh", "-euc", "\n".join([*functions, lines]), "deploy/install.sh"],
-        cwd=place, env=env, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    text = functions_of("install.sh", lines, directory=place)
+    return scripts.sh(text, "deploy/install.sh", cwd=place, env=env)
 
 
 def test_hostile_settings_do_not_redirect_the_installer(place, hostile, tmp_path):
@@ -224,24 +219,19 @@ def ordinary_debian(tmp_path):
     for name in ("sh", "env", "sed", "grep", "cat", "mktemp", "rm", "ls", "dirname", "uname"):
         (programs / name).symlink_to(shutil.which(name))
 
-    def add(name, text):
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (programs / name).chmod(0o755)
-
-    add("id", "echo 1000")
-    add("apt-get", "exit 1")
-    add("apt-cache", "exit 1")
-    return SimpleNamespace(add=add, path=str(programs))
+    for name, lines in {"id": "echo 1000", "apt-get": "exit 1", "apt-cache": "exit 1"}.items():
+        write_program(programs / name, lines)
+    return programs
 
 
 def test_a_missing_python_venv_is_named_to_a_user_without_sudo(place, tmp_path, ordinary_debian):
     shutil.rmtree(place / ".venv")
-    ordinary_debian.add(
-        "python3",
+    write_program(
+        ordinary_debian / "python3",
         "case $* in -V) echo Python 3.14.0 ;; *ensurepip*) exit 1 ;;"
         " *print*) echo python3.14-venv ;; esac",
     )
-    env = {"PATH": ordinary_debian.path, "HOME": str(tmp_path / "home")}
+    env = {"PATH": str(ordinary_debian), "HOME": str(tmp_path / "home")}
     done = sh(place, "deploy/venv.sh", env, "central")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -255,8 +245,10 @@ def test_a_python_that_is_too_new_or_too_old_gets_the_way_to_another(
     place, tmp_path, ordinary_debian
 ):
     shutil.rmtree(place / ".venv")
-    ordinary_debian.add("python3", "case $* in -V) echo Python 3.15.0 ;; *) exit 1 ;; esac")
-    env = {"PATH": ordinary_debian.path, "HOME": str(tmp_path / "home")}
+    write_program(
+        ordinary_debian / "python3", "case $* in -V) echo Python 3.15.0 ;; *) exit 1 ;; esac"
+    )
+    env = {"PATH": str(ordinary_debian), "HOME": str(tmp_path / "home")}
     done = sh(place, "deploy/venv.sh", env, "central")
     assert done.returncode == 1
     assert "needs Python 3.11 to 3.14, and python3 is Python 3.15.0." in done.stderr
@@ -289,10 +281,7 @@ TIMEOUT = "ReadTimeoutError(\"HTTPSConnectionPool(host='pypi.org'): Read timed o
 def test_only_failures_of_the_network_are_explained(tmp_path, log, reason):
     (tmp_path / "log").write_text(log)
     lines = '. deploy/packages.sh; explain_download "$1"'
-    done = subprocess.run(
-        ["sh", "-euc", lines, "sh", tmp_path / "log"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = scripts.sh(lines, "sh", tmp_path / "log")
     assert (done.returncode == 0) is (reason is not None)
     assert (reason or "") in done.stdout
     assert bool(done.stdout) is bool(reason)

@@ -1,4 +1,5 @@
 import pytest
+from scripts import write_program
 
 from agent.diagnostics import bug_report
 
@@ -10,8 +11,6 @@ def test_a_missing_journal_is_reported(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("said", ["lines of the journal", ""])
 def test_only_lines_of_this_service_are_read(monkeypatch, tmp_path, said):
-    program = tmp_path / "journalctl"
-    program.write_text(f'#!/bin/sh\nprintf "%s" "{said}"\necho "$@" >&2\n')
-    program.chmod(0o755)
+    write_program(tmp_path / "journalctl", f'printf "%s" "{said}"; echo "$@" >&2')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert bug_report.journal_lines() == (said or "-u sensor-agent -n 200 --no-pager\n")

@@ -1,10 +1,10 @@
+from scripts import write_program
+
 from agent.diagnostics import examination
 
 
 def test_vcgencmd_runs_if_it_is_installed(tmp_path, monkeypatch):
-    program = tmp_path / "vcgencmd"
-    program.write_text("#!/bin/sh\necho throttled=0x50000 $1\n")
-    program.chmod(0o755)
+    write_program(tmp_path / "vcgencmd", "echo throttled=0x50000 $1")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert examination.vcgencmd() == "throttled=0x50000 get_throttled\n"
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))

@@ -140,10 +140,6 @@ class TestGuard:
         assert (await reader.readline()).split()[1] in {b"400", b"403"}
         writer.close()
 
-    async def test_the_own_origin_is_served(self, http, central):
-        headers = {"Origin": central.http.rstrip("/")}
-        await ask(http, "PUT", "/api/devices/pi-1", {}, headers=headers)
-
     @pytest.mark.parametrize("path", ["/", "/main.js", "/api/devices", "/nothing"])
     async def test_every_response_has_the_security_headers(self, http, path):
         async with http.get(path) as response:

@@ -1,5 +1,4 @@
 import threading
-from pathlib import Path
 
 import pytest
 from examinations import examination
@@ -7,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statuses import STATUS
 
-from agent.config import loader
 from agent.device.commands import MAX_DIAGNOSTICS, shorten
 from agent.diagnostics import registry, runner
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, warning
-from agent.diagnostics.registry import CHECKS, DEADLINE, Check, find
+from agent.diagnostics.registry import CHECKS, DEADLINE, Check
 from agent.diagnostics.runner import IDS, chosen, counted, diagnosis, examine
 
 
@@ -75,31 +73,6 @@ def test_every_needed_check_exists_and_runs_before():
         assert all(IDS.index(needed) < IDS.index(name) for needed in one.needs)
     # In the daemon, a check that hangs leaves time for the answer.
     assert DEADLINE < runner.BUDGET < 30 - 4
-
-
-def test_keys_that_only_root_can_read_are_skipped_with_advice(tmp_path, monkeypatch):
-    file = tmp_path / "config.toml"
-    file.write_text('[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne0"\nkey_file = "device.key"\n')
-
-    def secrets():
-        return find("secrets", examination(tmp_path, loader.load(file)))
-
-    assert secrets().outcome is Outcome.FAILED
-    stat = Path.stat
-
-    def closed(path, **keywords):
-        if path.parent.name == "credentials":
-            raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, **keywords)
-
-    def may_not(_path, **_keywords):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "stat", closed)
-    monkeypatch.setattr(Path, "read_text", may_not)
-    finding = secrets()
-    assert finding.outcome is Outcome.SKIPPED
-    assert "sudo sensor-agent check" in finding.line
 
 
 FOUND = [

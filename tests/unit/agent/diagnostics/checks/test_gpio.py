@@ -33,18 +33,10 @@ def held(**lines):
     return gpio.Chip("gpiochip4", "pinctrl-rp1", {int(k[1:]): v for k, v in lines.items()})
 
 
-def test_free_lines_are_ok(holders):
-    assert holders(HEADER).outcome is Outcome.OK
-
-
 def test_a_line_held_by_another_program_fails_with_the_holder(holders):
     finding = holders(held(g17="pigpiod"))
     assert finding.outcome is Outcome.FAILED
     assert finding.line == "GPIO 17 ([led] pin) is held by pigpiod."
-
-
-def test_lines_held_by_the_running_daemon_are_ok(holders):
-    assert holders(held(g4="PulseIn", g17="lg"), status=STATUS).outcome is Outcome.OK
 
 
 def test_a_line_held_by_the_kernels_driver_is_ok_only_if_it_is_configured(holders):

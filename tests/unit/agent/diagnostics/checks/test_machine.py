@@ -53,6 +53,7 @@ def test_without_both_the_voltage_sensor_is_read(tmp_path, alarm, outcome):
 
 
 def test_a_clock_in_doubt_is_a_warning_with_what_the_service_needs(tmp_path):
+    assert clock(tmp_path).line.endswith("It shows 2023-11-14 22:13 UTC.")
     finding = clock(tmp_path, known=False)
     assert finding.outcome is Outcome.WARNING
     assert "2023-11-14 22:13 UTC" in finding.line
@@ -79,7 +80,3 @@ def test_the_temperature_of_the_processor(tmp_path, millidegrees, outcome):
     zone.mkdir(parents=True)
     (zone / "temp").write_text(f"{millidegrees}\n")
     assert machine.temperature(examination(tmp_path)).outcome == outcome
-
-
-def test_a_synchronised_clock_is_shown(tmp_path):
-    assert clock(tmp_path).line.endswith("It shows 2023-11-14 22:13 UTC.")

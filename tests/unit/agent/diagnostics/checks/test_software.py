@@ -85,18 +85,30 @@ def test_an_untested_version_of_the_sdk_is_a_warning(packages):
     assert "2.15.0" in finding.line
 
 
-def test_a_secret_that_only_root_can_read_is_skipped(tmp_path, monkeypatch):
-    def may_not(_path, **_keywords):
-        raise PermissionError(13, "Permission denied")
+def may_not(path, **_keywords):
+    raise PermissionError(13, "Permission denied", str(path))
 
+
+def test_a_secret_that_only_root_can_read_is_skipped(tmp_path, monkeypatch):
     write_key(tmp_path)
     monkeypatch.setattr(Path, "read_text", may_not)
     finding = software.secrets(examination(tmp_path))
     assert finding.outcome is Outcome.SKIPPED
-    assert "sudo" in finding.line
+    assert "sudo sensor-agent check" in finding.line
     finding = software.secrets(examination(tmp_path, is_root=True))
     assert finding.outcome is Outcome.FAILED
     assert f"{tmp_path}/key: mode 0600" in finding.details[1]
+
+
+def test_secrets_in_a_directory_that_only_root_can_search_are_skipped(tmp_path, monkeypatch):
+    stat = Path.stat
+
+    def closed(path, **keywords):
+        return (may_not if path.parent.name == "credentials" else stat)(path, **keywords)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    monkeypatch.setattr(Path, "read_text", may_not)
+    assert software.secrets(examination(tmp_path)).outcome is Outcome.SKIPPED
 
 
 def test_a_missing_secret_fails(tmp_path):
