@@ -23,6 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 QUEUE_MODE = 0o611
@@ -39,6 +40,11 @@ FAULTS = {
 """The beginning of adafruit_dht's RuntimeErrors, and the fault of each."""
 
 IMPLAUSIBLE = "Received unplausible data"  # The checksum is right, but humidity is above 100 %.
+UNCLEAR = range(46, 57)
+"""Microseconds. The high pulse of 0 has 22 to 30, that of 1 has 68 to 75 (AM2302's data sheet), and
+adafruit_dht separates them at 51. A frame with a pulse near that is damaged, even if its checksum
+of 8 bits is right."""
+
 CLASSES = {"dht22": "DHT22", "dht21": "DHT21", "dht11": "DHT11"}
 
 Answer = dict[str, Any]
@@ -72,7 +78,7 @@ def serve(
     """Open the sensor, and answer each request with one attempt."""
     try:
         device = open_device(model, pin)
-        frame = recorded(device)
+        recording = recorded(device)
     except Exception as error:  # noqa: BLE001 - the parent reports any error
         clean_up()  # Before the answer, because the parent then kills this process.
         answer(error_answer(error))
@@ -80,7 +86,7 @@ def serve(
     answer({"ready": True})
     while True:
         request()
-        answer(attempt(device, frame))
+        answer(attempt(device, recording))
 
 
 def open_device(model: str, pin: int) -> Any:
@@ -95,22 +101,36 @@ def open_device(model: str, pin: int) -> Any:
     return getattr(adafruit_dht, CLASSES[model])(getattr(board, f"D{pin}"))
 
 
-def recorded(device: Any) -> list[int]:
-    """Return a list to which the device from now on appends each byte that it receives.
+@dataclass
+class Recording:
+    """What the device received in an attempt."""
 
-    Its public values lack the sign of a DHT11 below zero: of `2D 00 05 83`, which is -5.3 degrees,
-    `adafruit_dht.DHT11.temperature` makes 5.3.
+    frame: list[int] = field(default_factory=list)
+    is_clear: bool = True  # No pulse was between those of 0 and 1.
+
+    def clear(self) -> None:
+        self.frame.clear()
+        self.is_clear = True
+
+
+def recorded(device: Any) -> Recording:
+    """Return a recording to which the device from now on adds each byte that it receives.
+
+    The device's public values lack the sign of a DHT11 below zero: of `2D 00 05 83`, which is -5.3
+    degrees, `adafruit_dht.DHT11.temperature` makes 5.3.
     """
     to_byte = device._pulses_to_binary  # noqa: SLF001 - there is no public name
-    frame: list[int] = []
+    recording = Recording()
 
-    def record(*pulses: Any) -> int:
-        byte: int = to_byte(*pulses)
-        frame.append(byte)
+    def record(pulses: Any, start: int, stop: int) -> int:
+        byte: int = to_byte(pulses, start, stop)
+        recording.frame.append(byte)
+        if any(pulse in UNCLEAR for pulse in pulses[start + 1 : stop : 2]):
+            recording.is_clear = False
         return byte
 
     device._pulses_to_binary = record  # noqa: SLF001 - the same
-    return frame
+    return recording
 
 
 def marked_queue(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -121,8 +141,8 @@ def marked_queue(make: Callable[..., Any], *arguments: Any, **options: Any) -> A
     return made
 
 
-def attempt(device: Any, frame: list[int]) -> Answer:
-    """Make one attempt. `frame` is what `recorded` returned for this device."""
+def attempt(device: Any, recording: Recording) -> Answer:
+    """Make one attempt. `recording` is what `recorded` returned for this device."""
     helper = getattr(getattr(device, "pulse_in", None), "_process", None)
     if helper is not None and helper.poll() is not None:
         # Reading would wait forever.
@@ -130,7 +150,8 @@ def attempt(device: Any, frame: list[int]) -> Answer:
     # Within 2 s of the last attempt, even a failed one, adafruit_dht does nothing. The policy
     # keeps the spacing.
     device._last_called = 0  # noqa: SLF001 - there is no public name
-    frame.clear()
+    recording.clear()
+    frame = {"frame": recording.frame}
     try:
         device.measure()
     except OverflowError as error:
@@ -138,8 +159,8 @@ def attempt(device: Any, frame: list[int]) -> Answer:
         return {"fault": "checksum", "error": str(error)}
     except Exception as error:  # noqa: BLE001 - the parent reports any error
         if not str(error).startswith(IMPLAUSIBLE):
-            return error_answer(error) | {"frame": frame}
-    return {"frame": frame}
+            return error_answer(error) | frame
+    return frame if recording.is_clear else {"fault": "checksum", "error": "unclear pulses"} | frame
 
 
 def error_answer(error: Exception) -> Answer:

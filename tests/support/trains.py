@@ -26,6 +26,41 @@ def frame_of_dht21(temperature, humidity):
     return [*frame(temperature, humidity), 0, 0, 0]
 
 
+def in_kernel(data, *, is_newer=True):
+    """Return what the kernel's driver makes of a frame, in thousandths, or None for EIO.
+
+    Linux decodes only a DHT11 without tenths. `is_newer` is Raspberry Pi OS since November 2024:
+    https://github.com/raspberrypi/linux/blob/rpi-6.6.y/drivers/iio/humidity/dht11.c
+    """
+    humidity, humidity_low, degrees, degrees_low, checksum = data
+    if sum(data[:4]) & 0xFF != checksum:
+        return None
+    if humidity < 4:
+        tenths = ((degrees & 0x7F) << 8) + degrees_low
+        return tenths * (-100 if degrees & 0x80 else 100), ((humidity << 8) + humidity_low) * 100
+    most = 9 if is_newer else 0
+    if degrees_low <= most and humidity_low <= most:
+        return degrees * 1000 + degrees_low * 100, humidity * 1000 + humidity_low * 100
+    return None
+
+
+KERNEL_EDGES = 83  # It ignores later ones.
+
+
+def train_in_kernel(widths):
+    """Return what the kernel's driver makes of a train: two values, None, or `no_answer`."""
+    edges = min(len(widths) + 1, KERNEL_EDGES)
+    if edges < KERNEL_EDGES - 1:
+        return "no_answer"
+    for offset in range(edges - KERNEL_EDGES + 2, -1, -1):
+        if offset % 2 == 0:  # At the others, it takes lows for highs, and notices.
+            bits = "".join(str(int(widths[offset + 2 * bit + 1] > 49)) for bit in range(40))
+            values = in_kernel(list(int(bits, 2).to_bytes(5, "big")))
+            if values is not None:
+                return values
+    return None
+
+
 def bits_of(data):
     return [byte >> bit & 1 for byte in data for bit in range(7, -1, -1)]
 

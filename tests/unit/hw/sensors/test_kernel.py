@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
-from trains import frame_of_dht11
+from trains import frame_of_dht11, in_kernel
 
 from hw import Reading
 from hw.errors import Fault, SensorError
@@ -181,22 +181,6 @@ def test_a_value_from_the_drivers_cache_never_counts_as_a_conversion(tmp_path, t
         policy.succeeded(sensor.read(), now)
         assert conversions == attempts
     assert policy.counters["accepted"] == 3
-
-
-def in_kernel(data, *, is_newer):
-    """Return what drivers/iio/humidity/dht11.c makes of a frame, in thousandths, or None for EIO.
-
-    Linux decodes only a DHT11 without tenths. `is_newer` is Raspberry Pi OS since November 2024:
-    https://github.com/raspberrypi/linux/pull/6454.
-    """
-    humidity, humidity_low, degrees, degrees_low, _ = data
-    if humidity < 4:
-        tenths = ((degrees & 0x7F) << 8) + degrees_low
-        return tenths * (-100 if degrees & 0x80 else 100), ((humidity << 8) + humidity_low) * 100
-    most = 9 if is_newer else 0
-    if degrees_low <= most and humidity_low <= most:
-        return degrees * 1000 + degrees_low * 100, humidity * 1000 + humidity_low * 100
-    return None
 
 
 WHOLE = range(0, 601, 10)  # Without tenths, from 0 degrees.
