@@ -20,9 +20,19 @@ from agent.diagnostics.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
-from hw import ClimateSensor, Led, Reading, open_led, open_sensor
-from hw.errors import DriverError, Fault, LedError, SensorError
-from hw.sensors.policy import ATTEMPTS_PER_SLOT, JUMPS, Policy
+from hw import (
+    ClimateSensor,
+    DriverError,
+    Fault,
+    Led,
+    LedError,
+    Policy,
+    Reading,
+    SensorError,
+    open_led,
+    open_sensor,
+)
+from hw.sensors.policy import ATTEMPTS_PER_SLOT, JUMPS
 
 DONE, FAILURE = 0, 1
 MARGIN = 5.0  # Seconds beyond the daemon's own timeout, to receive its reason.

@@ -22,7 +22,7 @@ from agent.errors import AgentError, ConfigError, OutputError, SdkStuckError
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.sink import PrintingSink, Sink
-from hw.errors import DriverError, HardwareError
+from hw import DriverError, HardwareError
 
 log = logging.getLogger(__name__)
 

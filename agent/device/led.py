@@ -8,8 +8,7 @@ from functools import partial
 
 from agent.logs.events import LogEvent
 from agent.status import LedPart
-from hw import Led, LedState
-from hw.errors import LedError
+from hw import Led, LedError, LedState
 
 log = logging.getLogger(__name__)
 

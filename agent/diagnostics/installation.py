@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agent.errors import MissingPackagesError
-from hw.errors import DriverError
+from hw import DriverError
 from hw.gpio import is_raspberry_pi
 
 CENTRAL = {"aiohttp": "aiohttp", "trustme": "trustme", "wsproto": "wsproto"}

@@ -1,7 +1,7 @@
 """Fakes that several tests share: a clock that is set by hand, a session that records."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from agent.errors import SessionLostError
@@ -111,6 +111,18 @@ class FakeHub:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+@asynccontextmanager
+async def running(work):
+    """Run a coroutine as a task inside the `async with` block, and cancel it at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def open_outbox(path, **limits):

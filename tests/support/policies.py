@@ -4,9 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hw import Reading
-from hw.errors import Fault
-from hw.sensors.policy import Policy
+from hw import Fault, Policy, Reading
 
 ROOM = Reading(21.0, 45.0)
 

@@ -1,10 +1,9 @@
 """An uplink with a simulated hub, and a sleep that only counts."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from fakes import HandClock
+from fakes import HandClock, running
 
 from agent.cloud.uplink import Uplink
 from hw import Reading
@@ -89,14 +88,8 @@ class Rig:
         for number in range(count):
             await self.uplink.add(Reading(20.0 + number % 50, 50.0), self.clock.stamp())
 
-    @asynccontextmanager
-    async def running(self):
-        task = asyncio.create_task(self.uplink.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    def running(self):
+        return running(self.uplink.run())
 
 
 def sequences(session):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agent.status import CloudPart, LastReading, LedPart, OutboxPart, SensorPart, Status
-from hw.errors import Fault
+from hw import Fault
 
 COUNTERS = {"attempts": 12, "accepted": 10, "suspect": 0, "warm_up": 0}
 COUNTERS |= {fault.value: 0 for fault in Fault} | {"checksum": 2}

@@ -8,9 +8,7 @@ from agent.diagnostics.examination import ADAFRUIT, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, plural, warning
 from agent.diagnostics.registry import check
 from agent.status import LedPart, SensorPart
-from hw import ClimateSensor, Led
-from hw.errors import DriverError, Fault, HardwareError, SensorError
-from hw.sensors.policy import Policy
+from hw import ClimateSensor, DriverError, Fault, HardwareError, Led, Policy, SensorError
 from hw.sensors.steadiness import ADVICE as DOUBTS
 
 READS = 5

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from machine import IIO, PATIENCE, SENSOR, simulate, until
 
-from hw import Reading, open_sensor
-from hw.errors import Fault, SensorError
+from hw import Fault, Reading, SensorError, open_sensor
 
 SPACING = 2.1  # Seconds. The kernel caches for 2.
 

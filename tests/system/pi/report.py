@@ -23,9 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.hardware import read_once, summary
-from hw import ClimateSensor, Led, Reading, open_led, open_sensor
-from hw.errors import HardwareError, SensorError
-from hw.sensors.policy import Policy
+from hw import (
+    ClimateSensor,
+    HardwareError,
+    Led,
+    Policy,
+    Reading,
+    SensorError,
+    open_led,
+    open_sensor,
+)
 
 PACKAGES = (
     *("sensor-agent", "adafruit-circuitpython-dht", "Adafruit-Blinka", "gpiod"),

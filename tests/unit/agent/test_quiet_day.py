@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fakes import FakeHub, FakeSession, open_outbox, until
+from fakes import FakeHub, FakeSession, open_outbox, running, until
 from rigs import Rig
 
 from agent.device.commands import Commands
@@ -14,9 +14,9 @@ from agent.device.led import AsyncLed
 from agent.device.properties import Properties
 from agent.logs.events import LogEvent
 from agent.readings.sampler import Sampler
+from hw import Policy, SensorStatus
 from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import Room, SimulatedSensor
-from hw.sensors.policy import Policy, SensorStatus
 
 INTERVAL = 60.0  # Seconds: the default.
 DAY = 86400
@@ -70,14 +70,9 @@ class Day(Rig):
 
     @asynccontextmanager
     async def running(self):
-        async with super().running():
-            task = asyncio.create_task(self.sampler.run())
-            try:
-                yield self
-            finally:
-                task.cancel()
-                await asyncio.wait({task})
-                await self.led.close()
+        async with super().running(), running(self.sampler.run()):
+            yield self
+        await self.led.close()
 
 
 @pytest.fixture

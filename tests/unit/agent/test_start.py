@@ -20,8 +20,7 @@ from agent.errors import ControlError, StoreError
 from agent.readings.sink import PrintingSink
 from agent.storage import store as store_module
 from agent.storage.settings import Settings
-from hw import open_led
-from hw.errors import DriverError, LedError
+from hw import DriverError, LedError, open_led
 from hw.leds.fake_led import SimulatedLed
 
 

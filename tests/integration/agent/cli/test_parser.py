@@ -9,7 +9,7 @@ from daemons import AGENT, agent
 
 from agent.cli.parser import main
 from agent.device.model import CELSIUS, FAHRENHEIT
-from hw.errors import DriverError, LedError
+from hw import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
 
 

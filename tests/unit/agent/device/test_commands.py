@@ -8,7 +8,7 @@ from operated import OperatedDaemon
 from strategies import json_values
 
 from agent.device.commands import MAX_DIAGNOSTICS, Commands, shorten
-from hw.errors import LedError
+from hw import LedError
 
 
 class Rig(OperatedDaemon):

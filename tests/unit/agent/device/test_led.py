@@ -7,7 +7,7 @@ from fakes import until
 
 from agent.device import led as led_module
 from agent.device.led import AsyncLed
-from hw.errors import DriverError, LedError
+from hw import DriverError, LedError
 from hw.leds.fake_led import SimulatedLed
 
 

@@ -8,7 +8,7 @@ from operated import OperatedDaemon
 from strategies import json_values
 
 from agent.device.properties import MAX_UNKNOWN_ANSWERED, READ_ONLY, Properties
-from hw.errors import LedError
+from hw import LedError
 
 
 class Rig(OperatedDaemon):

@@ -20,8 +20,7 @@ from agent.diagnostics.runner import IDS
 from agent.errors import ConfigError, ControlError, NoAnswerError, RegistrationError
 from agent.status import SetAsideFile
 from agent.storage.store import STORE_NAME, Store
-from hw import Reading
-from hw.errors import Fault, LedError, SensorError
+from hw import Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
 
 

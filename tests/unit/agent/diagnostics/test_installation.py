@@ -9,7 +9,7 @@ import pytest
 from agent.diagnostics import installation
 from agent.diagnostics.installation import Copy, advice, listed, need, this_copy, with_advice
 from agent.errors import MissingPackagesError
-from hw.errors import DriverError
+from hw import DriverError
 
 WHEEL = Copy(
     root=Path("/home/ada/venv/lib/python3.11/site-packages"),

@@ -1,10 +1,9 @@
 import asyncio
 import threading
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from fakes import HandClock, until
+from fakes import HandClock, running, until
 
 from agent.deadline_thread import MAX_ABANDONED
 from agent.readings.sampler import Sampler
@@ -73,14 +72,8 @@ class Rig:
         self.clock.move(seconds)
         await asyncio.sleep(0)
 
-    @asynccontextmanager
-    async def running(self):
-        task = asyncio.create_task(self.sampler.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    def running(self):
+        return running(self.sampler.run())
 
 
 NO_ANSWER = SensorError("DHT sensor not found, check wiring", fault=Fault.NO_ANSWER)

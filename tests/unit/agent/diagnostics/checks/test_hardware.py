@@ -4,8 +4,7 @@ from statuses import status_with
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import hardware
 from agent.diagnostics.finding import Outcome
-from hw import ClimateSensor, Reading
-from hw.errors import DriverError, Fault, LedError, SensorError
+from hw import ClimateSensor, DriverError, Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import Room, SimulatedSensor
 

@@ -91,23 +91,17 @@ def test_a_value_without_acknowledgement_is_pending():
     assert about == {"desiredValue": 2, "desiredVersion": 4}
 
 
-def test_an_acknowledged_value_stays_acknowledged_when_another_is_set():
-    ack = {"value": 2, "ac": 200, "av": 4}
+@pytest.mark.parametrize(
+    ("wanted", "ack"),
+    [
+        (2, {"value": 2, "ac": 200, "av": 4}),
+        (9, {"value": 1, "ac": 400, "av": 4, "ad": "No."}),
+    ],
+)
+def test_an_acknowledged_or_refused_value_stays_so_when_another_is_set(wanted, ack):
     about = metadata(
         "brightness",
-        desired={"brightness": 2, "name": "Ann"},
-        reported={"brightness": ack},
-        version=5,
-        reported_at=NOON + 1,
-    )
-    assert about["ackVersion"] == about["desiredVersion"] == 4
-
-
-def test_a_refused_value_stays_refused_when_another_is_set():
-    ack = {"value": 1, "ac": 400, "av": 4, "ad": "No."}
-    about = metadata(
-        "brightness",
-        desired={"brightness": 9, "name": "Ann"},
+        desired={"brightness": wanted, "name": "Ann"},
         reported={"brightness": ack},
         version=5,
         reported_at=NOON + 1,
@@ -119,10 +113,7 @@ def test_a_refused_value_stays_refused_when_another_is_set():
     ("ack", "reported_at"),
     [
         ({"value": 1, "ac": 200, "av": 4}, NOON + 1),  # Acknowledges another value.
-        (
-            {"value": 2, "ac": 200, "av": 4},
-            NOON - 1,
-        ),  # Came before this value was patch_answer for.
+        ({"value": 2, "ac": 200, "av": 4}, NOON - 1),  # Came before this value was set.
         ({"value": 2, "ac": 203, "av": 0}, NOON + 1),  # The device's own value.
     ],
 )
