@@ -198,7 +198,8 @@ class SensorConfig:
     )
     model: str = _choice(
         "dht22",
-        'Model of the sensor. Used only if driver is "kernel" or "fake".',
+        'Model of the sensor. Used only if driver is "kernel" or "fake". The kernel reads no DHT11 '
+        "below 0 °C.",
         *MODELS,
         synonyms=SYNONYMS,
         advice=advice,

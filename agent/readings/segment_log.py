@@ -20,6 +20,7 @@ from zlib import crc32
 from agent.readings.clock import LATEST
 from agent.readings.number_set import NumberSet
 from agent.status import DroppedReadings
+from hw.sensors.models import MODELS
 
 BLOCK = 4096  # Bytes.
 RECORD = 48
@@ -40,9 +41,12 @@ HAPPENED = {MEASURED, ACKNOWLEDGED, DROPPED}
 IN_CHECKPOINT = {WAITING, UNREPORTED_DROP, REPORTED_DROP, LAST}
 REASONS = ("age", "room", "memory", "damaged")
 
-# The widest range of a sensor that the agent knows, plus the largest offset that can be configured.
-TEMPERATURES = (-90.0, 175.0)  # Degrees Celsius.
-HUMIDITIES = (0.0, 100.0)  # Percent.
+# What the policy accepts of any model. Offsets do not move a temperature out of its range.
+TEMPERATURES = (  # Degrees Celsius.
+    min(model.coldest for model in MODELS.values()),
+    max(model.hottest for model in MODELS.values()),
+)
+HUMIDITIES = (0.0, 100.0)  # Percent, with an offset.
 
 REPORTED_KEPT = 50  # Ranges of dropped readings that stay in the status after they were reported.
 UNREPORTED_KEPT = 1000  # Beyond, the oldest counts as reported.
