@@ -1,4 +1,7 @@
-"""Deletes old messages and commands, by age and by the size of the database."""
+"""Deletes old messages and commands, by age and by the size of the database.
+
+Deleted messages do not count as missing.
+"""
 
 import asyncio
 import sqlite3
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from central.errors import StoreError
-from central.storage import command_queue
+from central.storage import command_queue, completeness
 from central.storage.store import Store
 from central.storage.telemetry import fields
 
@@ -39,6 +42,7 @@ def forget(db: sqlite3.Connection, *, before: float, most: float) -> bool:
         "DELETE FROM commands WHERE asked < ? AND id NOT IN (SELECT command_id FROM queue)",
         (before,),
     )
+    completeness.forget_runs(db, before)
     too_old = db.execute(
         "SELECT number FROM messages WHERE number <= (SELECT min(number) FROM messages) + ?"
         " AND received < ?",

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from central.errors import StoreError
+from central.storage import telemetry
 
 T = TypeVar("T")
 P = ParamSpec("P")
 Job = Callable[[sqlite3.Connection], T]
 Query = Callable[Concatenate[sqlite3.Connection, P], T]
 
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA_1 = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE devices (
     id TEXT PRIMARY KEY, display_name TEXT NOT NULL, template TEXT, enabled INTEGER NOT NULL,
@@ -75,6 +75,28 @@ CREATE TABLE connections (
 CREATE INDEX connections_by_device ON connections (device_id, number);
 CREATE TABLE templates (id TEXT PRIMARY KEY, interface TEXT NOT NULL) WITHOUT ROWID;
 """
+# For `central.storage.completeness`. `messages.run` is `runs.number`, also of a forgotten run.
+SCHEMA_2 = """
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE, run TEXT NOT NULL,
+    first_received REAL NOT NULL, last_received REAL NOT NULL,
+    late INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
+    previous TEXT, previous_number INTEGER,
+    begins INTEGER, -- What came before this number was forgotten.
+    UNIQUE (device_id, run)
+);
+CREATE TABLE ranges (
+    run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (run, kind, first)
+) WITHOUT ROWID;
+ALTER TABLE messages ADD COLUMN run INTEGER;
+ALTER TABLE messages ADD COLUMN sequence INTEGER;
+ALTER TABLE messages ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_by_run ON messages (run, sequence) WHERE run IS NOT NULL;
+"""
+SCHEMA_VERSION = 2
 
 BATCH = 1000  # Queries in one transaction, at most.
 READERS = 3  # Reading queries at the same time; another one waits.
@@ -198,10 +220,26 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    elif version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise StoreError(f"it has version {version}; this central needs {SCHEMA_VERSION}")
+    if version < SCHEMA_VERSION:
+        _upgrade(db, version)
+
+
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Create or upgrade the tables, in one transaction: a power cut leaves the version before."""
+    if version > 0:
+        log.info(
+            "Upgrading the database from version %d to %d. This takes about a minute for a million "
+            "messages.",
+            version,
+            SCHEMA_VERSION,
+        )
+    missing = (SCHEMA_1, SCHEMA_2)[version:]
+    db.executescript("BEGIN;" + "".join(missing))
+    telemetry.recount(db)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute("COMMIT")
 
 
 def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]]) -> None:

@@ -6,22 +6,26 @@ A function that takes a `device_id` raises UnknownDevice if there is no such dev
 import json
 import math
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from central.protocol.twins import dump_json, is_unicode, parse_json
 from central.records import Message
-from central.storage import devices
+from central.storage import completeness, devices
 
 MAX_FIELDS = 256  # Telemetry values of one message that can be looked up by name.
 MAX_BYTES = 1024 * 1024  # Bytes of bodies that `messages_after` returns, and one more message.
 LATE = 5.0  # Seconds between creation and receipt beyond which a message was delayed.
+RECOUNTED = 1000  # Messages in memory while an older database is upgraded.
 
 
 def add_message(db: sqlite3.Connection, new: Message) -> Message:
     """Store a message, and each field of a JSON object in it by name; return it numbered."""
+    late = _is_late(new)
+    run, sequence = completeness.record_arrival(db, new, late=late)
     number = db.execute(
-        "INSERT INTO messages (device_id, received, created, body, properties, system)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO messages"
+        " (device_id, received, created, body, properties, system, run, sequence, late)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.device_id,
             new.received,
@@ -29,6 +33,9 @@ def add_message(db: sqlite3.Connection, new: Message) -> Message:
             new.body,
             dump_json(new.properties),
             dump_json(new.system),
+            run,
+            sequence,
+            late,
         ),
     ).lastrowid
     if number is None:
@@ -40,6 +47,32 @@ def add_message(db: sqlite3.Connection, new: Message) -> Message:
         [(new.device_id, component, name, time, number, value) for name, value in fields(new.body)],
     )
     return replace(new, number=number)
+
+
+def _is_late(message: Message) -> bool:
+    return message.created is not None and message.received - message.created > LATE
+
+
+def recount(db: sqlite3.Connection) -> None:
+    """Count all stored messages as if they arrived now, in a database of an earlier version."""
+    last = 0
+    while True:
+        rows = db.execute(
+            "SELECT number, device_id, received, created, '' AS body, properties, system"
+            " FROM messages WHERE number > ? ORDER BY number LIMIT ?",
+            (last, RECOUNTED),
+        ).fetchall()
+        for row in rows:
+            message = _message(row)
+            late = _is_late(message)
+            run, sequence = completeness.record_arrival(db, message, late=late)
+            db.execute(
+                "UPDATE messages SET run = ?, sequence = ?, late = ? WHERE number = ?",
+                (run, sequence, late, message.number),
+            )
+        if not rows:
+            return
+        last = rows[-1]["number"]
 
 
 def fields(body: bytes) -> list[tuple[str, str]]:
@@ -144,7 +177,7 @@ NUMBERS = """
 """
 # The same, with whether each was delayed.
 EACH = f"""
-    SELECT time, value, ifnull(messages.received - time > {LATE}, 0) AS late
+    SELECT time, value, ifnull(late, 0) AS late
     FROM ({NUMBERS}) AS numbers LEFT JOIN messages USING (number) ORDER BY time, numbers.number
 """  # noqa: S608 - our own text
 COUNTED = f"SELECT count(*), min(time), max(time) FROM ({NUMBERS})"  # noqa: S608 - our own text
@@ -183,55 +216,3 @@ def series(
         asked |= {"first": first, "width": (last - first) / (most // 2) or 1.0}
         rows = db.execute(THINNED, asked)
     return [(time, value, bool(late)) for time, value, late in rows if math.isfinite(value)]
-
-
-@dataclass(frozen=True, slots=True)
-class MessageCount:
-    """How many messages of one source arrived, by the numbers in their ids `source:number`."""
-
-    source: str
-    first: int
-    last: int
-    received: int  # Different numbers.
-    missing: int  # Numbers between the first and the last.
-    again: int  # Messages whose number had been received before.
-    late: int
-
-
-NUMBERED = """
-    WITH ids AS (
-        SELECT json_extract(system, '$.message_id') AS id, number AS row,
-            received - created > :late AS late
-        FROM messages WHERE device_id = :device
-        AND received >= :since AND ifnull(created, received) >= :since
-    ), parts AS (
-        SELECT rtrim(id, '0123456789') AS source, row, late,
-            CAST(substr(id, length(rtrim(id, '0123456789')) + 1) AS INTEGER) AS sequence
-        FROM ids WHERE id GLOB '?*:[0-9]*'
-    )
-    SELECT source, min(sequence), max(sequence), count(*), count(DISTINCT sequence),
-        count(DISTINCT CASE WHEN late THEN sequence END)
-    FROM parts WHERE source LIKE '%:' GROUP BY source ORDER BY max(row)
-"""
-
-
-def count_messages(db: sqlite3.Connection, device_id: str, since: float) -> list[MessageCount]:
-    """Count the messages created since then whose ids end in a number, by their source.
-
-    Such numbers grow by one from message to message, so a gap in them is a missing message. The
-    source that sent the newest message is last.
-    """
-    devices.get(db, device_id)
-    rows = db.execute(NUMBERED, {"device": device_id, "since": since, "late": LATE})
-    return [
-        MessageCount(
-            source=source.removesuffix(":"),
-            first=first,
-            last=last,
-            received=distinct,
-            missing=last - first + 1 - distinct,
-            again=count - distinct,
-            late=late,
-        )
-        for source, first, last, count, distinct, late in rows
-    ]

@@ -3,9 +3,10 @@
 import { get, pagePath, soon } from "./api.js";
 import { Chart } from "./chart.js";
 import { commandForm } from "./commands.js";
+import { completenessText } from "./completeness.js";
 import { card, factList, h, segments, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
-import { age, counted, now, number, since, ticking, timeText, valueText } from "./format.js";
+import { age, now, number, since, ticking, timeText, valueText } from "./format.js";
 import { Led } from "./led.js";
 import { LATE, readMessage } from "./messages.js";
 import { RoomPanel } from "./room.js";
@@ -170,27 +171,14 @@ export class Overview {
 
   async fetchCount() {
     if (this.closed) return;
-    const since = now() / 1000 - (this.span ?? USUAL);
-    let sources;
+    let found;
     try {
-      sources = (await get(`${pagePath(this.store.id, "sequence")}?since=${since}`)).value;
+      found = await get(pagePath(this.store.id, "completeness"));
     } catch {
       return;
     }
-    const sum = (name) => sources.reduce((total, each) => total + each[name], 0);
-    this.count.hidden = !sources.length;
-    const missing = sum("missing");
-    this.count.replaceChildren(
-      h("span", {}, counted(sum("received"), "message")),
-      h(
-        "span",
-        { class: "badge", "data-kind": missing ? "busy" : "fine" },
-        missing ? `${missing} missing so far` : "none missing",
-      ),
-      h("span", { class: "late" }, sum("late") ? `${sum("late")} late` : ""),
-      h("span", {}, sum("again") ? counted(sum("again"), "duplicate") : ""),
-    );
-    this.count.title = "Counted from the sequence number at the end of each message id.";
+    this.count.hidden = !found.since;
+    this.count.replaceChildren(...completenessText(found));
   }
 
   add(message) {

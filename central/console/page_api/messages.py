@@ -1,4 +1,4 @@
-"""Messages for the page: the table, the charts, the count, and the export."""
+"""Messages for the page: the table, the charts, what is missing, and the export."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from central.console.responses import (
 from central.errors import CentralError
 from central.protocol.twins import parse_json
 from central.records import Device, Message, iso
-from central.storage import telemetry
+from central.storage import completeness, telemetry
 
 routes = web.RouteTableDef()
 
@@ -81,15 +81,28 @@ async def get_series(request: web.Request) -> web.Response:
     return answer(await look_up(request, _series, device, names, (since, until)))
 
 
-@routes.get("/console/api/devices/{device}/sequence")
-async def get_sequence(request: web.Request) -> web.Response:
-    """Return how many messages created since `since` were received, and how many are missing.
+@routes.get("/console/api/devices/{device}/completeness")
+async def get_completeness(request: web.Request) -> web.Response:
+    """Return how many messages were received, and which ones are missing or were dropped.
 
-    Counted from the sequence numbers at the end of message ids, for each source, the newest last.
+    Counted from the message ids `<run>:<number>` since the time `since`; see
+    `central.storage.completeness`. `lost` has a number and `gaps` some ranges for each reason.
     """
-    since, _ = time_span(request)
-    found = await look_up(request, telemetry.count_messages, request.match_info["device"], since)
-    return answer({"value": [asdict(each) for each in found]})
+    found = await look_up(request, completeness.completeness, request.match_info["device"])
+    return answer(
+        {
+            "since": maybe_iso(found.since),
+            "received": found.received,
+            "late": found.late,
+            "duplicates": found.duplicates,
+            "startUnknown": found.start_unknown,
+            "lost": found.lost,
+            "gaps": [
+                asdict(gap) | {"after": maybe_iso(gap.after), "before": maybe_iso(gap.before)}
+                for gap in found.gaps
+            ],
+        }
+    )
 
 
 @routes.get("/console/api/devices/{device}/export")

@@ -36,7 +36,7 @@ PATHS = [
     "/console/api/devices/{id}/model",
     "/console/api/devices/{id}/messages",
     "/console/api/devices/{id}/series",
-    "/console/api/devices/{id}/sequence",
+    "/console/api/devices/{id}/completeness",
     "/console/api/devices/{id}/export",
     "/console/api/devices/{id}/commands",
     "/console/api/devices/{id}/connections",

@@ -1,11 +1,8 @@
 """Queries for messages and telemetry."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from central.protocol.sas import new_key
-from central.protocol.twins import dump_json
 from central.storage import telemetry
 from central.storage.registry import Registry
 from central.storage.store import Store
@@ -66,36 +63,6 @@ async def test_delayed_values_are_marked(registry, store):
 async def send(registry, message_id, *, created=None):
     system = {} if message_id is None else {"message_id": message_id}
     await registry.record_message("pi", created=created, body=b"{}", properties={}, system=system)
-
-
-async def test_messages_are_counted_by_the_numbers_in_their_ids(registry, store):
-    for number in (1, 2, 2, 5):
-        await send(registry, f"box:{number}")
-    await send(registry, "box:3", created=1e9 - 60)
-    await send(registry, "other:7")
-    first, second = store.read(telemetry.count_messages, "pi", since=0)
-    assert (first.source, first.first, first.last) == ("box", 1, 5)
-    assert (first.received, first.missing, first.again, first.late) == (4, 1, 1, 1)
-    assert (second.source, second.received, second.missing) == ("other", 1, 0)
-
-
-async def test_only_messages_created_since_then_are_counted(registry, store):
-    await send(registry, "box:1", created=1e9 - 500)  # Came late: its time is not asked for.
-    await send(registry, "box:5")
-    (found,) = store.read(telemetry.count_messages, "pi", since=1e9 - 100)
-    assert (found.first, found.missing) == (5, 0)
-
-
-@given(ids=st.lists(st.none() | st.text(max_size=9) | st.from_regex(r"\A[a:%0-9]{0,30}\Z")))
-def test_any_message_id_is_counted_or_ignored(tmp_path_factory, ids):
-    store = Store(tmp_path_factory.mktemp("ids") / "central.db")
-    registry = Registry(store, group_key=new_key(), clock=lambda: 1e9)
-    registry.add_device("pi")
-    add = "INSERT INTO messages (device_id, received, body, properties, system)"
-    rows = [(dump_json({"message_id": each}),) for each in ids]
-    store.call(lambda db: db.executemany(f"{add} VALUES ('pi', 1, '', '{{}}', ?)", rows))
-    assert all(found.received >= 1 for found in store.read(telemetry.count_messages, "pi", since=0))
-    store.close()
 
 
 async def test_messages_of_a_time_span_are_read_in_pages(registry, store):

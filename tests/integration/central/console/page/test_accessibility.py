@@ -40,7 +40,13 @@ async def central(tmp_path_factory):
         async with climate_device(central, "pi-1") as device:
             for number, created in ((1, 1.0), (2, None), (5, None)):
                 body = {"temp": 20 + number, "humid": 40, "extra": 1}
-                await record(central, body, created=created, message_id=f"box:{number}")
+                await record(
+                    central,
+                    body,
+                    created=created,
+                    properties={"dropped": "0123456789ab:6-7:damaged"},
+                    message_id=f"0123456789ab:{number}",
+                )
             await device.report({"state": True, "ledState": "blinking"})
             await central.hub.call("pi-1", "blink", 2)
             await central.hub.call("pi-1", "rundiagnostics", None)

@@ -6,6 +6,7 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import pytest_asyncio
 from consoles import climate_device, eventually, record
 from playwright.async_api import expect
 
@@ -134,23 +135,60 @@ class TestChart:
         assert abs(middle - (first + 5 * 9360)) < 200
 
 
+RUN, NEXT_RUN = "0123456789ab", "fedcba987654"
+
+
 class TestCount:
-    async def test_missing_messages_are_counted_until_they_arrive(self, page, central):
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def count(self, page):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
-        count = page.locator(".count")
-        await record(central, {"temp": 20}, message_id="box:1")
-        await expect(count).to_contain_text("1 message")
-        await expect(count).not_to_contain_text("1 messages")
-        await record(central, {"temp": 20}, message_id="box:4")
-        await expect(count).to_contain_text("2 missing so far")
+        return page.locator(".count")
+
+    async def test_missing_messages_are_shown_until_they_arrive(self, count, central):
+        await send(central, RUN, 1)
+        await expect(count).to_contain_text(re.compile("1 message since [0-9:]+"))
+        await send(central, RUN, 4)
+        await expect(count).to_contain_text(re.compile("2 missing: 2-3between .+ and "))
         for number in (2, 3):
-            created = time.time() - 60
-            await record(central, {"temp": 20}, created=created, message_id=f"box:{number}")
+            await send(central, RUN, number, created=time.time() - 60)
         await expect(count).to_contain_text("none missing")
         await expect(count).to_contain_text("2 late")
-        await record(central, {"temp": 20}, message_id="box:4")
+        await send(central, RUN, 4)
         await expect(count).to_have_text(re.compile("1 duplicate$"))
+
+    async def test_a_restart_is_linked_to_the_run_before_it(self, count, central):
+        await send(central, RUN, 1)
+        await send(central, NEXT_RUN, 1)
+        await expect(count).to_contain_text("start unknown")
+        await expect(count).not_to_contain_text("none missing")
+        await send(central, NEXT_RUN, 1, previous=f"{RUN}:3")
+        await expect(count).to_contain_text("2 missing: 2-3after ")
+        await expect(count).not_to_contain_text("start unknown")
+
+    async def test_dropped_and_damaged_messages_are_not_missing(self, count, central):
+        dropped = f"{RUN}:1-5:age,{RUN}:6-6:room,{RUN}:7-7:memory,{RUN}:8-8:damaged"
+        await send(central, RUN, 9, dropped=dropped)
+        for words in (
+            "none missing",
+            "5 dropped: too old",
+            "1 dropped: outbox full",
+            "1 dropped: memory full",
+            "1 damaged on the device",
+        ):
+            await expect(count).to_contain_text(words)
+
+    async def test_a_device_without_numbered_messages_has_no_count(self, page, count, central):
+        async with page.expect_response("**/completeness"):
+            await record(central, {"temp": 20}, message_id="7")
+        await expect(count).to_be_hidden()
+
+
+async def send(central, run, number, *, created=None, **properties):
+    message_id = f"{run}:{number}"
+    await record(
+        central, {"temp": 20}, created=created, properties=properties, message_id=message_id
+    )
 
 
 class TestFaults:

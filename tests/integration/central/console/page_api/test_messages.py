@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from central.console.page_api import messages
 from central.console.page_api.messages import _csv_lines, _json_lines
-from central.records import Message
+from central.records import Message, iso
 
 PI = "/console/api/devices/pi-1"
 
@@ -34,22 +34,25 @@ async def test_a_very_long_message_is_cut(http, central):
 
 
 async def test_missing_messages_are_counted(http, central):
-    for number in (1, 2, 4):
-        await record(central, {}, message_id=f"box:{number}")
+    run, last = "0123456789ab", "0a0a0a0a0a0a"
+    sent = [await record(central, {}, message_id=f"{run}:{number}") for number in (1, 2, 4)]
     await record(central, {}, message_id="no number")
-    await record(central, {}, created=1.0, message_id="box:3")
-    [found] = (await ask(http, "GET", f"{PI}/sequence"))["value"]
+    dropped = {"previous": f"{run}:4", "dropped": f"{last}:2-3:age"}
+    await record(central, {}, created=1.0, properties=dropped, message_id=f"{last}:1")
+    gap = {"run": run, "first": 3, "last": 3, "reason": "missing"}
+    gap |= {"after": iso(sent[1].received), "before": iso(sent[2].received)}
+    old = {"run": last, "first": 2, "last": 3, "reason": "age"}
+    old |= {"after": "1970-01-01T00:00:01.000Z", "before": None}
+    found = await ask(http, "GET", f"{PI}/completeness")
     assert found == {
-        "source": "box",
-        "first": 1,
-        "last": 4,
+        "since": iso(sent[0].received),
         "received": 4,
-        "missing": 0,
-        "again": 0,
         "late": 1,
+        "duplicates": 0,
+        "startUnknown": False,
+        "lost": {"missing": 1, "age": 2},
+        "gaps": [gap, old],
     }
-    [recent] = (await ask(http, "GET", f"{PI}/sequence?since=1000"))["value"]
-    assert recent["missing"] == 1
 
 
 async def test_telemetry_of_a_component_is_drawn(http, central):
