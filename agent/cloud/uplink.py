@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from math import inf
 from typing import Any, Protocol
 
@@ -23,7 +24,14 @@ from agent.cloud.session import (
     Unreadable,
 )
 from agent.device import commands, properties
-from agent.errors import AgentError, CloudError, SdkStuckError, ServiceRefusedError
+from agent.device.validation import quote
+from agent.errors import (
+    AgentError,
+    CloudError,
+    SdkStuckError,
+    ServiceRefusedError,
+    SessionLostError,
+)
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
@@ -38,6 +46,8 @@ LONGEST_DELAY = 300.0  # Seconds between two attempts to connect.
 MAX_STUCK = 2  # Failures of the SDK in a row that end the process.
 LASTS_AFTER = 60.0  # Seconds after which a connection counts as one that lasts.
 BACKLOG_INTERVAL = 60.0  # Seconds between two reports of a backlog that is not empty.
+MAX_COMMANDS = 100  # Commands that execute at once or whose results wait.
+MAX_CHANGES = 1000  # Changes of desired properties that wait.
 RESULT_LIFETIME = 30.0  # Seconds that the caller of a command waits for its result.
 
 
@@ -109,6 +119,7 @@ class Uplink:
         self._unreported: dict[str, Any] = {}
         self._to_report = asyncio.Event()
         self._all_reported = asyncio.Event()
+        self._executing = 0  # Commands.
         self._results: dict[str, Result] = {}
         self._has_results = asyncio.Event()
         self._failures = 0
@@ -229,14 +240,19 @@ class Uplink:
                 await self._serve(session)
         finally:
             self._session = None
-            while not self._events.empty():  # The hub does not send commands again.
-                self._handle(self._events.get_nowait())
+            # The hub does not send commands again. A daemon that stops executes no more of them.
+            stopping = _is_cancelled()
+            while not self._events.empty():
+                event = self._events.get_nowait()
+                if not stopping:
+                    self._handle(event)
             self._daemon.status_changed.set()
 
     async def _serve(self, session: AzureSession) -> None:
         self.report(self._daemon.snapshot())
         self._report_backlog()
-        twin_changes: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        self._complaints.forget("commands")
+        twin_changes: asyncio.Queue[Any] = asyncio.Queue(MAX_CHANGES)
         async with asyncio.TaskGroup() as group:
             for name, work in {
                 "ended": session.ended(),
@@ -264,22 +280,28 @@ class Uplink:
 
     # Commands and their results.
 
-    async def _handle_events(self, twin_changes: asyncio.Queue[Mapping[str, Any]]) -> None:
+    async def _handle_events(self, twin_changes: asyncio.Queue[Any]) -> None:
         while True:
             event = await self._events.get()
             if isinstance(event, DesiredPatch):
+                if twin_changes.full():
+                    # The next connection begins with the whole twin, so nothing is missed.
+                    raise SessionLostError(
+                        f"The connection to {self.hub} is closed: {MAX_CHANGES} changes of desired "
+                        "properties are waiting."
+                    )
                 twin_changes.put_nowait(event.patch)
             else:
                 self._handle(event)
 
     def _handle(self, event: Event) -> None:
         match event:
-            case Command(_, name, _) as command:
-                self._daemon.start_task(self._execute(command), f"uplink.command.{name}")
-            case QueuedCommand(name, body):
-                self._daemon.start_task(
-                    self._commands.execute_queued(name, body), f"uplink.queued.{name}"
-                )
+            case Command() | QueuedCommand():
+                if self._executing + len(self._results) >= MAX_COMMANDS:
+                    self._refuse(event)
+                else:
+                    self._executing += 1
+                    self._daemon.start_task(self._execute(event), f"uplink.command.{event.name}")
             case DesiredPatch():
                 pass  # The next connection begins with the whole twin.
             case Unreadable(reason):
@@ -290,10 +312,35 @@ class Uplink:
                     extra=LogEvent.MESSAGE_IGNORED.about(),
                 )
 
-    async def _execute(self, command: Command) -> None:
+    async def _execute(self, command: Command | QueuedCommand) -> None:
         until = self._clock.uptime() + RESULT_LIFETIME
-        status, payload = await self._commands.execute(command.name, command.payload)
-        self._results[command.request_id] = Result(command, status, payload, until)
+        try:
+            match command:
+                case Command(_, name, payload):
+                    status, answer = await self._commands.execute(name, payload)
+                    self._add_result(Result(command, status, answer, until))
+                case QueuedCommand(name, body):
+                    await self._commands.execute_queued(name, body)
+        finally:
+            self._executing -= 1
+
+    def _refuse(self, command: Command | QueuedCommand) -> None:
+        """Answer 429 to a command beyond MAX_COMMANDS. Of these answers, as many may wait."""
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        log.log(
+            self._complaints.level("commands", "too many"),
+            "Refused command %s: %d commands are in progress.",
+            quote(command.name),
+            MAX_COMMANDS,
+            extra=LogEvent.COMMAND_REFUSED.about(COMMAND=command.name, STATUS=status),
+        )
+        if isinstance(command, Command) and len(self._results) < 2 * MAX_COMMANDS:
+            answer = {"error": f"{MAX_COMMANDS} commands are in progress. Try again later."}
+            until = self._clock.uptime() + RESULT_LIFETIME
+            self._add_result(Result(command, status, answer, until))
+
+    def _add_result(self, result: Result) -> None:
+        self._results[result.command.request_id] = result
         self._has_results.set()
 
     async def _send_results(self, session: AzureSession, group: asyncio.TaskGroup) -> None:
@@ -322,9 +369,7 @@ class Uplink:
 
     # Desired and reported properties.
 
-    async def _follow_twin(
-        self, session: AzureSession, changes: asyncio.Queue[Mapping[str, Any]]
-    ) -> None:
+    async def _follow_twin(self, session: AzureSession, changes: asyncio.Queue[Any]) -> None:
         # The hub does not send changes that happened without a connection; the twin has them.
         await self._properties.apply_twin(await self._unless_throttled(session.twin))
         while True:
@@ -345,7 +390,7 @@ class Uplink:
                 self._all_reported.set()
 
     async def _report_patch(self, session: AzureSession, patch: Mapping[str, Any]) -> None:
-        """Report properties. Skip, and log, one that the hub refuses for good."""
+        """Report properties. Skip one that the hub refuses for good, and log each reason once."""
 
         async def ask() -> ServiceRefusedError | None:
             try:
@@ -358,16 +403,20 @@ class Uplink:
 
         refusal = await self._unless_throttled(ask)
         if refusal is None:
+            for name in patch:
+                self._complaints.forget(_report_of(name))
             return
         if len(patch) > 1:  # Find the one that is refused, and report the others.
             for name, value in patch.items():
                 await self._report_patch(session, {name: value})
             return
-        log.warning(
-            "Cannot report %s: %s It is not reported again until it changes.",
-            ", ".join(patch),
+        [name] = patch
+        log.log(
+            self._complaints.level(_report_of(name), str(refusal)),
+            "Cannot report %s: %s It is reported again when it changes or the daemon reconnects.",
+            name,
             refusal,
-            extra=LogEvent.REPORT_REFUSED.about(HUB=self.hub, PROPERTY=", ".join(patch)),
+            extra=LogEvent.REPORT_REFUSED.about(HUB=self.hub, PROPERTY=name),
         )
 
     async def _unless_throttled(self, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -375,16 +424,20 @@ class Uplink:
         refusals = 0
         while True:
             try:
-                return await ask()
+                answer = await ask()
             except ServiceRefusedError as error:
                 log.log(
-                    logging.DEBUG if refusals else logging.WARNING,
+                    self._complaints.level("throttled", str(error)),
                     "%s",
                     error,
                     extra=LogEvent.HUB_THROTTLED.about(HUB=self.hub),
                 )
                 refusals += 1
                 await self._sleep((0.5 + self._jitter()) * min(60.0, 2.0**refusals))
+            else:
+                if not refusals:
+                    self._complaints.forget("throttled")
+                return answer
 
     # The backlog.
 
@@ -423,6 +476,16 @@ async def _in_own_task(connection: Coroutine[Any, Any, None]) -> None:
             task.exception()  # asyncio logs exceptions that are never retrieved.
         raise
     task.result()
+
+
+def _report_of(name: str) -> str:
+    return f"report of {name}"
+
+
+def _is_cancelled() -> bool:
+    """Return whether the current task is being cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first(group: BaseExceptionGroup[AgentError]) -> AgentError:

@@ -14,6 +14,7 @@ from agent.device.led import AsyncLed
 from agent.device.validation import RefusedError, quote, whole_number
 from agent.logs.events import LogEvent
 from agent.ranges import BLINK_PERIOD
+from hw.errors import HardwareError
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,12 @@ class Commands:
             return error.status, {"error": str(error)}
         except Exception as error:  # The operator gets an answer to every command.
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            log.exception(
-                "Command %s failed.",
+            log.log(
+                logging.ERROR,
+                "Command %s failed: %s",
                 name,
+                error,
+                exc_info=not isinstance(error, HardwareError),
                 extra=LogEvent.COMMAND_FAILED.about(COMMAND=name, STATUS=status),
             )
             return status, {"error": f"{name} failed: {error}"}

@@ -14,6 +14,7 @@ from agent.device.led import AsyncLed
 from agent.device.validation import CHECKS, RefusedError, quote
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
+from hw.errors import HardwareError
 
 log = logging.getLogger(__name__)
 
@@ -199,8 +200,13 @@ class Properties:
             self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
             self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
         except Exception as error:  # The operator gets an answer to every property.
-            log.exception(
-                "Cannot change %s.", name, extra=LogEvent.PROPERTY_FAILED.about(PROPERTY=name)
+            log.log(
+                logging.ERROR,
+                "Cannot change %s: %s",
+                name,
+                error,
+                exc_info=not isinstance(error, HardwareError),
+                extra=LogEvent.PROPERTY_FAILED.about(PROPERTY=name),
             )
             self._acknowledge(
                 name, HTTPStatus.INTERNAL_SERVER_ERROR, f"Cannot change {name}: {error}"

@@ -7,6 +7,7 @@ from zlib import crc32
 import pytest
 from centrals import running_central
 from daemons import Daemon, agent, places, until
+from mqtt_client import packet, string
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.validation import CHECKS
@@ -288,6 +289,46 @@ def test_the_daemon_stops_in_time_and_loses_nothing(tmp_path, moment):
             central.call(lambda central: central.faults.withheld.clear())
             daemon.start().until_connected()
             until(lambda: whole(hub, least=10), what=daemon.tail)
+
+
+def many(make, count=10_000):
+    return b"".join(packet(0x30, make(number)) for number in range(count))
+
+
+FLOODS = {
+    "commands": many(lambda n: string(f"$iothub/methods/POST/turnon/?$rid={n}")),
+    "unknown commands": many(lambda n: string(f"$iothub/methods/POST/x{n}/?$rid={n}")),
+    "commands that are not JSON": many(
+        lambda n: string(f"$iothub/methods/POST/turnon/?$rid={n}") + b"{"
+    ),
+    "queued commands": many(
+        lambda n: string("devices/pi-1/messages/devicebound/method-name=turnon") + b"@"
+    ),
+    "changes of properties": many(
+        lambda n: (
+            string(f"$iothub/twin/PATCH/properties/desired/?$version={n}")
+            + b'{"brightness": %d, "$version": %d}' % (n % 3 + 1, n + 1000)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_from_the_hub_is_survived_and_does_not_delay_a_stop(tmp_path, flood):
+    def send(central):
+        for connection in central.faults._connections:
+            connection._writer.write(FLOODS[flood])
+
+    with (
+        running_central(tmp_path / "central") as central,
+        Daemon(tmp_path / "pi", central.info) as daemon,
+    ):
+        daemon.until_connected()
+        central.call(send)
+        until(lambda: whole(Hub(central, "pi-1"), least=20), what=daemon.tail)
+        central.call(send)
+        assert daemon.stop() == 0, daemon.tail()
+        assert "Traceback" not in daemon.log, daemon.tail()
 
 
 def test_a_second_daemon_with_the_same_directories_is_refused(daemon):

@@ -7,7 +7,7 @@ from rigs import MemoryAssignment, Rig
 
 from agent.cloud.connection_health import FAILING_BEFORE_REGISTERING
 from agent.cloud.session import Command, DesiredPatch, QueuedCommand, Unreadable
-from agent.cloud.uplink import LONGEST_DELAY, RESULT_LIFETIME
+from agent.cloud.uplink import LONGEST_DELAY, MAX_CHANGES, MAX_COMMANDS, RESULT_LIFETIME
 from agent.errors import (
     HubClosedError,
     NoAnswerError,
@@ -393,6 +393,85 @@ async def test_a_property_that_the_hub_refuses_does_not_block_others(outbox, cap
         await until(lambda: session.reported.get("ledState") == "off")
     assert rig.uplink.connections == 1
     assert caplog.text.count("Cannot report fat") == 1
+
+
+async def test_each_reason_why_a_property_is_refused_is_logged_once(outbox, monkeypatch, caplog):
+    class Strict(FakeSession):
+        def __init__(self, refusal):
+            super().__init__()
+            self.refusal = refusal
+
+        async def report(self, patch):
+            if "fat" in patch and self.refusal is not None:
+                raise self.refusal
+            await super().report(patch)
+
+    full = ServiceRefusedError("hub.test refused a report: status 413.", status=413)
+    bad = ServiceRefusedError("hub.test refused a report: status 400.", status=400)
+    sessions = [Strict(refusal) for refusal in (full, full, bad, None, full)]
+    rig = Rig(outbox, FakeHub(*sessions))
+    monkeypatch.setattr(rig, "snapshot", lambda: {"fat": "x", "state": True})
+    async with rig.running():
+        for session in sessions:
+            await until(lambda session=session: session.reported.get("state"))
+            session.lose()
+    logged = [r.message for r in caplog.records if r.message.startswith("Cannot report fat")]
+    assert [message.partition("status ")[2][:3] for message in logged] == ["413", "400", "413"]
+
+
+async def test_commands_beyond_the_limit_are_refused_at_once(outbox, monkeypatch, caplog):
+    gate = asyncio.Event()
+
+    async def command(name, payload):
+        await gate.wait()
+        return 200, None
+
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+    monkeypatch.setattr(rig, "execute", command)
+    async with rig.running():
+        for number in range(10_000):
+            session.events.put_nowait(Command(str(number), "turnon", None))
+        session.events.put_nowait(QueuedCommand("turnon", b"@"))
+        await until(lambda: len(session.answers) >= MAX_COMMANDS)
+        assert {status for _, status, _ in session.answers} == {429}
+        assert len(rig.background) == MAX_COMMANDS
+        gate.set()
+        await until(lambda: sum(status == 200 for _, status, _ in session.answers) == MAX_COMMANDS)
+        assert len(session.answers) <= 3 * MAX_COMMANDS
+        session.events.put_nowait(Command("last", "turnon", None))
+        await until(lambda: sum(status == 200 for _, status, _ in session.answers) > MAX_COMMANDS)
+    assert rig.queued == []
+    assert caplog.text.count('Refused command "turnon": 100 commands are in progress.') == 1
+
+
+async def test_too_many_changes_of_properties_end_the_connection(outbox, monkeypatch):
+    async def stuck(patch):
+        await asyncio.Event().wait()
+
+    first, second = FakeSession(), FakeSession()
+    rig = Rig(outbox, FakeHub(first, second))
+    monkeypatch.setattr(rig, "apply_patch", stuck)
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+        for version in range(MAX_CHANGES + 2):
+            first.events.put_nowait(DesiredPatch({"$version": version}))
+        await until(lambda: len(rig.twins) == 2)
+    assert "1000 changes of desired properties are waiting" in str(rig.uplink.cloud_status().error)
+
+
+async def test_a_daemon_that_stops_executes_no_more_commands(outbox, monkeypatch):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session))
+
+    async def remove(_entries):
+        session.events.put_nowait(QueuedCommand("turnon", b"@"))
+
+    monkeypatch.setattr(outbox, "remove", remove)  # Called when the connection is closed.
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+    assert session.events.empty()
+    assert rig.queued == []
 
 
 async def test_a_throttled_twin_request_is_repeated(outbox):

@@ -54,12 +54,14 @@ async def test_an_unknown_command_is_answered_404(rig):
     assert "blink, turnon, turnoff, rundiagnostics" in answer["error"]
 
 
-async def test_a_command_whose_led_fails_is_answered_500(rig):
+async def test_a_command_whose_led_fails_is_answered_500(rig, caplog):
     rig.broken = LedError("The line is busy.")
     assert await rig.commands.execute("turnon", None) == (
         500,
         {"error": "turnon failed: The line is busy."},
     )
+    assert caplog.messages == ["Command turnon failed: The line is busy."]
+    assert caplog.records[0].exc_info is False
 
 
 async def test_rundiagnostics_answers_at_once_and_reports_later(rig):
