@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,17 +48,7 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
         before = _counters(socket_path)
     except NoDaemonError:
         return _read_here(config, count=count, as_json=as_json)
-    missing = 0
-    for _ in range(count):
-        try:
-            answer = ask(socket_path, {"command": "read"}, timeout=PATIENCE + MARGIN)
-        except NoDaemonError:
-            raise
-        except ControlError as error:
-            missing += 1
-            _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
-        else:
-            _show(_line(answer["reading"]), as_json=as_json)
+    missing = _show_readings(count, lambda: _read_by_daemon(socket_path), as_json=as_json)
     if count > 1 or not as_json:
         after = _counters(socket_path)
         # The daemon's own attempts in between are counted, too.
@@ -78,8 +68,23 @@ class Line:
     error: str | None = None
 
 
-def _line(reading: Mapping[str, Any]) -> Line:
-    """Return the line for a reading of the running daemon."""
+def _show_readings(count: int, read_line: Callable[[], Line], *, as_json: bool) -> int:
+    """Print `count` lines, also for missing readings. Return how many are missing."""
+    missing = 0
+    for _ in range(count):
+        try:
+            line = read_line()
+        except NoDaemonError:
+            raise
+        except (ControlError, SensorError) as error:
+            missing += 1
+            line = Line(utc(time.time()), error=str(error))
+        _show(line, as_json=as_json)
+    return missing
+
+
+def _read_by_daemon(socket_path: Path) -> Line:
+    reading = ask(socket_path, {"command": "read"}, timeout=PATIENCE + MARGIN)["reading"]
     # A daemon from before an upgrade may not send the time.
     taken = reading.get("taken") or utc(time.time())
     return Line(taken, reading["temperature"], reading["humidity"])
@@ -100,16 +105,12 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
             humidity_offset=config.sensor.humidity_offset,
             now=time.monotonic(),
         )
-        missing = 0
-        for _ in range(count):
-            try:
-                reading = read_once(sensor, policy)
-            except SensorError as error:
-                missing += 1
-                _show(Line(utc(time.time()), error=str(error)), as_json=as_json)
-            else:
-                line = Line(utc(time.time()), reading.temperature, reading.humidity)
-                _show(line, as_json=as_json)
+
+        def read_line() -> Line:
+            reading = read_once(sensor, policy)
+            return Line(utc(time.time()), reading.temperature, reading.humidity)
+
+        missing = _show_readings(count, read_line, as_json=as_json)
     if count > 1 or not as_json:
         _summarize(count - missing, policy.counters, as_json=as_json)
     return FAILURE if missing else DONE

@@ -142,15 +142,15 @@ class ClimateDevice:
 
 
 @asynccontextmanager
-async def climate_device(central, device_id, *, model=MODEL_ID):
-    """Connect a device that central knows, with its primary key."""
-    primary, _ = central.registry.keys(device_id)
+async def climate_device(central):
+    """Connect the device pi-1, which central knows, with its primary key."""
+    primary, _ = central.registry.keys("pi-1")
     client = IoTHubDeviceClient.create_from_symmetric_key(
         primary,
         central.mqtt_host,
-        device_id,
+        "pi-1",
         server_verification_cert=central.ca_file.read_text(),
-        product_info=model or "",
+        product_info=MODEL_ID,
         connection_retry=False,
     )
     device = ClimateDevice(client)

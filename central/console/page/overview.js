@@ -37,7 +37,7 @@ export class Overview {
     this.statusBox = h("div");
     this.led = new Led();
     this.ledCard = card("LED", this.led.element);
-    this.commandBox = h("div", { class: "command-list" });
+    this.commandBox = h("div");
     this.commandCard = card("Commands", this.commandBox);
     this.room = new RoomPanel();
     this.faults = new FaultsPanel();

@@ -96,8 +96,8 @@ function propertyRow(store, element, note) {
   const row = h(
     "div",
     { class: "row" },
-    h("div", { class: "row-label" }, made.label, made.hint),
-    h("div", { class: "row-field" }, made.control),
+    h("div", {}, made.label, made.hint),
+    h("div", {}, made.control),
     h("div", { class: "row-state" }, badge, reported),
   );
   const self = {

@@ -40,5 +40,5 @@ async def device(central):
     """The connected device pi-1."""
     with contextlib.suppress(DeviceExists):
         central.registry.add_device("pi-1")
-    async with climate_device(central, "pi-1") as device:
+    async with climate_device(central) as device:
         yield device

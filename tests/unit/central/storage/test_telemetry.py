@@ -22,8 +22,8 @@ def store(registry):
     return registry.store
 
 
-def add_points(store, points, name="temp"):
-    rows = [("pi", "", name, at, number, value) for number, (at, value) in enumerate(points)]
+def add_points(store, points):
+    rows = [("pi", "", "temp", at, number, value) for number, (at, value) in enumerate(points)]
     store.call(lambda db: db.executemany("INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)", rows))
 
 

@@ -37,7 +37,7 @@ async def central(tmp_path_factory):
         registry.add_device("pi-1", display_name="Kitchen", template=MODEL_ID)
         for number in range(10):
             registry.add_device(f"more-{number}")
-        async with climate_device(central, "pi-1") as device:
+        async with climate_device(central) as device:
             for number, created in ((1, 1.0), (2, None), (5, None)):
                 body = {"temp": 20 + number, "humid": 40, "extra": 1}
                 await record(

@@ -31,7 +31,7 @@ class TestOverview:
         await expect(page.get_by_role("heading", name="Kitchen")).to_be_visible()
         await expect(page.locator(".tile")).to_have_count(2)
         await expect(page.locator(".live")).to_have_text("Live")
-        async with climate_device(central, "pi-1") as device:
+        async with climate_device(central) as device:
             await expect(page.locator(".status")).to_contain_text("Connected since")
             await device.send({"temp": 21.54, "humid": 40})
             await expect(page.locator(".tile").nth(0)).to_contain_text("21.5°C")
@@ -44,7 +44,7 @@ class TestOverview:
     async def test_a_late_reading_is_not_shown_as_current(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".live")).to_have_text("Live")
-        async with climate_device(central, "pi-1") as device:
+        async with climate_device(central) as device:
             await device.send({"temp": 30.0})
             await expect(page.locator(".tile").nth(0)).to_contain_text("30.0")
             await device.send(
@@ -67,7 +67,7 @@ class TestOverview:
         await page.goto("/#/devices/pi-1")
         bulb = page.locator(".led-bulb")
         await expect(bulb).to_have_attribute("data-state", "unknown")
-        async with climate_device(central, "pi-1"):
+        async with climate_device(central):
             await expect(page.locator(".status")).to_contain_text("Connected since")
             blink = page.locator(".command", has_text="Blink")
             await blink.get_by_label("Interval").fill("2")
@@ -82,7 +82,7 @@ class TestCommands:
         await page.goto("/#/devices/pi-1/commands")
         blink = page.locator(".command", has_text="Blink")
         rows = page.locator("tbody tr")
-        async with climate_device(central, "pi-1") as device:
+        async with climate_device(central) as device:
             await blink.get_by_role("button", name="Run Blink").click()
             await expect(blink.locator("output")).to_have_text("Interval is required.")
             assert device.calls == []
@@ -116,7 +116,7 @@ class TestProperties:
         await page.get_by_label("Brightness level").fill("2")
         await page.get_by_role("button", name="Save").click()
         await expect(status_of(page, "Brightness level")).to_contain_text("Pending")
-        async with climate_device(central, "pi-1"):
+        async with climate_device(central):
             await page.get_by_label("Brightness level").fill("3")
             await page.get_by_role("button", name="Save").click()
             await expect(status_of(page, "Brightness level")).to_have_text("Synced")
@@ -181,7 +181,7 @@ class TestDevices:
     async def test_the_list_shows_the_last_values(self, page, central):
         await page.goto("/")
         await expect(page.locator(".device-card")).to_contain_text("Never seen")
-        async with climate_device(central, "pi-1") as device:
+        async with climate_device(central) as device:
             await device.send({"temp": 21.5, "humid": 40})
             await expect(page.locator(".device-card")).to_contain_text("21.5 °C")
         await page.get_by_role("link", name="Kitchen").click()

@@ -210,7 +210,7 @@ class TestFaults:
 
     async def test_cut_disconnects_a_device(self, page, central):
         await page.goto("/#/devices/pi-1")
-        async with climate_device(central, "pi-1"):
+        async with climate_device(central):
             await expect(page.locator(".status")).to_contain_text("Connected since")
             await page.get_by_text("Simulate a fault").click()
             await page.get_by_role("button", name="Cut").click()

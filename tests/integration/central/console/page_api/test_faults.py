@@ -60,7 +60,7 @@ async def test_all_faults_are_cleared_at_once(http):
 
 @pytest.mark.parametrize("name", ["cut", "refuse", "unauthorized"])
 async def test_faults_of_new_connections_close_the_open_ones(http, central, name):
-    async with climate_device(central, "pi-1"):
+    async with climate_device(central):
         assert central.hub.presence.session("pi-1")
         await ask(http, "POST", f"{PATH}/{name}")
         await eventually(lambda: not central.hub.presence.session("pi-1"))
