@@ -65,6 +65,9 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
         self._checks_thread = DeadlineThread("checks")
+        # Read once: it stays the same, also if an upgrade replaces the files of this version.
+        self._version = software_version()
+        self._information = device_information()
 
     async def run(self) -> None:
         """Start, run until `stop` is set, and stop.
@@ -88,7 +91,7 @@ class Service:
         await resources.enter_async_context(
             control_socket(self._places.runtime / SOCKET_NAME, control_requests(self))
         )
-        version, sensor, led = software_version(), self._config.sensor, self._config.led
+        version, sensor, led = self._version, self._config.sensor, self._config.led
         log.info(
             "sensor-agent %s started as %s: sensor %s, LED %s.",
             version,
@@ -216,7 +219,7 @@ class Service:
             "state": True,
             **self._sampler.properties(),
             "ledState": self._led.state,
-            "deviceInformation": device_information(),
+            "deviceInformation": self._information,
         }
 
     async def read(self) -> tuple[Reading, str]:
@@ -242,7 +245,7 @@ class Service:
     async def status(self) -> Status:
         status = Status(
             time=self.clock.true_utc(self.clock.stamp()),
-            version=software_version(),
+            version=self._version,
             device_id=self._config.device.id,
             sensor=self._sampler.status(self._config.sensor.driver),
             led=self._led.status(self._config.led.driver),

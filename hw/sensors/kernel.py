@@ -54,7 +54,10 @@ class KernelSensor(ClimateSensor):
 
     def read(self) -> Reading:
         self._must_be_open()
-        device = self._find()
+        try:
+            device = self._find()
+        except OSError as error:  # No file descriptor is left, for example.
+            raise self._named(error) from error
         # Both values are from one conversion: the second read is answered from the driver's cache.
         temperature = self._thousandths(device / "in_temp_input")
         humidity = self._thousandths(device / "in_humidityrelative_input")
@@ -74,8 +77,10 @@ class KernelSensor(ClimateSensor):
         for device in sorted(self._devices.glob("iio:device*")):
             try:
                 name = self._read_text(device / "name")
-            except OSError:  # The device has just disappeared.
-                continue
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENODEV}:  # It has just disappeared.
+                    continue
+                raise
             if name.startswith("dht11"):
                 found[device] = _line_of(device)
         if not found:

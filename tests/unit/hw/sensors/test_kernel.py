@@ -153,6 +153,17 @@ def test_each_error_of_the_driver_has_its_fault(tmp_path, number, fault, file):
     assert fault_of(sensor)[0] is fault
 
 
+def test_exhausted_file_descriptors_are_not_taken_for_a_missing_driver(tmp_path):
+    add_device(tmp_path)
+
+    def read_text(path):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    fault, sentence = fault_of(sensor_in(tmp_path, read_text=read_text))
+    assert fault is Fault.FAILED
+    assert "Too many open files" in sentence
+
+
 @pytest.mark.parametrize("text", ["", "warm\n", "21.5\n"])
 def test_a_file_without_a_number_is_an_error(tmp_path, text):
     add_device(tmp_path, temperature=text)
