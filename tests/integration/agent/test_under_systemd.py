@@ -4,6 +4,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -146,6 +147,9 @@ def test_an_aborted_daemon_logs_where_it_was(tmp_path):
     assert "run_until_complete" in log
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can change the limits of another process"
+)
 def test_notices_continue_while_file_descriptors_are_exhausted(tmp_path):
     with manager(tmp_path) as systemd:
         systemd.start(FAKE, WATCHDOG_USEC="600000")

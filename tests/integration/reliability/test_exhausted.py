@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import socket
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,10 @@ from centrals import running_central
 from daemons import Daemon, until
 
 from central.storage import telemetry
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can change the limits of another process"
+)
 
 DURATION = 10.0  # Seconds without file descriptors.
 OTHERS = 30  # Clients of the control socket meanwhile.
