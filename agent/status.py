@@ -72,6 +72,10 @@ class DroppedReadings:
     last: int
     reason: str
 
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetAsideFile:
@@ -88,7 +92,9 @@ class SetAsideFile:
 class OutboxPart:
     """The queue. `in_memory` counts the waiting readings that are not on disk.
 
-    `room_seconds` is how long the queue can grow before readings are dropped.
+    `room_seconds` is how long the queue can grow before readings are dropped. `dropped` are the
+    last ranges of dropped readings, `dropped_total` counts all of them. `damaged` counts the blocks
+    and records on disk that were skipped since the start.
     """
 
     waiting: int
@@ -96,6 +102,8 @@ class OutboxPart:
     oldest: str | None = None
     room_seconds: float
     dropped: tuple[DroppedReadings, ...] = ()
+    dropped_total: int = 0
+    damaged: int = 0
     set_aside: tuple[SetAsideFile, ...] = ()
     error: str | None = None
 

@@ -13,11 +13,11 @@ from agent.config.loader import CloudConfig, Config
 from agent.device.commands import Commands
 from agent.device.model import model_id
 from agent.device.properties import Properties, stored_values
-from agent.readings.outbox import Outbox
+from agent.readings.disk import Directory
+from agent.readings.outbox import OUTBOX_NAME, Outbox
 from agent.storage.assignment import StoredAssignment
 from agent.storage.machine_id import board_id
 from agent.storage.settings import Settings
-from agent.storage.store import STORE_NAME, Store
 
 JUST_BOOTED = 300.0  # Seconds of uptime in which all devices of a site may start together.
 FIRST_DELAY = 20.0  # Seconds before the first connection then, at most.
@@ -36,16 +36,16 @@ async def cloud_sink(
     async with AsyncExitStack() as held:
         settings = await Settings.open(state, board=board_id())
         held.push_async_callback(settings.close)
-        store = Store(state / STORE_NAME, board=board_id())
-        held.callback(store.close)
-        await store.begin()
-        outbox = await Outbox.open(
-            store,
+        outbox = Outbox(
+            Directory(state / OUTBOX_NAME, before_create=settings.lock.take),
+            state=state,
             clock=daemon.clock,
+            board=board_id(),
             max_age_days=config.outbox.max_age_days,
             max_megabytes=config.outbox.max_megabytes,
         )
         held.push_async_callback(outbox.close)
+        await outbox.open()
         # The model has whole seconds.
         interval = max(ranges.INTERVAL.low, math.ceil(config.sensor.interval))
         properties = Properties(

@@ -1,10 +1,14 @@
 """Make a message of a reading."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.readings.clock import Clock, utc
 from agent.readings.outbox import Entry
+from agent.status import DroppedReadings
+
+DROPPED_AT_ONCE = 45  # Ranges that a message names, each of at most 42 characters: under 2 KB.
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +20,15 @@ class Message:
     properties: dict[str, str] = field(default_factory=dict)
 
 
-def message(entry: Entry, *, unit: str, clock: Clock) -> Message:
+def message(
+    entry: Entry, *, unit: str, clock: Clock, dropped: Sequence[DroppedReadings] = ()
+) -> Message:
     """Return the message of `entry`, in `unit` ("celsius" or "fahrenheit").
 
     IoT Central takes the time of a late reading from the property `iothub-creation-time-utc`.
-    `clock=unsynchronised` means that this time may be wrong.
+    `clock=unsynchronised` means that this time may be wrong. A receiver can prove that no reading
+    is missing: numbers of a run begin with 1, `previous` is the id before the run's first, and
+    `dropped` lists readings that never come, as `<run>:<first>-<last>:<reason>`.
     """
     taken, believable = clock.true_time(entry.taken)
     temperature = entry.reading.temperature
@@ -31,4 +39,10 @@ def message(entry: Entry, *, unit: str, clock: Clock) -> Message:
     properties = {"iothub-creation-time-utc": utc(taken)}
     if not believable:
         properties["clock"] = "unsynchronised"
+    if entry.previous is not None:
+        properties["previous"] = entry.previous
+    if dropped:
+        properties["dropped"] = ",".join(
+            f"{gap.run}:{gap.first}-{gap.last}:{gap.reason}" for gap in dropped
+        )
     return Message(entry.message_id, json.dumps(body), properties)

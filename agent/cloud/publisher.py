@@ -6,14 +6,16 @@ Each lane is in order, and live readings go first.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Never
 
-from agent.cloud.message import message
+from agent.cloud.message import DROPPED_AT_ONCE, message
 from agent.cloud.session import AzureSession
 from agent.readings.clock import Clock
 from agent.readings.outbox import START, Entry, Outbox, Position
+from agent.status import DroppedReadings
 
 WINDOW = 20  # Messages in flight.
 PAGE = 100  # Readings fetched from the outbox at a time.
@@ -39,9 +41,9 @@ async def publish_readings(
     due = clock.uptime()
     async with _removing(order, sleep) as acknowledged, asyncio.TaskGroup() as group:
 
-        async def publish(entry: Entry) -> None:
-            await session.send(message(entry, unit=unit, clock=clock))
-            acknowledged(entry)
+        async def publish(entry: Entry, gaps: Sequence[DroppedReadings]) -> None:
+            await session.send(message(entry, unit=unit, clock=clock, dropped=gaps))
+            acknowledged(entry, gaps)
             window.release()
 
         while True:
@@ -58,7 +60,8 @@ async def publish_readings(
                 await outbox.added.wait()
                 continue
             due = max(due, clock.uptime()) + 1 / max_rate
-            group.create_task(publish(entry), name=f"uplink.send.{entry.sequence}")
+            publishing = publish(order.with_previous(entry), order.next_gaps())
+            group.create_task(publishing, name=f"uplink.send.{entry.message_id}")
 
 
 class _SendOrder:
@@ -69,8 +72,10 @@ class _SendOrder:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._era, self._file = outbox.era, outbox.id
+        self._era = outbox.era
         self._returned: set[str] = set()  # Message ids that are still in the outbox.
+        self._announced: set[str] = set()  # Runs of which a message had `previous`.
+        self._named: set[DroppedReadings] = set()
         self._begin(outbox.newest)
 
     def _begin(self, boundary: Position) -> None:
@@ -83,14 +88,29 @@ class _SendOrder:
     async def next(self) -> Entry | None:
         """Return the next reading to send, each of them once; None if there is none."""
         if self.outbox.era != self._era:
-            # Positions start again in another file, and all its readings count as live.
-            same = self.outbox.id == self._file
-            self._era, self._file = self.outbox.era, self.outbox.id
-            self._begin(self._boundary if same else START)
+            self._era = self.outbox.era
+            self._begin(self._boundary)
         entry = await self._next_live() or await self._next_of_backlog()
         if entry is not None:
             self._returned.add(entry.message_id)
         return entry
+
+    def with_previous(self, entry: Entry) -> Entry:
+        """Return the entry; without `previous` if a message over this connection had that."""
+        if entry.previous is None or entry.run in self._announced:
+            return replace(entry, previous=None)
+        self._announced.add(entry.run)
+        return entry
+
+    def next_gaps(self) -> list[DroppedReadings]:
+        """Return the dropped readings that the next message names.
+
+        Each is named once over a connection, and again over the next one unless acknowledged.
+        """
+        gaps = [gap for gap in self.outbox.unreported if gap not in self._named]
+        gaps = gaps[:DROPPED_AT_ONCE]
+        self._named.update(gaps)
+        return gaps
 
     def removed(self, entries: list[Entry]) -> None:
         """Record that these are no longer in the outbox."""
@@ -127,22 +147,26 @@ class _SendOrder:
 @asynccontextmanager
 async def _removing(
     order: _SendOrder, sleep: Callable[[float], Awaitable[None]]
-) -> AsyncIterator[Callable[[Entry], None]]:
+) -> AsyncIterator[Callable[[Entry, Sequence[DroppedReadings]], None]]:
     """Remove acknowledged readings from the outbox in batches, the last one on leaving.
 
-    Yields the function to call with each acknowledged reading.
+    Yields the function to call with each acknowledged reading, and the dropped readings that its
+    message named.
     """
     waiting: list[Entry] = []
+    reported: list[DroppedReadings] = []
     arrived = asyncio.Event()
 
-    def acknowledged(entry: Entry) -> None:
+    def acknowledged(entry: Entry, gaps: Sequence[DroppedReadings]) -> None:
         waiting.append(entry)
+        reported.extend(gaps)
         arrived.set()
 
     async def remove() -> None:
-        batch = waiting.copy()
+        batch, gaps = waiting.copy(), reported.copy()
         waiting.clear()
-        await order.outbox.remove(batch)
+        reported.clear()
+        await order.outbox.remove(batch, reported=gaps)
         order.removed(batch)
 
     async def remove_in_batches() -> None:

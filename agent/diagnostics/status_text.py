@@ -76,6 +76,8 @@ def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
         yield f"outbox: {outbox.error}"
     if outbox.error is not None or outbox.in_memory:
         yield f"outbox: the disk fails, {outbox.in_memory} readings are in memory only"
+    if outbox.damaged:
+        yield f"outbox: {outbox.damaged} damaged records or blocks on disk were skipped"
     for file in outbox.set_aside:
         yield f"set aside ({file.reason}): {file.file}"
     for gap in outbox.dropped:

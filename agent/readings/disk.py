@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+
+from agent.storage.set_aside import Reason, set_aside
 
 
 class Disk(Protocol):
@@ -43,12 +46,17 @@ class Disk(Protocol):
 
     def delete(self, name: str) -> None: ...
 
+    def set_aside(self) -> None:
+        """Rename the directory, because its files are another board's."""
+        ...
+
 
 class Directory:
-    """A real directory."""
+    """A real directory. `before_create` is called before a file is created."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, before_create: Callable[[], None]) -> None:
         self.path = path
+        self._before_create = before_create
 
     def sizes(self) -> dict[str, int]:
         try:
@@ -58,8 +66,9 @@ class Directory:
             return {}
 
     def create(self, name: str) -> int:
+        self._before_create()
         if not self.path.exists():
-            self.path.mkdir(parents=True, mode=0o700)
+            self.path.mkdir(mode=0o700)
             _sync_directory(self.path.parent)
         return os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -91,6 +100,9 @@ class Directory:
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink()
+
+    def set_aside(self) -> None:
+        set_aside(self.path, Reason.OTHER_BOARD)
 
 
 def _sync_directory(path: Path) -> None:

@@ -2,99 +2,185 @@
 
 Readings are on disk before they are sent, in order, each with one message id for life. The queue is
 bounded by age and bytes; the oldest readings are dropped first, counted and logged. While the disk
-fails, readings are kept in a bounded queue in memory, which has an id of its own.
+fails, readings are kept in memory, under the same ids.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple, TypeVar
 
-from agent.errors import StoreError
+from agent.errors import StoreError, in_words
 from agent.logs.events import LogEvent
-from agent.readings import outbox_tables as tables
 from agent.readings.clock import Clock, Stamp
-from agent.readings.outbox_tables import START, Entry, Position
+from agent.readings.disk import Directory, Disk
+from agent.readings.number_set import NumberSet, Range
+from agent.readings.segment_files import (
+    OWN_ORDER,
+    START,
+    Entry,
+    OtherBoardError,
+    Position,
+    SegmentFiles,
+)
+from agent.readings.segment_log import BLOCK, PER_BLOCK, State
 from agent.status import DroppedReadings, OutboxPart
-from agent.storage.set_aside import set_aside_files
-from agent.storage.store import Store
+from agent.storage.set_aside import set_aside_earlier_store, set_aside_files
 from hw import Reading
 
 __all__ = ["START", "Entry", "Outbox", "Position"]
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
+OUTBOX_NAME = "outbox"  # The folder in the state directory.
 MAX_IN_MEMORY = 10_000  # Readings: a few megabytes, or a week at one a minute.
-GAPS_IN_MEMORY = 50
-CLOSE_DEADLINE = 1.0  # Seconds to write the readings in memory to disk when the daemon stops.
+RECENT = 100  # Readings on disk that are in memory, too, so that live ones are not read back.
+SAVE_AFTER = 500  # Acknowledgements that wait for the next reading to be written with it.
+CLOSE_DEADLINE = 1.0  # Seconds to write what is in memory when the daemon stops.
 DAY = 86400.0  # Seconds.
 AGE_CHECK = 600.0  # Seconds between two searches for readings that are too old.
-BYTES_A_READING = 90  # Used while there are too few readings to measure it.
+ENOUGH = 1000  # Readings from which the bytes that one takes are measured.
+
+
+class _Summary(NamedTuple):
+    """What is on disk."""
+
+    waiting: int
+    oldest: int | None  # The number of the oldest reading of this run.
+    unreported: tuple[DroppedReadings, ...]
+    dropped: int
+    unwritten: int  # Acknowledgements that the next save writes.
+
+
+def _summary(files: SegmentFiles, run: str) -> _Summary:
+    state = files.state
+    return _Summary(
+        state.count,
+        files.oldest().get(run),
+        tuple(state.unreported),
+        state.dropped,
+        files.unwritten,
+    )
+
+
+def waiting_in(directory: Path) -> State:
+    """Return what waits in the folder of a daemon that does not run. Changes nothing.
+
+    Raises OSError.
+    """
+    disk = Directory(directory, before_create=lambda: None)
+    files = SegmentFiles(disk, run="0" * 12, boot="", board=None, max_bytes=0)
+    files.load()
+    return files.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Changes to make before the next job. `unsaved` are readings that were in memory only."""
+
+    acknowledged: dict[str, list[Range]]
+    unsaved: list[Range]
+    gaps: list[DroppedReadings]
+    reported: list[DroppedReadings]
+
+    def make(self, files: SegmentFiles, run: str) -> None:
+        for acknowledged_run, ranges in (*self.acknowledged.items(), (run, self.unsaved)):
+            for first, last in ranges:
+                files.acknowledge(acknowledged_run, first, last)
+        for gap in self.gaps:
+            files.drop(gap.run, gap.first, gap.last, gap.reason)
+        files.report(self.reported)
 
 
 class Outbox:
-    """The queue, in a Store.
+    """The queue in `disk`, a folder of the state directory `state`. `open` comes first.
 
-    Nothing raises if the disk fails: this is logged once, and readings go to memory. `id` is None
-    until the file could be read. `added` and `removed` are set with each change; those who wait
-    for them clear them. `era` grows when positions are no longer valid: the file was damaged and
-    replaced, or a page lacked readings on disk that can be read again.
+    One thread does all work on the disk. Nothing raises if the disk fails: this is logged once, and
+    readings go to memory. `run` is the first part of the ids of this run's readings. `added` and
+    `removed` are set with each change; those who wait for them clear them. `era` grows when
+    readings on disk that were left out of a page can be read again.
     """
 
     def __init__(
-        self, store: Store, *, clock: Clock, max_age_days: float, max_megabytes: float
+        self,
+        disk: Disk,
+        *,
+        state: Path,
+        clock: Clock,
+        board: str | None = None,
+        max_age_days: float = 30,
+        max_megabytes: float = 64,
     ) -> None:
-        self.id: str | None = None
+        self.run = token_hex(6)
         self.era = 0
         self.added = asyncio.Event()
         self.removed = asyncio.Event()
-        self._store = store
+        self._disk = disk
+        self._state = state
         self._clock = clock
         self._max_age = max_age_days * DAY
         self._max_bytes = int(max_megabytes * 1_000_000)
-        self._on_disk = 0
-        self._last = START  # The last position on disk, removed or not.
-        self._memory: deque[Entry] = deque()
-        self._memory_id = tables.fresh_id()
-        self._memory_sequence = 0
-        self._gaps: list[DroppedReadings] = []  # In memory, until the disk is back.
-        self._acknowledged: dict[str, Entry] = {}
-        self._failed = False
+        self._files = SegmentFiles(
+            disk, run=self.run, boot=clock.boot_id, board=board, max_bytes=self._max_bytes
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
+        self._lock = asyncio.Lock()
+        self._is_loaded = False
+        self._error: str | None = None  # Why the disk fails.
+        self._has_warned = False  # That files are damaged.
         self._left_out = False  # A page lacked readings on disk.
+        self._disk_has = _Summary(0, None, (), 0, 0)
+        self._newest = 0  # The number of the newest reading of this run.
+        self._unsaved: dict[int, Entry] = {}
+        self._recent: dict[int, Entry] = {}
+        self._in_memory_after = 0  # All later readings of this run are in memory.
+        # What the next job tells the files.
+        self._acknowledged: dict[str, NumberSet] = {}
+        self._acknowledged_unsaved = NumberSet()
+        self._gaps: list[DroppedReadings] = []
+        self._reported: list[DroppedReadings] = []
         self._dropped = 0  # Since the queue was last empty.
         self._age_checked = float("-inf")
 
-    @classmethod
-    async def open(
-        cls, store: Store, *, clock: Clock, max_age_days: float = 30, max_megabytes: float = 64
-    ) -> "Outbox":
-        """Open the queue. A new file gets a new id."""
-        outbox = cls(store, clock=clock, max_age_days=max_age_days, max_megabytes=max_megabytes)
-        try:
-            await outbox._take_up()
-        except StoreError as error:
-            outbox._disk_failed(error)
-        return outbox
+    async def open(self) -> None:
+        """Find out which readings wait. Raises nothing.
+
+        Files of another board and of earlier versions are set aside.
+        """
+        async with self._lock:
+            await self._do(lambda _: None)
 
     async def close(self) -> None:
-        """Try to write the readings in memory to disk. Raises nothing."""
-        if not self._memory:
-            return
-        with suppress(TimeoutError):  # The disk hangs, as was logged when it failed.
+        """Write what is in memory only, and close the files. Raises nothing."""
+        with suppress(TimeoutError):  # The disk hangs. What was saved is on it.
             async with asyncio.timeout(CLOSE_DEADLINE):
-                await self._reopen()
+                await self._save()
+        self._thread.submit(self._files.close)
+        self._thread.shutdown(wait=False)
 
     @property
     def waiting(self) -> int:
         """Number of readings on disk and in memory."""
-        return self._on_disk + len(self._memory)
+        return self._disk_has.waiting - self._pending() + len(self._unsaved)
 
     @property
     def newest(self) -> Position:
         """The position of the newest reading. Later readings have greater positions."""
-        return self._memory[-1].position if self._memory else self._last
+        return Position(OWN_ORDER, self.run, self._newest)
+
+    @property
+    def unreported(self) -> list[DroppedReadings]:
+        """The dropped readings that no acknowledged message has named yet, the oldest first."""
+        return [
+            gap for gap in (*self._disk_has.unreported, *self._gaps) if gap not in self._reported
+        ]
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
         """Add a reading. When this returns, a power cut does not lose it, unless the disk failed.
@@ -105,66 +191,82 @@ class Outbox:
         self.added.set()
 
     async def _add(self, reading: Reading, taken: Stamp) -> None:
-        try:
-            if self._failed:
-                await self._take_up()
-            own, sequence = await self._store.run(lambda db: tables.insert(db, reading, taken))
-        except StoreError as error:
-            self._disk_failed(error)
-            self._keep_in_memory(reading, taken)
-            return
-        if own == self.id:
-            self._last = (sequence, "", 0)
-            self._on_disk += 1
-        else:
-            await self._reopen()
-        await self._make_room()
+        async with self._lock:
+            number = self._newest + 1
+            entry = Entry(Position(OWN_ORDER, self.run, number), reading, taken)
+            unsaved = [*self._unsaved.values(), entry]
+            is_too_old = self._age_limit()
+
+            def save(files: SegmentFiles) -> None:
+                files.make_room(is_too_old)
+                files.save(unsaved)
+
+            is_saved = await self._do(save)
+            self._newest = number
+            if is_saved:
+                self._all_saved(unsaved)
+            else:
+                self._unsaved[number] = entry
+                self._limit_memory()
 
     async def after(self, position: Position, *, limit: int) -> list[Entry]:
         """Return up to `limit` readings after `position`, oldest first."""
-        # Acknowledged readings that could not be removed yet do not count.
-        more = limit + sum(entry.position > position for entry in self._acknowledged.values())
-        try:
-            entries = await self._store.run(lambda db: tables.select(db, position, limit=more))
-        except StoreError as error:
-            self._disk_failed(error)
-            self._left_out = True
-            entries = []
-        if self._failed:
-            # A write may succeed although the disk reports a failure. Such a reading is in memory
-            # too, with another id, and must not be sent twice.
-            entries = [entry for entry in entries if entry.position[0] <= self._last[0]]
-        known = {entry.message_id for entry in entries}
-        entries += [
-            entry
-            for entry in self._memory
-            if entry.position > position and entry.message_id not in known
-        ]
-        entries.sort(key=lambda entry: entry.position)
-        new = [entry for entry in entries if entry.message_id not in self._acknowledged]
-        return new[:limit]
+        entries: list[Entry] = []
+        if position < (OWN_ORDER, self.run, self._in_memory_after):
+            entries = await asyncio.shield(self._page(position, limit))
+        known = {entry.position for entry in entries}
+        for entry in (*self._recent.values(), *self._unsaved.values()):
+            if entry.position > position and entry.position not in known:
+                entries.append(self._with_previous(entry))
+        return [entry for entry in entries if not self._is_acknowledged(entry)][:limit]
 
-    async def remove(self, entries: Sequence[Entry]) -> None:
-        """Remove readings that the hub has acknowledged. A cancellation does not interrupt it."""
-        await asyncio.shield(self._remove(entries))
-        self.removed.set()
+    async def _page(self, position: Position, limit: int) -> list[Entry]:
+        entries: list[Entry] = []
+        async with self._lock:
+            if not await self._do(lambda files: entries.extend(files.page(position, limit))):
+                self._left_out = True
+        return entries
 
-    async def _remove(self, entries: Sequence[Entry]) -> None:
-        # `after` does not return them again, even if they cannot be removed from disk yet.
-        self._acknowledged |= {entry.message_id: entry for entry in entries}
-        only_in_memory = self._forget({entry.message_id for entry in entries})
-        batch = list(self._acknowledged.values())
-        try:
-            removed = await self._store.run(lambda db: tables.delete(db, batch))
-        except StoreError as error:
-            self._disk_failed(error)
-            for message_id in only_in_memory:
-                self._acknowledged.pop(message_id, None)
-            return
-        # Not `-= await ...`, which would read the value before waiting.
-        self._on_disk -= removed
-        for entry in batch:
-            self._acknowledged.pop(entry.message_id, None)
+    def _with_previous(self, entry: Entry) -> Entry:
+        oldest = self._disk_has.oldest or next(iter(self._unsaved), None)
+        if self._files.previous is None or entry.number != oldest:
+            return entry
+        run, number = self._files.previous
+        return replace(entry, previous=f"{run}:{number}")
+
+    def _age_limit(self) -> Callable[[Stamp], bool] | None:
+        """Return the function that says whether a reading is too old, if it is time to check."""
+        # Age is known only if the clock is right.
+        if self._clock.uptime() - self._age_checked < AGE_CHECK or not self._clock.synchronised():
+            return None
+        self._age_checked = self._clock.uptime()
+        now, max_age = self._clock.stamp(), self._max_age
+
+        def is_too_old(taken: Stamp) -> bool:
+            if taken.synchronised:
+                return taken.wall < now.wall - max_age
+            return taken.boot_id == now.boot_id and taken.uptime < now.uptime - max_age
+
+        return is_too_old
+
+    async def remove(
+        self, entries: Iterable[Entry], *, reported: Iterable[DroppedReadings] = ()
+    ) -> None:
+        """Remove readings that the hub has acknowledged. A cancellation does not interrupt it.
+
+        `reported` are dropped readings that one of their messages has named. Both are written with
+        the next reading. After a crash before that, the readings are sent again, with the same ids.
+        """
+        for entry in entries:
+            number = entry.number
+            if entry.run == self.run and self._unsaved.pop(number, None) is not None:
+                self._acknowledged_unsaved.add(number, number)
+            else:
+                self._acknowledged.setdefault(entry.run, NumberSet()).add(number, number)
+                self._recent.pop(number if entry.run == self.run else 0, None)
+        self._reported += reported
+        if self._pending() + self._disk_has.unwritten >= SAVE_AFTER and self._error is None:
+            await asyncio.shield(self._save())
         if self.waiting == 0 and self._dropped:
             log.warning(
                 "%d readings were dropped before they could be sent.",
@@ -172,132 +274,171 @@ class Outbox:
                 extra=LogEvent.READINGS_DROPPED.about(READINGS=self._dropped),
             )
             self._dropped = 0
+        self.removed.set()
 
-    async def _take_up(self) -> None:
-        """Read the state of the file, and write the readings in memory to it, with their ids."""
-        known, entries, gaps = self.id, list(self._memory), self._gaps.copy()
-        sequence = self._last[0]
+    async def _save(self) -> None:
+        """Write what is in memory only."""
+        async with self._lock:
+            unsaved = list(self._unsaved.values())
+            if await self._do(lambda files: files.save(unsaved)):
+                self._all_saved(unsaved)
 
-        def work(database: Any) -> tuple[str, Position, int]:
-            own = tables.own_id(database)
-            if own == known:
-                # These are in memory too (see `after`), and were never returned.
-                tables.undo_behind(database, sequence)
-            # In another file they come after all its readings.
-            newest = tables.newest(database)
-            placed = entries if own == known else tables.behind(entries, newest)
-            tables.insert_rescued(database, placed)
-            tables.note_dropped(database, gaps)
-            return own, tables.last(database), tables.count(database)
+    def _pending(self) -> int:
+        """Return the number of acknowledged readings that are still on disk."""
+        return sum(map(len, self._acknowledged.values()))
 
-        own, self._last, self._on_disk = await self._store.run(work)
-        if self._memory_sequence == 0:
-            # Readings that an earlier run wrote from memory come before those of this run.
-            self._memory_id = tables.fresh_id(behind=self._last[1])
-        self._forget({entry.message_id for entry in entries})
-        del self._gaps[: len(gaps)]
-        if self._failed:
+    def _is_acknowledged(self, entry: Entry) -> bool:
+        return entry.number in self._acknowledged.get(entry.run, ())
+
+    def _all_saved(self, entries: Sequence[Entry]) -> None:
+        """Record that these are on disk, as is everything else."""
+        from_memory = len(self._unsaved)
+        for entry in entries:
+            if self._acknowledged_unsaved.remove(entry.number, entry.number):
+                # While it was written.
+                self._acknowledged.setdefault(self.run, NumberSet()).add(entry.number, entry.number)
+            else:
+                self._recent[entry.number] = entry
+        self._unsaved.clear()
+        while len(self._recent) > RECENT:
+            self._in_memory_after = next(iter(self._recent))
+            del self._recent[self._in_memory_after]
+        if self._error is not None:
             log.info(
                 "The disk works again. Wrote %d readings from memory.",
-                len(entries),
-                extra=LogEvent.DISK_RECOVERED.about(READINGS=len(entries)),
+                from_memory,
+                extra=LogEvent.DISK_RECOVERED.about(READINGS=from_memory),
             )
-            self._failed = False
-        if own != self.id or self._left_out:
-            self.id = own
-            self.era += 1
-            self._left_out = False
+            self.era += self._left_out
+        self._error, self._left_out = None, False
 
-    async def _reopen(self) -> None:
-        """Open the file again, which may be another one. A failure is only logged."""
+    async def _do(self, job: Callable[[SegmentFiles], None]) -> bool:
+        """Do a job in the thread, after what waits for the next one. Call it with the lock only.
+
+        Returns False, and logs why, if the disk fails.
+        """
+        before, summary = self._disk_has, None
+        changes = _Changes(
+            {run: list(numbers) for run, numbers in self._acknowledged.items()},
+            list(self._acknowledged_unsaved),
+            self._gaps.copy(),
+            self._reported.copy(),
+        )
+
+        def work() -> None:
+            nonlocal before, summary
+            if not self._is_loaded:
+                self._load()
+                before = _summary(self._files, self.run)
+            changes.make(self._files, self.run)
+            try:
+                job(self._files)
+            finally:
+                summary = _summary(self._files, self.run)
+
         try:
-            await self._take_up()
-        except StoreError as error:
+            await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (OSError, StoreError) as error:
             self._disk_failed(error)
+            return False
+        finally:
+            if summary is not None:
+                self._made(changes, before, summary)
+        return True
 
-    def _keep_in_memory(self, reading: Reading, taken: Stamp) -> None:
-        self._memory_sequence += 1
-        position = (self._last[0], self._memory_id, self._memory_sequence)
-        self._memory.append(Entry(self._memory_id, self._memory_sequence, reading, taken, position))
-        if len(self._memory) > MAX_IN_MEMORY:
-            lost = self._memory.popleft()
-            if not self._dropped:
-                log.warning(
-                    "Memory for readings is full. The oldest ones are dropped.",
-                    extra=LogEvent.READINGS_DROPPED.about(),
-                )
-            self._dropped += 1
-            self._note_gap(lost)
+    def _load(self) -> None:
+        set_aside_earlier_store(self._state)
+        try:
+            self._files.load()
+        except OtherBoardError:
+            self._disk.set_aside()
+            self._files.load()
+        self._is_loaded = True
 
-    def _note_gap(self, lost: Entry) -> None:
-        first = lost.sequence
-        if self._gaps and self._gaps[-1].last == lost.sequence - 1:
+    def _made(self, changes: _Changes, before: _Summary, after: _Summary) -> None:
+        """Forget changes that the files know, and note what is on disk now."""
+        for run, ranges in changes.acknowledged.items():
+            for first, last in ranges:
+                self._acknowledged[run].remove(first, last)
+        for first, last in changes.unsaved:
+            self._acknowledged_unsaved.remove(first, last)
+        del self._gaps[: len(changes.gaps)]
+        del self._reported[: len(changes.reported)]
+        self._disk_has = after
+        self._warn_of_damage()
+        dropped = after.dropped - before.dropped - sum(gap.count for gap in changes.gaps)
+        if dropped and self._recent:
+            self._in_memory_after = max(self._recent)
+            self._recent.clear()
+        self._note_dropped(dropped)
+
+    def _warn_of_damage(self) -> None:
+        damaged, unreadable = self._files.state.damaged, self._files.is_unreadable
+        self._left_out |= unreadable
+        if (damaged or unreadable) and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "%s is damaged: %s. The card may be failing: dmesg | grep mmcblk",
+                self._state / OUTBOX_NAME,
+                f"{damaged} records or blocks were skipped" if damaged else "a part is unreadable",
+                extra=LogEvent.STORE_DAMAGED.about(FILE=self._state / OUTBOX_NAME),
+            )
+
+    def _limit_memory(self) -> None:
+        if len(self._unsaved) <= MAX_IN_MEMORY:
+            return
+        number = next(iter(self._unsaved))
+        del self._unsaved[number]
+        first = number
+        if self._gaps and self._gaps[-1].last == number - 1:
             first = self._gaps.pop().first
-        self._gaps.append(DroppedReadings(lost.outbox_id, first, lost.sequence, "memory"))
-        del self._gaps[:-GAPS_IN_MEMORY]
+        self._gaps.append(DroppedReadings(self.run, first, number, "memory"))
+        self._note_dropped(1)
 
-    def _forget(self, message_ids: set[str]) -> set[str]:
-        """Remove readings from memory. Returns the ids that were there."""
-        forgotten = message_ids & {entry.message_id for entry in self._memory}
-        if forgotten:
-            self._memory = deque(e for e in self._memory if e.message_id not in forgotten)
-        return forgotten
+    def _note_dropped(self, count: int) -> None:
+        if count and not self._dropped:
+            log.warning(
+                "The queue is full, or readings are too old or damaged. The oldest ones are "
+                "dropped.",
+                extra=LogEvent.READINGS_DROPPED.about(),
+            )
+        self._dropped += count
 
-    def _disk_failed(self, error: StoreError) -> None:
-        if not self._failed:
+    def _disk_failed(self, error: OSError | StoreError) -> None:
+        is_new, self._error = self._error is None, str(error)
+        if isinstance(error, OSError):
+            self._error = f"Cannot use {self._state / OUTBOX_NAME}: {in_words(error)}."
+        if is_new:
             log.warning(
                 "%s Readings are kept in memory, at most %d, until the disk works again.",
-                error,
+                self._error,
                 MAX_IN_MEMORY,
                 extra=LogEvent.DISK_FAILED.about(),
             )
-        self._failed = True
-
-    async def _make_room(self) -> None:
-        """Drop the oldest readings if there are too many, or if they are too old."""
-        now = None
-        # Age is known only if the clock is right.
-        if self._clock.uptime() - self._age_checked >= AGE_CHECK and self._clock.synchronised():
-            self._age_checked = self._clock.uptime()
-            now = self._clock.stamp()
-        max_bytes, max_age = self._max_bytes, self._max_age
-        try:
-            dropped = await self._store.run(
-                lambda db: tables.drop(db, max_bytes=max_bytes, max_age=max_age, now=now)
-            )
-        except StoreError as error:
-            self._disk_failed(error)
-            return
-        self._on_disk -= dropped
-        if dropped >= tables.DROP_AT_MOST:
-            self._age_checked = float("-inf")  # There may be more to drop with the next reading.
-        if dropped and not self._dropped:
-            log.warning(
-                "The queue is full, or readings are too old. The oldest ones are dropped.",
-                extra=LogEvent.READINGS_DROPPED.about(),
-            )
-        self._dropped += dropped
 
     async def status(self, interval: float) -> OutboxPart:
         """Return this part of the status; `room_seconds` is for one reading each `interval`."""
-        error, oldest, used, gaps = None, None, 0, []
-        try:
-            on_disk = await self._store.run(tables.describe)
-        except StoreError as failure:
-            error = str(failure)
-            room = float(MAX_IN_MEMORY - len(self._memory))
-        else:
-            oldest, used, gaps = on_disk["oldest"], on_disk["bytes"], on_disk["dropped"]
-            a_reading = used / self._on_disk if self._on_disk >= 1000 else BYTES_A_READING  # noqa: PLR2004
-            room = max(0.0, self._max_bytes - used) / a_reading
-        if oldest is None and self._memory:
-            oldest = self._memory[0].taken
-        return OutboxPart(
-            waiting=self.waiting,
-            in_memory=len(self._memory),
-            oldest=None if oldest is None else self._clock.true_utc(oldest),
-            room_seconds=min(room * interval, self._max_age),
-            dropped=(*gaps, *self._gaps),
-            set_aside=set_aside_files(self._store.path.parent),
-            error=error,
-        )
+        oldest, used = list(self._unsaved.values())[:1], [0]
+
+        def look(files: SegmentFiles) -> None:
+            oldest[:0] = files.page(START, 1)
+            used[0] = files.used_bytes()
+
+        async with self._lock:
+            is_readable = await self._do(look)
+            state, waiting = self._files.state, self._disk_has.waiting
+            room = float(MAX_IN_MEMORY - len(self._unsaved))
+            if is_readable:
+                bytes_each = used[0] / waiting if waiting >= ENOUGH else BLOCK / PER_BLOCK
+                room = max(0.0, self._max_bytes - used[0]) / bytes_each
+            return OutboxPart(
+                waiting=self.waiting,
+                in_memory=len(self._unsaved),
+                oldest=self._clock.true_utc(oldest[0].taken) if oldest else None,
+                room_seconds=min(room * interval, self._max_age),
+                dropped=(*state.reported, *state.unreported, *self._gaps),
+                dropped_total=state.dropped + sum(gap.count for gap in self._gaps),
+                damaged=state.damaged,
+                set_aside=set_aside_files(self._state),
+                error=self._error,
+            )

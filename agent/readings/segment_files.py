@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent.logs.events import LogEvent
 from agent.readings.clock import Stamp
 from agent.readings.disk import Disk
 from agent.readings.number_set import NumberSet
@@ -140,7 +139,6 @@ class SegmentFiles:
         self._sizes: dict[int, int] = {}  # In bytes, by the number of the file.
         self._order = self._next = 1
         self._active: _Active | None = None
-        self._has_warned = False
         # What the next save writes, beside readings.
         self._acknowledged: dict[str, NumberSet] = {}
         self._events: list[RangeRecord] = []
@@ -166,7 +164,6 @@ class SegmentFiles:
         self._order = self._next = max(sizes, default=0) + 1
         self.state = replayed(contents)
         self.previous = self.state.last
-        self._warn_of_damage()
 
     def _content(self, number: int, size: int) -> Content:
         """Read a file, and nothing from memory that may never have reached the card."""
@@ -192,24 +189,17 @@ class SegmentFiles:
         content.damaged += len(failures)
         return content
 
-    def _warn_of_damage(self) -> None:
-        if self.state.damaged and not self._has_warned:
-            self._has_warned = True
-            log.warning(
-                "The files of the queue are damaged: %d records or blocks were skipped. The card "
-                "may be failing: dmesg | grep mmcblk",
-                self.state.damaged,
-                extra=LogEvent.STORE_DAMAGED.about(SKIPPED=self.state.damaged),
-            )
-
     # Changes. They are in memory until the next save.
 
-    def acknowledge(self, entries: Iterable[Entry]) -> None:
+    def acknowledge(self, run: str, first: int, last: int) -> None:
         """Remove readings that the hub has acknowledged."""
-        for run, numbers in _by_run(entries).items():
-            for first, last in numbers:
-                self.state.remove(run, first, last)
-                self._acknowledged.setdefault(run, NumberSet()).add(first, last)
+        self.state.remove(run, first, last)
+        self._acknowledged.setdefault(run, NumberSet()).add(first, last)
+
+    @property
+    def unwritten(self) -> int:
+        """Number of acknowledgements that the next save writes."""
+        return sum(map(len, self._acknowledged.values()))
 
     def drop(self, run: str, first: int, last: int, reason: str) -> None:
         """Give readings up, and record which."""
@@ -225,19 +215,16 @@ class SegmentFiles:
             self.state.report(gap)
             self._events.append(gap_record(REPORTED, gap))
 
-    def make_room(self, is_too_old: Callable[[Stamp], bool] | None = None) -> int:
+    def make_room(self, is_too_old: Callable[[Stamp], bool] | None = None) -> None:
         """Drop the oldest files while there are too many bytes, or if they are too old.
 
-        A file is too old if `is_too_old` holds for its newest reading. Returns the number of
-        dropped readings.
+        A file is too old if `is_too_old` holds for its newest reading.
         """
-        before = self.state.dropped
         while self.used_bytes() > self._max_bytes and self._drop_oldest(lambda _: True, "room"):
             pass
         if is_too_old is not None:
             while self._drop_oldest(lambda file: self._is_all(file, is_too_old), "age"):
                 pass
-        return self.state.dropped - before
 
     def _drop_oldest(self, condition: Callable[[int], bool], reason: str) -> bool:
         file = min(self.state.waiting, default=Place(0, "", 0)).file
@@ -338,9 +325,8 @@ class SegmentFiles:
         """Note what is on the card now, and delete the files that nothing waits in."""
         active.is_saved = True
         place = Place(self._order, self._run, active.identity.file)
-        for numbers in _by_run(entries).values():
-            for first, last in numbers:
-                self.state.add(place, first, last)
+        for first, last in NumberSet((entry.number, entry.number) for entry in entries):
+            self.state.add(place, first, last)
         for _, last in self._acknowledged.get(self._run, ()):
             self.state.note_last(self._run, last)
         self._acknowledged.clear()
@@ -432,7 +418,6 @@ class SegmentFiles:
 
     def _drop_damaged(self, place: Place, numbers: Sequence[int]) -> None:
         self.state.damaged += len(numbers)
-        self._warn_of_damage()
         for first, last in NumberSet((number, number) for number in numbers):
             self.drop(place.run, first, last, "damaged")
 
@@ -488,13 +473,6 @@ def _can_hold(block: Block, place: Place, first: int, last: int) -> bool:
 
 def _name(number: int) -> str:
     return f"{number:08}.log"
-
-
-def _by_run(entries: Iterable[Entry]) -> dict[str, NumberSet]:
-    numbers: dict[str, NumberSet] = {}
-    for entry in entries:
-        numbers.setdefault(entry.run, NumberSet()).add(entry.number, entry.number)
-    return numbers
 
 
 def _record(entry: Entry) -> ReadingRecord:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.readings.clock import Clock
-from agent.readings.outbox import START, Outbox
-from agent.storage.store import STORE_NAME, Store
+from agent.readings.disk import Directory
+from agent.readings.outbox import OUTBOX_NAME, START, Outbox
 from hw import Reading
 
 SECTOR = 512  # Bytes, of which /sys/block/*/stat counts, whatever the disk has.
 SECTORS_WRITTEN = 6  # The place among its fields: Documentation/block/stat.rst.
+APART = 0.015  # Seconds: readings within one tick of the file's time would write less.
 IMAGE = 256 * 1024 * 1024  # Bytes.
 
 
@@ -39,18 +40,20 @@ def bytes_written(readings, *, before):
 
 async def _measure(directory, written, readings, before):
     clock = Clock()
-    store = Store.open(directory / STORE_NAME)
+    disk = Directory(directory / OUTBOX_NAME, before_create=lambda: None)
+    outbox = Outbox(disk, state=directory, clock=clock)
     try:
-        outbox = await Outbox.open(store, clock=clock)
+        await outbox.open()
         for number in range(before + readings):
             if number == before:
                 at_first = written()
             await outbox.add(Reading(20.0 + number % 10 / 10, 45.0), clock.stamp())
             await outbox.remove(await outbox.after(START, limit=100))
             _write_out(directory)
+            await asyncio.sleep(APART)
         return written() - at_first
     finally:
-        store.close()
+        await outbox.close()
 
 
 @contextmanager

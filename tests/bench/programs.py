@@ -1,6 +1,5 @@
 """The two programs that are compared, each a process of its own, and what the kernel says of it."""
 
-import asyncio
 import json
 import os
 import signal
@@ -9,12 +8,14 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from agent.daemon.control_socket import SOCKET_NAME, ask
-from agent.readings import outbox_tables
 from agent.readings.clock import Clock, Stamp
+from agent.readings.disk import Directory
+from agent.readings.outbox import OUTBOX_NAME
+from agent.readings.segment_files import Entry, Position, SegmentFiles
 from agent.storage.machine_id import board_id
-from agent.storage.store import STORE_NAME, Store
 from hw import Reading
 
 PLAIN = Path(__file__).with_name("plain.py")
@@ -133,17 +134,20 @@ def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0, under=()):
 
 def fill_outbox(home, count):
     """Leave `count` readings in a daemon's outbox, one a minute until now."""
-    clock = Clock()
-    now = clock.stamp()
+    now, run = Clock().stamp(), token_hex(6)
+    state = home / "state"
+    disk = Directory(
+        state / OUTBOX_NAME, before_create=lambda: state.mkdir(parents=True, exist_ok=True)
+    )
+    files = SegmentFiles(disk, run=run, boot=now.boot_id, board=board_id(), max_bytes=64_000_000)
+    files.load()
+    numbers = range(1, count + 1)
+    for first in numbers[::1000]:
+        files.save([_reading(run, number, count, now) for number in numbers[first - 1 :][:1000]])
+    files.close()
 
-    def insert(database):
-        for number in range(count):
-            earlier = (count - number) * 60.0
-            taken = Stamp(now.wall - earlier, now.uptime - earlier, now.boot_id, now.synchronised)
-            outbox_tables.insert(database, Reading(20.0 + number % 10 / 10, 45.0), taken)
 
-    store = Store.open(home / "state" / STORE_NAME, board=board_id())
-    try:
-        asyncio.run(store.run(insert))
-    finally:
-        store.close()
+def _reading(run, number, count, now):
+    earlier = (count + 1 - number) * 60.0
+    taken = Stamp(now.wall - earlier, now.uptime - earlier, now.boot_id, now.synchronised)
+    return Entry(Position(0, run, number), Reading(20.0 + number % 10 / 10, 45.0), taken)

@@ -39,6 +39,7 @@ class Card:
         self.handles = {}
         self.failing = set()
         self.error = errno.EIO
+        self.bad = set()  # (name, number of a block): reading it fails.
         self.before = lambda operation: None
         self._next_handle = 3
 
@@ -79,6 +80,8 @@ class Card:
     def read(self, handle, size, offset):
         self._do("read")
         file, number = self.handles[handle], offset // BLOCK
+        if any(self.names[name] is file for name, block in self.bad if block == number):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         if offset >= _size(file.cached):
             return b""
         block = file.cached.get(number, bytes(BLOCK))

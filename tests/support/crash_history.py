@@ -137,7 +137,8 @@ class History:
         names = {entry.message_id for entry in entries}
         self._goes(names)
         self.unsaved = [entry for entry in self.unsaved if entry.message_id not in names]
-        self.log.acknowledge(entries)
+        for entry in entries:
+            self.log.acknowledge(entry.run, entry.number, entry.number)
         if self.choice.random() < 0.3:
             self._save()
 

@@ -3,10 +3,10 @@
 It is the real program with the real SDK; only, at the point, the process ends as by `kill -9`.
 """
 
+import errno
 import inspect
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -17,13 +17,10 @@ import paho.mqtt.client
 import agent.cloud.hub
 import agent.cloud.publisher
 import agent.readings.outbox
-import agent.readings.outbox_tables
 import agent.storage.assignment
-import agent.storage.settings
-import agent.storage.store_file
 from agent.cli import parser
-from agent.readings.clock import Stamp
-from hw import Reading
+from agent.readings import segment_files
+from agent.readings.disk import Directory
 
 SOME = 4  # The call that ends the process. Not the first: some readings are stored before.
 
@@ -67,16 +64,16 @@ def at(
 
 
 def full_disk(first: int, last: int) -> None:
-    """Make the disk full for the readings from `first` to `last`."""
-    insert = agent.readings.outbox_tables.insert
+    """Make the disk full for the saves from `first` to `last`."""
+    write = Directory.write
     calls = iter(range(1, sys.maxsize))
 
-    def failing(database: sqlite3.Connection, reading: Reading, taken: Stamp) -> tuple[str, int]:
+    def failing(disk: Directory, handle: int, content: bytes, offset: int) -> None:
         if first <= next(calls) <= last:
-            raise sqlite3.OperationalError("database or disk is full")
-        return insert(database, reading, taken)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(disk, handle, content, offset)
 
-    agent.readings.outbox_tables.insert = failing
+    Directory.write = failing  # type: ignore[assignment, method-assign]  # The purpose of this module.
 
 
 def in_the_rescue(when: Callable[[], None]) -> None:
@@ -84,28 +81,24 @@ def in_the_rescue(when: Callable[[], None]) -> None:
     when()
 
 
-def in_the_middle_of_making_the_file() -> None:
-    upgrade = agent.storage.store_file._upgrade
-
-    def half(database: sqlite3.Connection) -> None:
-        database.set_progress_handler(die, 60)
-        upgrade(database)
-
-    agent.storage.store_file._upgrade = half
+def with_small_files(when: Callable[[], None]) -> None:
+    """Begin a new file with each block."""
+    segment_files.BLOCKS_PER_FILE = 1
+    vars(segment_files)["PER_BLOCK"] = 3
+    when()
 
 
-tables, outbox, paho_client = (
-    agent.readings.outbox_tables,
-    agent.readings.outbox.Outbox,
-    paho.mqtt.client.Client,
-)
+outbox, publisher = agent.readings.outbox.Outbox, agent.cloud.publisher
+paho_client = paho.mqtt.client.Client
+files = segment_files.SegmentFiles
 
 POINTS: dict[str, Callable[[], None]] = {
     "before a reading is kept": partial(at, outbox, "_add", before=True),
-    "before its commit": partial(at, tables, "insert", after=True),
-    "after its commit": partial(at, outbox, "_make_room", before=True),
-    "before it is sent": partial(at, agent.cloud.publisher, "message", before=True),
-    "when it is composed": partial(at, agent.cloud.publisher, "message", after=True),
+    "before it is written": partial(at, Directory, "write", before=True),
+    "before its sync": partial(at, Directory, "write", after=True),
+    "after its sync": partial(at, Directory, "sync", after=True),
+    "before it is sent": partial(at, publisher, "message", before=True),
+    "when it is composed": partial(at, publisher, "message", after=True),
     "before it is published": partial(at, paho_client, "_send_publish", before=True, call=6),
     "after it is published": partial(at, paho_client, "_send_publish", after=True, call=6),
     "before its acknowledgement is seen": partial(
@@ -114,36 +107,34 @@ POINTS: dict[str, Callable[[], None]] = {
     "after its acknowledgement is seen": partial(
         at, paho_client, "_handle_pubackcomp", after=True, call=6
     ),
-    "before it is removed": partial(at, outbox, "_remove", before=True, call=2),
-    "before its removal's commit": partial(at, tables, "delete", after=True, call=2),
-    "after it is removed": partial(at, outbox, "_remove", after=True, call=2),
+    "before it is removed": partial(at, outbox, "remove", before=True, call=2),
+    "before its removal is written": partial(at, outbox, "remove", after=True, call=2),
     "before registration": partial(at, agent.cloud.hub, "register", before=True, call=1),
     "after registration": partial(at, agent.cloud.hub, "register", after=True, call=1),
     "after the assignment is stored": partial(
         at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
     ),
-    "before the settings are replaced": partial(
-        at, agent.storage.settings, "replace_file", before=True, call=1
+    "while the first file is made": partial(at, Directory, "create", after=True, call=1),
+    "before its name is synced": partial(at, Directory, "sync_names", before=True, call=1),
+    "while a further file is made": partial(
+        with_small_files, partial(at, Directory, "create", after=True, call=3)
     ),
-    "after the settings are replaced": partial(
-        at, agent.storage.settings, "replace_file", after=True, call=1
+    "before a file is deleted": partial(
+        with_small_files, partial(at, Directory, "delete", before=True, call=1)
     ),
-    "while the file is made": in_the_middle_of_making_the_file,
-    "after the file is made": partial(
-        at, agent.storage.store_file, "_check_tables", before=True, call=1
+    "after a file is deleted": partial(
+        with_small_files, partial(at, Directory, "delete", after=True, call=1)
     ),
     "before readings in memory come to the disk": partial(
-        in_the_rescue, partial(at, tables, "insert_rescued", before=True, call=2)
+        in_the_rescue, partial(at, Directory, "create", before=True, call=5)
     ),
-    "before the commit of those": partial(
-        in_the_rescue, partial(at, tables, "insert_rescued", after=True, call=2)
+    "before the sync of those": partial(
+        in_the_rescue, partial(at, Directory, "create", after=True, call=5)
     ),
-    "after the commit of those": partial(
-        in_the_rescue, partial(at, outbox, "_take_up", after=True, call=2)
+    "after the sync of those": partial(
+        in_the_rescue, partial(at, outbox, "_all_saved", before=True, call=3)
     ),
-    "after a damaged file is set aside": partial(
-        at, agent.storage.store_file, "set_aside", after=True, call=1
-    ),
+    "after damaged files are read": partial(at, files, "load", after=True, call=1),
 }
 
 

@@ -3,8 +3,13 @@
 import base64
 from pathlib import Path
 
+from fakes import HandClock, open_outbox
+
 from agent.config.loader import CloudConfig, Config, DeviceConfig, LedConfig, SensorConfig
 from agent.diagnostics.examination import Examination
+from agent.readings.disk import Directory
+from agent.readings.outbox import OUTBOX_NAME
+from hw import Reading
 
 CONFIG = Config(
     device=DeviceConfig(id="pi-1"),
@@ -34,6 +39,16 @@ def examination(root, config=CONFIG, **options):
         "vcgencmd": lambda: None,
     }
     return Examination(root=root, config=config, **(defaults | options))
+
+
+async def outbox_with(state, *, readings):
+    """Leave readings in the outbox of a state directory. Returns its folder."""
+    disk = Directory(state / OUTBOX_NAME, before_create=lambda: state.mkdir(exist_ok=True))
+    outbox = await open_outbox(disk, state=state)
+    for _ in range(readings):
+        await outbox.add(Reading(20.0, 50.0), HandClock().stamp())
+    await outbox.close()
+    return disk.path
 
 
 def raspberry_pi(root):

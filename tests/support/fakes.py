@@ -2,13 +2,15 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+from card import Card
 
 from agent.errors import SessionLostError
 from agent.readings.clock import Clock
 from agent.readings.outbox import Outbox
 from agent.storage.assignment import Assignment
-from agent.storage.store import Store
 
 
 class HandClock(Clock):
@@ -125,9 +127,12 @@ async def running(work):
             await task
 
 
-async def open_outbox(path, **limits):
-    store = Store.open(path / "state.db")
-    return store, await Outbox.open(store, **{"clock": HandClock()} | limits)
+async def open_outbox(disk=None, **given):
+    """Return a queue on a simulated card, or on `disk`."""
+    options: dict[str, Any] = {"clock": HandClock(), "state": Path("/nonexistent"), **given}
+    outbox = Outbox(Card() if disk is None else disk, **options)
+    await outbox.open()
+    return outbox
 
 
 async def until(condition):

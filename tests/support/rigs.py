@@ -92,5 +92,5 @@ class Rig:
         return running(self.uplink.run())
 
 
-def sequences(session):
+def numbers(session):
     return [int(sent.id.rpartition(":")[2]) for sent in session.sent]

@@ -4,10 +4,8 @@ import errno
 import os
 import re
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 from agent.diagnostics.examination import Examination
@@ -15,8 +13,8 @@ from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
 from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import in_words
+from agent.readings.outbox import OUTBOX_NAME, waiting_in
 from agent.status import OutboxPart
-from agent.storage.store import STORE_NAME
 
 MEGABYTE = 1_000_000
 LEAST = 20 * MEGABYTE  # Bytes free; with less, programs on the machine begin to fail.
@@ -145,34 +143,20 @@ def outbox(examination: Examination) -> Finding:
 
 def outbox_here(state: Path) -> Finding:
     """Read the queue of a daemon that is not running, without changing it."""
-    file = state / STORE_NAME
+    directory = state / OUTBOX_NAME
     try:
-        if not file.exists():
-            return ok("No readings are waiting: no daemon has stored any here yet.")
-        # Without immutable, SQLite would create files with the endings -wal and -shm.
-        how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True)) as database:
-            [[problem]] = database.execute("PRAGMA quick_check(1)")
-            [[waiting]] = database.execute(
-                "SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM rescued)"
-            )
-    except (OSError, sqlite3.OperationalError) as error:
-        if not os.access(file, os.R_OK | os.W_OK):
-            return skipped(ASK_ROOT.format(file))
-        return failed(f"Cannot read {file}: {error}.", "See the check disk-write.")
-    except sqlite3.DatabaseError as error:
-        return _damaged(file, str(error))
-    if problem != "ok":
-        return _damaged(file, problem)
-    return ok(f"{_readings(waiting)}, in {file}.")
-
-
-def _damaged(file: Path, problem: str) -> Finding:
-    return failed(
-        f"{file} is damaged: {problem}.",
-        "The daemon sets it aside when it starts, and begins a fresh one. A failing card does "
-        "that: dmesg | grep mmcblk.",
-    )
+        found = waiting_in(directory)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            return skipped(ASK_ROOT.format(directory))
+        return failed(f"Cannot read {directory}: {in_words(error)}.", "See the check disk-write.")
+    line = f"{_readings(found.count)}, in {directory}."
+    if found.damaged:
+        return failed(
+            f"{line} {found.damaged} damaged records or blocks are skipped.",
+            f"The card may be failing: {DISK_LOG}",
+        )
+    return ok(line)
 
 
 def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
@@ -183,6 +167,8 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
     details += [
         f"dropped ({gap.reason}): {gap.run}:{gap.first} to {gap.last}" for gap in outbox.dropped
     ]
+    if outbox.damaged:
+        details.append(f"damaged: {outbox.damaged} records or blocks were skipped")
     if outbox.error is not None or outbox.in_memory:
         return failed(
             outbox.error or f"Readings that are in memory only: {outbox.in_memory}.",
@@ -192,7 +178,7 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
     line = _readings(outbox.waiting)
     if details:
         return warning(
-            f"{line}; some were dropped or set aside.",
+            f"{line}; some were dropped, damaged or set aside.",
             "To list them: sensor-agent check --verbose --only outbox. The journal has the times.",
             *details,
         )

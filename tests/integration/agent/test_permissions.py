@@ -8,12 +8,10 @@ from daemons import agent
 from ordinary import AS_ORDINARY_USER, OBEYING_MODES
 from places import ROOT
 
-from agent.storage.store import STORE_NAME, Store
-
 
 def test_an_outbox_without_read_permission_is_skipped(ordinary_place):
-    Store.open(ordinary_place / STORE_NAME).close()
-    (ordinary_place / STORE_NAME).chmod(0)
+    (ordinary_place / "outbox").mkdir()
+    (ordinary_place / "outbox").chmod(0)
     script = (
         "import sys; from pathlib import Path; from agent.diagnostics.checks import storage;"
         "print(storage.outbox_here(Path(sys.argv[1])).outcome)"

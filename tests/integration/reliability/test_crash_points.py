@@ -1,25 +1,25 @@
-"""The daemon is killed at each step of a reading's way. Committed readings arrive unchanged."""
+"""The daemon is killed at each step of a reading's way. Saved readings arrive unchanged."""
 
-import json
 import signal
-import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from zlib import crc32
 
 import pytest
 from centrals import running_central
 from crashing_daemon import POINTS
 from daemons import Daemon, until
+from message_ids import content, missing
 from places import SUPPORT
 
+from agent.readings.disk import Directory
+from agent.readings.segment_files import START, SegmentFiles
 from central.errors import UnknownDevice
 from central.storage import telemetry
 
 AT_ONCE = 5
 PROGRAM = SUPPORT / "crashing_daemon.py"
-DAMAGED = "after a damaged file is set aside"
+DAMAGED = "after damaged files are read"
 
 
 class CrashingDaemon(Daemon):
@@ -33,15 +33,17 @@ class CrashingDaemon(Daemon):
         return [sys.executable, PROGRAM, self.point]
 
 
-def committed(state):
-    """Return the ids of the readings in a file."""
-    with closing(sqlite3.connect(state / "state.db")) as database:
-        own = database.execute("SELECT value FROM settings WHERE name = 'outbox_id'").fetchone()
-        if own is None:
-            return set()
-        readings = database.execute("SELECT sequence FROM readings").fetchall()
-        rescued = database.execute("SELECT outbox_id, own FROM rescued").fetchall()
-    return {f"{json.loads(own[0])}:{n}" for (n,) in readings} | {f"{i}:{n}" for i, n in rescued}
+def saved(state):
+    """Return the ids of the readings in the outbox of a state directory."""
+    files = SegmentFiles(
+        Directory(state / "outbox", before_create=lambda: None),
+        run="0" * 12,
+        boot="",
+        board=None,
+        max_bytes=0,
+    )
+    files.load()
+    return {entry.message_id for entry in files.page(START, 100_000)}
 
 
 def arrived(central, device_id):
@@ -51,28 +53,15 @@ def arrived(central, device_id):
         return {}
     seen: dict[str, object] = {}
     for message in reversed(messages):
-        content = json.loads(message.body), message.created, message.properties
-        # Duplicates are identical.
-        assert seen.setdefault(message.system["message_id"], content) == content
+        # Copies are identical.
+        assert seen.setdefault(message.system["message_id"], content(message)) == content(message)
     return seen
 
 
-def missing(message_ids):
-    """Return the missing ids below the highest of each outbox."""
-    by_outbox: dict[str, set[int]] = {}
-    for message_id in message_ids:
-        outbox_id, _, sequence = message_id.rpartition(":")
-        by_outbox.setdefault(outbox_id, set()).add(int(sequence))
-    return {
-        f"{outbox_id}:{number}"
-        for outbox_id, sequences in by_outbox.items()
-        for number in set(range(1, max(sequences) + 1)) - sequences
-    }
-
-
 def damage(state):
-    (state / "state.db").write_bytes(b"\xff" * 20_000)
-    (state / "state.db-wal").write_bytes(b"\xff" * 5_000)
+    (state / "outbox").mkdir()
+    (state / "outbox" / "00000001.log").write_bytes(b"\xff" * 20_000)
+    (state / "settings.json").write_bytes(b"\xff" * 1000)
 
 
 def crash(point, central, home):
@@ -85,7 +74,7 @@ def crash(point, central, home):
     daemon.point = point
     with daemon:
         status = daemon.process.wait(60)
-        left = committed(home / "state") if (home / "state" / "state.db").exists() else set()
+        left = saved(home / "state")
         before = arrived(central, device_id)
         daemon.point = None
         daemon.start().until_connected()
@@ -101,7 +90,7 @@ def crash(point, central, home):
         )
         assert daemon.stop() == 0
     if point == DAMAGED:
-        assert len(list((home / "state").glob("state.db.damaged-*"))) == 1
+        assert len(list((home / "state").glob("settings.json.damaged-*"))) == 1
     return status, daemon.log
 
 
@@ -119,7 +108,7 @@ def outcomes(tmp_path_factory):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", POINTS)
-def test_nothing_that_was_committed_is_lost(outcomes, point):
+def test_nothing_that_was_saved_is_lost(outcomes, point):
     status, log = outcomes[point].result()
     # The daemon was killed at the point, and did not fail earlier.
     assert status == -signal.SIGKILL, log

@@ -76,16 +76,12 @@ class Day(Rig):
 
 
 @pytest.fixture
-async def day(tmp_path, caplog):
+async def day(caplog):
     caplog.set_level(logging.DEBUG)
     hub = FakeHub(*(FakeSession(twin=TWIN) for _ in range(30)))
-    store, outbox = await open_outbox(tmp_path)
-    # A commit that is safe from power cuts waits for the disk 1440 times; not for this test.
-    await store.run(lambda db: db.execute("PRAGMA synchronous = OFF"))
-    day = Day(outbox, hub)
+    day = Day(await open_outbox(), hub)
     async with day.running():
         yield day
-    store.close()
 
 
 TWIN = {"desired": {"$version": 2, "brightness": 9, "fan": True}, "reported": {}}

@@ -1,6 +1,7 @@
 """The start of the daemon, with and without success."""
 
 import asyncio
+import errno
 import threading
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
@@ -16,9 +17,10 @@ from agent.config.loader import CloudConfig, default, with_fake_hardware
 from agent.daemon import service as service_module
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.daemon.service import Places, Service
-from agent.errors import ControlError, StoreError
+from agent.errors import ControlError
+from agent.readings import outbox as outbox_module
+from agent.readings.segment_files import SegmentFiles
 from agent.readings.sink import PrintingSink
-from agent.storage import store as store_module
 from agent.storage.settings import Settings
 from hw import DriverError, LedError, open_led
 from hw.leds.fake_led import SimulatedLed
@@ -96,16 +98,16 @@ def cloudy(tmp_path):
     return service
 
 
-async def test_a_stop_does_not_wait_for_a_slow_check_of_the_file(tmp_path, monkeypatch):
+async def test_a_stop_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
     checking, release = threading.Event(), threading.Event()
 
-    def check_slowly(*_arguments, **_keywords):
+    def load_slowly(_files):
         checking.set()
         release.wait(20)
-        raise StoreError(tmp_path, "that took too long")
+        raise OSError(errno.EIO, "that took too long")
 
-    monkeypatch.setattr(store_module, "open_database", check_slowly)
-    monkeypatch.setattr(store_module, "CLOSE_DEADLINE", 0.0)
+    monkeypatch.setattr(SegmentFiles, "load", load_slowly)
+    monkeypatch.setattr(outbox_module, "CLOSE_DEADLINE", 0.0)
     service = cloudy(tmp_path)
     running = asyncio.create_task(service.run())
     await until(checking.is_set)

@@ -7,6 +7,7 @@ from zlib import crc32
 import pytest
 from centrals import running_central
 from daemons import Daemon, agent, places, until
+from message_ids import are_whole, number, numbers_by_run
 from mqtt_client import packet, string
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
@@ -42,8 +43,8 @@ class Hub:
     def messages(self):
         return self.central.read(telemetry.messages, self.device_id, limit=100_000)[::-1]
 
-    def sequences(self):
-        return [int(m.system["message_id"].rpartition(":")[2]) for m in self.messages()]
+    def ids(self):
+        return [message.system["message_id"] for message in self.messages()]
 
     def reported(self):
         return self.central.read(devices.get_twin, self.device_id).reported
@@ -58,20 +59,11 @@ class Hub:
         self.central.call(lambda central: setattr(central.faults, name, value))
 
 
-def whole(hub, *, least=1):
-    """Return whether at least `least` readings have arrived without a gap.
-
-    A gap may close later, because live readings overtake the backlog.
-    """
-    sequences = set(hub.sequences())
-    return len(sequences) >= least and sequences == set(range(1, max(sequences) + 1))
-
-
 def test_all_readings_arrive_with_their_time(daemon, hub):
     until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
     seen = len(hub.messages())
     until(lambda: len(hub.messages()) >= seen + 10, what=daemon.tail)
-    live = hub.sequences()[seen:]
+    live = [number(message_id) for message_id in hub.ids()[seen:]]
     assert live == sorted(live)
     for message in hub.messages():
         body = json.loads(message.body)
@@ -163,6 +155,19 @@ def test_a_restart_needs_no_registration(daemon, hub):
     daemon.start().until_connected()
     assert before == 1
     assert daemon.log.count("Registering with the provisioning") == 1
+
+
+def test_each_run_names_the_id_before_its_first(daemon, hub):
+    for _ in range(2):
+        until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
+        seen = len(hub.messages())
+        assert daemon.stop() == 0
+        daemon.start().until_connected()
+        until(lambda seen=seen: len(hub.messages()) >= seen + 5, what=daemon.tail)
+    first = {m.system["message_id"]: m.properties.get("previous") for m in hub.messages()}
+    runs = list(numbers_by_run(first))
+    newest = {run: f"{run}:{max(numbers)}" for run, numbers in numbers_by_run(first).items()}
+    assert [first[f"{run}:1"] for run in runs] == [None, newest[runs[0]], newest[runs[1]]]
 
 
 def test_a_failed_sensor_is_reported_and_nothing_is_sent(daemon, hub):
@@ -288,7 +293,7 @@ def test_the_daemon_stops_in_time_and_loses_nothing(tmp_path, moment):
                 hub.fault(name, value)
             central.call(lambda central: central.faults.withheld.clear())
             daemon.start().until_connected()
-            until(lambda: whole(hub, least=10), what=daemon.tail)
+            until(lambda: are_whole(hub.ids(), least=10), what=daemon.tail)
 
 
 def many(make, count=10_000):
@@ -325,7 +330,7 @@ def test_a_flood_from_the_hub_is_survived_and_does_not_delay_a_stop(tmp_path, fl
     ):
         daemon.until_connected()
         central.call(send)
-        until(lambda: whole(Hub(central, "pi-1"), least=20), what=daemon.tail)
+        until(lambda: are_whole(Hub(central, "pi-1").ids(), least=20), what=daemon.tail)
         central.call(send)
         assert daemon.stop() == 0, daemon.tail()
         assert "Traceback" not in daemon.log, daemon.tail()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -6,15 +7,16 @@ from fakes import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cloud.message import message
+from agent.cloud.message import DROPPED_AT_ONCE, message
 from agent.readings.clock import utc
-from agent.readings.outbox import Entry
+from agent.readings.outbox import Entry, Position
+from agent.status import DroppedReadings
 from hw import Reading
 
 
 def entry(temperature=21.5, humidity=45.2, clock=None):
     taken = (clock or HandClock()).stamp()
-    return Entry("box", 7, Reading(temperature, humidity), taken, (7, "", 0))
+    return Entry(Position(1, "box", 7), Reading(temperature, humidity), taken)
 
 
 def test_a_message_has_the_tutorials_values_and_the_time():
@@ -22,6 +24,20 @@ def test_a_message_has_the_tutorials_values_and_the_time():
     assert made.id == "box:7"
     assert json.loads(made.body) == {"temp": 21.5, "humid": 45.2}
     assert made.properties == {"iothub-creation-time-utc": "2023-11-14T22:13:20.000Z"}
+
+
+def test_a_message_names_the_id_before_its_run_and_dropped_readings():
+    gaps = [DroppedReadings("00ff", 1, 1, "age"), DroppedReadings("00ff", 5, 80, "damaged")]
+    first = replace(entry(), previous="00ff:90")
+    properties = message(first, unit="celsius", clock=HandClock(), dropped=gaps).properties
+    assert properties["previous"] == "00ff:90"
+    assert properties["dropped"] == "00ff:1-1:age,00ff:5-80:damaged"
+
+
+def test_the_longest_list_of_dropped_readings_fits_in_2_kilobytes():
+    longest = [DroppedReadings("f" * 12, 2**32 - 2, 2**32 - 1, "damaged")] * DROPPED_AT_ONCE
+    made = message(entry(), unit="celsius", clock=HandClock(), dropped=longest)
+    assert len(made.properties["dropped"]) <= 2000
 
 
 @pytest.mark.parametrize(

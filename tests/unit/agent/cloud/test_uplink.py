@@ -21,10 +21,8 @@ from agent.storage.assignment import Assignment
 
 
 @pytest.fixture
-async def outbox(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    yield outbox
-    store.close()
+async def outbox():
+    return await open_outbox()
 
 
 async def test_each_change_of_connection_and_backlog_changes_the_status(outbox):
@@ -277,7 +275,7 @@ async def test_a_cancellation_during_the_loss_of_a_connection_ends_the_uplink(ou
     rig = Rig(outbox, FakeHub(session))
     losing, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow_removal(entries):
+    async def slow_removal(_entries, **_reported):
         losing.set()
         await go_on.wait()
 

@@ -1,14 +1,13 @@
 """Every check passes and fails on a simulated machine of files and fakes."""
 
 import shutil
-import sqlite3
 import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from examinations import CONFIG, examination, raspberry_pi, write, write_key
+from examinations import CONFIG, examination, outbox_with, raspberry_pi, write, write_key
 from fakes import HandClock
 from statuses import COUNTERS, status_with
 
@@ -19,7 +18,6 @@ from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
 from agent.errors import ConfigError, ControlError, NoAnswerError, RegistrationError
 from agent.status import SetAsideFile
-from agent.storage.store import STORE_NAME, Store
 from hw import Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
 
@@ -80,7 +78,6 @@ class Machine:
         self.file("proc/self/mountinfo", "22 1 179:2 / / rw,noatime - ext4 /dev/root rw,errors=x\n")
         self.state = root / "state"
         self.state.mkdir()
-        Store.open(self.state / STORE_NAME).close()
         self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
         self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
         self.missing: set[str] = set()
@@ -143,7 +140,8 @@ def unregistered(machine):
 
 
 def damaged_outbox(machine):
-    (machine.state / STORE_NAME).write_bytes(b"no database" * 1000)
+    (machine.state / "outbox").mkdir()
+    (machine.state / "outbox" / "00000001.log").write_bytes(b"no blocks" * 1000)
 
 
 def full_card(machine):
@@ -294,7 +292,7 @@ def test_checks_beside_a_daemon_that_does_not_answer_are_skipped(machine, name):
         ("led", {"led": {"fault": "The line is busy."}}),
         ("registration", {"cloud": {"hub": None, "error": "hub.test cannot be reached."}}),
         ("registration", {"cloud": {"hub": None, "error": None}}),
-        ("outbox", {"outbox": {"error": "Cannot use state.db: disk full."}}),
+        ("outbox", {"outbox": {"error": "Cannot use outbox: disk full."}}),
         ("outbox", {"outbox": {"in_memory": 3}}),
         ("outbox", {"outbox": {"room_seconds": 3600.0}}),
         ("outbox", {"outbox": {"set_aside": (SetAsideFile(file="a", reason="damaged"),)}}),
@@ -341,15 +339,12 @@ def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
     assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
 
 
-def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
-    with sqlite3.connect(machine.state / STORE_NAME) as database:
-        database.execute("INSERT INTO readings VALUES (1, 20, 50, 1, 1, 'b', 1)")
-    database.close()
-    before = sorted(path.name for path in machine.state.iterdir())
+async def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
+    assert machine.find("outbox").line.startswith("0 readings wait")
+    await outbox_with(machine.state, readings=1)
+    before = sorted(machine.state.rglob("*"))
     assert machine.find("outbox").line.startswith("1 reading waits to be sent")
-    assert sorted(path.name for path in machine.state.iterdir()) == before
-    (machine.state / STORE_NAME).unlink()
-    assert machine.find("outbox").line.startswith("No readings are waiting")
+    assert sorted(machine.state.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ def test_a_failing_device_in_words():
                 "waiting": 1440,
                 "in_memory": 3,
                 "room_seconds": 5400.0,
+                "damaged": 7,
                 "dropped": (DroppedReadings("box", 1, 200, "room"),),
                 "set_aside": (SetAsideFile(file="a.other-board-x", reason="other-board"),),
-                "error": "Cannot use state.db: it is full.",
+                "error": "Cannot use outbox: it is full.",
             },
         )
     )
@@ -39,10 +40,11 @@ def test_a_failing_device_in_words():
     assert "session: not connected; hub.test cannot be reached: no route." in text
     assert "backlog: 1440 readings waiting" in text
     assert "room for 1.5 hours" in text
-    assert "outbox: Cannot use state.db: it is full." in text
+    assert "outbox: Cannot use outbox: it is full." in text
     assert "set aside (other-board): a.other-board-x" in text
     assert "the disk fails, 3 readings are in memory only" in text
     assert "dropped (room): box:1 to 200" in text
+    assert "7 damaged records or blocks on disk were skipped" in text
 
 
 def test_a_device_without_a_cloud_in_words():

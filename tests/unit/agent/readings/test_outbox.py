@@ -1,21 +1,30 @@
 import asyncio
+import errno
 import logging
 
 import pytest
-from fakes import HandClock, open_outbox, until
+from card import Card
+from fakes import HandClock, open_outbox
 
-from agent.errors import StoreError
 from agent.readings import outbox as outbox_module
-from agent.readings.outbox import START
+from agent.readings.disk import Directory
+from agent.readings.outbox import START, waiting_in
 from agent.status import DroppedReadings
 from hw import Reading
 
+DAY = 86400.0
+ALL = {"sizes", "open", "read", "write", "create", "sync", "sync_names", "delete"}
+WRITES = ALL - {"sizes", "open", "read"}
+
 
 @pytest.fixture
-async def outbox(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    yield outbox
-    store.close()
+def card():
+    return Card()
+
+
+@pytest.fixture
+async def outbox(card):
+    return await open_outbox(card)
 
 
 async def fill(outbox, count, clock=None):
@@ -28,23 +37,17 @@ async def everything(outbox):
     return await outbox.after(START, limit=100_000)
 
 
-def sequences(entries):
-    return [entry.sequence for entry in entries]
+def numbers(entries):
+    return [entry.number for entry in entries]
 
 
-class Disk:
-    """A disk that fails and recovers while the store is open."""
+def ids(entries):
+    return [entry.message_id for entry in entries]
 
-    def __init__(self, store, monkeypatch):
-        self.broken = None
-        do = store._do
 
-        def work(job):
-            if self.broken:
-                raise StoreError(store.path, self.broken)
-            return do(job)
-
-        monkeypatch.setattr(store, "_do", work)
+async def restarted(outbox, card, **options):
+    await outbox.close()
+    return await open_outbox(card, **options)
 
 
 async def test_readings_are_returned_unchanged_in_order(outbox):
@@ -54,29 +57,28 @@ async def test_readings_are_returned_unchanged_in_order(outbox):
     first, second = await everything(outbox)
     assert (first.reading, first.taken) == (Reading(21.5, 45.0), clock.stamp())
     assert second.reading == Reading(-4.0, 99.9)
-    assert [first.message_id, second.message_id] == [f"{outbox.id}:1", f"{outbox.id}:2"]
+    assert ids([first, second]) == [f"{outbox.run}:1", f"{outbox.run}:2"]
     assert outbox.waiting == 2
-
-
-async def test_a_reading_with_damaged_text_does_not_block_others(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    await fill(outbox, 3)
-    await store.run(
-        lambda db: db.execute(
-            "UPDATE readings SET boot_id = CAST(x'ff6f' AS TEXT) WHERE sequence = 2"
-        )
-    )
-    kept = await everything(outbox)
-    assert sequences(kept) == [1, 2, 3]
-    assert kept[1].taken.boot_id not in {kept[0].taken.boot_id, kept[2].taken.boot_id}
-    store.close()
 
 
 async def test_a_page_begins_after_its_position(outbox):
     await fill(outbox, 5)
     page = await outbox.after(START, limit=2)
-    assert sequences(page) == [1, 2]
-    assert sequences(await outbox.after(page[-1].position, limit=2)) == [3, 4]
+    assert numbers(page) == [1, 2]
+    assert numbers(await outbox.after(page[-1].position, limit=2)) == [3, 4]
+
+
+async def test_pages_of_a_long_queue_have_each_reading_once(card):
+    outbox = await open_outbox(card)
+    await fill(outbox, 300)
+    outbox = await restarted(outbox, card)
+    await fill(outbox, 300)
+    seen, position = [], START
+    while page := await outbox.after(position, limit=70):
+        seen += page
+        position = page[-1].position
+    assert numbers(seen) == [*range(1, 301), *range(1, 301)]
+    await outbox.close()
 
 
 async def test_later_readings_come_after_the_newest_position(outbox):
@@ -84,16 +86,32 @@ async def test_later_readings_come_after_the_newest_position(outbox):
     boundary = outbox.newest
     assert await outbox.after(boundary, limit=10) == []
     await fill(outbox, 1)
-    assert sequences(await outbox.after(boundary, limit=10)) == [4]
+    assert numbers(await outbox.after(boundary, limit=10)) == [4]
 
 
-async def test_removed_sequence_numbers_are_never_reused(outbox):
+async def test_readings_of_an_earlier_run_come_before_the_newest_position(outbox, card):
+    await fill(outbox, 2)
+    again = await restarted(outbox, card)
+    assert all(entry.position <= again.newest for entry in await everything(again))
+    await fill(again, 1)
+    assert ids(await everything(again))[:2] == [f"{outbox.run}:1", f"{outbox.run}:2"]
+    await again.close()
+
+
+async def test_a_live_reading_is_not_read_from_disk(card, outbox):
+    await fill(outbox, 3)
+    card.failing = ALL
+    position = (await everything(outbox))[1].position
+    assert numbers(await outbox.after(position, limit=10)) == [3]
+
+
+async def test_removed_numbers_are_never_used_again(outbox):
     await fill(outbox, 3)
     await outbox.remove(await everything(outbox))
     assert outbox.waiting == 0
     assert await everything(outbox) == []
     await fill(outbox, 1)
-    assert sequences(await everything(outbox)) == [4]
+    assert numbers(await everything(outbox)) == [4]
 
 
 async def test_removing_twice_counts_once(outbox):
@@ -104,43 +122,50 @@ async def test_removing_twice_counts_once(outbox):
     assert outbox.waiting == 1
 
 
-async def test_concurrent_removals_are_counted_correctly(outbox):
-    await fill(outbox, 20)
-    await asyncio.gather(*(outbox.remove([entry]) for entry in await everything(outbox)))
-    assert outbox.waiting == 0
-
-
-async def test_a_restart_keeps_readings_numbers_and_id(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
+async def test_a_restart_keeps_readings_under_their_ids_and_begins_a_run(card, outbox):
     await fill(outbox, 3)
     before = await everything(outbox)
     await outbox.remove(before[2:])
-    store.close()
-    store, again = await open_outbox(tmp_path)
-    assert again.id == outbox.id
+    again = await restarted(outbox, card)
+    assert again.run != outbox.run
     assert again.waiting == 2
-    assert await everything(again) == before[:2]
+    assert ids(await everything(again)) == ids(before[:2])
     await fill(again, 1)
-    assert sequences(await everything(again)) == [1, 2, 4]
-    store.close()
+    assert ids(await everything(again)) == [*ids(before[:2]), f"{again.run}:1"]
+    await again.close()
 
 
-async def test_each_new_outbox_has_its_own_id(tmp_path):
-    store_a, a = await open_outbox(tmp_path / "a")
-    store_b, b = await open_outbox(tmp_path / "b")
-    assert a.id != b.id
-    store_a.close()
-    store_b.close()
-
-
-async def test_a_cancelled_removal_is_completed(outbox):
+async def test_acknowledgements_are_written_with_the_next_reading(card, outbox):
+    writes: list[str] = []
     await fill(outbox, 3)
-    removal = asyncio.create_task(outbox.remove(await everything(outbox)))
-    await asyncio.sleep(0)
-    removal.cancel()
-    await asyncio.wait({removal})
-    await until(lambda: outbox.waiting == 0)
-    assert await everything(outbox) == []
+    card.before = writes.append
+    await outbox.remove((await everything(outbox))[:2])
+    assert writes == []
+    await fill(outbox, 1)
+    assert writes == ["write", "sync"]
+    restored = await open_outbox(card.copy())
+    assert numbers(await everything(restored)) == [3, 4]
+
+
+async def test_acknowledgements_are_written_after_500(card, outbox):
+    await fill(outbox, 700)
+    entries = await everything(outbox)
+    writes: list[str] = []
+    card.before = writes.append
+    await outbox.remove(entries[:499])
+    assert writes == []
+    await outbox.after(START, limit=10)
+    await outbox.remove(entries[499:501])
+    assert "sync" in writes
+    assert numbers(await everything(await open_outbox(card.copy()))) == list(range(502, 701))
+
+
+async def test_one_sync_for_each_reading(card, outbox):
+    await fill(outbox, 1)
+    syncs = []
+    card.before = lambda operation: syncs.append(operation) if "sync" in operation else None
+    await fill(outbox, 100)
+    assert syncs == ["sync"] * 100
 
 
 async def test_a_cancelled_add_is_completed(outbox):
@@ -148,242 +173,323 @@ async def test_a_cancelled_add_is_completed(outbox):
     await asyncio.sleep(0)
     adding.cancel()
     await asyncio.wait({adding})
-    await until(lambda: outbox.waiting == 1)
-    assert len(await everything(outbox)) == 1
+    await fill(outbox, 1)
+    assert numbers(await everything(outbox)) == [1, 2]
 
 
-async def test_the_oldest_readings_are_dropped_when_the_queue_is_full(tmp_path, caplog):
-    store, outbox = await open_outbox(tmp_path, max_megabytes=0.1)
+async def test_readings_that_are_added_at_the_same_time_have_different_numbers(outbox):
+    await asyncio.gather(*(fill(outbox, 1) for _ in range(10)))
+    assert numbers(await everything(outbox)) == list(range(1, 11))
+
+
+# What a receiver needs to prove that nothing is missing.
+
+
+async def test_the_oldest_reading_of_a_run_has_the_id_before_its_first(card, outbox):
+    await fill(outbox, 3)
+    assert [entry.previous for entry in await everything(outbox)] == [None] * 3
+    again = await restarted(outbox, card)
+    await fill(again, 2)
+    expected = [None, None, None, f"{outbox.run}:3", None]
+    assert [entry.previous for entry in await everything(again)] == expected
+    third = await restarted(again, card)
+    await third.remove((await everything(third))[:4])
+    await fill(third, 1)
+    expected = [f"{outbox.run}:3", f"{again.run}:2"]
+    assert [entry.previous for entry in await everything(third)] == expected
+    await third.close()
+
+
+async def test_a_run_without_readings_is_not_the_one_before(card, outbox):
+    await fill(outbox, 2)
+    await outbox.remove(await everything(outbox))
+    idle = await restarted(outbox, card)
+    third = await restarted(idle, card)
+    await fill(third, 1)
+    assert [entry.previous for entry in await everything(third)] == [f"{outbox.run}:2"]
+    await third.close()
+
+
+async def test_dropped_readings_are_reported_until_that_is_acknowledged(card):
+    outbox = await open_outbox(card, max_megabytes=0.1)
     await fill(outbox, 4000)
-    kept = sequences(await everything(outbox))
+    kept = numbers(await everything(outbox))
     assert kept == list(range(kept[0], 4001))
     assert outbox.waiting == len(kept) < 4000
-    (gap,) = (await outbox.status(60)).dropped
-    assert (gap.run, gap.first, gap.last) == (outbox.id, 1, kept[0] - 1)
-    assert gap.reason == "room"
+    gap = DroppedReadings(outbox.run, 1, kept[0] - 1, "room")
+    assert outbox.unreported == [gap]
+    again = await restarted(outbox, card, max_megabytes=0.1)
+    assert again.unreported == [gap]
+    await again.remove([], reported=[gap])
+    assert again.unreported == []
+    third = await restarted(again, card, max_megabytes=0.1)
+    assert third.unreported == []
+    status = await third.status(60)
+    assert (status.dropped, status.dropped_total) == ((gap,), kept[0] - 1)
+    await third.close()
+
+
+# Bounds.
+
+
+async def test_the_oldest_readings_are_dropped_when_the_queue_is_full(card, caplog):
+    outbox = await open_outbox(card, max_megabytes=0.1)
+    await fill(outbox, 4000)
     assert caplog.text.count("The oldest ones are dropped") == 1
-    store.close()
-
-
-async def test_the_file_stays_within_its_bound(tmp_path):
-    store, outbox = await open_outbox(tmp_path, max_megabytes=0.2)
-    await fill(outbox, 6000)
-    store.close()
-    assert (tmp_path / "state.db").stat().st_size <= 200_000 + 8192
-
-
-async def test_readings_that_are_too_old_are_dropped(tmp_path):
-    clock = HandClock()
-    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
-    await fill(outbox, 3, clock)
-    clock.move(86_000)
-    await fill(outbox, 1, clock)
-    assert outbox.waiting == 4
-    clock.move(1000)
-    await fill(outbox, 1, clock)
-    assert sequences(await everything(outbox)) == [4, 5]
-    assert (await outbox.status(60)).dropped[0].reason == "age"
-    store.close()
-
-
-async def test_age_is_not_checked_while_the_clock_is_wrong(tmp_path):
-    clock = HandClock(known=False)
-    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
-    await fill(outbox, 3, clock)
-    clock.move(100_000)
-    await fill(outbox, 1, clock)
-    assert outbox.waiting == 4
-    store.close()
-
-
-async def test_age_is_not_checked_if_the_true_time_is_unknown(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    await fill(outbox, 3, HandClock(wall=0.0, known=False, boot_id="boot-before"))
-    store.close()
-    clock = HandClock()
-    store, outbox = await open_outbox(tmp_path, clock=clock, max_age_days=1)
-    await fill(outbox, 1, clock)
-    assert outbox.waiting == 4
-    store.close()
-
-
-async def test_a_failing_disk_loses_no_reading(tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
-    store, outbox = await open_outbox(tmp_path)
-    disk = Disk(store, monkeypatch)
-    await fill(outbox, 2)
-    disk.broken = "database or disk is full"
-    await fill(outbox, 3)
-    assert outbox.waiting == 5
-    in_memory = await everything(outbox)
-    assert sequences(in_memory) == [1, 2, 3]  # The disk cannot be read either.
-    assert caplog.text.count("Readings are kept in memory") == 1
-
-    disk.broken = None
-    entries = await everything(outbox)
-    assert sequences(entries) == [1, 2, 1, 2, 3]
-    ids = {entry.outbox_id for entry in entries}
-    assert len(ids) == 2
-    await fill(outbox, 1)
-    assert "Wrote 3 readings from memory" in caplog.text
-    assert sequences(await everything(outbox)) == [1, 2, 1, 2, 3, 3]
-    store.close()
-
-    store, again = await open_outbox(tmp_path)
-    rescued = await everything(again)
-    assert [entry.message_id for entry in rescued[2:5]] == [entry.message_id for entry in in_memory]
-    await again.remove(rescued)
-    assert again.waiting == 0
-    store.close()
-
-
-async def test_readings_sent_from_memory_are_not_written_to_disk(tmp_path, monkeypatch):
-    store, outbox = await open_outbox(tmp_path)
-    disk = Disk(store, monkeypatch)
-    disk.broken = "database or disk is full"
-    await fill(outbox, 3)
-    sent = await everything(outbox)
-    await outbox.remove(sent[:2])
-    disk.broken = None
-    await fill(outbox, 1)
-    assert [entry.message_id for entry in await everything(outbox)] == [
-        sent[2].message_id,
-        f"{outbox.id}:1",
-    ]
-    assert outbox.waiting == 2
-    store.close()
-
-
-async def test_readings_acknowledged_while_the_disk_failed_are_not_returned_again(
-    tmp_path, monkeypatch
-):
-    store, outbox = await open_outbox(tmp_path)
-    disk = Disk(store, monkeypatch)
-    await fill(outbox, 3)
-    entries = await everything(outbox)
-    disk.broken = "disk I/O error"
-    await outbox.remove(entries[:2])
-    disk.broken = None
-    assert sequences(await everything(outbox)) == [3]
-    await outbox.remove(entries[2:])
-    assert outbox.waiting == 0
-    store.close()
-
-
-async def test_memory_is_bounded(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(outbox_module, "MAX_IN_MEMORY", 10)
-    store, outbox = await open_outbox(tmp_path)
-    disk = Disk(store, monkeypatch)
-    disk.broken = "database or disk is full"
-    await fill(outbox, 25)
-    assert sequences(await everything(outbox)) == list(range(16, 26))
-    assert outbox.waiting == 10
-    assert caplog.text.count("The oldest ones are dropped") == 1
-    gap = DroppedReadings(outbox._memory_id, 1, 15, "memory")
-    assert (await outbox.status(60)).dropped == (gap,)
-    disk.broken = None
-    await fill(outbox, 1)
-    assert (await outbox.status(60)).dropped == (gap,)
+    assert sum(card.sizes().values()) <= 100_000 + 3 * 4096
     await outbox.remove(await everything(outbox))
-    assert "15 readings were dropped before they could be sent" in caplog.text
-    store.close()
+    assert "readings were dropped before they could be sent" in caplog.text
+    await outbox.close()
 
 
-async def test_a_disk_that_fails_at_the_start_does_not_prevent_it(tmp_path, caplog):
-    store, before = await open_outbox(tmp_path / "deep")
-    await fill(before, 3)
-    store.close()
-    (tmp_path / "deep").rename(tmp_path / "away")
-    (tmp_path / "deep").write_text("in the way")
-
-    store, outbox = await open_outbox(tmp_path / "deep")
-    await fill(outbox, 2)
-    status = await outbox.status(60)
-    assert (status.waiting, status.in_memory) == (2, 2)
-    assert "Cannot use " in status.error
-    assert caplog.text.count("Readings are kept in memory") == 1
-    in_memory = [entry.message_id for entry in await everything(outbox)]
-    era = outbox.era
-
-    (tmp_path / "deep").unlink()
-    (tmp_path / "away").rename(tmp_path / "deep")
-    await fill(outbox, 1)
-    assert outbox.id == before.id
-    assert outbox.era > era
-    assert [entry.message_id for entry in await everything(outbox)] == [
-        *(f"{before.id}:{number}" for number in (1, 2, 3)),
-        *in_memory,
-        f"{before.id}:4",
-    ]
-    assert outbox.waiting == 6
-    assert (await outbox.status(60)).error is None
-    store.close()
-
-
-async def test_a_file_that_is_damaged_while_in_use_is_replaced_with_a_new_id(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    await fill(outbox, 5)
-    damaged_id, era = outbox.id, outbox.era
-    seen = await everything(outbox)
-    await store.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-    (tmp_path / "state.db").write_bytes(b"\xff" * (tmp_path / "state.db").stat().st_size)
-    # Whichever call finds the damage, positions of the old file are not used in the new one.
-    store._disconnect()
-    await store.run(lambda db: db.execute("SELECT count(*) FROM readings").fetchone())
-
-    await fill(outbox, 2)
-    assert outbox.id != damaged_id
-    assert outbox.era > era
-    fresh = await everything(outbox)
-    assert [entry.message_id for entry in fresh] == [f"{outbox.id}:1", f"{outbox.id}:2"]
-    await outbox.remove(seen)  # A late acknowledgement: 1 and 2 are other readings now.
-    assert await everything(outbox) == fresh
-    assert outbox.waiting == 2
-    assert (await outbox.status(60)).set_aside[0].reason == "damaged"
-    store.close()
-
-
-async def test_a_jump_of_the_clock_does_not_change_the_order(tmp_path):
+async def test_readings_that_are_too_old_are_dropped_by_the_day(card):
     clock = HandClock()
-    store, outbox = await open_outbox(tmp_path, clock=clock)
-    for jump in (0, 86_400, -7 * 86_400, 1):
-        clock.time += jump
-        clock.up += 60
+    outbox = await open_outbox(card, clock=clock, max_age_days=2)
+    for _ in range(4):
+        await fill(outbox, 3, clock)
+        clock.move(DAY)
+    await fill(outbox, 1, clock)
+    assert numbers(await everything(outbox)) == list(range(7, 14))
+    (gap,) = (await outbox.status(60)).dropped
+    assert gap == DroppedReadings(outbox.run, 1, 6, "age")
+    await outbox.close()
+
+
+async def test_age_is_not_checked_while_the_clock_is_wrong(card):
+    clock = HandClock(known=False)
+    outbox = await open_outbox(card, clock=clock, max_age_days=1)
+    for _ in range(3):
         await fill(outbox, 1, clock)
-    entries = await everything(outbox)
-    assert sequences(entries) == [1, 2, 3, 4]
-    assert [e.taken.uptime for e in entries] == sorted(e.taken.uptime for e in entries)
-    store.close()
+        clock.move(2 * DAY)
+    assert outbox.waiting == 3
+    await outbox.close()
 
 
-async def test_a_really_full_disk_loses_no_reading(tmp_path):
-    store, outbox = await open_outbox(tmp_path)
-    await fill(outbox, 10)
-
-    def limit(database, pages):
-        database.execute(f"PRAGMA max_page_count = {pages}")
-
-    used = await store.run(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-    await store.run(lambda db: limit(db, used))
-    await fill(outbox, 500)
-    assert outbox.waiting == 510
-    await store.run(lambda db: limit(db, 10_000))
-    await fill(outbox, 1)
-    entries = await everything(outbox)
-    assert len(entries) == outbox.waiting == 511
-    assert len({entry.message_id for entry in entries}) == 511
-    store.close()
+async def test_age_is_not_checked_if_the_true_time_is_unknown(card):
+    outbox = await open_outbox(card, clock=HandClock(wall=0.0, known=False, boot_id="boot-before"))
+    await fill(outbox, 3, HandClock(wall=0.0, known=False))
+    again = await restarted(outbox, card, max_age_days=1)
+    await fill(again, 1)
+    assert again.waiting == 4
+    await again.close()
 
 
-async def test_the_status_has_the_oldest_reading_and_the_remaining_time(tmp_path):
+async def test_the_status_has_the_oldest_reading_and_the_remaining_time(card):
     clock = HandClock()
-    store, outbox = await open_outbox(tmp_path, clock=clock)
+    outbox = await open_outbox(card, clock=clock)
     assert (await outbox.status(60)).oldest is None
     await fill(outbox, 2, clock)
     clock.move(100)
     status = await outbox.status(60)
     assert status.waiting == 2
     assert status.oldest == "2023-11-14T22:13:20.000Z"
-    assert status.room_seconds == 30 * 86400.0
-    assert (await outbox.status(0.05)).room_seconds < 30 * 86400.0
-    store.close()
+    assert status.room_seconds == 30 * DAY
+    assert (await outbox.status(0.05)).room_seconds < 30 * DAY
+    await outbox.close()
+
+
+# A disk that fails.
+
+
+@pytest.mark.parametrize("operations", [WRITES, ALL, {"sync"}, {"sync_names"}, {"create"}])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
+async def test_a_failing_disk_loses_no_reading(card, outbox, caplog, operations, error):
+    caplog.set_level(logging.INFO)
+    await fill(outbox, 2)
+    card.failing, card.error = operations, error
+    outbox._files.close()  # So that the next reading needs a fresh file.
+    await fill(outbox, 3)
+    assert outbox.waiting == 5
+    assert numbers(await everything(outbox)) == [1, 2, 3, 4, 5]
+    assert caplog.text.count("Readings are kept in memory") == 1
+    status = await outbox.status(60)
+    assert (status.waiting, status.in_memory) == (5, 3)
+    assert "Cannot use /nonexistent/outbox: " in (status.error or "")
+
+    card.failing = set()
+    await fill(outbox, 1)
+    assert "Wrote 3 readings from memory" in caplog.text
+    status = await outbox.status(60)
+    assert (status.waiting, status.in_memory, status.error) == (6, 0, None)
+    again = await restarted(outbox, card)
+    assert ids(await everything(again)) == [f"{outbox.run}:{n}" for n in range(1, 7)]
+    await again.close()
+
+
+async def test_readings_sent_from_memory_are_not_written_to_disk(card, outbox):
+    card.failing = WRITES
+    await fill(outbox, 3)
+    await outbox.remove((await everything(outbox))[:2])
+    assert outbox.waiting == 1
+    card.failing = set()
+    await fill(outbox, 1)
+    assert numbers(await everything(outbox)) == [3, 4]
+    again = await restarted(outbox, card)
+    assert numbers(await everything(again)) == [3, 4]
+    assert again.unreported == []  # 1 and 2 are not missing.
+    await again.close()
+
+
+async def test_a_reading_acknowledged_while_it_is_written_is_not_returned_again(card, outbox):
+    card.failing = WRITES
+    await fill(outbox, 2)
+    [first, _] = await everything(outbox)
+    card.failing = set()
+    adding = asyncio.create_task(fill(outbox, 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await outbox.remove([first])
+    await adding
+    assert numbers(await everything(outbox)) == [2, 3]
+    assert outbox.waiting == 2
+
+
+async def test_readings_in_memory_are_written_on_closing(card, outbox):
+    card.failing = WRITES
+    await fill(outbox, 3)
+    card.failing = set()
+    again = await restarted(outbox, card)
+    assert ids(await everything(again)) == [f"{outbox.run}:{n}" for n in (1, 2, 3)]
+    await again.close()
+
+
+async def test_a_disk_that_still_fails_does_not_delay_closing(card, outbox):
+    card.failing = WRITES
+    await fill(outbox, 1)
+    await outbox.close()
+    assert outbox.waiting == 1
+
+
+async def test_memory_is_bounded(card, outbox, monkeypatch, caplog):
+    monkeypatch.setattr(outbox_module, "MAX_IN_MEMORY", 10)
+    card.failing = WRITES
+    await fill(outbox, 25)
+    assert numbers(await everything(outbox)) == list(range(16, 26))
+    assert outbox.waiting == 10
+    assert caplog.text.count("The oldest ones are dropped") == 1
+    gap = DroppedReadings(outbox.run, 1, 15, "memory")
+    assert (await outbox.status(60)).dropped == (gap,)
+    card.failing = set()
+    await fill(outbox, 1)
+    status = await outbox.status(60)
+    assert (status.dropped, status.dropped_total) == ((gap,), 15)
+    await outbox.remove(await everything(outbox))
+    assert "15 readings were dropped before they could be sent" in caplog.text
+    assert (await open_outbox(card.copy())).unreported == [gap]
+
+
+async def test_a_disk_that_fails_at_the_start_does_not_prevent_it(card, outbox, caplog):
+    await fill(outbox, 3)
+    await outbox.close()
+    card.failing = ALL
+    again = await open_outbox(card)
+    await fill(again, 2)
+    in_memory = ids(await everything(again))
+    assert in_memory == [f"{again.run}:1", f"{again.run}:2"]
+    assert caplog.text.count("Readings are kept in memory") == 1
+    era = again.era
+
+    card.failing = set()
+    await fill(again, 1)
+    assert again.era > era
+    assert ids(await everything(again)) == [
+        *(f"{outbox.run}:{number}" for number in (1, 2, 3)),
+        *in_memory,
+        f"{again.run}:3",
+    ]
+    assert again.waiting == 6
+    await again.close()
+
+
+async def test_unreadable_readings_are_kept_and_the_others_returned(card, outbox, caplog):
+    await fill(outbox, 300)
+    again = await restarted(outbox, card)
+    card.bad = {("00000001.log", 1)}
+    found = numbers(await everything(again))
+    assert 100 < len(found) < 300
+    assert again.waiting == 300
+    assert again.unreported == []
+    assert "a part is unreadable" in caplog.text
+    card.bad = set()
+    assert len(await everything(again)) == 300
+    await again.close()
+
+
+async def test_damaged_readings_are_dropped_and_counted(card, outbox, caplog):
+    await fill(outbox, 300)
+    again = await restarted(outbox, card)
+    file = card.names["00000001.log"]
+    file.cached[1] = file.stored[1] = b"\xff" * 4096
+    found = numbers(await everything(again))
+    [gap] = again.unreported
+    assert sorted([*found, *range(gap.first, gap.last + 1)]) == list(range(1, 301))
+    assert gap.reason == "damaged"
+    assert again.waiting == len(found)
+    assert (await again.status(60)).damaged == gap.count
+    assert caplog.text.count("is damaged") == 1
+    await again.close()
+
+
+# A real directory.
+
+
+def directory(path):
+    return Directory(path / "outbox", before_create=lambda: path.mkdir(exist_ok=True))
+
+
+async def test_readings_survive_in_a_real_directory(tmp_path):
+    outbox = await open_outbox(directory(tmp_path), state=tmp_path)
+    await fill(outbox, 200)
+    await outbox.remove((await everything(outbox))[:150])
+    await outbox.close()
+    assert waiting_in(tmp_path / "outbox").count == 50
+    again = await open_outbox(directory(tmp_path), state=tmp_path)
+    assert numbers(await everything(again)) == list(range(151, 201))
+    assert (tmp_path / "outbox").stat().st_mode & 0o777 == 0o700
+    await again.close()
+
+
+async def test_a_directory_that_is_removed_is_created_again(tmp_path):
+    outbox = await open_outbox(directory(tmp_path), state=tmp_path)
+    await fill(outbox, 3)
+    for path in (tmp_path / "outbox").iterdir():
+        path.unlink()
+    (tmp_path / "outbox").rmdir()
+    await fill(outbox, 2)
+    assert numbers(await everything(outbox))[-2:] == [4, 5]
+    await outbox.close()
+    assert waiting_in(tmp_path / "outbox").count >= 2
+
+
+async def test_files_of_another_board_are_set_aside(tmp_path, caplog):
+    outbox = await open_outbox(directory(tmp_path), state=tmp_path, board="serial 1")
+    await fill(outbox, 3)
+    await outbox.close()
+    again = await open_outbox(directory(tmp_path), state=tmp_path, board="serial 2")
+    assert await everything(again) == []
+    await fill(again, 1)
+    [aside] = (await again.status(60)).set_aside
+    assert aside.reason == "other-board"
+    assert "was written on another board" in caplog.text
+    assert waiting_in(tmp_path / aside.file).count == 3
+    await again.close()
+
+
+async def test_the_file_of_an_earlier_version_is_set_aside(tmp_path, caplog):
+    (tmp_path / "state.db").write_bytes(b"SQLite format 3\0")
+    outbox = await open_outbox(directory(tmp_path), state=tmp_path)
+    assert [one.reason for one in (await outbox.status(60)).set_aside] == ["earlier-version"]
+    assert caplog.text.count("earlier version") == 1
+    await outbox.close()
+
+
+async def test_other_files_in_the_folder_do_not_matter(tmp_path):
+    (tmp_path / "outbox").mkdir()
+    (tmp_path / "outbox" / "00000007.log").mkdir()
+    (tmp_path / "outbox" / "notes.txt").write_text("mine")
+    (tmp_path / "outbox" / "00000009.log").write_text("nonsense")
+    outbox = await open_outbox(directory(tmp_path), state=tmp_path)
+    await fill(outbox, 2)
+    assert numbers(await everything(outbox)) == [1, 2]
+    assert (tmp_path / "outbox" / "notes.txt").read_text() == "mine"
+    await outbox.close()

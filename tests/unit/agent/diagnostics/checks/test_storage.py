@@ -3,13 +3,12 @@ import tempfile
 from types import SimpleNamespace
 
 import pytest
-from examinations import examination, write
+from examinations import examination, outbox_with, write
 from statuses import STATUS
 
 from agent.diagnostics.checks import storage
 from agent.diagnostics.finding import Outcome
 from agent.diagnostics.service_advice import how_to_restart
-from agent.storage.store import STORE_NAME, Store
 
 PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
 # With ProtectSystem=strict, a service sees a read-only mount of a writable disk.
@@ -86,13 +85,15 @@ def test_free_space_is_judged(tmp_path, monkeypatch, megabytes, outcome):
     assert f"{megabytes} MB free" in finding.line
 
 
-def test_a_damaged_outbox_fails_and_is_not_changed(tmp_path):
-    file = tmp_path / STORE_NAME
-    Store.open(file).close()
-    whole = file.read_bytes()
-    for damage in (b"x" * 100 + whole[100:], whole[:4096] + b"\xff" * (len(whole) - 4096)):
-        file.write_bytes(damage)
-        finding = storage.outbox_here(tmp_path)
-        assert finding.outcome is Outcome.FAILED, finding
-        assert "damaged" in finding.line
-        assert file.read_bytes() == damage
+async def test_the_outbox_of_a_daemon_that_does_not_run_is_counted_and_not_changed(tmp_path):
+    assert storage.outbox_here(tmp_path).outcome is Outcome.OK
+    outbox = await outbox_with(tmp_path, readings=200)
+    [file] = outbox.iterdir()
+    assert storage.outbox_here(tmp_path).line.startswith("200 readings wait to be sent")
+    damaged = file.read_bytes()[:4500] + b"x" * 100 + file.read_bytes()[4600:]
+    file.write_bytes(damaged)
+    finding = storage.outbox_here(tmp_path)
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line.startswith("197 readings wait to be sent")
+    assert "3 damaged records" in finding.line
+    assert file.read_bytes() == damaged
