@@ -45,13 +45,15 @@ async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIt
     """
     if _answers(path):
         raise ControlError(f"Another sensor-agent answers at {path}. Stop it first.")
-    clients = _Clients(handlers)
-    serving = asyncio.create_task(_serve(path, _listen(path), clients), name="control socket")
+    clients, listener = _Clients(handlers), _listen(path)
+    serving = asyncio.create_task(_serve(path, listener, clients), name="control socket")
     try:
         yield
     finally:
         serving.cancel()
         await asyncio.wait({serving})
+        if listener is not None:  # The task may not have begun.
+            listener.close()
         _remove(path)
         await clients.disconnect()
 
@@ -110,13 +112,13 @@ def _is_missing(path: Path) -> bool:
 
 def _answers(path: Path) -> bool:
     """Return whether a daemon listens on `path`. After a crash the socket is left without one."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
             probe.connect(str(path))
-        except OSError:
-            return False
-        return True
+    except OSError:
+        return False
+    return True
 
 
 async def _accept(listener: socket.socket, clients: "_Clients") -> Never:

@@ -11,7 +11,7 @@ from agent.status import SetAsideFile
 
 log = logging.getLogger(__name__)
 
-EARLIER_STORE = "state.db"  # The state file of versions before 1.0.
+EARLIER_STORE = "state.db"  # Settings and readings, in SQLite.
 
 
 class Reason(StrEnum):
