@@ -86,10 +86,12 @@ async def test_its_summary_has_the_commands_that_install_a_daemon(tmp_path):
 
 async def test_only_the_owner_can_read_the_secrets(tmp_path):
     data = tmp_path / "central"
-    async with open_central(data):
+    async with open_central(data) as central:
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         for name in ("group-key", "ca-key.pem", "central.db"):
             assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
+        assert b"PRIVATE" not in central.ca_file.read_bytes()
+        assert stat.S_IMODE(central.ca_file.stat().st_mode) == 0o644
 
 
 async def test_scope_key_and_authority_survive_a_restart(tmp_path):
@@ -138,7 +140,7 @@ async def test_a_damaged_group_key_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["group-key", "ca.pem", "ca-key.pem", "device-ca.pem"])
-async def test_a_lost_file_is_replaced_only_on_request(tmp_path, name):
+async def test_a_lost_file_is_replaced_only_on_request(tmp_path, caplog, name):
     data = tmp_path / "two words"
     async with open_central(data) as central:
         id_scope = central.id_scope
@@ -153,6 +155,7 @@ async def test_a_lost_file_is_replaced_only_on_request(tmp_path, name):
     async with open_central(data) as central:
         assert central.id_scope == id_scope
         assert (data / name).read_bytes() not in {before, b""}
+    assert f"{name} was empty, so a new one is made" in caplog.text
 
 
 async def test_a_lost_database_is_replaced_only_on_request(tmp_path):

@@ -8,9 +8,7 @@ import aiohttp
 import pytest
 from consoles import ask, refused
 
-from central.application import Settings
 from central.console import app, middleware
-from central.console.run import open_central
 from central.errors import PortTaken, StartError
 
 LARGEST_PAGE = 200_000  # Bytes of all files, uncompressed.
@@ -68,13 +66,6 @@ class TestElsewhere:
 
     async def test_an_unsupported_method_is_405(self, http):
         assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
-
-    async def test_a_port_that_is_taken_is_an_error(self, central, tmp_path):
-        port = int(central.http.rstrip("/").rsplit(":", 1)[1])
-        other = Settings(data_dir=tmp_path / "other", mqtt_port=0, http_port=port)
-        with pytest.raises(PortTaken, match=str(port)):
-            async with open_central(other):
-                pass
 
     def test_only_one_of_two_simultaneous_starts_gets_a_port(self):
         with app.listen(0) as first, pytest.raises(PortTaken):

@@ -7,7 +7,7 @@ import pytest
 from centrals import running_central
 from mqtt_client import METHODS, TWIN, TWIN_REPORT, MqttClient, messages_to, packet, string
 
-from central.errors import InvalidCommand, NoAnswer, NotConnected, QueueFull, UnknownDevice
+from central.errors import InvalidCommand, NoAnswer, NotConnected, UnknownDevice
 from central.storage import history
 
 # Commands
@@ -221,15 +221,6 @@ def test_an_unknown_acknowledgement_is_ignored(connect, device):
     client = connect(messages_to(device))
     client.acknowledge(77)
     assert client.is_silent()
-
-
-def test_at_most_fifty_commands_are_queued_for_a_device(central, connect, device):
-    for _ in range(50):
-        central.call(lambda c: c.hub.queue_command(device, "turnon", None))
-    with pytest.raises(QueueFull):
-        central.call(lambda c: c.hub.queue_command(device, "turnon", None))
-    client = connect(messages_to(device))
-    assert len({client.receive(3).packet_id for _ in range(50)}) == 50
 
 
 # Sessions

@@ -14,11 +14,10 @@ from central.errors import (
     QueueFull,
     TwinTooLarge,
     UnknownDevice,
-    UnknownTemplate,
 )
 from central.protocol import sas
 from central.records import Command, Event, QueuedMessage
-from central.storage import completeness, devices, history, telemetry, templates
+from central.storage import completeness, devices, history, telemetry
 from central.storage.history import LOG_LINES
 from central.storage.registry import Registry
 from central.storage.store import Store
@@ -72,16 +71,6 @@ def test_invalid_device_ids_are_refused(registry, device_id):
 def test_a_device_cannot_be_added_twice(registry, pi):
     with pytest.raises(DeviceExists):
         registry.add_device(pi)
-
-
-def test_an_update_changes_the_given_fields_and_the_etag(registry, store, pi):
-    before = store.read(devices.get, pi)
-    after = registry.update_device(pi, display_name="Attic", enabled=False)
-    assert (after.display_name, after.enabled, after.template) == ("Attic", False, None)
-    assert store.read(devices.get, pi) == after
-    assert after.etag != before.etag
-    assert registry.update_device(pi, template="dtmi:a;1").template == "dtmi:a;1"
-    assert registry.update_device(pi, template=None).template is None
 
 
 async def test_deleting_a_device_deletes_everything_recorded_of_it(registry, store, pi):
@@ -161,12 +150,6 @@ async def test_a_model_may_be_announced_at_the_hub(registry, store, pi):
     assert store.read(devices.get, pi) == device
 
 
-def test_a_new_twin_is_empty(registry, store, pi):
-    twin = store.read(devices.get_twin, pi)
-    assert (twin.desired, twin.reported) == ({}, {})
-    assert (twin.desired_version, twin.reported_version) == (1, 1)
-
-
 async def test_reported_properties_are_merged_with_version_and_times(registry, store, pi, clock):
     await registry.patch_reported(pi, {"a": 1, "part": {"__t": "c", "x": 1}})
     clock.now = 2000.0
@@ -194,19 +177,6 @@ async def test_an_oversized_patch_does_not_change_the_twin(registry, store, pi):
     with pytest.raises(InvalidTwin):
         await registry.patch_reported(pi, {"$version": 7})
     assert store.read(devices.get_twin, pi) == before
-
-
-async def test_messages_are_returned_newest_first_and_in_pages(registry, store, pi, clock):
-    for number in range(5):
-        clock.now = 1000.0 + number
-        await send(registry, pi, {"n": number}, colour="red")
-    newest = store.read(telemetry.messages, pi, limit=2)
-    assert [json.loads(m.body)["n"] for m in newest] == [4, 3]
-    assert newest[0].properties == {"colour": "red"}
-    older = store.read(telemetry.messages, pi, limit=2, before=newest[-1].number)
-    assert [json.loads(m.body)["n"] for m in older] == [2, 1]
-    span = store.read(telemetry.messages, pi, since=1001, until=1002)
-    assert [json.loads(m.body)["n"] for m in span] == [2, 1]
 
 
 async def test_the_last_value_is_the_newest_by_creation_time(registry, store, pi, clock):
@@ -328,18 +298,6 @@ async def test_the_connection_log_keeps_its_newest_lines(registry, store, pi, cl
 async def test_an_unknown_device_has_no_connection_log(registry, store):
     await registry.record_connection("no", "refused", "")
     assert store.read(devices.get_all) == []
-
-
-def test_templates_are_stored_by_id(registry, store):
-    store.call(templates.put, "dtmi:b;1", {"@id": "dtmi:b;1"})
-    store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 1})
-    store.call(templates.put, "dtmi:a;1", {"@id": "dtmi:a;1", "x": 2})
-    assert store.read(templates.get, "dtmi:a;1")["x"] == 2
-    assert list(store.read(templates.get_all)) == ["dtmi:a;1", "dtmi:b;1"]
-    store.call(templates.delete, "dtmi:a;1")
-    for query in (templates.get, templates.delete):
-        with pytest.raises(UnknownTemplate):
-            store.call(query, "dtmi:a;1")
 
 
 async def test_subscribers_get_all_events_in_order(registry):

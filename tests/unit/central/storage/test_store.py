@@ -1,6 +1,5 @@
 import asyncio
 import sqlite3
-import stat
 import threading
 
 import pytest
@@ -27,15 +26,6 @@ def put(name, value):
 
 def names(db):
     return [row["name"] for row in db.execute("SELECT name FROM settings ORDER BY name")]
-
-
-def test_changes_survive_a_restart(path):
-    store = Store(path)
-    store.call(put("a", "1"))
-    store.close()
-    store = Store(path)
-    assert store.call(names) == ["a"]
-    store.close()
 
 
 def test_an_answered_query_is_committed(store, path):
@@ -113,10 +103,6 @@ def test_a_database_of_a_later_version_is_not_changed(path):
     db.close()
     with pytest.raises(StoreError, match="version 99"):
         Store(path)
-
-
-def test_only_the_owner_can_read_the_database(store, path):
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_closed_store_raises(path):

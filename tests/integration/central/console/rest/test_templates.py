@@ -16,7 +16,8 @@ async def test_a_template_is_imported_read_renamed_and_deleted(http):
     listed = (await ask(http, "GET", "/api/deviceTemplates"))["value"]
     assert [each["@id"] for each in listed] == [MODEL_ID, INFORMATION_ID, "dtmi:test:Other;1"]
     await ask(http, "DELETE", path, expect=204)
-    await refused(http, "GET", path, expect=404)
+    for method in ("GET", "DELETE"):
+        await refused(http, method, path, expect=404)
 
 
 async def test_a_template_may_have_another_id_than_its_interface(http, central):
