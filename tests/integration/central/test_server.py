@@ -29,7 +29,7 @@ from central.errors import (
     StartError,
     UnknownAddress,
 )
-from central.storage import history, telemetry, templates
+from central.storage import devices, history, telemetry, templates
 from central.transport.listener import LOOPBACK, listen, listen_for_mqtt, local_names
 
 
@@ -94,15 +94,17 @@ async def test_only_the_owner_can_read_the_secrets(tmp_path):
         assert stat.S_IMODE(central.ca_file.stat().st_mode) == 0o644
 
 
-async def test_scope_key_and_authority_survive_a_restart(tmp_path):
+async def test_scope_keys_devices_and_authority_survive_a_restart(tmp_path):
+    def kept(central):
+        registry, ca = central.registry, central.ca_file.read_bytes()
+        known = central.store.read(devices.get_all)
+        return central.id_scope, registry.group_key, registry.keys("pi"), known, ca
+
     async with open_central(tmp_path) as central:
-        before = (central.id_scope, central.registry.group_key, central.ca_file.read_bytes())
+        central.registry.add_device("pi")
+        before = kept(central)
     async with open_central(tmp_path) as central:
-        assert before == (
-            central.id_scope,
-            central.registry.group_key,
-            central.ca_file.read_bytes(),
-        )
+        assert kept(central) == before
 
 
 async def test_a_second_central_on_the_same_directory_is_refused(tmp_path):

@@ -90,7 +90,10 @@ def test_a_first_packet_other_than_connect_ends_the_connection(central, data):
 
 def test_a_model_announced_at_the_hub_is_recorded(central, connect, device):
     connect(model="dtmi:test:Model;1")
-    assert central.read(devices.get, device).template == "dtmi:test:Model;1"
+    known = central.read(devices.get, device)
+    assert (known.template, known.announced) == ("dtmi:test:Model;1", "dtmi:test:Model;1")
+    connect(model="dtmi:test:Model;1")
+    assert central.read(devices.get, device) == known
 
 
 # Connections

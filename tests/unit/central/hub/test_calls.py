@@ -8,7 +8,6 @@ from central.errors import UnknownDevice
 from central.hub.calls import Calls
 from central.protocol.sas import new_key
 from central.records import Command
-from central.storage import history
 from central.storage.registry import Registry
 
 
@@ -36,16 +35,6 @@ async def called(calls, command):
     sent = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(calls.call(command, sent.set_result, 30))
     return task, await sent
-
-
-async def test_a_call_returns_the_command_with_its_answer(calls, command, store, clock):
-    task, request_id = await called(calls, command)
-    clock.now = 1002.0
-    assert await calls.answered("pi", request_id, 200, {"description": "done"})
-    answered = await task
-    assert (answered.status, answered.response) == (200, {"description": "done"})
-    assert answered.answered == 1002.0
-    assert store.read(history.commands, "pi") == [answered]
 
 
 async def test_each_call_has_a_request_id_of_its_own(calls, command):

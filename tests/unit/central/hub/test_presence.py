@@ -38,16 +38,6 @@ def presence(events, clock):
     return Presence(events, clock)
 
 
-async def test_a_device_is_connected_from_enter_to_leave(presence):
-    session = FakeSession(presence, since=5.0)
-    assert presence.connected_since("pi") is None
-    await presence.enter(session)
-    assert presence.session("pi") is session
-    assert presence.connected_since("pi") == 5.0
-    presence.leave(session)
-    assert presence.session("pi") is None
-
-
 async def test_a_new_session_ends_the_older_one(presence):
     old, new = FakeSession(presence), FakeSession(presence)
     await presence.enter(old)
@@ -55,20 +45,6 @@ async def test_a_new_session_ends_the_older_one(presence):
     assert old.reasons == [TAKEN_OVER]
     presence.leave(old)  # Late: the device is connected over another session by now.
     assert presence.session("pi") is new
-
-
-async def test_of_sessions_that_come_together_only_one_remains(presence):
-    sessions = [FakeSession(presence) for _ in range(5)]
-    await asyncio.gather(*(presence.enter(session) for session in sessions))
-    assert [session for session in sessions if not session.reasons] == [presence.session("pi")]
-
-
-async def test_disconnect_ends_the_connection_and_says_whether_there_was_one(presence):
-    session = FakeSession(presence)
-    await presence.enter(session)
-    assert await presence.disconnect("pi", "no more")
-    assert session.reasons == ["no more"]
-    assert not await presence.disconnect("pi", "no more")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from central.errors import (
     DeviceExists,
     InvalidDeviceId,
     InvalidKey,
-    InvalidTwin,
     QueueFull,
-    TwinTooLarge,
     UnknownDevice,
 )
 from central.protocol import sas
@@ -46,16 +44,6 @@ async def send(registry, device_id, body, *, created=None, component=None, **pro
 
 def command(device_id, name="blink", command_id="1", *, asked=1000.0, queued=False):
     return Command(command_id, device_id, name, 5, asked, queued)
-
-
-def test_a_device_is_returned_as_it_was_added(registry, store, clock):
-    device = registry.add_device("pi-1", display_name="Kitchen", template="dtmi:a;1")
-    assert store.read(devices.get, "pi-1") == device
-    assert store.read(devices.get_all) == [device]
-    assert (device.display_name, device.template, device.created) == ("Kitchen", "dtmi:a;1", 1000)
-    assert device.enabled
-    assert not device.provisioned
-    assert not device.simulated
 
 
 def test_the_default_display_name_is_the_device_id(registry):
@@ -142,14 +130,6 @@ async def test_the_operators_template_stays_until_another_model_is_announced(reg
     assert (await registry.register("pi-9", "dtmi:a;2")).template == "dtmi:a;2"
 
 
-async def test_a_model_may_be_announced_at_the_hub(registry, store, pi):
-    await registry.announce(pi, "dtmi:b;1")
-    device = store.read(devices.get, pi)
-    assert (device.template, device.announced) == ("dtmi:b;1", "dtmi:b;1")
-    await registry.announce(pi, "dtmi:b;1")
-    assert store.read(devices.get, pi) == device
-
-
 async def test_reported_properties_are_merged_with_version_and_times(registry, store, pi, clock):
     await registry.patch_reported(pi, {"a": 1, "part": {"__t": "c", "x": 1}})
     clock.now = 2000.0
@@ -158,44 +138,6 @@ async def test_reported_properties_are_merged_with_version_and_times(registry, s
     assert twin.reported_version == 3
     assert twin.reported_times == {"part": 2000, "b": 2000}
     assert store.read(devices.get_twin, pi) == twin
-
-
-async def test_desired_properties_are_merged_or_replaced(registry, pi):
-    twin, change = await registry.patch_desired(pi, {"a": 1, "b": {"c": 1}}, replace_all=False)
-    assert (twin.desired_version, change) == (2, {"a": 1, "b": {"c": 1}})
-    twin, change = await registry.patch_desired(pi, {"b": {"d": 2}}, replace_all=True)
-    assert change == {"a": None, "b": {"c": None, "d": 2}}
-    assert twin.desired == {"b": {"d": 2}}
-    assert set(twin.desired_times) == {"b"}
-
-
-async def test_an_oversized_patch_does_not_change_the_twin(registry, store, pi):
-    large = {f"p{n}": "x" * 4000 for n in range(8)}
-    before = await registry.patch_reported(pi, large)
-    with pytest.raises(TwinTooLarge):
-        await registry.patch_reported(pi, {"p9": "x" * 4000})
-    with pytest.raises(InvalidTwin):
-        await registry.patch_reported(pi, {"$version": 7})
-    assert store.read(devices.get_twin, pi) == before
-
-
-async def test_the_last_value_is_the_newest_by_creation_time(registry, store, pi, clock):
-    await send(registry, pi, {"temp": 20.5, "humid": 40})
-    clock.now = 2000.0
-    await send(registry, pi, {"temp": 19.0}, created=500.0)
-    assert store.read(telemetry.last_value, pi, "temp") == (1000.0, 20.5)
-    assert store.read(telemetry.last_value, pi, "humid") == (1000.0, 40)
-    assert store.read(telemetry.last_value, pi, "none") is None
-    series = store.read(telemetry.series, pi, "temp", since=0, until=3000)
-    assert series == [(500.0, 19.0, True), (1000.0, 20.5, False)]
-    assert store.read(telemetry.series, pi, "temp", since=501, until=3000) == series[1:]
-
-
-async def test_telemetry_of_a_component_is_separate(registry, store, pi):
-    await send(registry, pi, {"temp": 1}, component="inside")
-    await send(registry, pi, {"temp": 2})
-    assert store.read(telemetry.last_value, pi, "temp", "inside") == (1000.0, 1)
-    assert store.read(telemetry.last_value, pi, "temp") == (1000.0, 2)
 
 
 @pytest.mark.parametrize(
@@ -234,15 +176,6 @@ def test_any_body_is_stored(tmp_path_factory):
 
     check()
     store.close()
-
-
-async def test_a_command_is_recorded_with_its_answer(registry, store, pi):
-    await registry.record_command(command(pi))
-    answered = await registry.record_answer("1", answered=1001.0, status=200, response={"a": 1})
-    assert store.read(history.commands, pi) == [answered]
-    assert (answered.status, answered.response, answered.request) == (200, {"a": 1}, 5)
-    assert store.read(history.commands, pi, "other") == []
-    assert await registry.record_answer("gone", answered=None, status=404, response=None) is None
 
 
 async def test_a_reported_property_completes_the_command_of_its_name(registry, store, pi, clock):
@@ -329,18 +262,3 @@ async def test_a_slow_subscriber_gets_the_event_lagged(registry, pi):
             registry._publish("device", pi, None)
         assert (await anext(events)).kind == "lagged"
         assert events._queue.qsize() < 1000
-
-
-def test_devices_and_keys_survive_a_restart(tmp_path, clock):
-    path = tmp_path / "central.db"
-    store = Store(path)
-    first = Registry(store, group_key=GROUP_KEY, clock=clock)
-    device = first.add_device("pi-1")
-    keys = first.keys("pi-1")
-    store.close()
-    store = Store(path)
-    second = Registry(store, group_key=GROUP_KEY, clock=clock)
-    assert second.id_scope == first.id_scope
-    assert store.read(devices.get_all) == [device]
-    assert second.keys("pi-1") == keys
-    store.close()
