@@ -127,12 +127,6 @@ def test_reading_without_a_daemon(capsys, count, words):
     assert rate == f"{words}; {count} of {count} attempts answered (100%); faults: none"
 
 
-def test_reading_as_json(capsys):
-    assert main(["read", "--fake-hw", "--json"]) == 0
-    (reading,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert set(reading) == {"time", "temperature", "humidity", "unit", "error"}
-
-
 def test_the_led_without_a_daemon_can_be_turned_off():
     assert main(["led", "off", "--fake-hw"]) == 0
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from examinations import CONFIG, examination, outbox_with, raspberry_pi, write, write_key
+from examinations import CONFIG, examination, raspberry_pi, write, write_key
 from fakes import HandClock
 from statuses import COUNTERS, status_with
 
@@ -337,14 +337,6 @@ def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
     cloud = replace(CONFIG.cloud, ca_file=Path("none.pem"))
     machine.options["config"] = replace(CONFIG, cloud=cloud)
     assert machine.find("provisioning-tls").outcome is Outcome.SKIPPED
-
-
-async def test_the_outbox_check_without_a_daemon_changes_no_file(machine):
-    assert machine.find("outbox").line.startswith("0 readings wait")
-    await outbox_with(machine.state, readings=1)
-    before = sorted(machine.state.rglob("*"))
-    assert machine.find("outbox").line.startswith("1 reading waits to be sent")
-    assert sorted(machine.state.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,9 @@ async def test_the_outbox_of_a_daemon_that_does_not_run_is_counted_and_not_chang
     assert storage.outbox_here(tmp_path).outcome is Outcome.OK
     outbox = await outbox_with(tmp_path, readings=200)
     [file] = outbox.iterdir()
+    before = sorted(tmp_path.rglob("*"))
     assert storage.outbox_here(tmp_path).line.startswith("200 readings wait to be sent")
+    assert sorted(tmp_path.rglob("*")) == before
     damaged = file.read_bytes()[:4500] + b"x" * 100 + file.read_bytes()[4600:]
     file.write_bytes(damaged)
     finding = storage.outbox_here(tmp_path)
