@@ -1,5 +1,6 @@
 """The console's server: paths, page and life cycle."""
 
+import asyncio
 import errno
 import socket
 from importlib import resources
@@ -10,7 +11,14 @@ from aiohttp import web
 from central.console import page_api, rest
 from central.console.middleware import UNDER_WAY, add_headers, bound, guard
 from central.console.page_api import faults, live
-from central.console.responses import CENTRAL, LARGEST_BODY, Handler, errors_as_json
+from central.console.responses import (
+    CENTRAL,
+    LARGEST_BODY,
+    LONG_LOOK_UPS,
+    MOST_LONG_LOOK_UPS,
+    Handler,
+    errors_as_json,
+)
 from central.errors import PortTaken, StartError, in_words
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ def make_app(central: "Central") -> web.Application:
     """Create the application with all paths."""
     app = web.Application(middlewares=[guard, bound, errors_as_json], client_max_size=LARGEST_BODY)
     app[CENTRAL] = central
+    app[LONG_LOOK_UPS] = asyncio.Semaphore(MOST_LONG_LOOK_UPS)
     app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)

@@ -15,7 +15,7 @@ from central import errors
 from central.protocol.twins import parse_json
 from central.records import iso
 from central.storage import devices
-from central.storage.store import Query
+from central.storage.store import READERS, Query
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 256 * 1024  # Bytes: enough for a template with hundreds of capabilities.
 
 CENTRAL: "web.AppKey[Central]" = web.AppKey("central")
+LONG_LOOK_UPS: web.AppKey[asyncio.Semaphore] = web.AppKey("long look-ups")
+MOST_LONG_LOOK_UPS = READERS - 1  # At the same time: one reader is left for all others.
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -150,6 +152,14 @@ async def look_up(request: web.Request, query: Query[P, T], *args: P.args, **kwa
     """Run a query that only reads, in a thread, to keep the event loop responsive."""
     store = request.app[CENTRAL].store
     return await asyncio.to_thread(lambda: store.read(query, *args, **kwargs))
+
+
+async def look_up_long(
+    request: web.Request, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a query that may read all messages of a device. Short queries do not wait for it."""
+    async with request.app[LONG_LOOK_UPS]:
+        return await look_up(request, query, *args, **kwargs)
 
 
 async def find_device(request: web.Request) -> "Device":

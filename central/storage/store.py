@@ -99,7 +99,7 @@ CREATE INDEX messages_by_run ON messages (run, sequence) WHERE run IS NOT NULL;
 SCHEMA_VERSION = 2
 
 BATCH = 1000  # Queries in one transaction, at most.
-READERS = 3  # Reading queries at the same time; another one waits.
+READERS = 3  # Reading queries at the same time; others wait.
 
 log = logging.getLogger(__name__)
 

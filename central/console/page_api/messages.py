@@ -19,6 +19,7 @@ from central.console.responses import (
     bad_request,
     find_device,
     look_up,
+    look_up_long,
     maybe_iso,
     query_number,
     to_json,
@@ -53,7 +54,7 @@ async def list_messages(request: web.Request) -> web.Response:
     limit = int(query_number(request, "limit", 100, least=1, most=MOST_MESSAGES))
     before = int(query_number(request, "before", 2.0**53, least=1, most=2.0**53))
     since, until = time_span(request)
-    messages = await look_up(
+    messages = await look_up_long(
         request,
         telemetry.messages,
         request.match_info["device"],
@@ -78,7 +79,7 @@ async def get_series(request: web.Request) -> web.Response:
     until = query_number(request, "until", time.time() + DAY, least=0, most=FAR)
     since = query_number(request, "since", until - DAY, least=0, most=FAR)
 
-    return answer(await look_up(request, _series, device, names, (since, until)))
+    return answer(await look_up_long(request, _series, device, names, (since, until)))
 
 
 @routes.get("/console/api/devices/{device}/completeness")
@@ -183,10 +184,10 @@ async def _pages(
         )
         return write(messages), messages[-1].number if messages else 0
 
-    text, last = await look_up(request, page, 0)
+    text, last = await look_up_long(request, page, 0)
     while last:
         yield text
-        text, last = await look_up(request, page, last)
+        text, last = await look_up_long(request, page, last)
 
 
 def _json_lines(messages: list[Message]) -> str:

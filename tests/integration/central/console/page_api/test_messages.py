@@ -1,8 +1,10 @@
 """Messages over HTTP: filtered, counted, as a series and as a file."""
 
+import asyncio
 import csv
 import io
 import json
+import threading
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from central.console.page_api import messages
 from central.console.page_api.messages import _csv_lines, _json_lines
 from central.records import Message, iso
+from central.storage.store import READERS
 
 PI = "/console/api/devices/pi-1"
 
@@ -62,6 +65,21 @@ async def test_telemetry_of_a_component_is_drawn(http, central):
     assert series["temp"]["values"] == [20.0]
     assert series["cellar*temp"]["values"] == [5.0]
     assert series["cellar*temp"]["last"]["value"] == 5
+
+
+async def test_long_look_ups_do_not_delay_short_ones(http, monkeypatch):
+    """The series read until the gate opens. There are more of them than readers."""
+    gate = threading.Event()
+    monkeypatch.setattr(messages, "_series", lambda *_: {"opened": gate.wait(60)})
+    series = [asyncio.create_task(ask(http, "GET", f"{PI}/series")) for _ in range(2 * READERS)]
+    try:
+        async with asyncio.timeout(20):
+            for _ in range(20):
+                assert (await ask(http, "GET", "/console/api/devices"))["value"]
+        assert not any(task.done() for task in series)
+    finally:
+        gate.set()
+    assert await asyncio.gather(*series) == [{"opened": True}] * len(series)
 
 
 class TestExport:
