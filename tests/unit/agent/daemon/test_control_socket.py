@@ -10,8 +10,6 @@ from unittest.mock import Mock
 
 import pytest
 from fakes import until
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent.daemon import control_socket as control
 from agent.daemon.control_socket import LONGEST_LINE, ask, control_socket
@@ -288,10 +286,3 @@ async def test_a_socket_that_could_not_be_created_is_created_later(tmp_path, mon
         await until(path.exists)
         assert (await talk(path, SAY))["ok"]
     assert caplog.text.count("Cannot create the control socket") == 1
-
-
-@given(st.binary(max_size=200))
-def test_any_line_is_answered_with_one_json_object(line):
-    answer = asyncio.run(control._answer(line, {"echo": echo}))
-    json.dumps(answer)
-    assert answer["ok"] in {True, False}

@@ -60,20 +60,6 @@ async def test_delayed_values_are_marked(registry, store):
     assert kept == [(1e9 - 60, 5.0, True), (1e9 - 1, 5.0, False)]
 
 
-async def send(registry, message_id, *, created=None):
-    system = {} if message_id is None else {"message_id": message_id}
-    await registry.record_message("pi", created=created, body=b"{}", properties={}, system=system)
-
-
-async def test_messages_of_a_time_span_are_read_in_pages(registry, store):
-    for number in range(5):
-        await send(registry, f"box:{number}")
-    first = store.read(telemetry.messages_after, "pi", 0, since=0, until=2e9, limit=3)
-    rest = store.read(telemetry.messages_after, "pi", first[-1].number, since=0, until=2e9, limit=3)
-    assert [m.system["message_id"][-1] for m in first + rest] == ["0", "1", "2", "3", "4"]
-    assert store.read(telemetry.messages_after, "pi", 0, since=0, until=5, limit=3) == []
-
-
 async def test_pages_of_long_messages_are_short(registry, store):
     for _ in range(12):
         await registry.record_message(

@@ -117,6 +117,9 @@ class TestExport:
         async with http.get(f"{PI}/export?format=jsonl") as response:
             lines = (await response.text()).splitlines()
         assert [json.loads(line)["body"]["n"] for line in lines] == list(range(450))
+        for span in ("since=99999999999", "until=5"):
+            async with http.get(f"{PI}/export?format=jsonl&{span}") as response:
+                assert await response.text() == ""
 
     async def test_a_cancelled_download_is_not_an_error(self, http, monkeypatch, caplog):
         async def closed(*_):
