@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import zip_longest
 from math import isfinite
 from typing import NamedTuple
 from zlib import crc32
@@ -37,7 +38,7 @@ RANGE = struct.Struct("<BB6sIIII20x")
 # The kinds of records: a reading, what happens to readings, and the parts of a checkpoint.
 MEASURED, ACKNOWLEDGED, DROPPED, REPORTED = range(1, 5)
 WAITING, UNREPORTED_DROP, REPORTED_DROP, LAST, COMPLETE = range(5, 10)
-HAPPENED = {MEASURED, ACKNOWLEDGED, DROPPED}
+HAPPENED = {ACKNOWLEDGED, DROPPED}
 IN_CHECKPOINT = {WAITING, UNREPORTED_DROP, REPORTED_DROP, LAST}
 REASONS = ("age", "room", "memory", "damaged")
 
@@ -213,15 +214,32 @@ def records_of(block: Block) -> Iterator[Record | None]:
 
 @dataclass(slots=True)
 class Content:
-    """What is in a file. `damaged` counts blocks and records that cannot be used.
+    """What is in a file. Consecutive readings are one range of the kind MEASURED.
 
-    `is_complete` says whether the file begins with a whole checkpoint.
+    `damaged` counts blocks and records that cannot be used. `is_complete` says whether the file
+    begins with a whole checkpoint.
     """
 
     identity: Identity | None = None
-    records: list[Record] = field(default_factory=list)
+    records: list[RangeRecord] = field(default_factory=list)
     damaged: int = 0
-    is_complete: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        checkpoint = {record for record in self.records if record.kind in IN_CHECKPOINT}
+        return any(
+            record.kind == COMPLETE and record.first == len(checkpoint) for record in self.records
+        )
+
+    def add(self, record: Record) -> None:
+        if isinstance(record, RangeRecord):
+            self.records.append(record)
+            return
+        first = record.number
+        before = self.records[-1] if self.records else None
+        if before is not None and before.kind == MEASURED and before.last == first - 1:
+            first = self.records.pop().first
+        self.records.append(RangeRecord(MEASURED, first=first, last=record.number))
 
 
 def content_of(file: int, blocks: Iterable[bytes]) -> Content:
@@ -242,30 +260,23 @@ def content_of(file: int, blocks: Iterable[bytes]) -> Content:
         return Content(damaged=unknown)
     newest = max(copies)
     found = Content(copies[newest][0].identity, damaged=newest + 1 - len(copies))
-    for serial in sorted(copies):
-        versions = sorted(copies[serial], key=lambda block: block.records, reverse=True)
+    for serial, versions in sorted(copies.items()):
+        versions.sort(key=lambda block: block.records, reverse=True)
         certain = versions[0].records
         if serial == newest:
             certain = versions[1].records if len(versions) > 1 else 0
-        _merge(versions, certain, found)
-    ranges = [record for record in found.records if isinstance(record, RangeRecord)]
-    checkpoint = {record for record in ranges if record.kind in IN_CHECKPOINT}
-    found.is_complete = any(
-        record.kind == COMPLETE and record.first == len(checkpoint) for record in ranges
-    )
+        for place, record in enumerate(_merged(versions)):
+            if record is not None:
+                found.add(record)
+            elif place < certain:
+                found.damaged += 1
     return found
 
 
-def _merge(versions: Sequence[Block], certain: int, found: Content) -> None:
-    """Add the records of a block of which there are several versions, the newest first."""
-    decoded = [list(records_of(block)) for block in versions]
-    for place in range(len(decoded[0])):
-        copies = [records[place] for records in decoded if place < len(records)]
-        record = next((copy for copy in copies if copy is not None), None)
-        if record is not None:
-            found.records.append(record)
-        elif place < certain:
-            found.damaged += 1
+def _merged(versions: Sequence[Block]) -> Iterator[Record | None]:
+    """Yield the records of a block of which there are several versions, the newest first."""
+    for copies in zip_longest(*map(records_of, versions)):
+        yield next((copy for copy in copies if copy is not None), None)
 
 
 class Place(NamedTuple):
@@ -350,13 +361,10 @@ def gap_record(kind: int, gap: DroppedReadings) -> RangeRecord:
     return RangeRecord(kind, reason, gap.run, first=gap.first, last=gap.last)
 
 
-def restored(records: Iterable[Record]) -> State:
+def restored(records: Iterable[RangeRecord]) -> State:
     """Return the state of a complete checkpoint among the records."""
     state = State()
-    for record in records:
-        if not isinstance(record, RangeRecord):
-            continue
-        kind, reason, run, order, first, last, file = record
+    for kind, reason, run, order, first, last, file in records:
         if kind == WAITING:
             numbers = state.waiting.setdefault(Place(order, run, file), NumberSet())
             state.count += numbers.add(first, last)
@@ -379,18 +387,21 @@ def replayed(contents: Sequence[Content]) -> State:
     """
     has_checkpoint = bool(contents) and contents[0].is_complete
     state = restored(contents[0].records) if has_checkpoint else State()
-    ends = dict([state.last] if state.last else [])  # Per run: up to where it is accounted for.
+    # Per run: up to where it was accounted for before these files, and the numbers since.
+    ends = dict([state.last] if state.last else [])
     accounted: dict[str, NumberSet] = {}
+    newest: dict[str, int] = {}
     for content in contents:
         state.damaged += content.damaged
         if content.identity is not None:
             run = content.identity.run
             ends.setdefault(run, content.identity.after)
+            newest |= [content.identity.previous] if content.identity.previous else []
             numbers = accounted.setdefault(run, NumberSet())
             _replay(state, content.identity, content.records, numbers)
     for run, numbers in accounted.items():
-        end = ends[run]
-        for first, last in numbers:
+        end, newest_known = ends[run], newest.get(run, 0)
+        for first, last in (*numbers, (newest_known + 1, newest_known)):
             if first > end + 1:
                 state.drop(run, end + 1, first - 1, "damaged")
             end = max(end, last)
@@ -398,13 +409,13 @@ def replayed(contents: Sequence[Content]) -> State:
 
 
 def _replay(
-    state: State, identity: Identity, records: Iterable[Record], accounted: NumberSet
+    state: State, identity: Identity, records: Iterable[RangeRecord], accounted: NumberSet
 ) -> None:
     """Apply what happened after the checkpoint of a file. Adds the numbers of its own run."""
     own = identity.run
     if identity.previous is not None and (state.last is None or state.last[0] != own):
         state.note_last(*identity.previous)
-    for record in _grouped(records, own):
+    for record in records:
         if record.kind == MEASURED:
             state.add(Place(identity.order, own, identity.file), record.first, record.last)
         elif record.kind == ACKNOWLEDGED:
@@ -414,24 +425,6 @@ def _replay(
         elif record.kind == REPORTED:
             reason = REASONS[record.reason]
             state.report(DroppedReadings(record.run, record.first, record.last, reason))
-        if record.kind in HAPPENED and record.run == own:
+        if record.kind == MEASURED or (record.kind in HAPPENED and record.run == own):
             accounted.add(record.first, record.last)
             state.note_last(own, record.last)
-
-
-def _grouped(records: Iterable[Record], own: str) -> Iterator[RangeRecord]:
-    """Yield the records with consecutive readings as one range, which is much faster to apply."""
-    first = last = 0
-    for record in records:
-        if isinstance(record, ReadingRecord) and record.number == last + 1 and first:
-            last += 1
-            continue
-        if first:
-            yield RangeRecord(MEASURED, run=own, first=first, last=last)
-            first = last = 0
-        if isinstance(record, ReadingRecord):
-            first = last = record.number
-        else:
-            yield record
-    if first:
-        yield RangeRecord(MEASURED, run=own, first=first, last=last)
