@@ -45,22 +45,13 @@ class MissingPackagesError(AgentError):
     """A command needs packages that are not installed."""
 
 
-class StoreError(AgentError):
-    """The daemon's file could not be read or written. Nothing was changed."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"Cannot use {path}: {reason}.")
-        self.path = path
-
-
-class StoreInUse(StoreError):  # noqa: N818 - the name states a condition.
+class StoreInUse(AgentError):  # noqa: N818 - the name states a condition.
     """Another daemon uses the same state directory."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            path,
-            "another sensor-agent is using it. Stop that one first, or set STATE_DIRECTORY to "
-            "another directory for this one",
+            f"Cannot use {path}: another sensor-agent is using it. Stop that one first, or set "
+            "STATE_DIRECTORY to another directory for this one."
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, TypeVar
 
-from agent.errors import StoreError, in_words
+from agent.errors import StoreInUse, in_words
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
 from agent.readings.disk import Directory, Disk
@@ -135,6 +135,7 @@ class Outbox:
         self._is_loaded = False
         self._error: str | None = None  # Why the disk fails.
         self._has_warned = False  # That files are damaged.
+        self._has_warned_of_reads = False
         self._left_out = False  # A page lacked readings on disk.
         self._disk_has = _Summary(0, None, (), 0, 0)
         self._newest = 0  # The number of the newest reading of this run.
@@ -338,7 +339,7 @@ class Outbox:
 
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (OSError, StoreError) as error:
+        except (OSError, StoreInUse) as error:
             self._disk_failed(error)
             return False
         finally:
@@ -375,13 +376,22 @@ class Outbox:
     def _warn_of_damage(self) -> None:
         damaged, unreadable = self._files.state.damaged, self._files.is_unreadable
         self._left_out |= unreadable
-        if (damaged or unreadable) and not self._has_warned:
+        if damaged and not self._has_warned:
             self._has_warned = True
             log.warning(
-                "%s is damaged: %s. The card may be failing: dmesg | grep mmcblk",
+                "%s is damaged: %d records or blocks were skipped. The card may be failing: "
+                "dmesg | grep mmcblk",
                 self._state / OUTBOX_NAME,
-                f"{damaged} records or blocks were skipped" if damaged else "a part is unreadable",
+                damaged,
                 extra=LogEvent.STORE_DAMAGED.about(FILE=self._state / OUTBOX_NAME),
+            )
+        if unreadable and not self._has_warned_of_reads:
+            self._has_warned_of_reads = True
+            log.warning(
+                "A part of %s cannot be read now; its readings are sent later. The card may be "
+                "failing (dmesg | grep mmcblk), or no file descriptors are left.",
+                self._state / OUTBOX_NAME,
+                extra=LogEvent.DISK_FAILED.about(),
             )
 
     def _limit_memory(self) -> None:
@@ -404,7 +414,7 @@ class Outbox:
             )
         self._dropped += count
 
-    def _disk_failed(self, error: OSError | StoreError) -> None:
+    def _disk_failed(self, error: OSError | StoreInUse) -> None:
         is_new, self._error = self._error is None, str(error)
         if isinstance(error, OSError):
             self._error = f"Cannot use {self._state / OUTBOX_NAME}: {in_words(error)}."

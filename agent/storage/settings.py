@@ -132,11 +132,11 @@ class Settings:
 
     def _disk_failed(self, error: OSError | StoreInUse) -> None:
         if not self._failed:
-            why = in_words(error) if isinstance(error, OSError) else str(error)
+            why = "another sensor-agent uses its directory"
             log.warning(
                 "Cannot use %s: %s. Settings are kept in memory until the disk works again.",
                 self._path,
-                why.rstrip("."),
+                in_words(error) if isinstance(error, OSError) else why,
                 extra=LogEvent.DISK_FAILED.about(),
             )
         self._failed = True
