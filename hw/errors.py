@@ -66,15 +66,16 @@ def no_answer(pin: int, hint: str = "") -> SensorError:
     """Return the error of a sensor that did not answer."""
     return SensorError(
         f"The sensor on GPIO {pin} did not answer. Check power, ground and the data wire, which "
-        f"needs a pull-up resistor (4.7 to 10 kOhm) to 3.3 V.{hint}",
+        f"needs a pull-up resistor (4.7 to 10 kOhm) to 3.3 V{hint}.",
         fault=Fault.NO_ANSWER,
     )
 
 
-def damaged_frame(pin: int, hint: str = "") -> SensorError:
+CABLE = "shorten the cable or check the pull-up resistor"
+
+
+def damaged_frame(pin: int, advice: str = f"If this happens often, {CABLE}.") -> SensorError:
     """Return the error of a sensor whose frame was damaged on the wire."""
     return SensorError(
-        f"The frame from the sensor on GPIO {pin} was damaged. If this happens often, shorten the "
-        f"cable or check the pull-up resistor.{hint}",
-        fault=Fault.CHECKSUM,
+        f"The frame from the sensor on GPIO {pin} was damaged. {advice}", fault=Fault.CHECKSUM
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hw.contracts import ClimateSensor, Reading
-from hw.errors import DriverError, Fault, SensorError, damaged_frame, no_answer
+from hw.errors import CABLE, DriverError, Fault, SensorError, damaged_frame, no_answer
 from hw.gpio import LINES, is_raspberry_pi
 from hw.sensors.adafruit_child import QUEUE_MODE
 from hw.sensors.child_process import Child
@@ -49,8 +49,8 @@ MODES = {int(f"{mode:o}") for mode in (QUEUE_MODE, 0)}  # As printed in the kern
 UNUSED = 60.0  # Seconds. A queue that is being set up is younger.
 
 HINT = {
-    "dht22": ' A DHT11 needs driver = "dht11".',
-    "dht21": ' A DHT11 needs driver = "dht11".',
+    "dht22": '; a DHT11 needs driver = "dht11"',
+    "dht21": '; a DHT11 needs driver = "dht11"',
     "dht11": "",
 }
 """What to add if the sensor does not answer: a DHT11 needs a longer start signal."""
@@ -158,16 +158,16 @@ class AdafruitSensor(ClimateSensor):
         if fault is Fault.NO_ANSWER:
             raise no_answer(self._pin, HINT[self.model])
         if fault is Fault.CHECKSUM:
-            raise damaged_frame(self._pin, self._hint(frame))
+            raise self._damaged(frame)
         self._drop_child(f"The sensor's driver failed: {detail}", fault, detail)
 
-    def _hint(self, frame: bytes) -> str:
-        """Return what a frame with a wrong checksum says about the model."""
+    def _damaged(self, frame: bytes) -> SensorError:
         if self.model == "dht22" and frame.endswith(END_OF_DHT21):
-            return f" {HINT_DHT21}"
-        if self.model == "dht21":
-            return ' If it happens always, set driver = "dht22": not every AM2301 needs "dht21".'
-        return ""
+            return damaged_frame(self._pin, HINT_DHT21)
+        if self.model == "dht21":  # Not every AM2301 sends more bits than a DHT22.
+            advice = f'If this happens always, set driver = "dht22"; otherwise {CABLE}.'
+            return damaged_frame(self._pin, advice)
+        return damaged_frame(self._pin)
 
     def _lost(self, error: Exception) -> NoReturn:
         """Raise the error for a child that hung, exited or sent nonsense."""

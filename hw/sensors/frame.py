@@ -8,7 +8,7 @@ WETTEST_DHT22 = 3  # The first byte of 100.0 %, 0x03E8. A DHT11 begins with whol
 END_OF_DHT21 = bytes(3)
 """An AM2301 (DHT21) sends 24 more bits, all zero. Read as a DHT22, the last 40 bits are taken for
 the frame: https://github.com/momenso/node-dht-sensor/issues/47."""
-HINT_DHT21 = 'Is it an AM2301 (DHT21)? Then set driver = "dht21".'
+HINT_DHT21 = 'If it is an AM2301 (DHT21), set driver = "dht21".'
 COLDEST_CLONE = -3236.8  # -40.0 °C in two's complement, read as sign and magnitude.
 NINE = 9  # The most tenths.
 SIGN = 0x80
@@ -35,7 +35,7 @@ def decode(model: str, frame: bytes) -> Reading:
     humidity, humidity_low, temperature, temperature_low, _ = frame
     if model != "dht11":
         if humidity > WETTEST_DHT22:
-            raise _foreign(frame, 'Is it a DHT11? Then set driver = "dht11".')
+            raise _foreign(frame, 'If it is a DHT11, set driver = "dht11".')
         if frame.endswith(END_OF_DHT21) and model == "dht22":
             raise _foreign(frame, HINT_DHT21)  # Of true frames, one in a thousand at 0.0 °C.
         tenths = (temperature & 0x7F) << 8 | temperature_low
@@ -44,8 +44,7 @@ def decode(model: str, frame: bytes) -> Reading:
     if humidity <= WETTEST_DHT22:
         raise _foreign(
             frame,
-            'Is it a DHT22? Then set driver = "dht22". If it is a DHT11, its humidity element is '
-            "broken.",
+            'If it is a DHT22, set driver = "dht22"; if not, its humidity element is broken.',
         )
     tenths = temperature_low & ~SIGN
     if humidity_low > NINE or tenths > NINE:

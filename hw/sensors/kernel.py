@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.contracts import ClimateSensor, Reading
-from hw.errors import Fault, SensorError, damaged_frame, no_answer
+from hw.errors import CABLE, Fault, SensorError, damaged_frame, no_answer
 from hw.sensors.frame import clone_corrected
 
-HINT_DHT11 = (
-    " If it happens always, or in frost, the kernel cannot decode this kind of DHT11: set "
-    'driver = "dht11".'
+DAMAGED_DHT11 = (
+    "If this happens always or in frost, the kernel cannot decode this DHT11: set driver = "
+    f'"dht11"; otherwise {CABLE}.'
 )
 """EIO is also the driver's "Don't know how to decode data". Linux decodes a DHT11 only if it sends
 no tenths, Raspberry Pi OS since November 2024 also tenths, and neither decodes the sign:
@@ -116,7 +116,9 @@ class KernelSensor(ClimateSensor):
 
     def _named(self, error: OSError) -> SensorError:
         if error.errno == errno.EIO:
-            return damaged_frame(self._pin, HINT_DHT11 if self.model == "dht11" else "")
+            if self.model == "dht11":
+                return damaged_frame(self._pin, DAMAGED_DHT11)
+            return damaged_frame(self._pin)
         if error.errno == errno.ETIMEDOUT:
             return no_answer(self._pin)
         if isinstance(error, PermissionError):
