@@ -50,11 +50,12 @@ def turns(seen):
     return [(at, now) for (_, before), (at, now) in pairwise(seen) if now != before]
 
 
-def simulate(*, temperature=21.5, humidity=45.6, corrupt=False, mute=False):
-    """Have the sensor at the other line answer this."""
+def simulate(*, temperature=21.5, humidity=45.6, raw="", corrupt=False, mute=False):
+    """Have the sensor at the other line answer this. `raw` is the four bytes of a DHT11, in hex."""
     values = {
         "temp": round(temperature * 10),
         "rh": round(humidity * 10),
+        "raw": int.from_bytes(bytes.fromhex(raw), "big"),
         "corrupt": int(corrupt),
         "mute": int(mute),
     }

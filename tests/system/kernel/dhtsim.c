@@ -7,8 +7,8 @@
  * listens, this one answers when the reader has enabled its interrupt. So it shows that frames
  * are decoded and errors told, and not that a reader is quick enough.
  *
- * Parameters, also while it runs (/sys/module/dhtsim/parameters): temp and rh in tenths, corrupt
- * for a wrong checksum, mute for no answer.
+ * Parameters, also while it runs (/sys/module/dhtsim/parameters): temp and rh in tenths, raw for
+ * other four bytes if not 0 (a DHT11's), corrupt for a wrong checksum, mute for no answer.
  */
 #include <linux/delay.h>
 #include <linux/gpio/driver.h>
@@ -19,12 +19,16 @@
 #include <linux/platform_device.h>
 #include <linux/workqueue.h>
 
+#include <asm/unaligned.h>
+
 #define START_US 500 /* A low of the host this long asks for an answer. */
 
 static int temp = 215;
 module_param(temp, int, 0644);
 static int rh = 456;
 module_param(rh, int, 0644);
+static uint raw;
+module_param(raw, uint, 0644);
 static bool corrupt;
 module_param(corrupt, bool, 0644);
 static bool mute;
@@ -53,6 +57,8 @@ static void answer(struct work_struct *work)
 	unsigned long flags;
 	int bit;
 
+	if (raw)
+		put_unaligned_be32(raw, frame);
 	frame[4] = frame[0] + frame[1] + frame[2] + frame[3] + corrupt;
 	local_irq_save(flags);
 	edge(0, 80);
@@ -170,5 +176,5 @@ static void __exit dhtsim_exit(void)
 }
 module_exit(dhtsim_exit);
 
-MODULE_DESCRIPTION("A simulated DHT22");
+MODULE_DESCRIPTION("A simulated DHT22 or DHT11");
 MODULE_LICENSE("Dual MIT/GPL");

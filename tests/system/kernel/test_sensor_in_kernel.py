@@ -78,6 +78,33 @@ def test_each_error_of_the_kernel_has_its_fault(sensor, damage, number, fault, w
     assert named.value.fault is fault
 
 
+DHT11_FRAMES = {
+    "2D 00 15 00": Reading(21.0, 45.0),
+    "2D 00 15 05": Fault.CHECKSUM,  # 21.5 degrees, which newer kernels of Raspberry Pi OS decode.
+    "2D 00 05 83": Fault.CHECKSUM,  # -5.3 degrees.
+    "2D 00 05 80": Fault.CHECKSUM,  # -5.0 degrees.
+    "02 00 00 05": Fault.IMPLAUSIBLE,  # 2 %: decoded as a DHT22's 51.2 % and 0.5 degrees.
+}
+
+
+@pytest.mark.parametrize(("raw", "wanted"), DHT11_FRAMES.items())
+def test_a_dht11_is_read_right_or_not_at_all(no_daemon, raw, wanted):
+    simulate(raw=raw)
+    time.sleep(SPACING)
+    with open_sensor("kernel", model="dht11", pin=4) as sensor:
+        for _ in range(5):
+            result: object
+            try:
+                result = sensor.read()
+            except SensorError as error:
+                result = error.fault
+            if result == wanted:
+                return
+            assert isinstance(result, Fault)
+            time.sleep(SPACING)
+    pytest.fail(f"{raw} gave only faults, such as {result}")
+
+
 def test_by_hand_readings_are_printed_with_their_rate(no_daemon):
     simulate(temperature=19.5, humidity=51.0)
     time.sleep(SPACING)
