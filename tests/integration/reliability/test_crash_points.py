@@ -16,6 +16,7 @@ from agent.readings.disk import Directory
 from agent.readings.segment_files import START, SegmentFiles
 from central.errors import UnknownDevice
 from central.storage import telemetry
+from central.storage.completeness import completeness
 
 AT_ONCE = 5
 PROGRAM = SUPPORT / "crashing_daemon.py"
@@ -82,11 +83,14 @@ def crash(point, central, home):
         def is_whole():
             now = arrived(central, device_id)
             # Live readings arrive before the backlog. Wait for both.
-            return len(now) >= len(before) + 5 and left <= set(now) and not missing(now)
+            if len(now) < len(before) + 5 or not left <= set(now) or missing(now):
+                return False
+            counted = central.read(completeness, device_id)  # Over both runs.
+            return not counted.lost and not counted.start_unknown
 
         until(
             is_whole,
-            what=lambda: f"{missing(arrived(central, device_id))} {sorted(left)}\n{daemon.tail()}",
+            what=lambda: f"{central.read(completeness, device_id)} {sorted(left)}\n{daemon.tail()}",
         )
         assert daemon.stop() == 0
     if point == DAMAGED:

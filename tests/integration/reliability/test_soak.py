@@ -24,6 +24,7 @@ from agent.readings.clock import utc
 from central.hub.session import DeviceSession
 from central.protocol.topics import decode_bag, split_properties
 from central.storage import telemetry
+from central.storage.completeness import completeness
 
 READINGS = int(os.environ.get("SOAK_READINGS", "500"))
 KILLS = int(os.environ.get("SOAK_KILLS", "5"))
@@ -121,6 +122,7 @@ def test_every_reading_arrives_whatever_happens(tmp_path, heard):
         until(lambda: is_all_there(daemon, central), what=daemon.tail, patience=PATIENCE)
         assert daemon.stop() == 0
         messages = central.read(telemetry.messages, "pi-1", limit=1_000_000)
+        counted = central.read(completeness, "pi-1")
     witnessed = daemon.witnessed()
     runs = list(numbers_by_run(witnessed))
     arrived = defaultdict(list)
@@ -133,6 +135,7 @@ def test_every_reading_arrives_whatever_happens(tmp_path, heard):
     last = {f"{run}:{max(numbers)}" for run, numbers in numbers_by_run(witnessed).items()}
     assert set(witnessed) - set(arrived) <= last
     assert not missing(witnessed)
+    assert (counted.received, counted.lost, counted.start_unknown) == (len(arrived), {}, False)
     for name, copies in arrived.items():
         temperature, humidity, wall = witnessed[name]
         body = {"temp": temperature, "humid": humidity}
