@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client
@@ -18,6 +19,7 @@ import agent.cloud.hub
 import agent.cloud.publisher
 import agent.readings.outbox
 import agent.storage.assignment
+import agent.storage.settings
 from agent.cli import parser
 from agent.readings import segment_files
 from agent.readings.disk import Directory
@@ -114,6 +116,11 @@ POINTS: dict[str, Callable[[], None]] = {
     "after the assignment is stored": partial(
         at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
     ),
+    "before the settings are replaced": partial(
+        at, agent.storage.settings, "replace_file", before=True, call=1
+    ),
+    "while the settings are replaced": partial(at, Path, "rename", before=True, call=1),
+    "after the settings are replaced": partial(at, Path, "rename", after=True, call=1),
     "while the first file is made": partial(at, Directory, "create", after=True, call=1),
     "before its name is synced": partial(at, Directory, "sync_names", before=True, call=1),
     "while a further file is made": partial(
