@@ -1,5 +1,4 @@
 import asyncio
-import logging
 
 import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
@@ -156,19 +155,6 @@ async def test_a_connection_that_lasted_shortens_the_delay(outbox):
         session.lose()
         await until(lambda: rig.uplink.connections == 2)
     assert next(seconds for seconds in rig.sleeps if seconds != 60.0) == 2
-
-
-async def test_only_the_first_failure_is_a_warning(outbox, caplog):
-    caplog.set_level(logging.DEBUG)
-    errors = [UnreachableError("hub.test", "no route")] * 3
-    rig = Rig(outbox, FakeHub(*errors, FakeSession()))
-    async with rig.running():
-        await until(lambda: rig.uplink.connections == 1)
-    logged = [(record.levelname, record.message) for record in caplog.records]
-    sentence = "hub.test cannot be reached: no route."
-    assert logged.count(("WARNING", sentence)) == 1
-    assert logged.count(("DEBUG", sentence)) == 2
-    assert ("INFO", "Connected again to hub.test as pi-1.") in logged
 
 
 async def test_the_first_attempt_waits_for_first_delay(outbox):
