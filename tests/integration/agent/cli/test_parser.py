@@ -116,7 +116,7 @@ def test_run_with_fake_hardware_and_no_cloud_prints_readings(tmp_path, ordinary_
     status = json.loads(asked.stdout)
     assert status["cloud"] is None
     assert status["sensor"]["status"] == "ok"
-    assert not list(ordinary_place.rglob("state.db"))
+    assert not list(ordinary_place.rglob("outbox"))
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 reading"), (3, "3 readings")])
