@@ -105,6 +105,7 @@ def test_the_name_of_every_new_image_is_refused_as_device_id(group_key, name):
         (["--device-id", "pi-1", "--pin", "99"], "[sensor] pin = 99: must be"),
         (["--device-id", "pi-1", "--pin", "5", "--led-pin", "5"], "uses that GPIO too"),
         (["--device-id", "pi-1", "--driver", "dht44"], 'did you mean "dht22"?'),
+        (["--device-id", "pi-1", "--driver", "sht31"], "read over I2C"),
         (["--device-id", "pi-1", "--wheels", "/nowhere"], "There are no wheels in /nowhere."),
         (["--device-id", "pi-1", "--key-file", "/nowhere"], "exclude each other"),
         (["--device-id", "pi-1", "--ca-file", "/nowhere"], "Cannot read /nowhere."),
@@ -159,6 +160,13 @@ def test_with_fake_hardware_only_what_has_no_default_is_asked():
     assert "Sensor driver" not in done.stderr
     assert "GPIO" not in done.stderr
     assert 'id = "pi-1"' in done.stdout
+
+
+@pytest.mark.parametrize("driver", ["am2301", "dht21", "am2302", "dht11"])
+def test_the_unit_gets_what_adafruits_driver_needs_under_each_name(group_key, driver):
+    done = install("--id-scope", "0ne1", "--group-key-file", group_key, "--driver", driver)
+    assert done.returncode == 0, done.stderr
+    assert "adafruit.conf" in done.stdout
 
 
 def test_a_dry_run_asks_nothing_and_names_what_it_assumes():
