@@ -220,6 +220,7 @@ class Content:
     begins with a whole checkpoint.
     """
 
+    file: int
     identity: Identity | None = None
     records: list[RangeRecord] = field(default_factory=list)
     damaged: int = 0
@@ -257,9 +258,9 @@ def content_of(file: int, blocks: Iterable[bytes]) -> Content:
         else:
             unknown += any(content)
     if not copies:
-        return Content(damaged=unknown)
+        return Content(file, damaged=unknown)
     newest = max(copies)
-    found = Content(copies[newest][0].identity, damaged=newest + 1 - len(copies))
+    found = Content(file, copies[newest][0].identity, damaged=newest + 1 - len(copies))
     for serial, versions in sorted(copies.items()):
         versions.sort(key=lambda block: block.records, reverse=True)
         certain = versions[0].records
@@ -390,12 +391,16 @@ def replayed(contents: Sequence[Content]) -> State:
     # Per run: up to where it was accounted for before these files, and the numbers since.
     ends = dict([state.last] if state.last else [])
     accounted: dict[str, NumberSet] = {}
+    files = {content.file for content in contents}
     newest: dict[str, int] = {}
     for content in contents:
         state.damaged += content.damaged
         if content.identity is not None:
             run = content.identity.run
-            ends.setdefault(run, content.identity.after)
+            # If the run's first file is among these, its readings must be there from the first on.
+            ends.setdefault(
+                run, content.identity.after if content.identity.order not in files else 0
+            )
             newest |= [content.identity.previous] if content.identity.previous else []
             numbers = accounted.setdefault(run, NumberSet())
             _replay(state, content.identity, content.records, numbers)

@@ -31,7 +31,7 @@ class Sizes:
     counted_for: dict[float, float] = field(default_factory=lambda: {2.0: 60.0, 60.0: 300.0})
     """For how long instructions are counted (seconds), by the interval of readings (seconds)."""
     written: int = 1440  # Readings: a day's again.
-    written_before: int = 600  # Not counted: until SQLite's log is as long as it gets.
+    written_before: int = 600  # Not counted: the first files.
 
 
 @dataclass

@@ -134,7 +134,7 @@ class Card:
     def after_power_cut(self, choice, *, neighbours=False):
         """Return the card after a power cut now, as `choice` (random.Random) decides.
 
-        With `neighbours`, the block beside one that was being written may be lost, too.
+        With `neighbours`, a block beside one that was being written may be lost, too.
         """
         card = self.copy()
         names = {}
@@ -143,8 +143,11 @@ class Card:
             file = now if now is before else choice.choice((now, before))
             if file is not None:
                 names[name] = file
+        written = [name for name in sorted(names) if names[name].dirty and names[name].stored]
+        if neighbours and written:
+            _lose_neighbour(names[choice.choice(written)], choice)
         for name in sorted(names):
-            _cut_power(names[name], choice, neighbours=neighbours)
+            _cut_power(names[name], choice)
         card.names, card.stored_names = names, dict(names)
         return card
 
@@ -160,11 +163,13 @@ def _size(blocks):
     return BLOCK * (max(blocks, default=-1) + 1)
 
 
-def _cut_power(file, choice, *, neighbours):
-    if file.dirty and neighbours and file.stored:
-        number = choice.choice(sorted(file.dirty)) + choice.choice((-1, 1))
-        if number in file.stored:
-            file.stored[number] = choice.choice((bytes(BLOCK), b"\xff" * BLOCK))
+def _lose_neighbour(file, choice):
+    number = choice.choice(sorted(file.dirty)) + choice.choice((-1, 1))
+    if number in file.stored:
+        file.stored[number] = choice.choice((bytes(BLOCK), b"\xff" * BLOCK))
+
+
+def _cut_power(file, choice):
     for number, versions in sorted(file.dirty.items()):
         before, after = file.stored.get(number), choice.choice(versions)
         left = choice.choice((_nothing, _all, _torn, _torn_any, _lost))(before, after, choice)

@@ -55,6 +55,7 @@ class History:
         self.dropped = 0
         self.lost = 0
         self.board: str | None = "board a"
+        self.boards: set[str | None] = {"board a"}  # Those that may have written files.
         self.uptime = 1000.0
         self._runs = (f"{number:012x}" for number in count(1 + seed * 1_000_000))
         self._start()
@@ -167,19 +168,24 @@ class History:
 
     def _move_to_another_board(self):
         self._recover()
-        before, self.board = self.board, self.choice.choice(("board a", "board b", None))
+        self.board = self.choice.choice(("board a", "board b", None))
         self.card.before = _nothing
         try:
             self._start()
         except OtherBoardError:
-            if None in {before, self.board} or before == self.board:
-                raise ViolationError("this board's own files were refused") from None
+            self._check_refusal()
             self.card.set_aside()
+            self.boards = set()
             self.newest = ("", 0)
             self._start()
+        self.boards.add(self.board)
         self.card.before = self._cut
 
     # What is checked.
+
+    def _check_refusal(self):
+        if not self.boards - {self.board, None} or self.board is None:
+            raise ViolationError("this board's own files were refused")
 
     def _cut(self, _operation):
         for _ in range(self.variants):
@@ -191,7 +197,11 @@ class History:
 
     def check(self, card):
         """Check a card after a power cut. Raises ViolationError."""
-        log = load(card, "f" * 12, self.board)
+        try:
+            log = load(card, "f" * 12, self.board)
+        except OtherBoardError:
+            self._check_refusal()
+            return
         entries = everything(log)
         names = [entry.message_id for entry in entries]
         for entry in entries:
