@@ -6,8 +6,7 @@ Each lane is in order, and live readings go first.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Never
 
@@ -20,7 +19,6 @@ from agent.status import DroppedReadings
 WINDOW = 20  # Messages in flight.
 PAGE = 100  # Readings fetched from the outbox at a time.
 SHORTEST_SLEEP = 0.005  # Seconds. Shorter sleeps are inaccurate, so that several are combined.
-REMOVAL_DELAY = 1.0  # Seconds during which acknowledged readings are collected for removal.
 
 
 async def publish_readings(
@@ -39,12 +37,13 @@ async def publish_readings(
     order = _SendOrder(outbox)
     window = asyncio.Semaphore(WINDOW)
     due = clock.uptime()
-    async with _removing(order, sleep) as acknowledged, asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
 
         async def publish(entry: Entry, gaps: Sequence[DroppedReadings]) -> None:
             await session.send(message(entry, unit=unit, clock=clock, dropped=gaps))
-            acknowledged(entry, gaps)
             window.release()
+            await outbox.remove([entry], reported=gaps)
+            order.removed(entry)
 
         while True:
             await window.acquire()
@@ -112,9 +111,9 @@ class _SendOrder:
         self._named.update(gaps)
         return gaps
 
-    def removed(self, entries: list[Entry]) -> None:
-        """Record that these are no longer in the outbox."""
-        self._returned -= {entry.message_id for entry in entries}
+    def removed(self, entry: Entry) -> None:
+        """Record that this is no longer in the outbox."""
+        self._returned.discard(entry.message_id)
 
     async def _next_live(self) -> Entry | None:
         while not self._live and self.has_more_live:
@@ -142,44 +141,3 @@ class _SendOrder:
 
     def _new(self, page: list[Entry]) -> list[Entry]:
         return [entry for entry in page if entry.message_id not in self._returned]
-
-
-@asynccontextmanager
-async def _removing(
-    order: _SendOrder, sleep: Callable[[float], Awaitable[None]]
-) -> AsyncIterator[Callable[[Entry, Sequence[DroppedReadings]], None]]:
-    """Remove acknowledged readings from the outbox in batches, the last one on leaving.
-
-    Yields the function to call with each acknowledged reading, and the dropped readings that its
-    message named.
-    """
-    waiting: list[Entry] = []
-    reported: list[DroppedReadings] = []
-    arrived = asyncio.Event()
-
-    def acknowledged(entry: Entry, gaps: Sequence[DroppedReadings]) -> None:
-        waiting.append(entry)
-        reported.extend(gaps)
-        arrived.set()
-
-    async def remove() -> None:
-        batch, gaps = waiting.copy(), reported.copy()
-        waiting.clear()
-        reported.clear()
-        await order.outbox.remove(batch, reported=gaps)
-        order.removed(batch)
-
-    async def remove_in_batches() -> None:
-        while True:
-            await arrived.wait()
-            arrived.clear()
-            await sleep(REMOVAL_DELAY)
-            await remove()
-
-    remover = asyncio.create_task(remove_in_batches(), name="uplink.remove")
-    try:
-        yield acknowledged
-    finally:
-        remover.cancel()
-        await asyncio.wait({remover})
-        await remove()

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
 from agent.device.validation import check_brightness, quote, whole_number
-from agent.diagnostics.runner import Findings, chosen
 from agent.errors import ControlError
 from agent.ranges import BLINK_PERIOD
 from agent.status import Status, status_to_json
 from hw import Reading
 from hw.errors import LedError, SensorError
 from hw.sensors.fake import Room
+
+if TYPE_CHECKING:
+    from agent.diagnostics.runner import Findings  # Its module is heavy; see Service.check.
 
 
 class Daemon(Protocol):
@@ -27,8 +29,11 @@ class Daemon(Protocol):
 
     async def status(self) -> Status: ...
 
-    async def check(self, ids: Sequence[str]) -> tuple[Status, Findings]:
-        """Make these checks, and return the status that they used."""
+    async def check(self, only: Sequence[str], skip: Sequence[str]) -> "tuple[Status, Findings]":
+        """Make the checks that these names select, and return the status that they used.
+
+        Raises ValueError for a name that selects none.
+        """
         ...
 
     async def read(self) -> tuple[Reading, str]:
@@ -52,8 +57,7 @@ async def _status(daemon: Daemon, request: Request) -> dict[str, Any]:
 
 async def _check(daemon: Daemon, request: Request) -> dict[str, Any]:
     _allow(request, "only", "skip")
-    ids = chosen(_names(request, "only"), _names(request, "skip"))
-    status, findings = await daemon.check(ids)
+    status, findings = await daemon.check(_names(request, "only"), _names(request, "skip"))
     return {
         "status": status_to_json(status),
         "findings": [[name, finding.as_json()] for name, finding in findings],

@@ -13,6 +13,7 @@ from pathlib import Path
 import agent.diagnostics.checks  # noqa: F401 - registers the checks.
 from agent.config.loader import Config, load, with_fake_hardware
 from agent.device.validation import quote
+from agent.diagnostics import CHECKS_BUDGET
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, failed, plural, skipped
 from agent.diagnostics.registry import CHECKS, find
@@ -20,7 +21,6 @@ from agent.diagnostics.status_text import summary
 from agent.errors import ConfigError
 from agent.status import Status
 
-BUDGET = 24.0  # Seconds for all checks in the daemon; its clients wait for 30.
 IDS = tuple(CHECKS)
 
 Findings = list[tuple[str, Finding]]
@@ -117,7 +117,7 @@ def inside(
         else:
             has_fakes = config == with_fake_hardware(config)
             examination.config_in_file = with_fake_hardware(in_file) if has_fakes else in_file
-    return list(examine(examination, ids, budget=BUDGET))
+    return list(examine(examination, ids, budget=CHECKS_BUDGET))
 
 
 def counted(findings: Findings) -> str:

@@ -8,10 +8,11 @@ from places import ROOT
 USING_HTTP = {"common/http_transport.py", "iothub/edge_hsm.py"}
 
 
-def test_the_daemon_runs_without_requests_and_leaves_it_to_others():
+def test_the_daemon_runs_without_what_is_heavy_and_leaves_requests_to_others():
     program = (
-        "import sys; import agent.cloud.session\n"
+        "import sys; import agent.cli.run\n"
         "assert not {'requests', 'requests_unixsocket', 'urllib3'} & set(sys.modules)\n"
+        "assert not {'sqlite3', 'agent.diagnostics.checks'} & set(sys.modules)\n"
         "import requests; print(requests.adapters.HTTPAdapter)"
     )
     done = subprocess.run(

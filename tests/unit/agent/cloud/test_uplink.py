@@ -259,15 +259,20 @@ async def test_a_command_that_arrives_with_the_end_of_the_connection_is_executed
 async def test_a_cancellation_during_the_loss_of_a_connection_ends_the_uplink(outbox, monkeypatch):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session))
-    losing, go_on = asyncio.Event(), asyncio.Event()
+    removing, losing, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def slow_removal(_entries, **_reported):
-        losing.set()
-        await go_on.wait()
+    async def slow_end(_entries, **_reported):
+        removing.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            losing.set()
+            await go_on.wait()
 
-    monkeypatch.setattr(outbox, "remove", slow_removal)
+    monkeypatch.setattr(outbox, "remove", slow_end)
+    await rig.add(1)
     async with rig.running() as task:
-        await until(lambda: session.reports)
+        await removing.wait()
         session.lose()
         await losing.wait()
         task.cancel()

@@ -15,6 +15,7 @@ from agent.config.loader import default, with_fake_hardware
 from agent.daemon.control_socket import LONGEST_LINE, SOCKET_NAME, ask
 from agent.daemon.service import Places, Service
 from agent.diagnostics.finding import ok
+from agent.diagnostics.runner import chosen
 from agent.readings.sink import PrintingSink
 from agent.status import status_from_json
 from hw import Reading
@@ -26,8 +27,8 @@ class QuickService(Service):
     async def read(self):
         return Reading(21.5, 45.0), "2026-11-25T21:00:00.000Z"
 
-    async def check(self, ids):
-        return await self.status(), [(name, ok("Fine.")) for name in ids]
+    async def check(self, only=(), skip=()):
+        return await self.status(), [(name, ok("Fine.")) for name in chosen(only, skip)]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from statuses import STATUS
 from agent.daemon.control_requests import control_requests
 from agent.device.led import AsyncLed
 from agent.diagnostics.finding import ok
+from agent.diagnostics.runner import chosen
 from agent.errors import ControlError
 from agent.status import status_to_json
 from hw import Reading
@@ -28,8 +29,8 @@ class Daemon:
     async def status(self):
         return STATUS
 
-    async def check(self, ids):
-        return STATUS, [(name, ok("Fine.")) for name in ids]
+    async def check(self, only=(), skip=()):
+        return STATUS, [(name, ok("Fine.")) for name in chosen(only, skip)]
 
     async def read(self):
         if self.broken:
