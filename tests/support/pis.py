@@ -172,14 +172,14 @@ def until(condition, *, what=lambda: "it did not come true", patience=PATIENCE):
     return result
 
 
-def outbox_of(message):
-    """Return the id of the outbox that a message came from: the first part of its id."""
+def run_of(message):
+    """Return the run of the daemon that took a message's reading: the first part of its id."""
     return message["system"]["message_id"].partition(":")[0]
 
 
-def number_of(message):
-    """Return its number in that outbox, which grows by one with each reading."""
-    return int(message["system"]["message_id"].partition(":")[2])
+def previous_of(messages):
+    """Return the ids that messages name as the last one of the run before."""
+    return {m["properties"]["previous"] for m in messages if "previous" in m["properties"]}
 
 
 def a_secret():
