@@ -217,7 +217,8 @@ def completeness(db: sqlite3.Connection, device_id: str, *, most: int = 20) -> C
         lowest = min((ranges[0][0] for ranges in known.values() if ranges), default=1)
         highest = max((ranges[-1][1] for ranges in known.values() if ranges), default=0)
         linked = row["begins"] is not None or row["previous"] in names
-        if not linked and (row["previous"] is not None or lowest > 1):
+        # What came before a run is in its messages: one that was dropped whole does not say it.
+        if not linked and (row["previous"] is not None or lowest > 1 or not known[RECEIVED]):
             start_unknown = True
         begins = (row["begins"] or 1) if linked else lowest
         expected = [(begins, max(highest, ends.get(row["run"], 0)))]
