@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
 from agent.device.validation import check_brightness, quote, whole_number
+from agent.diagnostics.runner import Findings
 from agent.errors import ControlError
 from agent.ranges import BLINK_PERIOD
 from agent.status import Status, status_to_json
 from hw import Reading
 from hw.errors import LedError, SensorError
 from hw.sensors.fake import Room
-
-if TYPE_CHECKING:
-    from agent.diagnostics.runner import Findings  # Its module is heavy; see Service.check.
 
 
 class Daemon(Protocol):
@@ -29,7 +27,7 @@ class Daemon(Protocol):
 
     async def status(self) -> Status: ...
 
-    async def check(self, only: Sequence[str], skip: Sequence[str]) -> "tuple[Status, Findings]":
+    async def check(self, only: Sequence[str], skip: Sequence[str]) -> tuple[Status, Findings]:
         """Make the checks that these names select, and return the status that they used.
 
         Raises ValueError for a name that selects none.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 from agent.config.loader import Config
@@ -16,7 +16,7 @@ from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information, software_version
 from agent.device.led import AsyncLed
-from agent.diagnostics import CHECKS_BUDGET
+from agent.diagnostics import CHECKS_BUDGET, runner
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock
@@ -26,9 +26,6 @@ from agent.status import Status
 from hw import ClimateSensor, LedState, Reading, open_led, open_sensor
 from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy
-
-if TYPE_CHECKING:
-    from agent.diagnostics.runner import Findings
 
 log = logging.getLogger(__name__)
 
@@ -231,14 +228,11 @@ class Service:
 
     async def check(
         self, only: Sequence[str] = (), skip: Sequence[str] = ()
-    ) -> "tuple[Status, Findings]":
+    ) -> tuple[Status, runner.Findings]:
         status = await self.status()
         hub = await self._sink.last_hub()
 
-        def run_checks() -> "Findings":
-            # Imported here: the checks take 1.3 MB, and on a Pi Zero a second of this thread.
-            from agent.diagnostics import runner  # noqa: PLC0415 - see above.
-
+        def run_checks() -> runner.Findings:
             return runner.inside(
                 self._config,
                 self._places.config,
@@ -263,6 +257,4 @@ class Service:
 
     async def diagnose(self) -> str:
         status, findings = await self.check()
-        from agent.diagnostics.runner import diagnosis  # noqa: PLC0415 - as in `check`.
-
-        return diagnosis(findings, status)
+        return runner.diagnosis(findings, status)

@@ -10,8 +10,9 @@ from places import ROOT
 
 
 def test_an_outbox_without_read_permission_is_skipped(ordinary_place):
-    (ordinary_place / "outbox").mkdir()
-    (ordinary_place / "outbox").chmod(0)
+    outbox = ordinary_place / "outbox"
+    outbox.mkdir()
+    outbox.chmod(0)
     script = (
         "import sys; from pathlib import Path; from agent.diagnostics.checks import storage;"
         "print(storage.outbox_here(Path(sys.argv[1])).outcome)"
@@ -21,6 +22,7 @@ def test_an_outbox_without_read_permission_is_skipped(ordinary_place):
         env={"PYTHONPATH": str(ROOT)},
         cwd=ordinary_place, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
+    outbox.chmod(0o700)  # An ordinary user could not remove it.
     assert done.stdout.strip() == "skipped"
 
 
