@@ -21,6 +21,14 @@ def in_words(error: OSError) -> str:
     return text
 
 
+START_CENTRAL = "If the local IoT Central is not running, start it: sensor-agent central"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or IPv4 address is that of this machine itself."""
+    return host == "localhost" or host.startswith("127.")
+
+
 class AgentError(Exception):
     """The root of everything this package raises."""
 
@@ -68,7 +76,9 @@ class UnreachableError(CloudError):
     """No connection to a host: name lookup, network, proxy or TLS failed."""
 
     def __init__(self, host: str, reason: str) -> None:
-        super().__init__(f"{host} cannot be reached: {reason}.")
+        refused = is_loopback(host) and "refused" in reason
+        advice = f" {START_CENTRAL}" if refused else ""
+        super().__init__(f"{host} cannot be reached: {reason}.{advice}")
         self.host = host
         self.depends_on_clock = "certificate" in reason.lower()
 

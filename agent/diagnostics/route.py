@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from agent.config.loader import CloudConfig
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped
-from agent.errors import in_words
+from agent.errors import START_CENTRAL, in_words, is_loopback
 from agent.tls_faults import certificate_advice, certificate_fault
 
 PORTS = {"mqtt": 8883, "websockets": 443}
@@ -80,7 +80,9 @@ class Route:
         except TimeoutError:
             return failed(f"No answer from {what}.", self._way_out())
         except OSError as error:
-            return failed(f"{what} cannot be reached: {in_words(error)}.", self._way_out())
+            refused = isinstance(error, ConnectionRefusedError) and self._proxy is None
+            advice = START_CENTRAL if refused and is_loopback(self._host) else self._way_out()
+            return failed(f"{what} cannot be reached: {in_words(error)}.", advice)
         return ok(f"{what} can be reached.")
 
     @cached_property

@@ -9,11 +9,15 @@ INPUTS = int(os.environ.get("FUZZ_INPUTS", "2000"))
 PATIENCE = 60 + INPUTS / 10  # Seconds until a test is taken to hang.
 
 
-def fuzz(*strategies, **named_strategies):
-    """Do as `given`, with INPUTS inputs; and mark the test for `make fuzz`."""
+def fuzz(*strategies, inputs_each=1, **named_strategies):
+    """Do as `given`, with INPUTS inputs; and mark the test for `make fuzz`.
+
+    Each example has `inputs_each` of them.
+    """
 
     def decorate(test):
-        test = settings(max_examples=INPUTS)(given(*strategies, **named_strategies)(test))
+        examples = settings(max_examples=max(1, INPUTS // inputs_each))
+        test = examples(given(*strategies, **named_strategies)(test))
         return pytest.mark.fuzz(pytest.mark.timeout(PATIENCE)(test))
 
     return decorate

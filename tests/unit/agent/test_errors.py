@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from agent.errors import in_words
+from agent.errors import START_CENTRAL, UnreachableError, in_words
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,16 @@ from agent.errors import in_words
 )
 def test_a_system_error_is_described_without_its_number(error, words):
     assert in_words(error) == words
+
+
+@pytest.mark.parametrize(
+    ("host", "reason", "advised"),
+    [
+        ("localhost", "Connection refused", True),
+        ("127.0.0.1", "Connection refused", True),
+        ("127.0.0.1", "Connection reset by peer", False),
+        ("hub.test", "Connection refused", False),
+    ],
+)
+def test_a_refused_connection_to_this_machine_advises_to_start_central(host, reason, advised):
+    assert (START_CENTRAL in str(UnreachableError(host, reason))) == advised

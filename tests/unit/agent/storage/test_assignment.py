@@ -1,4 +1,10 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from fuzzing import fuzz
+from hypothesis import strategies as st
+from strategies import json_values
 
 from agent.storage.assignment import SETTING, Assignment, StoredAssignment
 from agent.storage.settings import Settings
@@ -81,3 +87,29 @@ async def test_only_the_refused_assignment_is_forgotten(settings):
     assert await kept.load() == Assignment("hub.test", "pi-1")
     await kept.forget(Assignment("hub.test", "pi-1"))
     assert await kept.load() is None
+
+
+texts = st.text(st.characters())
+values = st.none() | st.integers() | texts | st.lists(texts, max_size=3)
+
+
+class Kept(SimpleNamespace):
+    async def get(self, _name):
+        return self.value
+
+
+@fuzz(
+    st.builds(
+        stored,
+        asked=st.just(list(REGISTRATION)) | values,
+        hub=st.just("hub.test") | values,
+        device_id=st.just("pi-1") | values,
+    )
+    | json_values
+)
+def test_any_stored_value_is_a_valid_assignment_or_none(value):
+    kept: Any = Kept(value=value)
+    with pytest.raises(StopIteration) as returned:  # It waits for nothing, so needs no loop.
+        StoredAssignment(kept, REGISTRATION).load().send(None)
+    loaded = returned.value.value
+    assert loaded is None or Assignment(loaded.hub, loaded.device_id) == loaded

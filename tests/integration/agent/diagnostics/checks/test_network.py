@@ -13,6 +13,7 @@ from agent.diagnostics import route
 from agent.diagnostics.finding import Outcome, skipped
 from agent.diagnostics.registry import DEADLINE
 from agent.diagnostics.route import Route
+from agent.errors import START_CENTRAL
 from central.storage import devices
 
 
@@ -84,8 +85,17 @@ def test_a_closed_port_fails(central):
         with route_to(central, host="127.0.0.1", port=taken.getsockname()[1]) as it:
             assert it.tcp.outcome is Outcome.FAILED
             assert "refused" in it.tcp.line
-            assert "port 443 out" in it.tcp.advice
+            assert it.tcp.advice == START_CENTRAL
             assert it.tls == skipped("the check hub-tcp failed")
+
+
+def test_a_refused_connection_to_another_machine_points_to_the_firewall(central, monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with route_to(central, host="hub.test", port=8883, resolve=lambda *_: []) as it:
+        assert "A firewall must let port 8883 out" in it.tcp.advice
 
 
 def test_a_missing_proxy_fails(central):
