@@ -140,5 +140,5 @@ HINTS = {
     "blocked, and that id_scope is the application's.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
-    503: "The service has a fault of its own. The daemon tries again later.",
+    503: "The service reports an internal error. The daemon tries again later.",
 }

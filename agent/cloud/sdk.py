@@ -151,7 +151,7 @@ async def close(client: Any, deadline: float) -> None:
         await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
     except TimeoutError:
         raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
-    except Exception as error:  # The SDK passes on any error of its own parts.
+    except Exception as error:  # The SDK raises errors of any class.
         raise SdkStuckError(f"The SDK did not stop its handlers: {reason(error)}.") from error
 
 
@@ -303,10 +303,9 @@ def _set_options(connect: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(connect)
     def connecting(client: Paho) -> Any:
-        # paho has no public way that works at this point.
-        client._max_inflight_messages = MAX_IN_FLIGHT  # noqa: SLF001
+        client._max_inflight_messages = MAX_IN_FLIGHT  # noqa: SLF001 - its setter refuses now.
         # Otherwise paho connects again by itself after CONNACK 1, and the SDK does not notice.
-        client._reconnect_on_failure = False  # noqa: SLF001
+        client._reconnect_on_failure = False  # noqa: SLF001 - the SDK creates the client.
         connection = connect(client)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection

@@ -14,7 +14,7 @@ def import_sdk() -> None:
     """Import the SDK with empty modules in place of those in UNUSED, and remove these again."""
     stand_ins = {name: ModuleType(name) for name in UNUSED if name not in sys.modules}
     if "requests_unixsocket" in stand_ins:
-        # The SDK calls it when it is imported.
+        # The SDK calls it when it is imported. attr-defined: an empty module has no attributes.
         stand_ins["requests_unixsocket"].monkeypatch = lambda: None  # type: ignore[attr-defined]
     sys.modules.update(stand_ins)
     try:

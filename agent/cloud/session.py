@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
 RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
 LONGEST_REQUEST_ID = 1000  # Characters. A topic has at most 65,535 bytes.
-# What the SDK raises for a topic or a payload that is not as it should be.
+# The SDK's exceptions for a malformed topic or payload.
 CANNOT_READ = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -131,7 +131,7 @@ class AzureSession:
             raise NoAnswerError(what, self.deadline) from error
         except CloudError:
             raise
-        except Exception as error:  # The SDK passes on any error of its own parts.
+        except Exception as error:  # The SDK raises errors of any class.
             raise self._lost(error) from error
 
     async def _set(self, name: str, handler: Callable[..., Any]) -> None:

@@ -9,9 +9,9 @@ MOST_REMEMBERED = 1000  # Warnings.
 
 
 class OnceAMinute(logging.Filter):
-    """Let each warning and error of the same text through at most once a minute.
+    """Passes warnings and errors with the same text at most once a minute.
 
-    The next one says how many were left out. `now` is a clock in seconds.
+    The next record with that text has the number of those suppressed. `now` is a clock in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

@@ -13,7 +13,7 @@ class Disk(Protocol):
     """A directory of files. Each operation raises OSError if it fails."""
 
     def sizes(self) -> dict[str, int]:
-        """Return the size of each file in bytes. Empty if there is no directory."""
+        """Return the size of each file in bytes; empty if the directory does not exist."""
         ...
 
     def create(self, name: str) -> int:

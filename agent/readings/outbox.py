@@ -46,11 +46,12 @@ SAVE_AFTER = 500  # Acknowledgements that wait for the next reading to be writte
 CLOSE_DEADLINE = 1.0  # Seconds to write what is in memory when the daemon stops.
 DAY = 86400.0  # Seconds.
 AGE_CHECK = 600.0  # Seconds between two searches for readings that are too old.
+READ_AGAIN = 600.0  # Seconds between two attempts to read what could not be read.
 ENOUGH = 1000  # Readings from which the bytes that one takes are measured.
 
 
 class _Summary(NamedTuple):
-    """What is on disk."""
+    """The state of the files, as far as the event loop needs it."""
 
     waiting: int
     oldest: int | None  # The number of the oldest reading of this run.
@@ -137,12 +138,13 @@ class Outbox:
         self._has_warned = False  # That files are damaged.
         self._has_warned_of_reads = False
         self._left_out = False  # A page lacked readings on disk.
+        self._read_again_at = float("-inf")  # Uptime, seconds.
         self._disk_has = _Summary(0, None, (), 0, 0)
         self._newest = 0  # The number of the newest reading of this run.
         self._unsaved: dict[int, Entry] = {}
         self._recent: dict[int, Entry] = {}
         self._in_memory_after = 0  # All later readings of this run are in memory.
-        # What the next job tells the files.
+        # Changes that the next job makes to the files.
         self._acknowledged: dict[str, NumberSet] = {}
         self._acknowledged_unsaved = NumberSet()
         self._gaps: list[DroppedReadings] = []
@@ -159,8 +161,8 @@ class Outbox:
             await self._do(lambda _: None)
 
     async def close(self) -> None:
-        """Write what is in memory only, and close the files. Raises nothing."""
-        with suppress(TimeoutError):  # The disk hangs. What was saved is on it.
+        """Write the readings that are only in memory, and close the files. Raises nothing."""
+        with suppress(TimeoutError):  # If the disk hangs, saved readings are on it already.
             async with asyncio.timeout(CLOSE_DEADLINE):
                 await self._save()
         self._thread.submit(self._files.close)
@@ -310,8 +312,11 @@ class Outbox:
                 from_memory,
                 extra=LogEvent.DISK_RECOVERED.about(READINGS=from_memory),
             )
-            self.era += self._left_out
-        self._error, self._left_out = None, False
+        if self._left_out and (self._error or self._clock.uptime() >= self._read_again_at):
+            self._read_again_at = self._clock.uptime() + READ_AGAIN
+            self.era += 1
+            self._left_out = False
+        self._error = None
 
     async def _do(self, job: Callable[[SegmentFiles], None]) -> bool:
         """Do a job in the thread, after what waits for the next one. Call it with the lock only.
@@ -376,6 +381,7 @@ class Outbox:
     def _warn_of_damage(self) -> None:
         damaged, unreadable = self._files.state.damaged, self._files.is_unreadable
         self._left_out |= unreadable
+        self._files.is_unreadable = False
         if damaged and not self._has_warned:
             self._has_warned = True
             log.warning(

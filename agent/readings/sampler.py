@@ -167,7 +167,7 @@ class Sampler:
         self._answer(requests, failure if not accepted else None)
 
     def _answer(self, requests: list[_Request], failure: SensorError | None) -> None:
-        """Answer requests with the last reading, or if there is none now, after five failures."""
+        """Answer requests with the reading just taken. Without one, count the failed attempt."""
         for request in requests:
             request.attempts_left -= 1
             if request.answer.done():  # Cancelled.

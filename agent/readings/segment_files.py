@@ -139,7 +139,7 @@ class SegmentFiles:
         self._sizes: dict[int, int] = {}  # In bytes, by the number of the file.
         self._order = self._next = 1
         self._active: _Active | None = None
-        # What the next save writes, beside readings.
+        # Changes that the next save writes, together with readings.
         self._acknowledged: dict[str, NumberSet] = {}
         self._events: list[RangeRecord] = []
 
@@ -358,7 +358,7 @@ class SegmentFiles:
             self._disk.close(active.handle)
 
     def close(self) -> None:
-        """Close the file that is written to. What was saved is on the card already."""
+        """Close the file that is written to. Saved readings are on the card already."""
         self._end()
 
     # Reading.

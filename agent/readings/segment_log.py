@@ -42,7 +42,7 @@ HAPPENED = {ACKNOWLEDGED, DROPPED}
 IN_CHECKPOINT = {WAITING, UNREPORTED_DROP, REPORTED_DROP, LAST}
 REASONS = ("age", "room", "memory", "damaged")
 
-# What the policy accepts of any model. Offsets do not move a temperature out of its range.
+# The widest range that the policy accepts, over all models. Offsets do not move a temperature out.
 TEMPERATURES = (  # Degrees Celsius.
     min(model.coldest for model in MODELS.values()),
     max(model.hottest for model in MODELS.values()),
@@ -54,7 +54,7 @@ UNREPORTED_KEPT = 1000  # Beyond, the oldest counts as reported.
 
 
 class Identity(NamedTuple):
-    """What all blocks of a file share.
+    """The fields that are the same in all blocks of a file.
 
     `board` is a digest, `previous` the last id before the run's first, if known. `order` sorts the
     runs of a state directory by age. All readings of the file have numbers greater than `after`.
@@ -214,7 +214,7 @@ def records_of(block: Block) -> Iterator[Record | None]:
 
 @dataclass(slots=True)
 class Content:
-    """What is in a file. Consecutive readings are one range of the kind MEASURED.
+    """The contents of a file. Consecutive readings are one range of the kind MEASURED.
 
     `damaged` counts blocks and records that cannot be used. `is_complete` says whether the file
     begins with a whole checkpoint.
@@ -416,7 +416,7 @@ def replayed(contents: Sequence[Content]) -> State:
 def _replay(
     state: State, identity: Identity, records: Iterable[RangeRecord], accounted: NumberSet
 ) -> None:
-    """Apply what happened after the checkpoint of a file. Adds the numbers of its own run."""
+    """Apply the records after a file's checkpoint, and add its own run's numbers."""
     own = identity.run
     if identity.previous is not None and (state.last is None or state.last[0] != own):
         state.note_last(*identity.previous)

@@ -4,8 +4,8 @@ Each start of the daemon is a run: a random name, and messages that are numbered
 may say which message came before its run (property `previous`), and which ones its device gave up
 (property `dropped`). Messages with other ids are not counted.
 
-What was received is kept as ranges of numbers, so that neither storing a message nor asking what
-is missing depends on how many messages there are. Each function is a query for `Store`.
+Received numbers are stored as ranges, so that the cost of storing a message and of finding the
+missing ones does not depend on the number of messages. Each function is a query for `Store`.
 """
 
 import re
@@ -179,9 +179,9 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """What a device has sent since its oldest known run."""
+    """Counts of received and missing messages since a device's oldest known run."""
 
-    since: float | None  # When the first message was received; None if there is none.
+    since: float | None  # Time of the first message received; None without messages.
     received: int  # Messages with different ids.
     late: int
     duplicates: int
@@ -217,7 +217,7 @@ def completeness(db: sqlite3.Connection, device_id: str, *, most: int = 20) -> C
         lowest = min((ranges[0][0] for ranges in known.values() if ranges), default=1)
         highest = max((ranges[-1][1] for ranges in known.values() if ranges), default=0)
         linked = row["begins"] is not None or row["previous"] in names
-        # What came before a run is in its messages: one that was dropped whole does not say it.
+        # Only a run's own messages name the run before it. One that was dropped whole does not.
         if not linked and (row["previous"] is not None or lowest > 1 or not known[RECEIVED]):
             start_unknown = True
         begins = (row["begins"] or 1) if linked else lowest

@@ -137,6 +137,24 @@ async def test_readings_that_could_not_be_read_for_a_while_are_sent_over_the_sam
     assert len({sent.id for sent in session.sent}) == 5
 
 
+async def test_a_part_that_could_not_be_read_is_read_again_over_the_same_connection(outbox, card):
+    await Rig(outbox, FakeHub()).add(300)
+    outbox = await restarted(outbox, card)
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session), max_rate=1000)
+    card.bad = {("00000001.log", 1)}
+    async with rig.running():
+        await until(lambda: 0 < outbox.waiting < 300)
+        await until(lambda: len(session.sent) == 300 - outbox.waiting)
+        left = outbox.waiting
+        card.bad = set()
+        await rig.add(1)
+        await until(lambda: outbox.waiting == 0)
+        assert rig.uplink.connections == 1
+    assert left > 50
+    assert len({sent.id for sent in session.sent}) == len(session.sent) == 301
+
+
 def properties(session, name):
     return [sent.properties.get(name) for sent in session.sent]
 
