@@ -217,8 +217,7 @@ def completeness(db: sqlite3.Connection, device_id: str, *, most: int = 20) -> C
         lowest = min((ranges[0][0] for ranges in known.values() if ranges), default=1)
         highest = max((ranges[-1][1] for ranges in known.values() if ranges), default=0)
         linked = row["begins"] is not None or row["previous"] in names
-        # Only a run's own messages name the run before it. One that was dropped whole does not.
-        if not linked and (row["previous"] is not None or lowest > 1 or not known[RECEIVED]):
+        if not linked and (row["previous"] is not None or not _has_oldest(known, highest)):
             start_unknown = True
         begins = (row["begins"] or 1) if linked else lowest
         expected = [(begins, max(highest, ends.get(row["run"], 0)))]
@@ -234,6 +233,15 @@ def completeness(db: sqlite3.Connection, device_id: str, *, most: int = 20) -> C
         lost=dict(lost),
         gaps=[gap for found in gaps.values() for gap in found[-most:]],
     )
+
+
+def _has_oldest(known: dict[str, list[Range]], highest: int) -> bool:
+    """Return whether the oldest message of a run that was not dropped has arrived.
+
+    It names the message before the run; without that, the run is the first one.
+    """
+    missing = _by_reason([(1, highest)], known).get(MISSING)
+    return bool(known[RECEIVED]) and (not missing or known[RECEIVED][0] < missing[0])
 
 
 def _ranges(db: sqlite3.Connection, run: int) -> dict[str, list[Range]]:

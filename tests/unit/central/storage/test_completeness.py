@@ -333,6 +333,7 @@ FATES = st.lists(
 
 @given(FATES, st.randoms(use_true_random=False))
 @example([["lost"], ["age"], ["sent"]], Random(1))  # noqa: S311 - an order, not a secret.
+@example([["lost"], ["age", "lost", "sent"]], Random(1))  # noqa: S311 - the same.
 def test_whatever_the_order_the_numbers_are_those_of_the_device(shared_store, fates, order):
     """Compares with sets, for a device that sends backlog, live readings and duplicates."""
     device = new_device(shared_store, next(names))
