@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime
 from math import inf
 from typing import Never
@@ -16,6 +15,7 @@ from typing import Never
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.logs.local_time import local_time
+from agent.readings.clock import wait_for
 from agent.status import CloudPart, LastReading, SensorPart
 
 log = logging.getLogger(__name__)
@@ -45,19 +45,13 @@ class Watch:
         return self._now() > self._until
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):  # Nothing changed: the watchdog is due.
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
 async def notify_systemd(
     *,
     ready: asyncio.Event,
     changed: asyncio.Event,
     watch: Watch,
     status: Callable[[], str],
-    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait,
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_for,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Never:
     """Send READY once `ready` is set, then keep the status line true and the watchdog fed.
@@ -88,8 +82,8 @@ async def notify_systemd(
             log.info("Readings are processed again.", extra=LogEvent.READINGS_MOVE.about())
         was_stuck = stuck
         shortest = min(SHORTEST_PAUSE, pause)
-        await sleep(shortest)
         await wait(changed, pause - shortest)
+        await sleep(shortest)
 
 
 def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:

@@ -4,6 +4,7 @@ A Raspberry Pi may have no battery-backed clock. Until its clock is set from the
 about the time of the last shutdown, so that a plausible date proves nothing.
 """
 
+import asyncio
 import sys
 import time
 import uuid
@@ -88,6 +89,15 @@ def utc(unix_time: float) -> str:
     """
     moment = datetime.fromtimestamp(min(max(unix_time, 0.0), LATEST), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, and set it after `seconds`."""
+    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
 
 
 def machine_uptime() -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.deadline_thread import DeadlineThread
 from agent.logs.events import LogEvent
-from agent.readings.clock import Clock, Stamp
+from agent.readings.clock import Clock, Stamp, wait_for
 from agent.readings.sink import Sink
 from agent.status import LastReading, SensorPart
 from hw import ClimateSensor, Reading
@@ -57,7 +57,7 @@ class Sampler:
         self._clock = clock
         self._sink = sink
         self._expect = expect
-        self._wait = wait or _wait
+        self._wait = wait or wait_for
         self._thread = DeadlineThread("sensor")
         self._logged_exceptions: set[type[Exception]] = set()
         self._warned: set[SensorStatus] = set()
@@ -256,12 +256,3 @@ def _values(reading: Reading) -> dict[str, str]:
         "TEMPERATURE": f"{reading.temperature:.1f}",
         "HUMIDITY": f"{reading.humidity:.1f}",
     }
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, at most `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
