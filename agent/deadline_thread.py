@@ -21,7 +21,7 @@ class DeadlineThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._executor = self._new_executor()
-        self._abandoned: set[asyncio.Future[Any]] = set()
+        self._abandoned: list[Future[Any]] = []
 
     def _new_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)
@@ -29,6 +29,7 @@ class DeadlineThread:
     @property
     def is_exhausted(self) -> bool:
         """Whether MAX_ABANDONED threads hang, so that no call can start."""
+        self._abandoned = [call for call in self._abandoned if not call.done()]
         return len(self._abandoned) >= MAX_ABANDONED
 
     async def run(self, call: Callable[[], T], *, deadline: float) -> T:
@@ -36,30 +37,23 @@ class DeadlineThread:
         if self.is_exhausted:
             raise TimeoutError
         submitted = self._executor.submit(call)
-        future = asyncio.wrap_future(submitted)
         try:
-            done, _ = await asyncio.wait({future}, timeout=deadline)
+            async with asyncio.timeout(deadline) as timeout:
+                return await asyncio.wrap_future(submitted)
         except asyncio.CancelledError:
-            self._abandon(submitted, future)
+            self._abandon(submitted)
             raise
-        if not done:
-            self._abandon(submitted, future)
-            self._executor.shutdown(wait=False)
-            self._executor = self._new_executor()
-            raise TimeoutError
-        return future.result()
+        except TimeoutError:
+            if timeout.expired():  # Otherwise the call itself raised it.
+                self._abandon(submitted)
+                self._executor.shutdown(wait=False)
+                self._executor = self._new_executor()
+            raise
 
     def close(self) -> None:
         """End the thread after its current call. Does not wait."""
         self._executor.shutdown(wait=False)
 
-    def _abandon(self, submitted: Future[T], future: asyncio.Future[T]) -> None:
-        if not submitted.cancel():
-            self._abandoned.add(future)
-        future.add_done_callback(self._forget)
-
-    def _forget(self, future: "asyncio.Future[Any]") -> None:
-        self._abandoned.discard(future)
-        # Retrieve the exception: asyncio logs those that are never retrieved.
-        if not future.cancelled():
-            future.exception()
+    def _abandon(self, call: Future[Any]) -> None:
+        if not call.cancel():
+            self._abandoned.append(call)

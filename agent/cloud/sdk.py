@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, TypeVar
@@ -196,19 +197,41 @@ async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
     Calls start in the order in which they are made. The SDK cannot cancel a call: a late one
     continues, and its result is ignored.
     """
-    future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, _sdk_loop()))
-    _pending.add(future)
-    future.add_done_callback(_forget)
-    done, _ = await asyncio.wait({future}, timeout=deadline)
-    if not done:
-        raise NoAnswerError(what, deadline)
-    return future.result()
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if answer.done():  # Its deadline is over, or nobody waits any more.
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)
+
+    async def run() -> None:
+        result = error = None
+        try:
+            result = await call
+        except Exception as raised:  # noqa: BLE001 - the SDK raises errors of any class.
+            error = raised
+        with suppress(RuntimeError):  # The loop is closed: the daemon has stopped.
+            loop.call_soon_threadsafe(settle, result, error)
+
+    _sdk_loop().call_soon_threadsafe(_start, run())
+    try:
+        async with asyncio.timeout(deadline) as timeout:
+            return await answer
+    except TimeoutError:
+        if timeout.expired():
+            raise NoAnswerError(what, deadline) from None
+        raise
 
 
-def _forget(future: "asyncio.Future[Any]") -> None:
-    _pending.discard(future)
-    if not future.cancelled():
-        future.exception()  # asyncio logs exceptions that are never retrieved.
+def _start(call: Coroutine[Any, Any, None]) -> None:
+    """Start a call in the SDK's loop."""
+    task = asyncio.create_task(call)
+    _pending.add(task)  # asyncio refers to a task only weakly.
+    task.add_done_callback(_pending.discard)
 
 
 def reason(error: BaseException) -> str:
@@ -320,4 +343,4 @@ Paho._thread_main = _report_every_end(Paho._thread_main)  # noqa: SLF001 - the s
 _log_at_debug_level("azure.iot.device")
 _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")
-_pending: set["asyncio.Future[Any]"] = set()
+_pending: set["asyncio.Task[None]"] = set()

@@ -206,6 +206,8 @@ class AzureSession:
 
     async def _until_connected(self) -> None:
         """Wait while the SDK renews its SAS token. Raises if the connection has ended."""
+        if self._client.connected and not self._ended.done():
+            return
         try:
             async with asyncio.timeout(RENEWAL_GRACE):
                 while not self._ended.done() and not self._client.connected:
