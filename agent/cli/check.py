@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent import __version__
 from agent.config.loader import Config
 from agent.daemon.control_socket import ask, read_status
-from agent.device.information import software_version
 from agent.device.model import model_id
 from agent.diagnostics import bug_report
 from agent.diagnostics.checks import software
@@ -125,7 +125,7 @@ def _line(name: str, finding: Finding, *, verbose: bool) -> str:
 def _for_programs(found: Findings, status: Status | None) -> dict[str, Any]:
     return {
         "time": utc(time.time()),
-        "version": software_version(),
+        "version": __version__,
         "asked_daemon": status is not None,
         "ok": not any(one.outcome is Outcome.FAILED for _, one in found),
         "checks": [{"id": name, **one.as_json()} for name, one in found],

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
-from typing import NoReturn
 
+from agent import __version__
 from agent.cli import terminal
 from agent.cli.signals import interruptible
 from agent.config import loader as configuration
@@ -54,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
         description="Read a DHT22, drive an LED, and report to Azure IoT Central.",
         epilog="To try it without a Raspberry Pi and without an account: sensor-agent demo",
     )
-    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    top.add_argument(
+        "--version",
+        action="version",
+        version=f"sensor-agent {__version__}",
+        help="print the version",
+    )
     top.set_defaults(do=lambda _arguments: _list_commands(top))
     commands = top.add_subparsers(metavar="COMMAND")
 
@@ -163,16 +168,6 @@ def parser() -> argparse.ArgumentParser:
 def _list_commands(group: argparse.ArgumentParser) -> int:
     group.print_help(sys.stderr)
     return USAGE
-
-
-class _Version(argparse.Action):
-    """Prints the version. Looking it up takes longer than everything else at the start."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from agent.device.information import software_version  # noqa: PLC0415 - see above.
-
-        print(f"sensor-agent {software_version()}")
-        parser.exit()
 
 
 def _config_option(command: argparse.ArgumentParser) -> None:

@@ -3,12 +3,11 @@
 The keys are in `agent.config.schema`. This module names only keys that depend on each other.
 """
 
-import difflib
 import os
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
@@ -318,8 +317,8 @@ def _wrong_text(key: Key, value: str) -> str | None:
         return None
     if advice := rule.advice(value):
         return f"{show(value)}: {advice}"
-    if close := difflib.get_close_matches(value.lower(), names, n=1):
-        return f'{show(value)}: must be {key.allowed}; did you mean "{close[0]}"?'
+    if close := _close(value.lower(), names):
+        return f'{show(value)}: must be {key.allowed}; did you mean "{close}"?'
     # An address may contain a password before the host.
     return f"{'...' if '@' in value else show(value)}: must be {key.allowed}"
 
@@ -331,10 +330,16 @@ def _home(name: str) -> str | None:
 
 
 def _closest(name: str, names: list[str]) -> str:
-    plain = name.lower().replace("-", "_")
-    if close := difflib.get_close_matches(plain, names, n=1):
-        return f'did you mean "{close[0]}"?'
+    if close := _close(name.lower().replace("-", "_"), names):
+        return f'did you mean "{close}"?'
     return f"the names are: {', '.join(names)}"
+
+
+def _close(name: str, names: Sequence[str]) -> str | None:
+    """Return the name that is most like this one, if any is."""
+    import difflib  # noqa: PLC0415 - it takes 0.2 MB, and few files have a mistake.
+
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
 def _show_name(name: str) -> str:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from agent import __version__
 from agent.config.loader import Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
 from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
-from agent.device.information import device_information, software_version
+from agent.device.information import device_information
 from agent.device.led import AsyncLed
 from agent.diagnostics import CHECKS_BUDGET, runner
 from agent.logs import journal
@@ -66,7 +67,7 @@ class Service:
         self._watch = Watch()
         self._checks_thread = DeadlineThread("checks")
         # Read once: it stays the same, also if an upgrade replaces the files of this version.
-        self._version = software_version()
+        self._version = __version__
         self._information = device_information()
 
     async def run(self) -> None:

@@ -3,10 +3,10 @@
 import os
 import platform
 import shutil
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from agent import __version__
 
 DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
 DEVICE_TREE_COMPATIBLE = Path("/proc/device-tree/compatible")
@@ -14,15 +14,6 @@ CPUINFO = Path("/proc/cpuinfo")
 OS_RELEASE = Path("/etc/os-release")
 
 PROCESSOR_MAKERS = {"brcm": "Broadcom", "GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
-
-
-@cache
-def software_version() -> str:
-    """Return the version of the installed sensor-agent."""
-    try:
-        return version("sensor-agent")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 def device_information() -> dict[str, Any]:
@@ -35,7 +26,7 @@ def device_information() -> dict[str, Any]:
         "__t": "c",
         "manufacturer": "Raspberry Pi" if board.startswith("Raspberry Pi") else "unknown",
         "model": board,
-        "swVersion": software_version(),
+        "swVersion": __version__,
         "osName": _os_name(),
         "processorArchitecture": platform.machine(),
         "processorManufacturer": _processor_manufacturer(),

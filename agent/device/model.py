@@ -6,7 +6,7 @@ https://learn.microsoft.com/azure/iot/concepts-model-repository
 """
 
 import json
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 CELSIUS = "dtmi:sensoragent:EnvironmentalSensor;2"
@@ -21,9 +21,8 @@ def model_id(unit: str) -> str:
 
 def interface(dtmi: str) -> dict[str, Any]:
     """Return the interface with this id."""
-    path = dtmi.lower().replace(":", "/").replace(";", "-") + ".json"
-    text = resources.files("agent.device").joinpath(path).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    path = Path(__file__).parent / (dtmi.lower().replace(":", "/").replace(";", "-") + ".json")
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
 
 

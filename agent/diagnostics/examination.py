@@ -5,12 +5,11 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
+from agent import __version__
 from agent.config.credentials import Credentials, read_credentials, secret_files
 from agent.config.loader import CloudConfig, Config
-from agent.device.information import software_version
 from agent.diagnostics.finding import Finding
 from agent.diagnostics.installation import is_installed
 from agent.diagnostics.route import Route
@@ -23,6 +22,14 @@ from hw.sensors.models import MODELS
 
 SENSOR_PIN = "[sensor] pin"
 ADAFRUIT = frozenset(MODELS)  # The drivers that read the sensor over GPIO lines.
+
+
+def package_version(name: str) -> str:
+    """Return the version of an installed package. Raises PackageNotFoundError."""
+    # It takes 0.6 MB, which a running daemon needs for this check only.
+    from importlib.metadata import version  # noqa: PLC0415 - see above.
+
+    return version(name)
 
 
 def vcgencmd() -> str | None:
@@ -64,13 +71,13 @@ class Examination:
     routes: dict[str, Route | Finding] = field(default_factory=dict)
     resources: ExitStack = field(default_factory=ExitStack)
 
-    installed: str = field(default_factory=software_version)
+    installed: str = __version__
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     root: Path = Path("/")
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
     may_use: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK | os.W_OK)
     is_installed: Callable[[str], bool] = is_installed
-    version: Callable[[str], str] = metadata.version
+    version: Callable[[str], str] = package_version
     clock: Clock = field(default_factory=Clock)
     vcgencmd: Callable[[], str | None] = vcgencmd
     open_sensor: Callable[..., ClimateSensor] = open_sensor

@@ -4,7 +4,6 @@ import platform
 import stat
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from agent.diagnostics import installation
@@ -150,6 +149,6 @@ def _version(package: str, examination: Examination) -> str:
     for name in (package, *OTHER_NAMES.get(package, ())):
         try:
             return examination.version(name)
-        except metadata.PackageNotFoundError:
+        except ModuleNotFoundError:  # PackageNotFoundError, without its module.
             continue
     return "(version unknown)"

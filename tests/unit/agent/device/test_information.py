@@ -2,8 +2,9 @@ import os
 
 import pytest
 
+from agent import __version__
 from agent.device import information as module
-from agent.device.information import device_information, software_version
+from agent.device.information import device_information
 from agent.device.model import DEVICE_INFORMATION, interface
 
 
@@ -19,7 +20,7 @@ def test_sizes_are_in_kilobytes():
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert reported["totalMemory"] == memory // 1024
     assert reported["totalStorage"] > 1024
-    assert reported["swVersion"] == software_version()
+    assert reported["swVersion"] == __version__
 
 
 @pytest.fixture
