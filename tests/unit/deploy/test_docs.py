@@ -4,16 +4,13 @@ import re
 import shlex
 
 import pytest
+from pages import PAGES, code_lines
 from places import ROOT
 from scripts import load_script
 
 from agent.cli.parser import parser
 
 DOCS = ROOT / "docs"
-PAGES = {
-    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
-}
 # What stands for something else in the commands of the pages, and a value to try them with.
 STAND_INS = {"FILE": "x.toml", "N": "1", "ADDRESS": "127.0.0.1", "DEVICE": "pi-1", "ID": "hub"}
 
@@ -51,9 +48,7 @@ def test_every_page_is_in_the_navigation():
 def commands():
     """Return every `sensor-agent ...` in a code block or code span, as parameters of a test."""
     for page, text in PAGES.items():
-        blocks = re.findall(r"^ *```\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-        lines = "\n".join(blocks).splitlines()
-        for code in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
+        for code in code_lines(text):
             if match := re.match(r" *(?:\w+=\S+ |sudo )*(sensor-agent [a-z-][^|\\]*)$", code):
                 yield pytest.param(match[1], id=f"{page}:{match[1]}")
 
