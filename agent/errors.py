@@ -2,6 +2,7 @@
 
 import re
 import socket
+from http import HTTPStatus
 from pathlib import Path
 
 LOOKUP_FAILURES = {
@@ -84,16 +85,26 @@ class UnreachableError(CloudError):
 
 
 class RefusedError(CloudError):
-    """The hub refused this device's credentials."""
+    """The hub refused this device's credentials. `before`: it has accepted them earlier."""
 
     depends_on_clock = True  # A token has an expiry time.
 
-    def __init__(self, host: str, device_id: str) -> None:
-        super().__init__(
-            f"{host} refused the credentials of {device_id}. The key may be another device's, the "
-            "device may be blocked or on another hub, or this machine's clock may be wrong."
-        )
+    def __init__(self, host: str, device_id: str, *, before: bool = False) -> None:
+        if before:
+            sentence = (
+                f"{host} refused the credentials of {device_id}, which it accepted before. Most "
+                "likely the device was blocked or deleted, or its key was replaced: look at its "
+                "page in IoT Hub or IoT Central."
+            )
+        else:
+            sentence = (
+                f"{host} refused the credentials of {device_id}: the key is another device's, the "
+                "device is blocked, deleted or on another hub, or this machine's clock is wrong. "
+                "Compare the key with the one on the device's page in IoT Hub or IoT Central."
+            )
+        super().__init__(sentence)
         self.host = host
+        self.device_id = device_id
 
 
 class RegistrationError(CloudError):
@@ -112,16 +123,46 @@ class NoAnswerError(CloudError):
     """A request was not answered in time."""
 
     def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"{what[0].upper()}{what[1:]} was not answered within {seconds:g} s.")
+        super().__init__(
+            f"{what[0].upper()}{what[1:]} was not answered within {seconds:g} s. The network or "
+            "the service is slow or failing."
+        )
         self.seconds = seconds
+
+
+class HubUnavailableError(CloudError):
+    """The hub accepts connections, and cannot serve them: the fault is the service's."""
+
+    def __init__(self, hub: str, what: str) -> None:
+        super().__init__(
+            f"{hub} {what}: the service is failing, or busy. No change is needed on this device; "
+            "if it lasts, see https://azure.status.microsoft/status."
+        )
 
 
 class ServiceRefusedError(CloudError):
     """The hub answered a request with an error, such as 429 for too many requests."""
 
-    def __init__(self, sentence: str, *, status: int | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, hub: str, what: str, *, said: str, status: int | None = None) -> None:
+        answered = f"{hub} answered {what} with status {status}"
         self.status = status
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            sentence = (
+                f"{answered}: its devices send too many requests, or its daily quota is used up. "
+                "The daemon repeats the request later."
+            )
+        elif self.is_fault_of_service:
+            sentence = (
+                f"{answered}: the fault is the service's. The daemon repeats the request later."
+            )
+        else:
+            sentence = f"{hub} refused {what}: {said.rstrip('.')}."
+        super().__init__(sentence)
+
+    @property
+    def is_fault_of_service(self) -> bool:
+        """Whether the hub has failed, and has not refused the request."""
+        return self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def for_good(self) -> bool:
@@ -136,16 +177,59 @@ class SessionLostError(CloudError):
 class HubClosedError(SessionLostError):
     """The hub, or a device between here and the hub, closed the connection."""
 
+    def __init__(self, hub: str, device_id: str) -> None:
+        super().__init__(
+            f"{hub} closed the connection, and the daemon connects again. Possible causes, the "
+            "most likely first: the hub was restarted, the network was interrupted, another "
+            f"device signs in as {device_id}, the hub's daily quota is used up, {device_id} was "
+            "blocked or deleted."
+        )
 
-class TakenOverError(HubClosedError):
+
+class TakenOverError(SessionLostError):
     """The hub closes connections repeatedly, as it does if another device has the same id."""
 
     def __init__(self, hub: str, device_id: str, *, times: int, minutes: float) -> None:
         super().__init__(
-            f"{hub} closed the connection {times} times within {minutes:g} minutes. Most "
-            f"likely another device signs in as {device_id}: a copied card or a second daemon. "
-            "Give each its own device id. If there is no other device, check the network."
+            f"{hub} closed a working connection {times} times within {minutes:g} minutes. Most "
+            f"likely another device signs in as {device_id} (a copied card, a second daemon): give "
+            "each its own device id, and check the network if there is no other device."
         )
+
+
+class RateExceededError(SessionLostError):
+    """The hub closes connections repeatedly while many messages are sent."""
+
+    def __init__(self, hub: str, device_id: str, *, max_rate: float) -> None:
+        super().__init__(
+            f"{hub} closed the connection repeatedly while messages were sent. Most likely it "
+            f"allows fewer messages a second than max_rate = {max_rate:g} in [cloud], so lower it; "
+            f"otherwise another device signs in as {device_id}."
+        )
+
+
+class QuotaUsedUpError(SessionLostError):
+    """The hub takes connections, but no message, as it does when its daily quota is used up."""
+
+    def __init__(self, hub: str) -> None:
+        super().__init__(
+            f"{hub} accepts connections, but no message. Most likely its daily quota is used up, "
+            "which starts again at 00:00 UTC: until then readings are kept; if it recurs, set a "
+            "longer interval in [sensor] or choose a larger tier of IoT Hub."
+        )
+
+
+class IdleConnectionError(SessionLostError):
+    """A connection ended while it was idle, as behind a router that forgets idle connections."""
+
+    def __init__(self, hub: str, keep_alive: int, *, advised: int | None) -> None:
+        advice = (
+            "the network was interrupted: check it."
+            if advised is None
+            else f"a router ends idle connections: set keep_alive = {advised} in [cloud] (now "
+            f"{keep_alive}), and check the network if that does not help."
+        )
+        super().__init__(f"The connection to {hub} failed while it was idle. Most likely {advice}")
 
 
 class CertificateUnreadableError(CloudError):

@@ -15,6 +15,7 @@ from azure.iot.device import exceptions as azure_exceptions
 from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
+    SERVER_UNAVAILABLE,
     CloudAccess,
     build,
     close_quickly,
@@ -131,14 +132,19 @@ def _registration_error(
             return RegistrationError(device_id, said="it refused the credentials", hint=HINTS[401])
         case azure_exceptions.OperationTimeout():
             return UnreachableError(host, KEEP_ALIVE_EXPIRED)
+    if SERVER_UNAVAILABLE in reason(error):
+        # https://github.com/Azure/azure-iot-sdk-python/issues/670
+        said = "it refused the connection"
+        return RegistrationError(device_id, said=said, hint=HINT_UNAVAILABLE)
     return UnreachableError(host, reason(error))
 
 
+HINT_UNAVAILABLE = "Check id_scope; if it is right, the service is failing, or busy."
 CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
     401: "Check that the key or certificate belongs to this device, that the device is not "
     "blocked, and that id_scope is the application's.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
-    503: "The service reports an internal error. The daemon tries again later.",
+    503: "The fault is the service's. The daemon tries again later.",
 }

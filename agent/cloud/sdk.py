@@ -39,6 +39,7 @@ QUICK_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
 SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 120 s earlier.
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
 NOT_MQTT = "it sent a packet that is not valid MQTT"
+SERVER_UNAVAILABLE = "broker unavailable"  # paho's words for CONNACK 3.
 MAX_PACKET = 1_000_000  # Bytes. IoT Hub sends at most a method's 128 KB.
 MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.

@@ -17,6 +17,7 @@ from agent.cloud.sdk import (
     CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
     NOT_MQTT,
+    SERVER_UNAVAILABLE,
     CloudAccess,
     build,
     close,
@@ -26,9 +27,11 @@ from agent.cloud.sdk import (
     sdk_thread,
     within,
 )
+from agent.cloud.traffic import Traffic
 from agent.errors import (
     CloudError,
     HubClosedError,
+    HubUnavailableError,
     NoAnswerError,
     RefusedError,
     ServiceRefusedError,
@@ -98,6 +101,7 @@ class AzureSession:
         self._keep_alive = keep_alive
         self._client = client
         self._loop = asyncio.get_running_loop()
+        self.traffic = Traffic(self._loop.time)
         self._events = events
         self._ended: asyncio.Future[CloudError] = self._loop.create_future()
         self._changed = asyncio.Event()  # Set when the connection changes its state or ends.
@@ -113,6 +117,7 @@ class AzureSession:
         self._client.on_connection_state_change = self._on_state
         self._client.on_background_exception = self._on_background_exception
         what = f"the connection to {self.hub}"
+        accepted = False
         try:
             # Handlers are set before connecting: the hub delivers queued commands at once, and the
             # SDK acknowledges and loses those without a handler. Without a connection the setters
@@ -121,18 +126,26 @@ class AzureSession:
                 with suppress(azure_exceptions.NoConnectionError):
                     await self._set(name, handler)
             await within(self.deadline, what, self._client.connect())
+            accepted = True
             for name, handler in handlers.items():
                 await self._set(name, handler)
         except azure_exceptions.CredentialError as error:
             raise RefusedError(self.hub, self.device_id) from error
         except azure_exceptions.ConnectionFailedError as error:
+            if SERVER_UNAVAILABLE in reason(error):
+                raise HubUnavailableError(self.hub, "refuses connections for now") from error
             raise UnreachableError(self.hub, reason(error)) from error
         except azure_exceptions.OperationTimeout as error:
             raise NoAnswerError(what, self.deadline) from error
         except CloudError:
             raise
         except Exception as error:  # The SDK raises errors of any class.
-            raise self._lost(error) from error
+            lost = await self._why_lost(error) if accepted else self._lost(error)
+            if isinstance(lost, HubClosedError):
+                raise HubUnavailableError(
+                    self.hub, "accepted the connection and closed it at once"
+                ) from error
+            raise lost from error
 
     async def _set(self, name: str, handler: Callable[..., Any]) -> None:
         """Set a handler. With a connection this subscribes, and waits for the hub."""
@@ -159,7 +172,7 @@ class AzureSession:
             content_type="application/json",
         )
         outgoing.custom_properties.update(message.properties)
-        await self._call("a message", lambda: self._client.send_message(outgoing))
+        await self._call("a message", lambda: self._client.send_message(outgoing), is_message=True)
 
     async def twin(self) -> Any:
         """Fetch the whole twin: any JSON value, normally {"desired": {...}, "reported": {...}}."""
@@ -184,19 +197,21 @@ class AzureSession:
         """Wait for the end of the connection, and raise its reason (SessionLostError)."""
         raise await asyncio.shield(self._ended)
 
-    async def _call(self, what: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _call(
+        self, what: str, call: Callable[[], Coroutine[Any, Any, T]], *, is_message: bool = False
+    ) -> T:
         # The SDK sends a message that failed over the next connection, under a packet id that it
         # may confuse with another message's. So no call is made without a connection.
         await self._until_connected()
         try:
-            return await within(self.deadline, what, call())
+            with self.traffic.request(is_message=is_message):
+                return await within(self.deadline, what, call())
         except azure_exceptions.ClientError as error:
             cause = error.__cause__
             if isinstance(cause, azure_exceptions.ServiceError):
                 status = re.search(r"\b[1-5]\d\d$", str(cause))  # The SDK has no field for it.
                 raise ServiceRefusedError(
-                    f"{self.hub} refused {what}: {cause}.",
-                    status=int(status[0]) if status else None,
+                    self.hub, what, said=str(cause), status=int(status[0]) if status else None
                 ) from error
             raise await self._why_lost(error) from error
         except Exception as error:
@@ -229,7 +244,7 @@ class AzureSession:
     def _dropped(self, error: BaseException) -> CloudError:
         if reason(error) in {KEEP_ALIVE_EXPIRED, NOT_MQTT}:
             return self._lost(error)
-        return HubClosedError(f"The connection to {self.hub} was closed: {reason(error)}.")
+        return HubClosedError(self.hub, self.device_id)
 
     # These handlers run in the SDK's threads. They are coroutine functions that never wait, because
     # the SDK runs those in order; it runs plain functions in several threads.

@@ -111,7 +111,7 @@ class Uplink:
         self._first_delay = first_delay
         self._sleep = sleep
         self._jitter = jitter
-        self._health = ConnectionHealth(daemon.clock)
+        self._health = ConnectionHealth(daemon.clock, hub.cloud)
         self._complaints = Complaints()
         self._last_assignment: Assignment | None = None
         self._session: AzureSession | None = None
@@ -124,6 +124,7 @@ class Uplink:
         self._has_results = asyncio.Event()
         self._failures = 0
         self._connected_at = inf  # Uptime, seconds; inf without a connection.
+        self._used: AzureSession | None = None  # By the last attempt, if it connected.
         self._try_hub_next = False
         self._backlog_reported = 0
 
@@ -196,14 +197,15 @@ class Uplink:
         await self._sleep(self._jitter() * self._first_delay)
         stuck = 0
         while True:
-            self._connected_at = inf
+            self._connected_at, self._used = inf, None
             failure: AgentError | None = None
             try:
                 await _in_own_task(self._serve_once())
             except* CloudError as group:
                 failure = _first(group)
             if failure is not None:
-                self._health.failed(failure)
+                traffic = None if self._used is None else self._used.traffic
+                self._health.failed(failure, traffic)
                 # Only a connection that lasted shortens the delay, not a long attempt or a
                 # connection that was closed at once.
                 lasted = self._clock.uptime() - self._connected_at >= LASTS_AFTER
@@ -231,7 +233,7 @@ class Uplink:
         self._last_assignment = assignment
         try:
             async with self._hub.connect(assignment, self._events) as session:
-                self._session = session
+                self._session = self._used = session
                 self._connected_at = self._clock.uptime()
                 self.connections += 1
                 self._health.connected(session.hub, session.device_id)
@@ -426,12 +428,11 @@ class Uplink:
             try:
                 answer = await ask()
             except ServiceRefusedError as error:
-                log.log(
-                    self._complaints.level("throttled", str(error)),
-                    "%s",
-                    error,
-                    extra=LogEvent.HUB_THROTTLED.about(HUB=self.hub),
+                event = (
+                    LogEvent.HUB_FAILING if error.is_fault_of_service else LogEvent.HUB_THROTTLED
                 )
+                level = self._complaints.level("throttled", str(error))
+                log.log(level, "%s", error, extra=event.about(HUB=self.hub))
                 refusals += 1
                 await self._sleep((0.5 + self._jitter()) * min(60.0, 2.0**refusals))
             else:

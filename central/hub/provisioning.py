@@ -42,7 +42,11 @@ MAX_DURATION = 300.0  # Seconds until a connection ends, whether its device has 
 AZURE_NAMES = (".azure-devices-provisioning.net", ".azure-devices.net")
 AZURE_HUB = "central.azure-devices.net"
 
-BUSY = {"throttled": (429, "Too many requests"), "error": (500, "Internal server error")}
+BUSY = {
+    "throttled": (429, "Too many requests"),
+    "error": (500, "Internal server error"),
+    "unavailable": (503, "Service unavailable"),
+}
 
 NEW_DEVICE_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
 

@@ -7,10 +7,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from central.errors import InvalidTwin, TwinTooLarge
 from central.hub.calls import Calls
+from central.hub.presence import TAKEN_OVER, Presence
 from central.protocol import twins
 from central.protocol.mqtt import (
     MAX_BODY,
@@ -36,9 +37,6 @@ from central.storage import command_queue, devices
 from central.storage.registry import Registry
 from central.transport.connection import Connection
 from central.transport.faults import Faults
-
-if TYPE_CHECKING:
-    from central.hub.presence import Presence
 
 METHODS = "$iothub/methods/POST/"
 METHOD_ANSWERS = "$iothub/methods/res/"
@@ -123,6 +121,12 @@ class DeviceSession:
         await self._registry.record_connection(self.device_id, "connected", detail)
         await self.deliver()
         await self._hub.presence.notify_ready()
+        if self._hub.faults.failing:
+            self.abort("the hub fails (requested as a fault)")
+        if self._hub.faults.rival is not None:
+            asyncio.get_running_loop().call_later(
+                self._hub.faults.rival, self.abort, f"{TAKEN_OVER} (requested as a fault)"
+            )
 
     async def closed(self, reason: str, will: Publish | None) -> None:
         self._open = False
@@ -206,6 +210,10 @@ class DeviceSession:
         bag = decode_bag(packet.topic.removeprefix(self._events.rstrip("/")).lstrip("/"))
         properties, system = split_properties(bag)
         self._throttle()
+        if self._hub.faults.quota is not None:
+            if self._hub.faults.quota == "closed":
+                self.abort("the daily quota is used up (requested as a fault)")
+            return
         if self._hub.faults.cuts(recorded=False):
             self.abort("cut on request, before its message was recorded")
             return
@@ -231,8 +239,7 @@ class DeviceSession:
             self.abort(f"it sent more than {most:g} messages a second")
 
     async def _get_twin(self, rid: str) -> None:
-        if self._hub.faults.twin == "throttled":
-            self._answer_twin(rid, 429, b"")
+        if self._refuses_twin(rid):
             return
         twin = await self._store.run(devices.get_twin, self.device_id)
         desired = twins.wrapped(twin.desired) if self._wraps else twin.desired
@@ -242,9 +249,15 @@ class DeviceSession:
         }
         self._answer_twin(rid, 200, twins.dump_json(document).encode())
 
+    def _refuses_twin(self, rid: str) -> bool:
+        """Answer a twin request with the status of the fault `twin`, if it has one."""
+        status = {"throttled": 429, "unavailable": 503}.get(self._hub.faults.twin or "")
+        if status is not None:
+            self._answer_twin(rid, status, b"")
+        return status is not None
+
     async def _report(self, rid: str, body: bytes) -> None:
-        if self._hub.faults.twin == "throttled":
-            self._answer_twin(rid, 429, b"")
+        if self._refuses_twin(rid):
             return
         try:
             twin = await self._registry.patch_reported(self.device_id, twins.parse_json(body))

@@ -114,9 +114,10 @@ def server_context(
     begins = {"expired": now - 2 * YEAR, "not-yet-valid": now + YEAR}.get(fault or "")
     if fault == "another-authority":
         authority = trustme.CA(organization_name="another authority")
+    names_of_fault = {"another-host": ["portal.example.org"], "no-names": []}
     certificate = authority.issue_cert(
-        *every,
-        common_name=NAME,
+        *names_of_fault.get(fault or "", every),
+        common_name="localhost" if fault == "no-names" else NAME,
         organization_name=NAME,
         not_before=begins,
         not_after=now - YEAR if fault == "expired" else now + VALIDITY,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
 CHUNK = 64 * 1024
+EVENTS = "/messages/events"  # In the topic of a device's messages.
 MAX_KEEP_ALIVE = 1177.0  # Seconds; IoT Hub's limit, also for a client without a keep-alive.
 FROZEN_FACTOR = 3  # A frozen client gets this many times as long, to notice it by itself.
 AT_ONCE = 100  # Packets of one client that are handled concurrently.
@@ -258,7 +259,8 @@ class Connection:
                     raise outcome
                 match packet:
                     case Publish(packet_id=int(packet_id)):
-                        self.send(PubAck(packet_id))
+                        if self._faults.quota is None or EVENTS not in packet.topic:
+                            self.send(PubAck(packet_id))
                     case PingReq():
                         self.send(PingResp())
         return len(under_way)

@@ -10,10 +10,13 @@ from typing import Literal, Protocol, get_args
 from central.protocol.mqtt import ConnectCode, ServerPacket
 
 Hang = Literal["tcp", "tls"]
-Network = Literal["refuse", "reset"]
-Registration = Literal["failed", "disabled", "unauthorized", "throttled", "error", "silent"]
-TwinFault = Literal["silent", "throttled"]
-Certificate = Literal["expired", "not-yet-valid", "another-authority"]
+Network = Literal["refuse", "reset", "http"]
+Registration = Literal[
+    "failed", "disabled", "unauthorized", "throttled", "error", "unavailable", "silent"
+]
+TwinFault = Literal["silent", "throttled", "unavailable"]
+Quota = Literal["closed", "silent"]
+Certificate = Literal["expired", "not-yet-valid", "another-authority", "another-host", "no-names"]
 
 
 class Connected(Protocol):
@@ -39,7 +42,16 @@ class Faults:
     """Types of packets that are never sent, such as PubAck."""
 
     twin: TwinFault | None
-    """Twin requests get no answer (`silent`), or status 429 (`throttled`)."""
+    """Twin requests get no answer (`silent`), or status 429 (`throttled`) or 503."""
+
+    quota: Quota | None
+    """No message is taken: the hub closes the connection, or does not acknowledge (`silent`)."""
+
+    rival: float | None
+    """Seconds after which another client with the same id takes each connection over."""
+
+    failing: bool
+    """Whether the hub closes each connection once it has accepted it."""
 
     latency: float
     """Seconds by which every packet to a client is delayed. They stay in order."""
@@ -75,6 +87,9 @@ class Faults:
         self.connack = None
         self.withheld = set()
         self.twin = None
+        self.quota = None
+        self.rival = None
+        self.failing = False
         self.latency = 0.0
         self.clock_offset = 0.0
         self.certificate = None
@@ -109,7 +124,7 @@ class Faults:
 
     @property
     def network(self) -> Network | None:
-        """New connections are refused (on Linux only), or accepted and reset at once."""
+        """New connections are refused (on Linux only), reset at once, or answered in HTTP."""
         return self._network
 
     @network.setter
@@ -176,6 +191,7 @@ class Faults:
 CHOICES = {
     "registration": get_args(Registration),
     "twin": get_args(TwinFault),
+    "quota": get_args(Quota),
     "hang": get_args(Hang),
     "network": get_args(Network),
     "certificate": get_args(Certificate),

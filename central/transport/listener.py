@@ -9,6 +9,7 @@ import struct
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from central.errors import PortTaken, StartError, UnknownAddress, in_words
 from central.transport.admission import Admission, Waiting
@@ -148,6 +149,9 @@ class MqttListener:
 
     async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
         await self._faults.hang_at("tcp")
+        if self._faults.network == "http":
+            await _answer_in_http(client)
+            return
         try:
             connection = await self._open(client)
         except (OSError, TimeoutError) as error:
@@ -183,6 +187,14 @@ class MqttListener:
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         server_name = self._server_names.get(transport.get_extra_info("ssl_object"))
         return Connection(reader, writer, faults=self._faults, server_name=server_name)
+
+
+async def _answer_in_http(client: socket.socket) -> None:
+    """Answer as a web server does to a client that starts TLS on its port."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
+        await loop.sock_recv(client, 4096)
+        await loop.sock_sendall(client, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
 def local_names(host: str) -> list[str]:

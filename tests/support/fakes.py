@@ -7,6 +7,8 @@ from typing import Any
 
 from card import Card
 
+from agent.cloud.traffic import Traffic
+from agent.config.loader import CloudConfig
 from agent.errors import SessionLostError
 from agent.readings.clock import Clock
 from agent.readings.outbox import Outbox
@@ -38,6 +40,7 @@ class FakeSession:
     def __init__(self, hub="hub.test", *, twin=None):
         self.hub = hub
         self.device_id = "pi-1"
+        self.traffic = Traffic(asyncio.get_running_loop().time)
         self.sent = []
         self.reports = []
         self.answers = []
@@ -84,6 +87,7 @@ class FakeHub:
     """Opens these sessions, or raises these errors, one after the other."""
 
     def __init__(self, *sessions):
+        self.cloud = CloudConfig(id_scope="0ne00000000", key_file=Path("device.key"))
         self.sessions = list(sessions)
         self.connects = []
         self.registrations = 0

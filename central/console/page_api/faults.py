@@ -60,12 +60,39 @@ FAULTS: dict[str, Lasting | Once] = {
     "unacknowledged": Lasting(
         "Unacknowledged", "Messages are not acknowledged.", "withheld", {PubAck}
     ),
+    "quota": Lasting(
+        "Quota", "The daily quota is used up: messages disconnect.", "quota", "closed"
+    ),
+    "rival": Lasting(
+        "Second client",
+        "After 2 s another one with the same id takes over.",
+        "rival",
+        2.0,
+        cuts=True,
+    ),
+    "failing": Lasting(
+        "Failing hub", "Connections are accepted and closed.", "failing", True, cuts=True
+    ),
+    "unavailable": Lasting(
+        "Unavailable", "The hub is too busy.", "connack", ConnectCode.UNAVAILABLE, cuts=True
+    ),
+    "http": Lasting("Plain HTTP", "A web server is on the port.", "network", "http", cuts=True),
     "throttle": Lasting("Throttle", "More than one message a second disconnects.", "throttle", 1.0),
     "unauthorized": Lasting(
         "No sign-in", "The hub refuses it.", "connack", ConnectCode.NOT_AUTHORIZED, cuts=True
     ),
     "certificate": Lasting(
         "Certificate", "It expired a year ago.", "certificate", "expired", cuts=True
+    ),
+    "host": Lasting(
+        "Another host",
+        "Its certificate has another name.",
+        "certificate",
+        "another-host",
+        cuts=True,
+    ),
+    "names": Lasting(
+        "No host names", "The certificate names no host.", "certificate", "no-names", cuts=True
     ),
     "clock": Lasting(
         "Clock", "A day ahead, so tokens have expired.", "clock_offset", 86400.0, cuts=True
@@ -95,10 +122,15 @@ class Bench:
             "label": fault.label,
             "description": fault.description,
             "once": isinstance(fault, Once),
-            "on": isinstance(fault, Lasting)
-            and getattr(self._central.faults, fault.attribute) != getattr(NONE, fault.attribute),
+            "on": isinstance(fault, Lasting) and self._is_on(fault),
             "ends": iso(self._ends[name][0]) if name in self._ends else None,
         }
+
+    def _is_on(self, fault: Lasting) -> bool:
+        value = getattr(self._central.faults, fault.attribute)
+        if fault.value is None:
+            return bool(value != getattr(NONE, fault.attribute))
+        return bool(value == fault.value)
 
     def start(self, name: str, seconds: float | None, value: Any = None) -> None:
         """Start a fault for so many seconds, or until it is cleared for None."""

@@ -9,12 +9,12 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from addresses import own_address
 from centrals import running_central
+from clouds import Cloud
 from fakes import until
 from mqtt_client import packet as mqtt_packet
 from mqtt_client import string
@@ -22,18 +22,15 @@ from mqtt_client import string
 from agent.cloud import sdk
 from agent.cloud.message import Message
 from agent.cloud.publisher import WINDOW
-from agent.cloud.registration import _LoggedAnswer, _registration_error, register
-from agent.cloud.sdk import CloudAccess
+from agent.cloud.registration import _LoggedAnswer, _registration_error
 from agent.cloud.session import (
     Command,
     DesiredPatch,
     Event,
     QueuedCommand,
     Unreadable,
-    open_session,
 )
 from agent.config.credentials import Credentials, derive_device_key
-from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
 from agent.errors import (
     CloudError,
@@ -51,46 +48,6 @@ from central.storage import devices, history, telemetry
 from central.transport import connection
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
-
-
-class Cloud:
-    """A central, and the access of one device to it."""
-
-    def __init__(self, central):
-        self.central = central
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-        info = central.info
-        self.config = CloudConfig(
-            id_scope=info["id_scope"],
-            provisioning_host=info["mqtt_host"],
-            group_key_file=Path(info["group_key_file"]),
-            ca_file=Path(info["ca_file"]),
-            keep_alive=4,
-        )
-        self.ca = Path(info["ca_file"]).read_text()
-        self.group_key = Path(info["group_key_file"]).read_text().strip()
-        self.credentials = self.sign_in(derive_device_key(self.group_key, "pi-1"))
-
-    def sign_in(self, key):
-        return Credentials(key=key, ca=self.ca)
-
-    def access(self, credentials):
-        return CloudAccess(
-            cloud=self.config,
-            credentials=credentials or self.credentials,
-            device_id="pi-1",
-            model_id=CELSIUS,
-        )
-
-    async def register(self, *, credentials=None, **deadline):
-        return await register(self.access(credentials), **deadline)
-
-    def session(self, assignment, *, credentials=None):
-        return open_session(self.access(credentials), assignment, self.events)
-
-    async def ask(self, work):
-        """Run `work(central)` on central's loop without blocking this one."""
-        return await asyncio.to_thread(self.central.call, work)
 
 
 @pytest.fixture

@@ -1,0 +1,134 @@
+"""Why a connection fails: the daemon's sentence for each reason, with the real SDK and central."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from centrals import running_central
+from clouds import Cloud
+from fakes import open_outbox, until
+from rigs import Rig
+
+from agent.errors import RegistrationError
+from central.protocol.mqtt import ConnectCode
+
+KEEP_ALIVE = 4
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        yield Cloud(central, keep_alive=KEEP_ALIVE)
+
+
+@asynccontextmanager
+async def uplink(cloud, *, waiting=1):
+    """Run an uplink with so many readings to send."""
+    rig = Rig(await open_outbox(), cloud.hub)
+    await rig.add(waiting)
+    async with rig.running():
+        yield rig
+
+
+async def begin(cloud, **faults):
+    def setting(central):
+        for name, value in faults.items():
+            setattr(central.faults, name, value)
+
+    await cloud.ask(setting)
+
+
+def reason(rig):
+    return str(rig.uplink.cloud_status().error)
+
+
+async def until_reason(rig, words):
+    """Wait until the daemon gives this reason, and return the sentence."""
+    try:
+        async with asyncio.timeout(60):
+            await until(lambda: words in reason(rig))
+    except TimeoutError:
+        pytest.fail(f"{words!r} is not in {reason(rig)!r}")
+    return reason(rig)
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        (
+            {"quota": "closed"},
+            "accepts connections, but no message. Most likely its daily quota is used up",
+        ),
+        (
+            {"quota": "silent"},
+            "accepts connections, but no message. Most likely its daily quota is used up",
+        ),
+        (
+            {"rival": 0.2},
+            "closed a working connection 3 times within 10 minutes. Most likely another device",
+        ),
+        (
+            {"failing": True},
+            "accepted the connection and closed it at once: the service is failing",
+        ),
+        (
+            {"connack": ConnectCode.UNAVAILABLE},
+            "refuses connections for now: the service is failing, or busy",
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+async def test_the_reason_is_named(cloud, faults, sentence):
+    await begin(cloud, **faults)
+    async with uplink(cloud) as rig:
+        await until_reason(rig, sentence)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("unavailable", "503001 Service unavailable"), ("error", "500001 Internal server error")],
+)
+async def test_a_provisioning_service_that_fails_is_at_fault(cloud, fault, said):
+    await begin(cloud, registration=fault)
+    with pytest.raises(RegistrationError) as caught:
+        await cloud.register(deadline=3.0)
+    assert f"{said}. The fault is the service's." in str(caught.value)
+
+
+async def test_a_provisioning_service_that_refuses_the_connection_names_the_id_scope(cloud):
+    cloud.config = replace(cloud.config, id_scope="0ne00000000")
+    with pytest.raises(RegistrationError, match=r"it refused the connection\. Check id_scope"):
+        await cloud.register()
+
+
+async def test_a_hub_that_answers_503_is_at_fault_and_the_connection_stays(cloud, caplog):
+    await begin(cloud, twin="unavailable")
+    async with uplink(cloud) as rig:
+        await until(lambda: "status 503" in caplog.text)
+        assert "with status 503: the fault is the service's." in caplog.text
+        assert rig.uplink.hub is not None
+
+
+async def test_a_connection_that_a_router_forgets_is_named(cloud):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await asyncio.sleep(KEEP_ALIVE / 2)
+        await cloud.ask(lambda central: central.faults.half_open())
+        await until_reason(rig, "failed while it was idle.")
+
+
+async def test_a_device_that_is_blocked_is_named(cloud):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await cloud.ask(lambda central: central.registry.update_device("pi-1", enabled=False))
+        await until_reason(rig, "which it accepted before. Most likely the device was blocked")
+        await until_reason(rig, "The device is blocked by the operator.")
+
+
+async def test_a_device_that_is_deleted_is_named(cloud):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await begin(cloud, registration="silent")  # It would be created again.
+        await cloud.ask(lambda central: central.registry.delete_device("pi-1"))
+        await until_reason(rig, "which it accepted before. Most likely the device was blocked")
