@@ -27,18 +27,18 @@ def can_be_measured():
     return tools and Path("/dev/loop-control").exists() and os.geteuid() == 0
 
 
-def bytes_written(readings, *, before):
+def bytes_written(readings, *, before, write_out):
     """Return the bytes that reach the disk for `readings`, after `before` that are not counted.
 
-    Each is added, and removed as after its acknowledgement; then everything that is still in
-    memory is written out, as it is within the minute until the next one. Raises OSError or
-    CalledProcessError where no file system can be mounted.
+    Each is added, and removed as after its acknowledgement. With `write_out`, everything that is
+    still in memory is written then, as it is within the minute until the next one. Raises OSError
+    or CalledProcessError where no file system can be mounted.
     """
     with _own_file_system() as (directory, written):
-        return asyncio.run(_measure(directory, written, readings, before))
+        return asyncio.run(_measure(directory, written, readings, before, write_out))
 
 
-async def _measure(directory, written, readings, before):
+async def _measure(directory, written, readings, before, write_out):
     clock = Clock()
     disk = Directory(directory / OUTBOX_NAME, before_create=lambda: None)
     outbox = Outbox(disk, state=directory, clock=clock)
@@ -49,7 +49,8 @@ async def _measure(directory, written, readings, before):
                 at_first = written()
             await outbox.add(Reading(20.0 + number % 10 / 10, 45.0), clock.stamp())
             await outbox.remove(await outbox.after(START, limit=100))
-            _write_out(directory)
+            if write_out:
+                _write_out(directory)
             await asyncio.sleep(APART)
         return written() - at_first
     finally:

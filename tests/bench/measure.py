@@ -5,15 +5,16 @@ import time
 from dataclasses import dataclass, field
 
 from bench import disk, instructions
-from bench.hub import until
+from bench.hub import BenchFailed, until
 from bench.programs import Usage, daemon, fill_outbox, plain
 
+NOBODY = "127.255.255.254"  # Nothing listens on this address of this machine.
 UNLIMITED = 1000  # Messages a second: the highest max_rate there is, and never reached here.
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything. What is here takes under 8 minutes and is what README.md shows."""
+    """How much of everything. What is here is what README.md shows."""
 
     starts: int = 5
     catch_ups: int = 5
@@ -27,7 +28,10 @@ class Sizes:
     pause: float = 0.02  # Seconds between two commands.
     warm_up: int = 200  # Readings sent before resident memory is looked at first.
     live: int = 800  # Readings sent after that.
+    lives: int = 5
     interval: float = 0.05  # Seconds between two of them.
+    waiting: tuple[int, int] = (1000, 1_000_000)  # Readings at the start, for the growth.
+    statuses: int = 50
     counted_for: dict[float, float] = field(default_factory=lambda: {2.0: 60.0, 60.0: 300.0})
     """For how long instructions are counted (seconds), by the interval of readings (seconds)."""
     written: int = 1440  # Readings: a day's again.
@@ -180,7 +184,10 @@ class Bench:
 
     # What it costs
 
-    def live(self):
+    def lives(self):
+        return [self._live() for _ in range(self._sizes.lives)]
+
+    def _live(self):
         """Return what the kernel counts of both programs, side by side, a reading each `interval`.
 
         Two pairs of (Usage, readings sent until then): after the warm-up, and at the end.
@@ -234,9 +241,40 @@ class Bench:
                 instructions.end(program.pid, program.home) * 60 / seconds for program, _ in both
             )
 
+    def growth(self):
+        """Return what starts cost with few and with many readings waiting, None without /proc.
+
+        Of each a list: per start, the Usage until the daemon answered for the first time, and the
+        CPU seconds of a status after that. No hub can be reached.
+        """
+        samples: list[list[tuple[Usage | None, float]]] = []
+        for count in self._sizes.waiting:
+            home, device_id = self._fresh("grown")
+            fill_outbox(home, count)
+            program = self._daemon(home, device_id, provisioning_host=NOBODY)
+            samples.append([self._started(program, count) for _ in range(self._sizes.starts)])
+        return None if samples[0][0][0] is None else samples
+
+    def _started(self, program, count):
+        with program:
+            until(program.answers, program)
+            usage = program.usage()
+            for _ in range(self._sizes.statuses):
+                waiting = program.status()["outbox"]["waiting"]
+                if waiting < count:  # The daemon adds its own.
+                    raise BenchFailed(f"{waiting} readings wait of {count}.\n{program.log()}")
+            after = program.usage()
+            return usage, (after.cpu - usage.cpu) / self._sizes.statuses if usage else 0.0
+
     def written(self):
-        """Return the bytes that a day's readings write to a disk; None where it cannot be known."""
+        """Return the bytes that a day's readings write to a disk; None where it cannot be known.
+
+        In all, and without what the file system adds later.
+        """
         sizes = self._sizes
         if not disk.can_be_measured():
             return None
-        return disk.bytes_written(sizes.written, before=sizes.written_before)
+        return tuple(
+            disk.bytes_written(sizes.written, before=sizes.written_before, write_out=write_out)
+            for write_out in (True, False)
+        )

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
 from agent.daemon.control_socket import SOCKET_NAME, ask
-from agent.readings.clock import Clock, Stamp
+from agent.errors import NoDaemonError
+from agent.readings.clock import Stamp
 from agent.readings.disk import Directory
 from agent.readings.outbox import OUTBOX_NAME
 from agent.readings.segment_files import Entry, Position, SegmentFiles
@@ -78,6 +80,14 @@ class Program:
         """Ask the daemon."""
         return ask(self.home / "run" / SOCKET_NAME, {"command": "status"})["status"]
 
+    def answers(self):
+        """Return whether the daemon answers."""
+        try:
+            self.status()
+        except NoDaemonError:
+            return False
+        return True
+
     def usage(self):
         """Return the Usage; None where there is no /proc."""
         process = Path("/proc", str(self._process.pid))
@@ -97,10 +107,10 @@ def private_memory(process):
     return sum(int(kilobytes) * 1024 for kilobytes in private)
 
 
-def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None, under=()):
+def daemon(home, hub, device_id, *, interval=SELDOM, under=(), **options):
     """Return the daemon with a fake sensor; everything not named here is as it comes.
 
-    `under` is a command that runs it, such as valgrind.
+    `under` is a command that runs it, such as valgrind; `options` are keys of [cloud].
     """
     home.mkdir(parents=True, exist_ok=True)
     cloud = {
@@ -109,8 +119,7 @@ def daemon(home, hub, device_id, *, interval=SELDOM, max_rate=None, under=()):
         "group_key_file": hub.info["group_key_file"],
         "ca_file": hub.info["ca_file"],
     }
-    if max_rate is not None:
-        cloud["max_rate"] = max_rate
+    cloud |= options
     config = home / "config.toml"
     config.write_text(
         f'[device]\nid = "{device_id}"\n[cloud]\n'
@@ -133,21 +142,20 @@ def plain(home, hub, device_id, *, count, in_flight=1, interval=0.0, under=()):
 
 
 def fill_outbox(home, count):
-    """Leave `count` readings in a daemon's outbox, one a minute until now."""
-    now, run = Clock().stamp(), token_hex(6)
+    """Leave `count` readings of an earlier boot in a daemon's outbox, one a minute until now."""
+    run, boot = token_hex(6), str(uuid.uuid4())
     state = home / "state"
     disk = Directory(
         state / OUTBOX_NAME, before_create=lambda: state.mkdir(parents=True, exist_ok=True)
     )
-    files = SegmentFiles(disk, run=run, boot=now.boot_id, board=board_id(), max_bytes=64_000_000)
+    files = SegmentFiles(disk, run=run, boot=boot, board=board_id(), max_bytes=64_000_000)
     files.load()
-    numbers = range(1, count + 1)
+    numbers, began = range(1, count + 1), time.time() - count * 60.0
     for first in numbers[::1000]:
-        files.save([_reading(run, number, count, now) for number in numbers[first - 1 :][:1000]])
+        files.save([_reading(run, boot, number, began) for number in numbers[first - 1 :][:1000]])
     files.close()
 
 
-def _reading(run, number, count, now):
-    earlier = (count + 1 - number) * 60.0
-    taken = Stamp(now.wall - earlier, now.uptime - earlier, now.boot_id, now.synchronised)
+def _reading(run, boot, number, began):
+    taken = Stamp(began + number * 60.0, number * 60.0, boot, synchronised=True)
     return Entry(Position(0, run, number), Reading(20.0 + number % 10 / 10, 45.0), taken)

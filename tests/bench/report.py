@@ -13,7 +13,7 @@ from statistics import median
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
 MEGABYTE = 1_000_000
-WRITTEN_AT_MOST = 31  # Megabytes a day.
+WRITTEN_AT_MOST, SYNCED_AT_MOST = 31, 7  # Megabytes a day.
 INSTRUCTIONS_AT_MOST = {2.0: 2.6, 60.0: 1.6}  # Times those of the plain program, by interval.
 
 
@@ -90,7 +90,10 @@ def command_rows(idle, at_default_rate, lifted):
     return rows
 
 
-def cost_rows(ours, theirs, sizes):
+def cost_rows(lives, sizes):
+    """Return rows for the run that is the middle one by its ratio of private memory."""
+    by_ratio = sorted(lives, key=lambda live: _private_ratio(*live))
+    ours, theirs = by_ratio[len(lives) // 2]
     whats = [
         f"Private memory after {sizes.warm_up + sizes.live:,} readings",
         "Resident memory then",
@@ -109,6 +112,12 @@ def cost_rows(ours, theirs, sizes):
         Row(whats[3], str(ours[1][0].threads), str(theirs[1][0].threads)),
         Row(whats[4], f"{cpu:.2f} s", f"{their_cpu:.2f} s", f"{_quotient(cpu, their_cpu):.2f}"),
     ]
+
+
+def _private_ratio(ours, theirs):
+    if ours[1][0] is None:
+        return nan
+    return _quotient(ours[1][0].private, theirs[1][0].private)
 
 
 def instruction_rows(counted, sizes):
@@ -137,13 +146,53 @@ def board_rows(led, sensor):
     ]
 
 
+def growth_rows(growth, sizes):
+    """Return rows for `growth`: starts with few and with many readings waiting, None if unknown."""
+    few, many = (f"{count:,}" for count in sizes.waiting)
+    with_many = f"with {many} readings waiting"
+    whats = [
+        (f"CPU of a start {with_many}", "s", 1, 0.1),
+        (f"Private memory after a start {with_many}", "MB", MEGABYTE, 1.0),
+        (f"CPU of a status {with_many}", "ms", 0.001, None),
+    ]
+    if growth is None:
+        return [Row(what, NOT_MEASURED) for what, *_ in whats]
+    amounts = [
+        [
+            median(start.cpu for start, _ in starts),
+            median(start.private for start, _ in starts),
+            median(status for _, status in starts),
+        ]
+        for starts in growth
+    ]
+    return [
+        Row(
+            what,
+            f"{ours / unit:.2f} {name}",
+            f"-; with {few}: {fewer / unit:.2f} {name}",
+            f"{(ours - fewer) / unit:+.2f} {name}",
+            "-" if goal is None else f"at most +{goal:.2f} {name}",
+            None if goal is None else (ours - fewer) / unit <= goal,
+        )
+        for (what, name, unit, goal), fewer, ours in zip(whats, *amounts, strict=True)
+    ]
+
+
 def written_rows(written, sizes):
-    what = "Written to disk in a day, a reading a minute"
-    goal = f"at most {WRITTEN_AT_MOST} MB"
-    if written is None:
-        return [Row(what, NOT_MEASURED, "0 MB: it keeps nothing", goal=goal)]
-    day = written / sizes.written * 24 * 60 / MEGABYTE
-    return [Row(what, f"{day:.1f} MB", "0 MB: it keeps nothing", "-", goal, day <= WRITTEN_AT_MOST)]
+    whats = [
+        ("Written to disk in a day, a reading a minute", WRITTEN_AT_MOST),
+        ("Of that, without what the file system adds later", SYNCED_AT_MOST),
+    ]
+    rows = []
+    for place, (what, limit) in enumerate(whats):
+        goal = f"at most {limit} MB"
+        if written is None:
+            rows.append(Row(what, NOT_MEASURED, "0 MB: it keeps nothing", goal=goal))
+        else:
+            day = written[place] / sizes.written * 24 * 60 / MEGABYTE
+            nothing = "0 MB: it keeps nothing"
+            rows.append(Row(what, f"{day:.1f} MB", nothing, "-", goal, day <= limit))
+    return rows
 
 
 def table(rows):

@@ -13,7 +13,10 @@ TINY = Sizes(
     commands=3,
     warm_up=5,
     live=10,
+    lives=1,
     many=12,
+    waiting=(3, 30),
+    statuses=2,
     written=5,
     written_before=2,
 )
@@ -47,7 +50,7 @@ def test_the_bench_prints_a_whole_table_and_keeps_it(tmp_path, capsys, monkeypat
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert cells[0] == report.HEADINGS
     rows = cells[2:]
-    assert len({row[0] for row in rows}) == len(rows) == 23
+    assert len({row[0] for row in rows}) == len(rows) == 27
     for what, ours, theirs, _, goal, verdict in rows:
         assert ours != "-" or theirs != "-", what
         known = goal != "-" and ours != report.NOT_MEASURED
