@@ -25,3 +25,6 @@ HOST_NAME = rf"(?=[A-Za-z0-9.-]{{1,253}}(?![A-Za-z0-9.-])){_LABEL}(?:\.{_LABEL})
 # What IoT Hub allows, except # and +, which MQTT does not allow in a topic:
 # https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry
 HUB_DEVICE_ID = r"[A-Za-z0-9.:%_*?!(),=@;$'-]{1,128}"
+# A registration id of the provisioning service, and so the id of a device that it creates:
+# https://learn.microsoft.com/azure/iot-dps/concepts-service#registration-id
+DPS_DEVICE_ID = r"[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]"

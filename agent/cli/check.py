@@ -97,20 +97,29 @@ def _findings(
 
 
 def _register(examination: Examination) -> str:
-    config = examination.config
+    """Register, or sign in to the hub that is configured. Returns the hub."""
+    config, credentials = examination.sign_in(examination.config)
     assert config.cloud is not None  # noqa: S101 - the check asks only if there is one.
+    assert credentials is not None  # noqa: S101 - the same.
     try:
-        from agent.cloud.registration import register  # noqa: PLC0415 - the SDK may be missing.
-        from agent.cloud.sdk import CloudAccess  # noqa: PLC0415 - the same.
+        from agent.cloud.hub import AzureHub  # noqa: PLC0415 - the SDK may be missing.
     except ImportError as error:
         raise ConfigError(f"Microsoft's SDK cannot be imported: {error}.") from error
-    access = CloudAccess(
+    hub = AzureHub(
         cloud=config.cloud,
-        credentials=examination.credentials(config.cloud),
+        credentials=credentials,
         device_id=config.device.id,
         model_id=model_id(config.sensor.unit),
     )
-    return asyncio.run(register(access, deadline=REGISTRATION_PATIENCE)).hub
+
+    async def sign_in() -> str:
+        assignment = await hub.register(deadline=REGISTRATION_PATIENCE)
+        if config.cloud is not None and config.cloud.hub is not None:
+            async with hub.connect(assignment, asyncio.Queue()):
+                pass
+        return assignment.hub
+
+    return asyncio.run(sign_in())
 
 
 def _line(name: str, finding: Finding, *, verbose: bool) -> str:

@@ -363,7 +363,7 @@ def _model(arguments: argparse.Namespace) -> int:
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
-    from agent.config.credentials import read_credentials  # noqa: PLC0415 - brings in ssl.
+    from agent.config.credentials import sign_in  # noqa: PLC0415 - brings in ssl.
 
     path = configuration.find(arguments.config, os.environ)
     if path is None:
@@ -373,17 +373,14 @@ def _config_check(arguments: argparse.Namespace) -> int:
             "one to start from: sensor-agent config example > config.toml"
         )
     config = configuration.load(path)
-    if config.cloud is not None:
-        try:
-            read_credentials(
-                config.cloud, device_id=config.device.id, base=path.parent, environ=os.environ
-            )
-        except SecretError as error:
-            if not isinstance(error.__cause__, PermissionError):
-                raise
-            print(error, file=sys.stderr)
-            print(f"{path}: no mistake found, but its keys could not be read by this user.")
-            return DONE
+    try:
+        sign_in(config, base=path.parent, environ=os.environ)
+    except SecretError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        print(error, file=sys.stderr)
+        print(f"{path}: no mistake found, but its keys could not be read by this user.")
+        return DONE
     print(f"{path}: no mistake found. To check hardware and connection: sensor-agent check")
     return DONE
 

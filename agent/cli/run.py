@@ -14,7 +14,7 @@ from typing import NoReturn
 from agent.cli import signals
 from agent.cli.terminal import discard_output, leave, report
 from agent.cloud.cloud_sink import cloud_sink
-from agent.config.credentials import read_credentials
+from agent.config.credentials import Credentials, sign_in
 from agent.config.loader import Config, runtime_directory, state_directory
 from agent.daemon.service import Places, Service
 from agent.diagnostics.installation import with_advice
@@ -31,7 +31,7 @@ DONE, FAILURE, CANNOT_WORK = 0, 1, 78
 
 def run(config: Config, path: Path | None) -> NoReturn:
     """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, status 1."""
-    journal.configure(config.log.level, device_id=config.device.id)
+    journal.configure(config.log.level, device_id=config.device.id or None)
     # If the daemon hangs, systemd's watchdog aborts it, and this prints where.
     faulthandler.enable()
     try:
@@ -48,7 +48,10 @@ def _run(config: Config, path: Path | None) -> int:
             runtime=runtime_directory(os.environ, path),
             config=path,
         )
-        service = Service(config, places=places, open_sink=_sink(config, path, places))
+        config, credentials = sign_in(
+            config, base=Path.cwd() if path is None else path.parent, environ=os.environ
+        )
+        service = Service(config, places=places, open_sink=_sink(config, credentials, places))
         # The objects that exist now stay, so the garbage collector can skip them.
         gc.freeze()
         _until_signalled(service)
@@ -70,10 +73,10 @@ def _run(config: Config, path: Path | None) -> int:
 
 
 def _sink(
-    config: Config, path: Path | None, places: Places
+    config: Config, credentials: Credentials | None, places: Places
 ) -> Callable[[Service], AbstractAsyncContextManager[Sink]]:
-    """Return a function that opens the sink of this configuration. Raises SecretError."""
-    if config.cloud is None:
+    """Return a function that opens the sink of this configuration."""
+    if config.cloud is None or credentials is None:
         print(
             f"Printing a reading every {config.sensor.interval:g} s, without sending it. "
             "To try everything: sensor-agent demo"
@@ -81,12 +84,6 @@ def _sink(
         return lambda service: nullcontext(
             PrintingSink(lambda line: _show(line, service.stop), service.status_changed)
         )
-    credentials = read_credentials(
-        config.cloud,
-        device_id=config.device.id,
-        base=Path.cwd() if path is None else path.parent,
-        environ=os.environ,
-    )
     return partial(
         cloud_sink,
         config=config,

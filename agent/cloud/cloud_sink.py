@@ -65,12 +65,17 @@ async def cloud_sink(
                 device_id=config.device.id,
                 model_id=model_id(config.sensor.unit),
             ),
-            assignment=StoredAssignment(
-                settings, (cloud.provisioning_host, cloud.id_scope, config.device.id)
-            ),
+            assignment=StoredAssignment(settings, _registration(cloud, config.device.id)),
             commands=Commands(daemon),
             properties=properties,
             unit=config.sensor.unit,
             max_rate=cloud.max_rate,
             first_delay=FIRST_DELAY if just_booted else 0.0,
         )
+
+
+def _registration(cloud: CloudConfig, device_id: str) -> tuple[str, str, str] | None:
+    """Return what the provisioning service is asked; None if the configuration names the hub."""
+    if cloud.id_scope is None:
+        return None
+    return cloud.provisioning_host, cloud.id_scope, device_id

@@ -3,18 +3,20 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
-from agent.cloud.registration import register
+from agent.cloud.registration import REGISTRATION_DEADLINE, register
 from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import AzureSession, Event, open_session
 from agent.storage.assignment import Assignment
 
 
 class AzureHub(CloudAccess):
-    """The provisioning service and the hub, for one device."""
+    """The hub of one device, and the provisioning service if that assigns it."""
 
-    async def register(self) -> Assignment:
-        """Ask the provisioning service for this device's hub. Raises CloudError."""
-        return await register(self)
+    async def register(self, *, deadline: float = REGISTRATION_DEADLINE) -> Assignment:
+        """Return the configured hub, or ask the provisioning service for it. Raises CloudError."""
+        if self.cloud.hub is not None:
+            return Assignment(self.cloud.hub, self.device_id)
+        return await register(self, deadline=deadline)
 
     def connect(
         self, assignment: Assignment, events: asyncio.Queue[Event]

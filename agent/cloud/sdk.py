@@ -77,7 +77,9 @@ def _options(access: CloudAccess) -> dict[str, Any]:
 
 
 def provisioning_client(access: CloudAccess) -> Any:
-    where = (access.cloud.provisioning_host, access.device_id, access.cloud.id_scope)
+    id_scope = access.cloud.id_scope
+    assert id_scope is not None  # noqa: S101 - AzureHub registers only if no hub is configured.
+    where = (access.cloud.provisioning_host, access.device_id, id_scope)
     options, key = _options(access), access.credentials.key
     if key is not None:
         return ProvisioningDeviceClient.create_from_symmetric_key(*where, key, **options)

@@ -6,11 +6,22 @@ import hmac
 import ssl
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from agent.config.loader import CloudConfig, exists
+from agent.config.loader import CloudConfig, Config, exists
+from agent.config.pasted import (
+    UTF8_MARK,
+    UTF16_MARKS,
+    ConnectionString,
+    PasteError,
+    check_key,
+    decode,
+    is_connection_string,
+    parse_connection_string,
+    unquoted,
+)
 from agent.errors import SecretError, in_words
 
 T = TypeVar("T")
@@ -19,7 +30,8 @@ STORED = "credentials"  # The installer keeps the service's keys in this directo
 SERVICE_CREDENTIALS = f"/etc/sensor-agent/{STORED}"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 CONTENTS = {
-    "key_file": "this device's key, as the Connect dialog of the device shows it,",
+    "connection_string_file": "this device's connection string, which begins with HostName=,",
+    "key_file": "this device's key, as its page in the portal shows it,",
     "group_key_file": "the key of the enrolment group",
     "x509_cert_file": "this device's certificate, in PEM,",
     "x509_key_file": "the private key of the certificate, in PEM,",
@@ -50,18 +62,50 @@ class _File:
     in_service: bool  # The reader is the service.
 
 
+def sign_in(
+    config: Config, *, base: Path, environ: Mapping[str, str]
+) -> tuple[Config, Credentials | None]:
+    """Return the configuration with the hub and the id of a connection string, and the secrets.
+
+    The secrets are None if `config` has no cloud. See `read_credentials` for the rest.
+    """
+    if config.cloud is None:
+        return config, None
+    files = _files(config.cloud, base=base, environ=environ)
+    given: ConnectionString | None = None
+    errors: list[SecretError] = []
+    if "connection_string_file" in files:
+        try:
+            given = _connection_string(files["connection_string_file"], config)
+        except SecretError as error:
+            errors.append(error)
+    if given is not None:
+        config = replace(
+            config,
+            device=replace(config.device, id=given.device_id),
+            cloud=replace(config.cloud, hub=given.hub),
+        )
+    credentials = _read(files, config.device.id, errors)
+    if given is not None:
+        credentials = replace(credentials, key=given.key)
+    return config, credentials
+
+
 def read_credentials(
     cloud: CloudConfig, *, device_id: str, base: Path, environ: Mapping[str, str]
 ) -> Credentials:
-    """Read the files that `cloud` names.
+    """Read the files that `cloud` names, except the connection string: `sign_in` reads that, too.
 
     A relative name is looked up in $CREDENTIALS_DIRECTORY, then in `base`, the directory of the
     configuration, and then, except in the service, in its directory `credentials`. A group key is
     turned into this device's own. Raises SecretError with a sentence for each file that is missing,
     empty, readable by others, or not what it should be.
     """
-    files = _files(cloud, base=base, environ=environ)
-    errors: list[SecretError] = []
+    return _read(_files(cloud, base=base, environ=environ), device_id, [])
+
+
+def _read(files: Mapping[str, "_File"], device_id: str, errors: list[SecretError]) -> Credentials:
+    """Read these files. Raises SecretError with all mistakes; `errors` are the earlier ones."""
 
     def read(key: str, reader: Callable[[_File], T]) -> T | None:
         if key not in files:
@@ -73,8 +117,8 @@ def read_credentials(
             return None
 
     key, group_key = read("key_file", _key), read("group_key_file", _key)
-    certificate = read("x509_cert_file", _certificates)
-    private_key = read("x509_key_file", _secret)
+    certificate = read("x509_cert_file", _certificate_file)
+    private_key = read("x509_key_file", _private_key)
     if certificate is not None and private_key is not None:
         read("x509_key_file", lambda file: _must_match(files["x509_cert_file"], file))
     password, ca = read("proxy_password_file", _secret), read("ca_file", _certificates)
@@ -129,18 +173,53 @@ def _find(key: str, name: Path, *, base: Path, guarded: Path | None) -> _File:
     return _File(key, path, is_guarded=is_guarded, in_service=guarded is not None)
 
 
-def _key(file: _File) -> str:
-    key = _secret(file)
+def _connection_string(file: _File, config: Config) -> ConnectionString:
+    """Read a connection string, and compare it with the rest of the configuration."""
     try:
-        decoded = base64.b64decode(key, validate=True)
-    except ValueError:
-        decoded = b""
-    if not decoded:
+        given = parse_connection_string(unquoted(_secret(file)))
+    except PasteError as error:
+        raise SecretError(f"{file.path} {error}") from error
+    configured = config.device.id
+    if configured not in {"", given.device_id}:
         raise SecretError(
-            f"{file.path} does not hold a key. A key is one line of base64, as the Connect dialog "
-            "of the device shows it."
+            f'{file.path} is the connection string of "{given.device_id}", but [device] id is '
+            f'"{configured}". Remove [device] id, or copy the string of that device.'
         )
+    has_certificate = config.cloud is not None and config.cloud.x509_cert_file is not None
+    if given.key is None and not has_certificate:
+        raise SecretError(
+            f"{file.path} has x509=true. Set x509_cert_file and x509_key_file in [cloud], too."
+        )
+    if given.key is not None and has_certificate:
+        raise SecretError(
+            f"{file.path} has a SharedAccessKey, and [cloud] has x509_cert_file. Remove "
+            "x509_cert_file and x509_key_file, or use a connection string with x509=true."
+        )
+    return given
+
+
+def _key(file: _File) -> str:
+    key = unquoted(_secret(file))
+    if is_connection_string(key):
+        raise SecretError(f"{file.path} {_not_a_connection_string(file)}")
+    try:
+        check_key(key)
+    except PasteError as error:
+        raise SecretError(f"{file.path} {error}") from error
     return key
+
+
+def _not_a_connection_string(file: _File) -> str:
+    if file.key == "group_key_file":
+        return (
+            "holds a connection string, not the key of an enrolment group. For a device of IoT Hub "
+            "without the provisioning service, set connection_string_file in place of id_scope "
+            "and group_key_file."
+        )
+    return (
+        "holds a connection string, not a key. Set "
+        f'connection_string_file = "{file.path.name}" in place of key_file and of id_scope or hub.'
+    )
 
 
 def _secret(file: _File) -> str:
@@ -170,6 +249,25 @@ def _certificates(file: _File) -> str:
     return text
 
 
+def _certificate_file(file: _File) -> str:
+    _must_be_plain(file)
+    return _certificates(file)
+
+
+def _private_key(file: _File) -> str:
+    _must_be_plain(file)
+    return _secret(file)
+
+
+def _must_be_plain(file: _File) -> None:
+    """Refuse what OpenSSL, which reads the file itself, does not understand."""
+    if _raw(file).startswith((UTF8_MARK, *UTF16_MARKS)):
+        raise SecretError(
+            f"{file.path} begins with a byte order mark, as Windows' editors write it. Save it as "
+            "UTF-8 without BOM, or as ANSI."
+        )
+
+
 def _must_match(certificate: _File, private_key: _File) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -183,9 +281,16 @@ def _must_match(certificate: _File, private_key: _File) -> None:
 
 
 def _text(file: _File) -> str:
+    try:
+        return decode(_raw(file))
+    except UnicodeDecodeError as error:
+        raise SecretError(f"{file.path} is not a text file. Save it as UTF-8.") from error
+
+
+def _raw(file: _File) -> bytes:
     path = file.path
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except FileNotFoundError as error:
         remedy = f"Write {CONTENTS[file.key]} to that file, or correct {file.key} in [cloud]."
         raise SecretError(
@@ -201,8 +306,6 @@ def _text(file: _File) -> str:
         raise SecretError(
             f"{path} cannot be read: {in_words(error)}. Correct {file.key} in [cloud]."
         ) from error
-    except UnicodeDecodeError as error:
-        raise SecretError(f"{path} is not a text file.") from error
 
 
 def _pass_to_service(file: _File) -> str:

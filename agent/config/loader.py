@@ -12,6 +12,7 @@ from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
+from agent.config.pasted import AZURE_KEY, is_connection_string
 from agent.config.reference import example, reference, show
 from agent.config.schema import (
     FASTEST_FAKE,
@@ -27,6 +28,7 @@ from agent.config.schema import (
     SensorConfig,
 )
 from agent.errors import ConfigError, in_words
+from agent.ranges import DPS_DEVICE_ID
 from hw.sensors.models import MODELS
 
 __all__ = [
@@ -54,8 +56,14 @@ SYSTEM_RUNTIME = Path("/run/sensor-agent")
 
 LARGEST_FILE = 1_000_000  # Bytes; a longer file is not a configuration.
 IMAGE_NAMES = ("raspberrypi", "localhost")  # The host names of new images.
-CREDENTIALS = "key_file, group_key_file, or x509_cert_file and x509_key_file"
-AZURE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==")  # 32 or 64 bytes in base64.
+WAYS_IN = "connection_string_file, hub or id_scope"
+X509 = ("x509_cert_file", "x509_key_file")
+CERTIFICATE = " and ".join(X509)
+CREDENTIALS = {  # Each way in, and the credentials that it takes.
+    "connection_string_file": f"none, or {CERTIFICATE}",
+    "hub": f"key_file, or {CERTIFICATE}",
+    "id_scope": f"key_file, group_key_file, or {CERTIFICATE}",
+}
 
 Sections = dict[str, dict[str, Any]]
 
@@ -190,7 +198,7 @@ class _Reader:
             section: {key.name: key.default for key in keys.values()} | given.get(section, {})
             for section, keys in KEYS.items()
         }
-        self._device(values["device"], cloud="cloud" in given)
+        self._device(values["device"], values["cloud"] if "cloud" in given else None)
         if "cloud" in given:
             self._cloud(values["cloud"])
         self._sensor(values["sensor"], given.get("sensor", {}))
@@ -237,8 +245,17 @@ class _Reader:
         where = f"it belongs in [{home}]" if home else "every key belongs in a section"
         return f"{_show_name(name)} = ...: is before the first section; {where}"
 
-    def _device(self, values: dict[str, Any], *, cloud: bool) -> None:
-        if values["id"] is not MISSING:
+    def _device(self, values: dict[str, Any], cloud: dict[str, Any] | None) -> None:
+        device_id = values["id"]
+        if device_id is not MISSING:
+            if cloud and cloud["id_scope"] and not re.fullmatch(DPS_DEVICE_ID, device_id):
+                self._mistake(
+                    f"[device] id = {show(device_id)}: with id_scope, it must be letters, digits, "
+                    "- . _ and :, and end with a letter, a digit or a hyphen"
+                )
+            return
+        if cloud and cloud["connection_string_file"]:
+            values["id"] = ""  # `sign_in` takes it from the connection string.
             return
         name = _reduced(self.host_name)
         if cloud and name.lower() in (*IMAGE_NAMES, "") and ("device", "id") not in self.mistaken:
@@ -249,20 +266,54 @@ class _Reader:
         values["id"] = name or "localhost"
 
     def _cloud(self, values: dict[str, Any]) -> None:
-        if values["id_scope"] is MISSING and ("cloud", "id_scope") not in self.mistaken:
-            self._mistake(f"[cloud] id_scope is missing; it is {KEYS['cloud']['id_scope'].allowed}")
-        names = ("key_file", "group_key_file", "x509_cert_file", "x509_key_file")
-        found = [name for name in names if values[name] is not None]
-        if not any(("cloud", name) in self.mistaken for name in names):
-            if not found:
-                self._mistake(f"[cloud] has no credential; set one of {CREDENTIALS}")
-            elif found not in (["key_file"], ["group_key_file"], list(names[2:])):
-                self._mistake(
-                    f"[cloud] has {' and '.join(found)}; set exactly one of {CREDENTIALS}"
-                )
+        ways = [name for name in CREDENTIALS if self._is_given(values, name)]
+        if len(ways) == 1:
+            self._credential(values, ways[0])
+        elif ways:
+            self._mistake(f"[cloud] has {' and '.join(ways)}; set exactly one of {WAYS_IN}")
+        else:
+            self._mistake(f"[cloud] has no way to a hub; set one of {WAYS_IN}")
+        host = KEYS["cloud"]["provisioning_host"].default
+        if len(ways) == 1 and ways != ["id_scope"] and values["provisioning_host"] != host:
+            self._mistake(
+                f"[cloud] provisioning_host has no effect with {ways[0]}, because no provisioning "
+                "service is used; remove it"
+            )
         for name, needed in (("proxy_user", "proxy"), ("proxy_password_file", "proxy_user")):
             if values[name] and not values[needed] and ("cloud", needed) not in self.mistaken:
                 self._mistake(f"[cloud] {name} is set without {needed}; set both")
+
+    def _is_given(self, values: dict[str, Any], name: str) -> bool:
+        """Return whether a key is set, even if to a wrong value."""
+        return values[name] is not None or ("cloud", name) in self.mistaken
+
+    def _credential(self, values: dict[str, Any], way: str) -> None:
+        """Check that the credentials are those that this way in takes."""
+        names = ("key_file", "group_key_file", *X509)
+        found = [name for name in names if values[name] is not None]
+        if any(("cloud", name) in self.mistaken for name in names):
+            return
+        one = {"connection_string_file": [], "hub": ["key_file"], "id_scope": ["key_file"]}[way]
+        if found in (one, list(X509)) or (way == "id_scope" and found == ["group_key_file"]):
+            return
+        if way == "connection_string_file" and "key_file" in found:
+            self._mistake(
+                "[cloud] has connection_string_file and key_file; the connection string has the "
+                "key, so remove key_file"
+            )
+        elif way != "id_scope" and "group_key_file" in found:
+            self._mistake(
+                f"[cloud] has {way} and group_key_file; an enrolment group needs the provisioning "
+                f"service, so set id_scope in place of {way}, or remove group_key_file"
+            )
+        elif way == "connection_string_file":
+            self._mistake(f"[cloud] has {found[0]}; set both or none of {CERTIFICATE}")
+        else:
+            self._mistake(
+                f"[cloud] has {' and '.join(found)}; set exactly one of {CREDENTIALS[way]}"
+                if found
+                else f"[cloud] has no credential; set one of {CREDENTIALS[way]}"
+            )
 
     def _sensor(self, values: dict[str, Any], given: dict[str, Any]) -> None:
         driver = values["driver"]
@@ -310,8 +361,12 @@ def _wrong(key: Key, value: object, *, low: float | None) -> str | None:
 
 def _wrong_text(key: Key, value: str) -> str | None:
     rule = key.rule
-    if AZURE_KEY.fullmatch(value):
-        return "...: this is a key, not a file name; write the key to a file and set its name here"
+    for what, is_one in (("key", AZURE_KEY.fullmatch), ("connection string", is_connection_string)):
+        if is_one(value):
+            return (
+                f"...: this is a {what}, which is a secret; write it to a file, and set "
+                f"{what.replace(' ', '_')}_file to the file's name"
+            )
     names = (*rule.choices, *rule.synonyms)
     if value in names if rule.choices else rule.form(value):
         return None

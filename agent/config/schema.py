@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from agent.ranges import GPIO, HOST_NAME, INTERVAL
+from agent.ranges import GPIO, HOST_NAME, HUB_DEVICE_ID, INTERVAL
 from hw.sensors.models import MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
@@ -108,9 +108,11 @@ class DeviceConfig:
 
     id: str = field(
         metadata=_rule(
-            "Device id. Default: the host name, reduced to letters, digits and hyphens.",
-            allowed="1 to 128 letters, digits and hyphens",
-            form=_matches(r"[A-Za-z0-9-]{1,128}"),
+            "Device id. Default: the id in the connection string, or else the host name, reduced "
+            "to letters, digits and hyphens.",
+            allowed="1 to 128 letters, digits, - . _ : and, only without id_scope, "
+            "% * ? ! ( ) , = @ ; $ '",
+            form=_matches(HUB_DEVICE_ID),
             example="greenhouse-1",
         )
     )
@@ -118,25 +120,37 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
-    """The connection to Azure. Set exactly one credential: a key, a group key or a certificate."""
+    """The connection to Azure. Set exactly one of connection_string_file, hub and id_scope."""
 
-    id_scope: str = field(
-        metadata=_rule(
-            "ID scope, as the provisioning service's page shows it. Required.",
-            allowed="letters, digits, - and _",
-            form=_matches(r"[A-Za-z0-9_-]{1,128}"),
-            example="0ne00000000",
-        )
+    connection_string_file: Path | None = _file(
+        "File with this device's connection string, as IoT Hub shows it. If it has x509=true, set "
+        "x509_cert_file and x509_key_file, too.",
+        "device.connection",
+    )
+    hub: str | None = _entry(
+        None,
+        "Host name of the IoT hub, to connect without the provisioning service.",
+        allowed="a host name or an IPv4 address, without scheme and port",
+        form=_matches(HOST_NAME),
+        example="name.azure-devices.net",
+    )
+    id_scope: str | None = _entry(
+        None,
+        "ID scope, as the page of the provisioning service (DPS) shows it.",
+        allowed="letters, digits, - and _",
+        form=_matches(r"[A-Za-z0-9_-]{1,128}"),
+        example="0ne00000000",
     )
     provisioning_host: str = _entry(
         "global.azure-devices-provisioning.net",
-        "Host name of the provisioning service.",
+        "Host name of the provisioning service. Used only with id_scope.",
         allowed="a host name or an IPv4 address, without scheme and port",
         form=_matches(HOST_NAME),
     )
     key_file: Path | None = _file("File with this device's own key, in base64.", "device.key")
     group_key_file: Path | None = _file(
-        "File with the key of an enrolment group, in base64.", "group.key"
+        "File with the key of an enrolment group, in base64. Used only with id_scope.",
+        "group.key",
     )
     x509_cert_file: Path | None = _file(
         "File with this device's certificate, in PEM.", "device-cert.pem"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import __version__
-from agent.config.credentials import Credentials, read_credentials, secret_files
+from agent.config.credentials import Credentials, read_credentials, secret_files, sign_in
 from agent.config.loader import CloudConfig, Config
 from agent.diagnostics.finding import Finding
 from agent.diagnostics.installation import is_installed
@@ -105,8 +105,12 @@ class Examination:
             return []
         return secret_files(cloud, base=self._base, environ=self.environ)
 
+    def sign_in(self, config: Config) -> tuple[Config, Credentials | None]:
+        """Read the files that `config` names, and complete it by them. Raises SecretError."""
+        return sign_in(config, base=self._base, environ=self.environ)
+
     def credentials(self, cloud: CloudConfig) -> Credentials:
-        """Read the files that `cloud` names. Raises SecretError."""
+        """Read the files that `cloud` names, except a connection string. Raises SecretError."""
         return read_credentials(
             cloud, device_id=self.config.device.id, base=self._base, environ=self.environ
         )

@@ -30,15 +30,18 @@ class Assignment:
 class StoredAssignment:
     """The last assignment that worked, valid only for the `registration` that it came from.
 
-    `registration` is what the provisioning service was asked: its host, ID scope and device id.
+    `registration` is what the provisioning service was asked: its host, ID scope and device id. It
+    is None if the configuration names the hub; then nothing is stored.
     """
 
-    def __init__(self, settings: Settings, registration: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, registration: Sequence[str] | None) -> None:
         self._settings = settings
-        self._registration = list(registration)
+        self._registration = None if registration is None else list(registration)
 
     async def load(self) -> Assignment | None:
         """Return the assignment; None if there is none for this registration."""
+        if self._registration is None:
+            return None
         match await self._settings.get(SETTING):
             case {"asked": asked, "hub": hub, "device_id": device_id} if (
                 asked == self._registration
@@ -52,7 +55,7 @@ class StoredAssignment:
 
     async def save(self, assignment: Assignment) -> None:
         """Replace the stored assignment, if it is a different one."""
-        if await self.load() != assignment:
+        if self._registration is not None and await self.load() != assignment:
             await self._settings.put(
                 SETTING,
                 {

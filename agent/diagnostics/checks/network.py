@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from agent.config.loader import CloudConfig
+from agent.config.pasted import DEVICE_STRING
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.route import Route
 from agent.diagnostics.service_advice import where_the_log_is
-from agent.errors import AgentError, CloudError, RegistrationError, SecretError
+from agent.errors import AgentError, CloudError, RefusedError, RegistrationError, SecretError
 from agent.status import CloudPart
 
 STAGES: dict[str, Callable[[Route], Finding]] = {
@@ -40,12 +41,19 @@ def _open_route(name: str, examination: Examination) -> Route | Finding:
     cloud = examination.config.cloud
     if cloud is None:
         return skipped("there is no [cloud] section")
+    if name == "provisioning" and not cloud.id_scope:
+        return skipped("the configuration names the hub, so no provisioning service is used")
     host = cloud.provisioning_host if name == "provisioning" else _hub(examination)
     if host is None:
-        return skipped("the hub is not known (registration)")
+        return skipped(f"the hub is not known ({'registration' if cloud.id_scope else 'secrets'})")
     # Connecting needs no key, and the user may not be able to read it.
     public = replace(
-        cloud, key_file=None, group_key_file=None, x509_cert_file=None, x509_key_file=None
+        cloud,
+        connection_string_file=None,
+        key_file=None,
+        group_key_file=None,
+        x509_cert_file=None,
+        x509_key_file=None,
     )
     try:
         read = examination.credentials(public)
@@ -57,8 +65,13 @@ def _open_route(name: str, examination: Examination) -> Route | Finding:
 
 
 def _hub(examination: Examination) -> str | None:
-    find("registration", examination)
-    return examination.hub
+    cloud = examination.config.cloud
+    if cloud is not None and cloud.id_scope:
+        find("registration", examination)
+        return examination.hub
+    find("secrets", examination)  # The connection string has the hub.
+    cloud = examination.config.cloud
+    return cloud.hub if cloud is not None else None
 
 
 _route_checks("provisioning")
@@ -66,7 +79,10 @@ _route_checks("provisioning")
 
 @check("registration", deadline=60.0, needs=("configuration", "daemon"))
 def registration(examination: Examination) -> Finding:
-    """Register with the provisioning service, and keep the hub that it assigns."""
+    """Register with the provisioning service, and keep the hub that it assigns.
+
+    If the configuration names the hub, sign in there.
+    """
     if examination.status is not None:
         session = examination.status.cloud
         examination.hub = (session and session.hub) or examination.hub
@@ -75,8 +91,11 @@ def registration(examination: Examination) -> Finding:
     if cloud is None:
         return skipped("there is no [cloud] section")
     assert examination.register is not None  # noqa: S101 - only the daemon, above, has none.
-    if find("provisioning-tls", examination).outcome is not Outcome.OK:
-        return skipped("the provisioning service cannot be reached")
+    first, name = (
+        ("provisioning-tls", "provisioning service") if cloud.id_scope else ("hub-tls", "hub")
+    )
+    if find(first, examination).outcome is not Outcome.OK:
+        return skipped(f"the {name} cannot be reached")
     finding, examination.hub = registration_here(
         examination.register, cloud=cloud, device_id=examination.config.device.id
     )
@@ -101,20 +120,27 @@ def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -
 def registration_here(
     register: Callable[[], str], *, cloud: CloudConfig, device_id: str
 ) -> tuple[Finding, str | None]:
-    """Ask the provisioning service for this device's hub; `register` returns it or raises."""
+    """Ask for this device's hub, or sign in to the configured one; `register` returns it."""
     try:
         hub = register()
     except SecretError:
         return skipped("the secrets cannot be used (secrets)"), None
-    except RegistrationError as error:
-        return failed(
-            str(error), "Compare id_scope and key with the Connect dialog of the device."
-        ), None
-    except CloudError as error:
-        return failed(str(error), "Run the check again in a minute."), None
     except AgentError as error:
-        return failed(str(error), "See the check packages."), None
+        return failed(str(error), _advice(error)), None
+    if not cloud.id_scope:
+        return ok(f"{hub} accepted {device_id}."), hub
     return ok(f"{cloud.provisioning_host} assigned {device_id} to {hub}."), hub
+
+
+def _advice(error: AgentError) -> str:
+    match error:
+        case RegistrationError():
+            return "Compare id_scope and key with the page of the provisioning service."
+        case RefusedError():
+            return f"Compare hub, device id and key with IoT Hub: {DEVICE_STRING}"
+        case CloudError():
+            return "Run the check again in a minute."
+    return "See the check packages."
 
 
 _route_checks("hub")

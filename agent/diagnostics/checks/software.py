@@ -4,8 +4,10 @@ import platform
 import stat
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.diagnostics.examination import ADAFRUIT, Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
@@ -50,7 +52,7 @@ def configuration(examination: Examination) -> Finding:
             "There is no configuration file. The defaults apply, and no readings are sent.",
             "To print a file to start from: sensor-agent config example",
         )
-    if in_file is not None and in_file != examination.config:
+    if in_file is not None and _without_secrets(in_file) != _without_secrets(examination.config):
         return warning(
             f"{path} was changed after the daemon started.", how_to_restart(examination.root)
         )
@@ -62,18 +64,28 @@ def configuration(examination: Examination) -> Finding:
     return ok(f"{path} has no mistakes.")
 
 
+def _without_secrets(config: Config) -> Config:
+    """Return `config` without what comes from a connection string."""
+    if config.cloud is None or config.cloud.connection_string_file is None:
+        return config
+    return replace(
+        config, device=replace(config.device, id=""), cloud=replace(config.cloud, hub=None)
+    )
+
+
 def _first_of(mistakes: Sequence[str]) -> str:
     return mistakes[0] + (f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else "")
 
 
 @check("secrets", needs=("configuration",))
 def secrets(examination: Examination) -> Finding:
+    """Read the secrets. A connection string completes the configuration that is examined."""
     cloud = examination.config.cloud
     if cloud is None:
         return skipped("the configuration names no secrets")
     details = [_described(file) for file in examination.secret_files]
     try:
-        examination.credentials(cloud)
+        config, _ = examination.sign_in(examination.config_in_file or examination.config)
     except SecretError as error:
         if examination.may_ask_root and isinstance(error.__cause__, PermissionError):
             return skipped("only root can read the secrets: use sudo sensor-agent check")
@@ -83,6 +95,8 @@ def secrets(examination: Examination) -> Finding:
             *error.mistakes,
             *details,
         )
+    if not examination.is_in_daemon:
+        examination.config = config
     return ok("Every secret is readable here, and by no other user.", *details)
 
 

@@ -97,7 +97,7 @@ def test_all_mistakes_are_reported_at_once(mistakes):
         ('[sensor]\nunit = "Celsius"', 'did you mean "celsius"?'),
         ('[sensor]\nunit = ""', 'unit = "": must be "celsius" or "fahrenheit"'),
         ("[led]\nactive_high = 1", "active_high = 1: must be true or false"),
-        ("[device]\nid = 7", "id = 7: must be 1 to 128 letters, digits and hyphens"),
+        ("[device]\nid = 7", "id = 7: must be 1 to 128 letters, digits, -"),
         ('[device]\nid = ""', 'id = "": must be 1 to 128'),
         ('[device]\nid = "green house"', "must be 1 to 128"),
         ('[device]\nid = "växthus"', "must be 1 to 128"),
@@ -218,9 +218,140 @@ def test_no_credential_or_more_than_one_is_a_mistake(mistakes, lines, expected):
     assert expected in sentence
 
 
-def test_a_cloud_section_needs_an_id_scope(mistakes):
-    [sentence] = mistakes('[cloud]\nkey_file = "a"')
-    assert sentence.startswith("[cloud] id_scope is missing")
+X509 = 'x509_cert_file = "a"\nx509_key_file = "b"'
+STRING = 'connection_string_file = "c"'
+HUB = 'hub = "h.azure-devices.net"'
+SCOPE = 'id_scope = "0ne1"'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [STRING, f"{STRING}\n{X509}", f'{HUB}\nkey_file = "a"', f"{HUB}\n{X509}"],
+)
+def test_a_hub_is_reached_without_the_provisioning_service(loaded, lines):
+    read = loaded(f"[cloud]\n{lines}")
+    assert read.cloud.id_scope is None
+    assert read.device.id == ("" if STRING in lines else "greenhouse")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            'key_file = "a"',
+            "[cloud] has no way to a hub; set one of connection_string_file, hub or id_scope",
+        ),
+        (
+            f'{HUB}\n{SCOPE}\nkey_file = "a"',
+            (
+                "[cloud] has hub and id_scope; set exactly one of connection_string_file, hub or "
+                "id_scope"
+            ),
+        ),
+        (
+            f"{STRING}\n{HUB}\n{SCOPE}",
+            (
+                "[cloud] has connection_string_file and hub and id_scope; set exactly one of "
+                "connection_string_file, hub or id_scope"
+            ),
+        ),
+        (
+            f'{STRING}\nkey_file = "a"',
+            (
+                "[cloud] has connection_string_file and key_file; the connection string has the "
+                "key, so remove key_file"
+            ),
+        ),
+        (
+            f'{STRING}\ngroup_key_file = "a"',
+            (
+                "[cloud] has connection_string_file and group_key_file; an enrolment group "
+                "needs the provisioning service, so set id_scope in place of "
+                "connection_string_file, or remove group_key_file"
+            ),
+        ),
+        (
+            f'{HUB}\ngroup_key_file = "a"',
+            (
+                "[cloud] has hub and group_key_file; an enrolment group needs the provisioning "
+                "service, so set id_scope in place of hub, or remove group_key_file"
+            ),
+        ),
+        (
+            f'{STRING}\nx509_cert_file = "a"',
+            "[cloud] has x509_cert_file; set both or none of x509_cert_file and x509_key_file",
+        ),
+        (
+            HUB,
+            "[cloud] has no credential; set one of key_file, or x509_cert_file and x509_key_file",
+        ),
+        (
+            f'{STRING}\nprovisioning_host = "example.org"',
+            (
+                "[cloud] provisioning_host has no effect with connection_string_file, because no "
+                "provisioning service is used; remove it"
+            ),
+        ),
+        (
+            'hub = "https://h.azure-devices.net"\nkey_file = "a"',
+            (
+                '[cloud] hub = "https://h.azure-devices.net": must be a host name or an IPv4 '
+                "address, without scheme and port"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_the_way_to_the_hub_is_one_sentence(mistakes, lines, expected):
+    assert mistakes(f"[cloud]\n{lines}") == [expected]
+
+
+DPS_ID = "a.b_c:D-1"
+HUB_ID = "a.b%_*?!(),:=@;$'-1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "device_id"),
+    [
+        (f'{SCOPE}\nkey_file = "a"', DPS_ID),
+        (f'{HUB}\nkey_file = "a"', HUB_ID),
+        (STRING, HUB_ID),
+    ],
+)
+def test_a_device_id_has_every_character_of_its_way_in(loaded, lines, device_id):
+    assert loaded(f'[cloud]\n{lines}\n[device]\nid = "{device_id}"').device.id == device_id
+
+
+@pytest.mark.parametrize("device_id", [HUB_ID, "a@b", "ends-with.", "a:"])
+def test_an_id_that_the_provisioning_service_refuses_is_a_mistake(mistakes, device_id):
+    [sentence] = mistakes(f'{CLOUD}[device]\nid = "{device_id}"')
+    assert sentence == (
+        f'[device] id = "{device_id}": with id_scope, it must be letters, digits, - . _ and :, and '
+        "end with a letter, a digit or a hyphen"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'connection_string_file = "HostName=h;DeviceId=d;SharedAccessKey={DEVICE_KEY}"',
+        f'hub = "HostName=h;DeviceId=d;SharedAccessKey={DEVICE_KEY}"',
+        f'key_file = "hostname=h;deviceid=d;sharedaccesskey={DEVICE_KEY}"',
+    ],
+)
+def test_a_connection_string_in_the_configuration_is_refused_and_not_shown(mistakes, line):
+    said = mistakes(f"[cloud]\n{line}")[0]
+    name = line.partition(" ")[0]
+    assert said == (
+        f"[cloud] {name} = ...: this is a connection string, which is a secret; write it to a "
+        "file, and set connection_string_file to the file's name"
+    )
+
+
+def test_a_connection_string_under_an_unknown_key_is_not_shown(mistakes):
+    line = f'connection_string = "HostName=h;DeviceId=d;SharedAccessKey={DEVICE_KEY}"'
+    assert mistakes(f"[cloud]\n{line}\n{STRING}") == [
+        '[cloud] connection_string = ...: no such key; did you mean "connection_string_file"?'
+    ]
 
 
 @pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi.local", "localhost", "", "..", "ü"])

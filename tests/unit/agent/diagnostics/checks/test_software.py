@@ -91,7 +91,7 @@ def may_not(path, **_keywords):
 
 def test_a_secret_that_only_root_can_read_is_skipped(tmp_path, monkeypatch):
     write_key(tmp_path)
-    monkeypatch.setattr(Path, "read_text", may_not)
+    monkeypatch.setattr(Path, "read_bytes", may_not)
     finding = software.secrets(examination(tmp_path))
     assert finding.outcome is Outcome.SKIPPED
     assert "sudo sensor-agent check" in finding.line
@@ -107,7 +107,7 @@ def test_secrets_in_a_directory_that_only_root_can_search_are_skipped(tmp_path, 
         return (may_not if path.parent.name == "credentials" else stat)(path, **keywords)
 
     monkeypatch.setattr(Path, "stat", closed)
-    monkeypatch.setattr(Path, "read_text", may_not)
+    monkeypatch.setattr(Path, "read_bytes", may_not)
     assert software.secrets(examination(tmp_path)).outcome is Outcome.SKIPPED
 
 
