@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 # The answers. Empty means: not given.
-id_scope='' key_file='' group_key_file='' device_id='' driver='' model='' pin='' led_pin=''
+connection_string_file='' id_scope='' key_file='' group_key_file='' device_id='' driver='' model='' pin='' led_pin=''
 provisioning_host='' ca_file='' fake='' wheels='' central='' kind=''
 
 given=       # The options of the command line, without their values.
@@ -18,9 +18,12 @@ usage: sudo sh deploy/install.sh [OPTION]...
 Installs sensor-agent as a service of this machine, or upgrades it. An upgrade keeps the
 configuration in /etc/sensor-agent and the queued readings. Without options, the installer asks for
 everything. With options, it uses the defaults for the rest, and asks only for what has no default:
-the ID scope, the key, and the device id if the key is the device's own.
+the device's connection string, or the ID scope, the key, and the device id if the key is the
+device's own.
 
-  --id-scope SCOPE       ID scope, as the application's page shows it
+  --connection-string-file FILE
+                         this device's connection string, as IoT Hub shows it; nothing else is needed
+  --id-scope SCOPE       ID scope of a provisioning service (DPS) or an IoT Central application
   --key-file FILE        this device's own key; needs --device-id
   --group-key-file FILE  key of an enrolment group; only the device's key derived from it is installed
   --device-id ID         device id; default with a group key: made from the board's serial number
@@ -37,7 +40,7 @@ the ID scope, the key, and the device id if the key is the device's own.
   --wheels DIR           install from the wheels in DIR, without a network
   --dry-run              print the steps and change nothing; asks nothing
 
-Keys are read from files because every user of the machine can see the arguments of a command.
+Keys and connection strings are read from files because every user of the machine can see the arguments of a command.
 END
 }
 
@@ -62,11 +65,16 @@ parse() {
     done
     [ -z "$key_file" ] || [ -z "$group_key_file" ] ||
         misused "--key-file and --group-key-file exclude each other. Give one of them."
+    [ -z "$connection_string_file" ] ||
+        [ -z "$id_scope$key_file$group_key_file$device_id$provisioning_host$central" ] ||
+        misused "--connection-string-file replaces --id-scope, --key-file, --group-key-file, --device-id," \
+            "--provisioning-host and --central. Give it without them."
     [ -z "$fake" ] || driver=fake
 }
 
 set_answer() {
     case $1 in
+    --connection-string-file) connection_string_file=$(path_of "$2") ;;
     --id-scope) id_scope=$2 ;;
     --key-file) key_file=$(path_of "$2") ;;
     --group-key-file) group_key_file=$(path_of "$2") ;;
@@ -79,7 +87,9 @@ set_answer() {
     --provisioning-host) provisioning_host=$2 ;;
     --ca-file) ca_file=$(path_of "$2") ;;
     --wheels) wheels=$(path_of "$2") ;;
-    --key | --group-key) misused "$1 is not an option: give the key in a file, with $1-file." ;;
+    --key | --group-key | --connection-string)
+        misused "$1 is not an option: other users could see it. Write it to a file, and give that with $1-file."
+        ;;
     *) misused "$1 is not an option." ;;
     esac
 }
@@ -118,7 +128,7 @@ settle() {
         compose >"$configuration"
     fi
     read_configuration
-    settle_key
+    settle_secret
     [ -z "$assumed" ] || say "Using the defaults:$assumed"
 }
 
@@ -126,7 +136,7 @@ say_what_is_kept() {
     unused=
     for option in $given; do
         case $option in
-        --key-file | --group-key-file | --ca-file | --wheels) ;;
+        --connection-string-file | --key-file | --group-key-file | --ca-file | --wheels) ;;
         *) unused="$unused $option" ;;
         esac
     done
@@ -168,6 +178,7 @@ check_files() {
     for file in "$key_file" "$group_key_file"; do
         [ -z "$file" ] || make_key "$file" >/dev/null || fail "Nothing was changed."
     done
+    [ -z "$connection_string_file" ] || check_connection_string || fail "Nothing was changed."
 }
 
 check_options() {
@@ -188,16 +199,13 @@ find_missing() {
     if [ -n "$dry_run" ]; then
         assume_credentials
     elif [ -z "$asked" ]; then
-        lacking=
-        [ -n "$id_scope" ] || lacking="$lacking --id-scope"
-        [ -n "$key_file$group_key_file" ] || lacking="$lacking --key-file (or --group-key-file)"
-        [ -z "$key_file" ] || [ -n "$device_id" ] || lacking="$lacking --device-id"
-        [ -z "$lacking" ] ||
-            misused "Standard input is not a terminal, so these options are required:$lacking."
+        must_have_credentials
     fi
-    [ -n "$id_scope" ] || ask id_scope "ID scope, as the application's page shows it"
-    [ -n "$key_file$group_key_file" ] || ask_for_key
-    [ -n "$device_id" ] || find_device_id
+    [ -n "$connection_string_file$id_scope" ] || ask_for_way
+    if [ -z "$connection_string_file" ]; then
+        [ -n "$key_file$group_key_file" ] || ask_for_key
+        [ -n "$device_id" ] || find_device_id
+    fi
     choose driver "Sensor driver (kernel: the kernel's, more reliable on a busy machine; dht22, dht21 or \
 dht11: Adafruit's)" "$(proposed_driver)"
     if [ "$driver" != fake ]; then
@@ -206,8 +214,29 @@ dht11: Adafruit's)" "$(proposed_driver)"
     fi
 }
 
-# A dry run shows the steps also before there is an application.
+must_have_credentials() {
+    [ -z "$connection_string_file" ] || return 0
+    lacking=
+    if [ -z "$id_scope$key_file$group_key_file" ]; then
+        lacking=" --connection-string-file, or --id-scope and --key-file (or --group-key-file)"
+    else
+        [ -n "$id_scope" ] || lacking="$lacking --id-scope"
+        [ -n "$key_file$group_key_file" ] || lacking="$lacking --key-file (or --group-key-file)"
+        [ -z "$key_file" ] || [ -n "$device_id" ] || lacking="$lacking --device-id"
+    fi
+    [ -z "$lacking" ] ||
+        misused "Standard input is not a terminal, so these options are required:$lacking."
+}
+
+# A dry run shows the steps also before there is a hub.
 assume_credentials() {
+    [ -z "$connection_string_file" ] || return 0
+    if [ -z "$id_scope$key_file$group_key_file$device_id$provisioning_host" ]; then
+        echo "HostName=example.azure-devices.net;DeviceId=pi-00000000;SharedAccessKey=ZXhhbXBsZQ==" >"$work/typed"
+        connection_string_file=$work/typed
+        assumed="$assumed --connection-string-file FILE"
+        return
+    fi
     [ -n "$id_scope" ] || assume id_scope 0ne00000000
     if [ -z "$key_file$group_key_file" ]; then
         echo ZXhhbXBsZQ== >"$work/typed"
@@ -219,7 +248,7 @@ assume_credentials() {
 # Every new image has the same host name, so the id cannot come from there.
 find_device_id() {
     if [ -n "$key_file" ] && [ -n "$asked" ]; then
-        ask device_id "Device id, as the application's page shows it with the key"
+        ask device_id "Device id that the key belongs to"
     elif [ -n "$proposed" ]; then
         choose device_id "Device id" "$proposed"
     elif [ -n "$asked" ]; then
@@ -276,6 +305,30 @@ ask() {
     done
 }
 
+# One question takes a whole connection string or an ID scope. A string may not be shown.
+ask_for_way() {
+    question="Connection string of this device, as IoT Hub shows it, or ID scope"
+    [ -z "$key_file$group_key_file" ] || question="ID scope"
+    while :; do
+        read_secret "$question"
+        answered=yes
+        # No ID scope is that long or has this sign.
+        if [ "$(wc -c <"$work/typed")" -gt 40 ] || grep -q = "$work/typed"; then
+            connection_string_file=$work/typed
+            [ -n "$key_file$group_key_file" ] || ! check_connection_string || return 0
+            [ -z "$key_file$group_key_file" ] || echo "This is not an ID scope." >&2
+            connection_string_file=
+        elif grep -q . "$work/typed"; then
+            id_scope=$(cat "$work/typed")
+            if mistakes; then
+                echo "ID scope: $id_scope" >&2
+                return
+            fi
+            id_scope=
+        fi
+    done
+}
+
 ask_for_key() {
     while :; do
         ask kind "Is the key this device's own (d) or an enrolment group's (g)?" d
@@ -285,12 +338,12 @@ ask_for_key() {
         *) echo "Answer d or g." >&2 ;;
         esac
     done
-    until read_key && make_key "$work/typed" >/dev/null; do :; done
+    until read_secret "Key" && make_key "$work/typed" >/dev/null; do :; done
 }
 
-# Reads a key from the terminal, which does not show it.
-read_key() {
-    printf 'Key (not shown while you type): ' >&2
+# read_secret NAME: reads a line from the terminal, which does not show it, into $work/typed.
+read_secret() {
+    printf '%s (not shown while you type): ' "$1" >&2
     trap 'stty echo; exit 130' INT
     stty -echo
     ended=
@@ -299,22 +352,23 @@ read_key() {
     trap 'exit 130' INT
     echo >&2
     [ -z "$ended" ] || [ -n "$typed" ] || fail "Nothing was changed."
-    # printf is built into the shell, so the key is in no argument list.
+    # printf is built into the shell, so the secret is in no argument list.
     printf '%s\n' "$typed" >"$work/typed"
     unset typed
 }
 
-# Prints the command line that repeats the answers, without a typed key.
+# Prints the command line that repeats the answers, without a typed secret.
 show_answers() {
     [ -n "$answered" ] || return 0
     answers=
-    for option in id-scope key-file group-key-file device-id driver model pin led-pin \
+    [ -z "$connection_string_file" ] || device_id= # The connection string has it.
+    for option in connection-string-file id-scope key-file group-key-file device-id driver model pin led-pin \
         provisioning-host ca-file wheels; do
         eval "value=\$$(echo "$option" | tr - _)"
         [ -z "$value" ] || [ "$value" = "$work/typed" ] || answers="$answers --$option $(quoted "$value")"
     done
     [ -z "$fake" ] || answers="$answers --fake-hw"
-    [ -z "$answers" ] || printf '%s\n' "To use the same answers again (a typed key is asked for again):" \
+    [ -z "$answers" ] || printf '%s\n' "To use the same answers again (a typed secret is asked for again):" \
         "    sudo sh $(quoted "$PWD/deploy/install.sh")$answers"
 }
 
@@ -333,9 +387,13 @@ compose() {
     [ -n "$fake$led_pin" ] || led=${1:+fake}
     echo "# Written by deploy/install.sh. To see every key: sensor-agent config example"
     echo "# To apply a change: sudo systemctl restart sensor-agent"
-    section device id "${device_id:-${1:-}}"
-    section cloud id_scope "${id_scope:-${1:-}}" key_file device.key provisioning_host "$provisioning_host" \
-        ca_file "${ca_file:+ca.pem}"
+    if [ -n "$connection_string_file" ]; then
+        section cloud connection_string_file device.connection ca_file "${ca_file:+ca.pem}"
+    else
+        section device id "${device_id:-${1:-}}"
+        section cloud id_scope "${id_scope:-${1:-}}" key_file device.key \
+            provisioning_host "$provisioning_host" ca_file "${ca_file:+ca.pem}"
+    fi
     section sensor driver "$driver" model "$model" pin "$pin"
     section led driver "$led" pin "$led_pin"
 }
@@ -380,31 +438,58 @@ try:
     found = config.load(Path(file))
 except ConfigError as error:
     sys.exit(str(error).replace(f"{file}: ", "") if file.startswith(temporary) else str(error))
-key = found.cloud and found.cloud.key_file
-host = found.cloud and found.cloud.provisioning_host
-sensor = found.sensor
-print(found.device.id, sensor.driver, sensor.pin, found.led.driver, key or "-", host or "-")
+cloud, sensor = found.cloud, found.sensor
+key = cloud and cloud.key_file
+connection = cloud and cloud.connection_string_file
+host = cloud and cloud.provisioning_host
+words = (found.device.id, sensor.driver, sensor.pin, found.led.driver, key, connection, host)
+print(*("-" if word in (None, "") else word for word in words))
 END
 }
 
 read_configuration() {
     facts_of "$configuration" >"$work/facts" || fail "Nothing was changed."
-    read -r device_id driver pin led_driver named_key host <"$work/facts"
+    read -r device_id driver pin led_driver named_key named_connection host <"$work/facts"
 }
 
-# A given key replaces the installed one.
+# A given key or connection string replaces the installed one.
+settle_secret() {
+    if [ -n "$connection_string_file" ]; then
+        settle_connection_string
+    elif [ -n "$key_file$group_key_file" ] || [ "$named_connection" = - ]; then
+        settle_key
+    else
+        settle_connection_string
+    fi
+}
+
 settle_key() {
     file=$key_file$group_key_file
-    if [ -z "$file" ] && [ "$named_key" = device.key ] && [ ! -e "$settings/credentials/device.key" ]; then
-        fail "$configuration names the key device.key, which is not installed. Give it with --key-file or" \
-            "--group-key-file. Nothing was changed."
-    fi
+    must_be_used "$file" key_file "$named_key" device.key "--key-file or --group-key-file"
     [ -n "$file" ] || return 0
-    [ "$named_key" = device.key ] ||
-        fail "$configuration does not have key_file = \"device.key\" in [cloud], so the given key would" \
-            "not be used. Nothing was changed."
     (umask 077 && make_key "$file" "${group_key_file:+$device_id}" >"$work/device.key") ||
         fail "Nothing was changed."
+}
+
+settle_connection_string() {
+    must_be_used "$connection_string_file" connection_string_file \
+        "$named_connection" device.connection --connection-string-file
+    [ "$named_connection" = device.connection ] || return 0
+    file=${connection_string_file:-$settings/credentials/device.connection}
+    (umask 077 && read_connection_string "$file" >"$work/device.connection") || fail "Nothing was changed."
+    device_id=$(tail -n 1 "$work/device.connection")
+    sed -i '$d' "$work/device.connection"
+}
+
+# must_be_used FILE KEY NAMED NAME OPTION: NAME is installed for KEY, for which the configuration has
+# NAMED; FILE replaces it, if one is given.
+must_be_used() {
+    if [ -z "$1" ] && [ "$3" = "$4" ] && [ ! -e "$settings/credentials/$4" ]; then
+        fail "$configuration names the file $4, which is not installed. Give it with $5. Nothing was changed."
+    fi
+    [ -z "$1" ] || [ "$3" = "$4" ] ||
+        fail "$configuration does not have $2 = \"$4\" in [cloud], so the given file would" \
+            "not be used. Correct it, or remove it, and the installer writes a new one. Nothing was changed."
 }
 
 # Whether the group key belongs to a local IoT Central on this machine, which needs it.
@@ -418,22 +503,59 @@ is_centrals_key() {
 # make_key FILE [ID]: prints the key in FILE, or the key of the device ID if FILE has a group's.
 make_key() {
     [ -r "$1" ] || fail "Cannot read $1."
-    named="$1 does not hold a key"
-    [ "$1" != "$work/typed" ] || named="This is not a key"
+    named=$1
+    [ "$1" != "$work/typed" ] || named="This line"
     # shellcheck disable=SC2094 # The name is for the message; nothing writes to the file.
     python -c '
-import base64, sys
+import sys
 from agent.config.credentials import derive_device_key
+from agent.config.pasted import PasteError, check_key, decode, is_connection_string, unquoted
 
-wrong, device_id = sys.argv[1:]
-sys.stdin.reconfigure(errors="replace")
-key = sys.stdin.read().strip()
+named, device_id = sys.argv[1:]
 try:
-    decoded = base64.b64decode(key, validate=True)
-except ValueError:
-    decoded = b""
-if not decoded:
-    sys.exit(f"{wrong}: a key is one line of base64, as Connect shows it.")
+    key = unquoted(decode(sys.stdin.buffer.read()))
+    if not key:
+        raise PasteError("is empty.")
+    if is_connection_string(key):
+        raise PasteError("holds a connection string, not a key. Give it with --connection-string-file.")
+    check_key(key)
+except UnicodeDecodeError:
+    sys.exit(f"{named} is not a text file.")
+except PasteError as error:
+    sys.exit(f"{named} {error}")
 print(derive_device_key(key, device_id) if device_id else key)
 ' "$named" "${2:-}" <"$1"
+}
+
+# Whether the given connection string can be installed. Its certificate is not among the options.
+check_connection_string() {
+    read_connection_string "$connection_string_file" >"$work/checked" || return 1
+    [ "$configuration" != "$work/config.toml" ] || ! grep -qi 'x509 *= *true' "$work/checked" || {
+        echo "The connection string has x509=true, and the installer knows only keys. Write" \
+            "$settings/config.toml for the certificate first: see docs/install.md, Other secrets." >&2
+        return 1
+    }
+}
+
+# read_connection_string FILE: prints the connection string in FILE, and then its device id.
+read_connection_string() {
+    [ -r "$1" ] || fail "Cannot read $1."
+    named=$1
+    [ "$1" != "$work/typed" ] || named="This line"
+    python -c '
+import sys
+from agent.config.pasted import PasteError, decode, parse_connection_string, unquoted
+
+named = sys.argv[1]
+try:
+    text = unquoted(decode(sys.stdin.buffer.read()))
+    if not text:
+        raise PasteError("is empty.")
+    found = parse_connection_string(text)
+except UnicodeDecodeError:
+    sys.exit(f"{named} is not a text file.")
+except PasteError as error:
+    sys.exit(f"{named} {error}")
+print(text, found.device_id, sep="\n")
+' "$named" <"$1"
 }

@@ -227,7 +227,9 @@ write_settings() {
     make_directory 750 root:$service $settings
     make_directory 700 root:root $settings/credentials
     put 640 root:$service $settings/config.toml <"$configuration"
-    [ ! -e "$work/device.key" ] || put 600 root:root $settings/credentials/device.key <"$work/device.key"
+    for secret in device.key device.connection; do
+        [ ! -e "$work/$secret" ] || put 600 root:root $settings/credentials/$secret <"$work/$secret"
+    done
     [ -z "$ca_file" ] || put 644 root:root $settings/ca.pem <"$ca_file"
 }
 
@@ -306,6 +308,7 @@ sweep() {
 
 report() {
     [ -z "$dry_run" ] || { say "Nothing was changed." && return; }
+    [ "$device_id" != - ] || device_id="the device of its connection string"
     say "sensor-agent runs as $device_id. Status: sudo sensor-agent status. Log: sudo journalctl -u $service"
     [ -z "$group_key_file" ] || [ "$group_key_file" = "$work/typed" ] ||
         is_centrals_key "$group_key_file" ||

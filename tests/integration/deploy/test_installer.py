@@ -17,6 +17,8 @@ from scripts import functions_of, sh
 
 from agent.storage.machine_id import board_id
 
+CONNECTION_STRING = "HostName=contoso.azure-devices.net;DeviceId=shed_1.a;SharedAccessKey=c2VjcmV0"
+AZURE_KEY = base64.b64encode(bytes(range(32))).decode()
 GROUP_KEY = base64.b64encode(b"the key of a whole group").decode()
 
 pytestmark = pytest.mark.skipif(
@@ -58,7 +60,9 @@ def group_key(tmp_path):
 def test_without_a_terminal_everything_that_is_missing_is_named_at_once():
     done = settle()
     assert done.returncode == 2
-    assert re.search(r"required: --id-scope --key-file \(or --group-key-file\)", done.stderr)
+    assert re.search(r"required: --connection-string-file, or --id-scope and --key", done.stderr)
+    done = settle("--id-scope", "0ne1")
+    assert re.search(r"required: --key-file \(or --group-key-file\)", done.stderr)
 
 
 def test_an_own_key_needs_the_id_that_it_belongs_to(group_key):
@@ -70,7 +74,11 @@ def test_an_own_key_needs_the_id_that_it_belongs_to(group_key):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--key", GROUP_KEY], "give the key in a file, with --key-file"),
+        (["--key", GROUP_KEY], "Write it to a file, and give that with --key-file"),
+        (["--connection-string", GROUP_KEY], "and give that with --connection-string-file"),
+        (["--connection-string-file", "a", "--key-file", "b"], "replaces --id-scope, --key-file"),
+        (["--connection-string-file", "a", "--device-id", "pi-1"], "Give it without them."),
+        (["--connection-string-file", "a", "--central", "."], "Give it without them."),
         (["--key-file", "a", "--group-key-file", "b"], "Give one of them."),
         (["--nonsense", "1"], "--nonsense is not an option"),
         (["--id-scope"], "its value is missing"),
@@ -119,16 +127,195 @@ def test_wrong_options_are_refused_before_anything_is_changed(group_key, options
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("text", ["", "no base64!", "=", "\x00\xff"])
-def test_a_file_without_a_key_is_refused_and_not_shown(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty."),
+        ("no base64!", "holds a character that no key has, at position 3."),
+        ("=", "holds a part of a key only"),
+        ("\x00\xff", "is not a text file."),
+        (CONNECTION_STRING, "holds a connection string, not a key. Give it with --connection-s"),
+    ],
+)
+def test_a_file_without_a_key_is_refused_and_not_shown(tmp_path, text, reason):
     file = tmp_path / "device.key"
     file.write_bytes(text.encode("latin-1"))
     done = install("--id-scope", "0ne1", "--key-file", file, "--device-id", "pi-1")
     assert done.returncode == 1
-    assert done.stderr == (
-        f"{file} does not hold a key: a key is one line of base64, as Connect shows it.\n"
-        "Nothing was changed.\n"
+    assert done.stderr.startswith(f"{file} {reason}")
+    assert done.stderr.endswith("\nNothing was changed.\n")
+    assert "c2VjcmV0" not in done.stderr
+
+
+FROM_A_STRING = """\
+
+[cloud]
+connection_string_file = "device.connection"
+
+[sensor]
+driver = "fake"
+
+[led]
+driver = "fake"
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CONNECTION_STRING.encode(),
+        b'\xef\xbb\xbf"' + CONNECTION_STRING.encode() + b'"\r\n',
+        CONNECTION_STRING.encode("utf-16"),
+        b'{\n  "connectionString": "' + CONNECTION_STRING.encode() + b'"\n}\n',
+    ],
+    ids=["plain", "mark, quotes and CRLF", "UTF-16", "JSON of az"],
+)
+def test_the_file_with_a_connection_string_suffices(tmp_path, content):
+    file = tmp_path / "shed.connection"
+    file.write_bytes(content)
+    lines = 'parse "$@"; settle; cat "$configuration" "$work/device.connection"; echo "$device_id"'
+    done = run(lines, "--connection-string-file", file, "--fake-hw")
+    assert done.returncode == 0, done.stderr
+    config, _, rest = done.stdout.partition("config example\n")[2].partition('driver = "fake"\n\n')
+    assert config + 'driver = "fake"\n\n' + rest.partition("HostName")[0].partition("{")[0] == (
+        "# To apply a change: sudo systemctl restart sensor-agent\n" + FROM_A_STRING
     )
+    assert CONNECTION_STRING in done.stdout
+    assert done.stdout.endswith("\nshed_1.a\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty."),
+        (GROUP_KEY, "holds a key only, not a connection string."),
+        (CONNECTION_STRING[:-8], "holds a connection string without SharedAccessKey."),
+        (
+            "HostName=h.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=c2VjcmV0",
+            'holds the connection string of the policy "owner"',
+        ),
+    ],
+)
+def test_a_file_without_a_connection_string_is_refused_and_not_shown(tmp_path, text, reason):
+    file = tmp_path / "device.connection"
+    file.write_text(text)
+    done = install("--connection-string-file", file, "--fake-hw")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{file} {reason}")
+    assert done.stderr.endswith("\nNothing was changed.\n")
+    assert done.stdout == ""
+    assert "c2VjcmV0" not in done.stderr
+
+
+def test_a_connection_string_for_a_certificate_names_what_to_do(tmp_path):
+    file = tmp_path / "device.connection"
+    file.write_text("HostName=h.azure-devices.net;DeviceId=d;x509=true\n")
+    done = install("--connection-string-file", file, "--fake-hw")
+    assert done.returncode == 1
+    assert "x509=true, and the installer knows only keys" in done.stderr
+
+
+def test_a_pasted_connection_string_is_the_answer_to_one_question():
+    done = settle("--fake-hw", answers=[CONNECTION_STRING])
+    assert FROM_A_STRING in done.stdout, done.stderr
+    assert done.stderr.count(": ") == 1
+    assert "c2VjcmV0" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("DeviceId=shed_1.a;SharedAccessKey=c2VjcmV0", "This line holds a connection string with"),
+        (AZURE_KEY, "This line holds a key only, not a connection string."),
+        (AZURE_KEY * 2, "This line does not hold a connection string"),
+        ("", ""),
+    ],
+)
+def test_a_wrong_connection_string_is_asked_again_and_not_shown(wrong, reason):
+    done = settle("--fake-hw", answers=[wrong, CONNECTION_STRING])
+    assert FROM_A_STRING in done.stdout, done.stderr
+    assert reason in done.stderr
+    assert done.stderr.count("Connection string of this device") == 2
+    assert "c2VjcmV0" not in done.stdout + done.stderr
+    assert AZURE_KEY not in done.stdout + done.stderr
+    assert re.search(r"install\.sh --driver fake[^\n]* --fake-hw\n$", done.stderr)
+
+
+def test_with_a_key_only_the_id_scope_is_asked(group_key):
+    options = ("--group-key-file", group_key, "--device-id", "pi-1", "--fake-hw")
+    done = settle(*options, answers=[CONNECTION_STRING, "0ne1"])
+    assert done.stderr.count("ID scope (not shown") == 2, done.stderr
+    assert "This is not an ID scope." in done.stderr
+    assert 'id_scope = "0ne1"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"), [([], [CONNECTION_STRING]), (["--connection-string-file"], None)]
+)
+def test_no_program_gets_a_connection_string_as_an_argument(tmp_path, options, answers):
+    file = tmp_path / "device.connection"
+    file.write_text(CONNECTION_STRING)
+    stdin = subprocess.DEVNULL
+    if answers is not None:
+        ours, stdin = pty.openpty()
+        os.write(ours, f"{answers[0]}\n".encode())
+    lines = 'set -x; parse "$@"; settle'
+    done = run(lines, "--fake-hw", *options, *[file for _ in options], stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    traced = [line for line in done.stderr.splitlines() if "c2VjcmV0" in line]
+    # In the trace of the shell: what it does itself, without another program.
+    assert all(re.match(r"\++ (?:printf|\[) ", line) for line in traced)
+    assert len(traced) == (0 if answers is None else 1), traced
+
+
+KEPT = '[cloud]\nconnection_string_file = "device.connection"\n'
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a function that settles with a configuration that exists, and its directory."""
+    settings = tmp_path / "etc"
+    (settings / "credentials").mkdir(parents=True)
+
+    def settle_again(config, *options):
+        (settings / "config.toml").write_text(config + '[sensor]\ndriver = "fake"\n')
+        lines = f'settings={settings}; parse "$@"; settle; head "$work"/device.*; echo "$device_id"'
+        return run(lines, *options)
+
+    return settle_again, settings
+
+
+def test_a_kept_configuration_keeps_or_replaces_the_connection_string(kept, tmp_path):
+    settle_again, settings = kept
+    done = settle_again(KEPT)
+    assert done.returncode == 1
+    assert "names the file device.connection, which is not installed." in done.stderr
+    assert "Give it with --connection-string-file." in done.stderr
+
+    (settings / "credentials" / "device.connection").write_text(CONNECTION_STRING)
+    done = settle_again(KEPT)
+    assert done.stdout.endswith(f"{CONNECTION_STRING}\nshed_1.a\n"), done.stderr
+
+    (tmp_path / "new").write_text(CONNECTION_STRING.replace("shed", "barn"))
+    done = settle_again(KEPT, "--connection-string-file", tmp_path / "new")
+    assert done.stdout.endswith("\nbarn_1.a\n"), done.stderr
+
+
+@pytest.mark.parametrize("option", ["--connection-string-file", "--key-file"])
+def test_a_given_secret_that_the_kept_configuration_does_not_name_is_refused(
+    kept, tmp_path, option
+):
+    settle_again, _ = kept
+    config = KEPT
+    content = GROUP_KEY
+    if option == "--connection-string-file":
+        config = '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne1"\nkey_file = "device.key"\n'
+        content = CONNECTION_STRING
+    (tmp_path / "given").write_text(content)
+    done = settle_again(config, option, tmp_path / "given")
+    assert done.returncode == 1
+    assert f'does not have {option[2:].replace("-", "_")} = "device.' in done.stderr
+    assert "so the given file would\nnot be used." in done.stderr
 
 
 OWN_ID = "" if board_id() else "pi-1"  # An empty answer takes the default, where there is one.
@@ -175,9 +362,9 @@ def test_a_dry_run_asks_nothing_and_names_what_it_assumes():
     done = install("--fake-hw", stdin=theirs)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.startswith(
-        "Using the defaults: --id-scope 0ne00000000 --key-file FILE --device-id pi-"
-    )
+    assert done.stdout.startswith("Using the defaults: --connection-string-file FILE\n")
+    done = install("--fake-hw", "--device-id", "pi-1")
+    assert done.stdout.startswith("Using the defaults: --id-scope 0ne00000000 --key-file FILE\n")
     assert "tmp." not in done.stdout
 
 
@@ -191,7 +378,7 @@ RIGHT = ["0ne1", "g", GROUP_KEY, "pi-1", "dht22", "4", "27"]
         (0, "no scope!", 'id_scope = "no scope!": must be'),
         (0, "\x1b[A", 'id_scope = "?[A": must be'),
         (1, "x", "Answer d or g."),
-        (2, "no key!", "This is not a key: a key is"),
+        (2, "no key!", "This line holds a character that no key has"),
         (3, "/nope", 'id = "/nope": must be'),
         (3, "localhost", "Every new image has this name"),
         (4, "~/key", 'driver = "~/key": must be'),
