@@ -65,7 +65,7 @@ class InvalidDeviceId(CentralError):
     def __init__(self, device_id: str) -> None:
         super().__init__(
             f"{device_id!r} cannot be a device id: it has 1 to 128 characters, each a letter "
-            "(A-Z, a-z), a digit or one of - . _ :"
+            "(A-Z, a-z), a digit or one of - . % _ * ? ! ( ) , : = @ ; $ '"
         )
 
 

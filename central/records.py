@@ -1,8 +1,13 @@
 """What central records, as frozen dataclasses. Times are unix seconds."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+# What the hub allows, except for the ids . and .., which browsers remove from a path:
+# https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry
+DEVICE_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9.:%_*?!(),=@;$'-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)

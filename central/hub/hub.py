@@ -16,9 +16,9 @@ from central.hub.presence import TAKEN_OVER, Presence
 from central.hub.session import DeviceSession
 from central.protocol import sas, twins
 from central.protocol.mqtt import Connect, ConnectCode
-from central.records import Command, Device, QueuedMessage, Twin
+from central.records import DEVICE_ID, Command, Device, QueuedMessage, Twin
 from central.storage import devices
-from central.storage.registry import DEVICE_ID, Registry
+from central.storage.registry import Registry
 from central.transport.connection import Connection, Refused
 from central.transport.faults import Faults
 

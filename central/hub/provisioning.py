@@ -28,7 +28,7 @@ from central.protocol.topics import BadBag, request_topic
 from central.protocol.twins import dump_json, parse_json
 from central.records import Device, iso
 from central.storage import devices
-from central.storage.registry import DEVICE_ID, Registry
+from central.storage.registry import Registry
 from central.transport.connection import Connection, Refused
 from central.transport.faults import Faults
 
@@ -48,6 +48,7 @@ BUSY = {
     "unavailable": (503, "Service unavailable"),
 }
 
+REGISTRATION_ID = re.compile(r"[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]")
 NEW_DEVICE_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Provisioning:
         """Accept a client that names this ID scope. Its key is checked when it registers."""
         scope, _, registration_id = (connect.username or "").partition("/registrations/")
         registration_id = registration_id.partition("/")[0]
-        if not DEVICE_ID.fullmatch(registration_id) or connect.client_id != registration_id:
+        if not REGISTRATION_ID.fullmatch(registration_id) or connect.client_id != registration_id:
             reason = f"the user name {connect.username!r} does not belong to the client id"
             log.info("The registration of %r was refused: %s.", connect.client_id, reason)
             raise Refused(ConnectCode.IDENTIFIER, reason)

@@ -3,7 +3,6 @@
 To look something up, pass a query to the store: `store.read(history.commands, device_id)`.
 """
 
-import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,13 +11,18 @@ from types import EllipsisType
 from central.errors import InvalidDeviceId, UnknownDevice
 from central.events import Events, Subscription
 from central.protocol import sas, twins
-from central.records import Command, Connection, Device, Event, Message, QueuedMessage, Twin
+from central.records import (
+    DEVICE_ID,
+    Command,
+    Connection,
+    Device,
+    Event,
+    Message,
+    QueuedMessage,
+    Twin,
+)
 from central.storage import command_queue, devices, history, telemetry
 from central.storage.store import Store
-
-# The hub allows a few more characters, which would have to be escaped in topics and URLs:
-# https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry
-DEVICE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Registry:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import trustme
 
-from central.errors import FileMissing, StartError
+from central.errors import FileMissing, InvalidDeviceId, StartError
+from central.records import DEVICE_ID
 from central.transport.faults import Certificate
 
 NAME = "sensor-agent central"
 VALIDITY = timedelta(days=3650)
 YEAR = timedelta(days=365)
 
-DEVICE_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")  # A common name has at most 64 characters.
+LONGEST_DEVICE_NAME = 64  # Characters of a common name.
 # What a device notices when an authority is replaced.
 LOSSES = {
     "ca": "devices that trust the old one refuse to connect",
@@ -77,10 +78,12 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
     The common name is the device id, as in an enrolment group of the provisioning service. Returns
     the two PEM files, in `devices/` of central's directory. Valid for ten years. Raise StartError.
     """
-    if not DEVICE_NAME.fullmatch(device_id):
+    if not DEVICE_ID.fullmatch(device_id):
+        raise InvalidDeviceId(device_id[:80])
+    if len(device_id) > LONGEST_DEVICE_NAME:
         raise StartError(
-            f"{device_id[:80]!r} cannot be the name in a certificate: it has 1 to 64 letters (A-Z, "
-            "a-z), digits or hyphens."
+            f"{device_id[:80]!r} cannot be the name in a certificate: it has more than "
+            f"{LONGEST_DEVICE_NAME} characters."
         )
     # A directory without a database has not been started yet.
     new = not (directory / "central.db").exists()

@@ -19,7 +19,7 @@ KEEP_ALIVE = 4
 @pytest.fixture
 def cloud(tmp_path):
     with running_central(tmp_path / "central") as central:
-        yield Cloud(central, keep_alive=KEEP_ALIVE)
+        yield Cloud(central, tmp_path / "pi", keep_alive=KEEP_ALIVE)
 
 
 @asynccontextmanager

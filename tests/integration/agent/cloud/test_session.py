@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 from addresses import own_address
 from centrals import running_central
-from clouds import Cloud
+from clouds import CERTIFICATE, CONNECTION_STRING, Cloud, every_way, way_of
 from fakes import until
 from mqtt_client import packet as mqtt_packet
 from mqtt_client import string
@@ -51,9 +52,14 @@ OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
 
 
 @pytest.fixture
-def cloud(tmp_path):
+def way(request):
+    return way_of(request)
+
+
+@pytest.fixture
+def cloud(tmp_path, way):
     with running_central(tmp_path / "central") as central:
-        yield Cloud(central)
+        yield Cloud(central, tmp_path / "pi", way)
 
 
 @pytest.fixture
@@ -123,6 +129,7 @@ async def test_failed_registrations_leave_no_thread_behind(cloud):
     await until(lambda: len(threads()) <= before)
 
 
+@every_way
 async def test_sessions_leave_no_thread_behind(cloud):
     assignment = await cloud.register()
     async with cloud.session(assignment):
@@ -135,6 +142,7 @@ async def test_sessions_leave_no_thread_behind(cloud):
     await until(lambda: len(threads()) <= before)
 
 
+@every_way
 async def test_a_message_arrives_as_it_was_sent(cloud, session):
     properties = {"iothub-creation-time-utc": "2026-11-22T10:00:00.123Z", "a b": "å=&/"}
     await session.send(Message("box:1", '{"temp": 21.5, "humid": 45.0}', properties))
@@ -146,6 +154,7 @@ async def test_a_message_arrives_as_it_was_sent(cloud, session):
     assert message.system["content_encoding"] == "utf-8"
 
 
+@every_way
 async def test_messages_sent_together_keep_their_order(cloud, session):
     await asyncio.gather(
         *(session.send(Message(f"box:{n}", "{}", {})) for n in range(200)),
@@ -173,6 +182,7 @@ async def test_an_sdk_call_that_hangs_leaves_the_default_executor_free(session):
     await sending
 
 
+@every_way
 async def test_properties_go_both_ways(cloud, session):
     await session.report({"state": True, "brightness": {"value": 1, "ac": 203, "av": 0}})
     twin = cloud.central.read(devices.get_twin, "pi-1")
@@ -226,6 +236,7 @@ async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
     assert options == [1, 1]
 
 
+@every_way
 async def test_a_command_queued_while_away_is_delivered_on_connecting(cloud):
     assignment = await cloud.register()
     async with cloud.session(assignment):
@@ -250,6 +261,7 @@ async def test_a_command_that_arrives_during_a_failed_connect_is_kept(cloud):
     assert cloud.events.get_nowait() == QueuedCommand("turnon", b"@")
 
 
+@every_way
 async def test_a_closed_connection_ends_the_session_at_once(cloud, session):
     await cloud.ask(lambda central: central.faults.drop_connections())
     with pytest.raises(HubClosedError):
@@ -368,11 +380,63 @@ async def test_a_connection_lost_during_the_close_does_not_delay_it(cloud):
         handlers.stop = stop
 
 
+@every_way
 async def test_a_hub_that_refuses_the_key_is_named(cloud):
     assignment = await cloud.register()
     with pytest.raises(RefusedError, match="refused the credentials of pi-1"):
         async with cloud.session(assignment, credentials=cloud.sign_in(OTHER_KEY)):
             pass
+
+
+@pytest.mark.parametrize("way", [CONNECTION_STRING, CERTIFICATE], indirect=True)
+@pytest.mark.parametrize("change", ["blocked", "deleted"])
+async def test_a_configured_hub_that_refuses_the_device_does_not_speak_of_registering(
+    cloud, change
+):
+    if change == "blocked":
+        await cloud.ask(lambda c: c.registry.update_device("pi-1", enabled=False))
+    else:
+        await cloud.ask(lambda c: c.registry.delete_device("pi-1"))
+    assignment = await cloud.register()
+    with pytest.raises(RefusedError) as caught:
+        async with cloud.session(assignment):
+            pass
+    assert not re.search("regist|id_scope|provisioning", str(caught.value))
+
+
+EVERY_CHARACTER = "a.b%41_*?!(),:=@$'-1"
+
+
+@pytest.mark.parametrize("way", [CONNECTION_STRING, CERTIFICATE], indirect=True)
+async def test_a_device_id_may_have_every_character_of_a_hub(tmp_path, way):
+    with running_central(tmp_path / "central") as central:
+        cloud = Cloud(central, tmp_path / "pi", way, device_id=EVERY_CHARACTER)
+        async with cloud.session(await cloud.register()) as session:
+            await session.send(Message("box:1", '{"temp": 21.5}', {}))
+            await session.report({"state": True})
+            assert (await session.twin())["reported"]["state"] is True
+            await cloud.ask(lambda c: c.hub.queue_command(EVERY_CHARACTER, "blink", 1))
+            queued = await cloud.events.get()
+            assert isinstance(queued, QueuedCommand)
+            asked = asyncio.create_task(
+                cloud.ask(lambda c: c.hub.call(EVERY_CHARACTER, "blink", 5))
+            )
+            command = await cloud.events.get()
+            assert isinstance(command, Command)
+            await session.answer(command, 200, None)
+            assert (await asked).status == 200
+        [message] = central.read(telemetry.messages, EVERY_CHARACTER)
+        assert json.loads(message.body) == {"temp": 21.5}
+
+
+async def test_a_registration_id_may_have_every_character_of_the_service(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        central.call(lambda c: c.registry.add_device("a.b_c:D-"))
+        cloud = Cloud(central, tmp_path / "pi", device_id="a.b_c:D-")
+        assignment = await cloud.register()
+        assert assignment.device_id == "a.b_c:D-"
+        async with cloud.session(assignment) as session:
+            await session.twin()
 
 
 async def test_an_unreachable_hub_is_named(cloud):
