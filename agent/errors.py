@@ -108,15 +108,19 @@ class RefusedError(CloudError):
 
 
 class RegistrationError(CloudError):
-    """The provisioning service did not assign this device to a hub."""
+    """The provisioning service did not assign this device to a hub.
+
+    `is_busy` is true if it failed or had too many requests, rather than refused this device.
+    """
 
     depends_on_clock = True
 
-    def __init__(self, device_id: str, *, said: str, hint: str) -> None:
+    def __init__(self, device_id: str, *, said: str, hint: str, is_busy: bool = False) -> None:
         super().__init__(
             f"The provisioning service has not assigned {device_id} to a hub: {said}. {hint}"
         )
         self.said = said
+        self.is_busy = is_busy
 
 
 class NoAnswerError(CloudError):

@@ -28,3 +28,4 @@ HUB_DEVICE_ID = r"[A-Za-z0-9.:%_*?!(),=@;$'-]{1,128}"
 # A registration id of the provisioning service, and so the id of a device that it creates:
 # https://learn.microsoft.com/azure/iot-dps/concepts-service#registration-id
 DPS_DEVICE_ID = r"[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]"
+ID_SCOPE = r"[A-Za-z0-9_-]{1,128}"  # Of a provisioning service.

@@ -54,6 +54,22 @@ class LedPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlacePart:
+    """Where the device belongs: its ID scope, and the hub that it was last assigned to, if known.
+
+    `moving_to` is the ID scope that it is moving to, `status` the property `moveStatus`. `since`
+    and `by` say when it was moved and by whose order; None if the configuration decides.
+    """
+
+    id_scope: str | None
+    hub: str | None = None
+    moving_to: str | None = None
+    status: str = "none"
+    since: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloudPart:
     """The session. `hub` is None while the daemon is not connected."""
 
@@ -61,6 +77,7 @@ class CloudPart:
     attempts: int = 0
     connections: int = 0
     error: str | None = None
+    place: PlacePart | None = None
 
 
 @dataclass(frozen=True, slots=True)

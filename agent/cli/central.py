@@ -20,8 +20,7 @@ def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: 
     """Run central until SIGINT, SIGTERM or SIGHUP, and return the exit status."""
     journal.configure("info")
     templates = tuple(
-        model.interface(dtmi)
-        for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
+        model.interface(dtmi) for dtmi in (model.CELSIUS, model.FAHRENHEIT, *model.COMPONENTS)
     )
     settings = Settings(
         data_dir=data,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.cloud.move import SETTING as MOVE_SETTING
+from agent.cloud.move import current_id_scope
 from agent.config.loader import Config
 from agent.daemon.control_socket import ask, read_status
 from agent.device.model import model_id
@@ -22,6 +24,7 @@ from agent.diagnostics.runner import Findings, chosen, counted, examine
 from agent.errors import ConfigError, ControlError, NoDaemonError, in_words
 from agent.readings.clock import utc
 from agent.status import Status
+from agent.storage.settings import read_settings
 
 __all__ = ["check", "chosen"]
 
@@ -105,6 +108,10 @@ def _register(examination: Examination) -> str:
         from agent.cloud.hub import AzureHub  # noqa: PLC0415 - the SDK may be missing.
     except ImportError as error:
         raise ConfigError(f"Microsoft's SDK cannot be imported: {error}.") from error
+    id_scope = current_id_scope(
+        read_settings(examination.state).get(MOVE_SETTING),
+        (config.cloud.provisioning_host, config.cloud.id_scope, config.device.id),
+    )
     hub = AzureHub(
         cloud=config.cloud,
         credentials=credentials,
@@ -113,7 +120,7 @@ def _register(examination: Examination) -> str:
     )
 
     async def sign_in() -> str:
-        assignment = await hub.register(deadline=REGISTRATION_PATIENCE)
+        assignment = await hub.register(id_scope, deadline=REGISTRATION_PATIENCE)
         if config.cloud is not None and config.cloud.hub is not None:
             async with hub.connect(assignment, asyncio.Queue()):
                 pass

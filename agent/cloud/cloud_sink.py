@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import ranges
 from agent.cloud.hub import AzureHub
+from agent.cloud.move import COMMAND, Moves
 from agent.cloud.uplink import Daemon, Uplink
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, Config
@@ -55,6 +56,13 @@ async def cloud_sink(
             stored=await stored_values(settings),
             property_format=cloud.property_format,
         )
+        moves = Moves(
+            settings,
+            (cloud.provisioning_host, cloud.id_scope, config.device.id),
+            allowed=cloud.allow_move,
+            clock=daemon.clock,
+        )
+        await moves.load()
         just_booted = daemon.clock.uptime() < JUST_BOOTED and config.sensor.driver != "fake"
         yield Uplink(
             daemon,
@@ -65,8 +73,11 @@ async def cloud_sink(
                 device_id=config.device.id,
                 model_id=model_id(config.sensor.unit),
             ),
-            assignment=StoredAssignment(settings, _registration(cloud, config.device.id)),
-            commands=Commands(daemon),
+            moves=moves,
+            assignments=lambda id_scope: StoredAssignment(
+                settings, _registration(cloud, id_scope, config.device.id)
+            ),
+            commands=Commands(daemon, {COMMAND: moves.device_move}),
             properties=properties,
             unit=config.sensor.unit,
             max_rate=cloud.max_rate,
@@ -74,8 +85,10 @@ async def cloud_sink(
         )
 
 
-def _registration(cloud: CloudConfig, device_id: str) -> tuple[str, str, str] | None:
+def _registration(
+    cloud: CloudConfig, id_scope: str | None, device_id: str
+) -> tuple[str, str, str] | None:
     """Return what the provisioning service is asked; None if the configuration names the hub."""
-    if cloud.id_scope is None:
+    if id_scope is None:
         return None
-    return cloud.provisioning_host, cloud.id_scope, device_id
+    return cloud.provisioning_host, id_scope, device_id

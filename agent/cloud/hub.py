@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from agent.cloud.registration import REGISTRATION_DEADLINE, register
 from agent.cloud.sdk import CloudAccess
@@ -12,11 +13,17 @@ from agent.storage.assignment import Assignment
 class AzureHub(CloudAccess):
     """The hub of one device, and the provisioning service if that assigns it."""
 
-    async def register(self, *, deadline: float = REGISTRATION_DEADLINE) -> Assignment:
-        """Return the configured hub, or ask the provisioning service for it. Raises CloudError."""
+    async def register(
+        self, id_scope: str | None, *, deadline: float = REGISTRATION_DEADLINE
+    ) -> Assignment:
+        """Return the configured hub, or ask the provisioning service for it in an ID scope.
+
+        Raises CloudError.
+        """
         if self.cloud.hub is not None:
             return Assignment(self.cloud.hub, self.device_id)
-        return await register(self, deadline=deadline)
+        there = replace(self, cloud=replace(self.cloud, id_scope=id_scope))
+        return await register(there, deadline=deadline)
 
     def connect(
         self, assignment: Assignment, events: asyncio.Queue[Event]

@@ -123,8 +123,13 @@ def _registration_error(
     if answer.status is not None and answer.is_final:
         # The service's answer explains more than the SDK's exception.
         known = HINTS.get(answer.status, "Check the device and its enrolment in the application.")
-        hint = HINTS[503] if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else known
-        return RegistrationError(device_id, said=answer.summary(), hint=hint)
+        failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return RegistrationError(
+            device_id,
+            said=answer.summary(),
+            hint=HINTS[503] if failed else known,
+            is_busy=failed or answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+        )
     match error:
         case NoAnswerError():
             return error

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from agent.cloud.connection_health import ConnectionHealth
 from agent.cloud.hub import AzureHub
+from agent.cloud.move import Moves
 from agent.cloud.publisher import publish_readings
 from agent.cloud.session import (
     AzureSession,
@@ -48,6 +49,7 @@ LASTS_AFTER = 60.0  # Seconds after which a connection counts as one that lasts.
 BACKLOG_INTERVAL = 60.0  # Seconds between two reports of a backlog that is not empty.
 MAX_COMMANDS = 100  # Commands that execute at once or whose results wait.
 MAX_CHANGES = 1000  # Changes of desired properties that wait.
+ANSWERED_WITHIN = 10.0  # Seconds that a move waits for answers and reports that are on their way.
 RESULT_LIFETIME = 30.0  # Seconds that the caller of a command waits for its result.
 
 
@@ -75,6 +77,10 @@ class Result:
     until: float
 
 
+class _MovedError(Exception):
+    """The device leaves this hub for another one."""
+
+
 class Uplink:
     """The sink with a cloud: keeps readings in `outbox`, and sends them to the hub while it runs.
 
@@ -88,7 +94,8 @@ class Uplink:
         *,
         outbox: Outbox,
         hub: AzureHub,
-        assignment: StoredAssignment,
+        moves: Moves,
+        assignments: Callable[[str | None], StoredAssignment],
         commands: commands.Commands,
         properties: properties.Properties,
         unit: str,
@@ -103,7 +110,10 @@ class Uplink:
         self._clock = daemon.clock
         self._outbox = outbox
         self._hub = hub
-        self._assignment = assignment
+        self._moves = moves
+        self._assignments = assignments
+        self._id_scope = moves.id_scope
+        self._assignment = assignments(self._id_scope)
         self._commands = commands
         self._properties = properties
         self._unit = unit
@@ -157,11 +167,13 @@ class Uplink:
 
     def cloud_status(self) -> CloudPart:
         """Return the status of the connection."""
+        assigned = self._last_assignment
         return CloudPart(
             hub=self.hub,
             attempts=self.attempts,
             connections=self.connections,
             error=self._health.last_error,
+            place=self._moves.describe(None if assigned is None else assigned.hub),
         )
 
     async def describe(self, status: Status) -> Status:
@@ -203,6 +215,8 @@ class Uplink:
                 await _in_own_task(self._serve_once())
             except* CloudError as group:
                 failure = _first(group)
+            except* _MovedError:
+                self._failures = 0
             if failure is not None:
                 traffic = None if self._used is None else self._used.traffic
                 self._health.failed(failure, traffic)
@@ -210,16 +224,43 @@ class Uplink:
                 # connection that was closed at once.
                 lasted = self._clock.uptime() - self._connected_at >= LASTS_AFTER
                 self._failures = 1 if lasted else self._failures + 1
+                if isinstance(failure, CloudError):
+                    await self._moves.failed(self._id_scope, failure)
             stuck = stuck + 1 if isinstance(failure, SdkStuckError) else 0
             if failure is not None and stuck >= MAX_STUCK:
                 raise failure
             # Full jitter: the devices of a site must not connect all at once.
             delay = self._jitter() * min(LONGEST_DELAY, 2.0 ** min(self._failures, 20))
             log.debug("Reconnecting in %.1f s.", delay)
-            await self._sleep(delay)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; not if the device was moved meanwhile."""
+        waits = [
+            asyncio.create_task(self._moves.changed.wait(), name="uplink.moved"),
+            asyncio.ensure_future(self._sleep(seconds)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _choose_place(self) -> None:
+        """Forget what is known of the place before if a move has changed it."""
+        self._moves.changed.clear()
+        if self._moves.id_scope == self._id_scope:
+            return
+        self._id_scope = self._moves.id_scope
+        self._assignment = self._assignments(self._id_scope)
+        self._last_assignment = None
+        self._try_hub_next = False
+        self._health.registered()
+        self._results.clear()  # Only the hub before waits for these.
 
     async def _serve_once(self) -> None:
         self.attempts += 1
+        self._choose_place()
         assignment = self._last_assignment or await self._assignment.load()
         if assignment is None or (self._health.should_register and not self._try_hub_next):
             if assignment is not None and self._health.is_refused:
@@ -227,7 +268,7 @@ class Uplink:
             # If the registration fails, the known hub is tried next.
             self._try_hub_next = True
             log.debug("Registering with the provisioning service.")
-            assignment = await self._hub.register()
+            assignment = await self._hub.register(self._id_scope)
             self._health.registered()
         self._try_hub_next = False
         self._last_assignment = assignment
@@ -237,9 +278,11 @@ class Uplink:
                 self._connected_at = self._clock.uptime()
                 self.connections += 1
                 self._health.connected(session.hub, session.device_id)
+                self._moves.connected(session.hub)
                 self._daemon.status_changed.set()
-                await self._assignment.save(assignment)
-                await self._serve(session)
+                if await self._is_home(session):
+                    await self._assignment.save(assignment)
+                    await self._serve(session)
         finally:
             self._session = None
             # The hub does not send commands again. A daemon that stops executes no more of them.
@@ -250,8 +293,16 @@ class Uplink:
                     self._handle(event)
             self._daemon.status_changed.set()
 
+    async def _is_home(self, session: AzureSession) -> bool:
+        """Return whether to stay with this hub. A move is complete when its twin could be read."""
+        if self._moves.is_moving:
+            await session.twin()
+            await self._moves.worked(self._id_scope)
+            self._failures = 0
+        return self._moves.id_scope == self._id_scope
+
     async def _serve(self, session: AzureSession) -> None:
-        self.report(self._daemon.snapshot())
+        self.report({**self._daemon.snapshot(), "moveStatus": self._moves.status})
         self._report_backlog()
         self._complaints.forget("commands")
         twin_changes: asyncio.Queue[Any] = asyncio.Queue(MAX_CHANGES)
@@ -273,8 +324,22 @@ class Uplink:
                 "removals": self._watch_removals(),
                 "backlog": self._watch_backlog(),
                 "lasting": self._wait_until_lasting(),
+                "move": self._leave_when_moved(),
             }.items():
                 group.create_task(work, name=f"uplink.{name}")
+
+    async def _leave_when_moved(self) -> None:
+        """End this session in order, after the answer to the command, when the device is moved."""
+        while self._moves.id_scope == self._id_scope:
+            await self._moves.changed.wait()
+            self._moves.changed.clear()
+        until = self._clock.uptime() + ANSWERED_WITHIN
+        while (self._executing or self._results) and self._clock.uptime() < until:
+            await self._sleep(0.05)
+        self.report({"state": False, "moveStatus": self._moves.status})
+        while not self._all_reported.is_set() and self._clock.uptime() < until:
+            await self._sleep(0.05)
+        raise _MovedError
 
     async def _wait_until_lasting(self) -> None:
         await self._sleep(LASTS_AFTER)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from agent.ranges import GPIO, HOST_NAME, HUB_DEVICE_ID, INTERVAL
+from agent.ranges import GPIO, HOST_NAME, HUB_DEVICE_ID, ID_SCOPE, INTERVAL
 from hw.sensors.models import MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
@@ -138,7 +138,7 @@ class CloudConfig:
         None,
         "ID scope, as the page of the provisioning service (DPS) shows it.",
         allowed="letters, digits, - and _",
-        form=_matches(r"[A-Za-z0-9_-]{1,128}"),
+        form=_matches(ID_SCOPE),
         example="0ne00000000",
     )
     provisioning_host: str = _entry(
@@ -193,6 +193,9 @@ class CloudConfig:
         'Form of reported properties. "preview" is for applications from before July 2020.',
         "plug-and-play",
         "preview",
+    )
+    allow_move: bool = _entry(
+        True, "Whether the operator may move this device to another ID scope (DeviceMove)."
     )
 
 

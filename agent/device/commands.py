@@ -1,4 +1,4 @@
-"""The operator's commands: `blink`, `turnon`, `turnoff` and `rundiagnostics`.
+"""The operator's commands: `blink`, `turnon`, `turnoff`, `rundiagnostics`, and those of others.
 
 Every command is answered with a status as in HTTP and a payload. A refused command changes nothing,
 and its payload has the reason.
@@ -43,17 +43,22 @@ class Daemon(Protocol):
         ...
 
 
-class Commands:
-    """The commands of this device."""
+Handler = Callable[[Any], Awaitable[Answer]]
+"""Executes a command with its payload. Raises validation.RefusedError."""
 
-    def __init__(self, daemon: Daemon) -> None:
+
+class Commands:
+    """The commands of this device. `more` are those that another part executes, by name."""
+
+    def __init__(self, daemon: Daemon, more: Mapping[str, Handler] | None = None) -> None:
         self._daemon = daemon
         self._diagnosing = False
-        self._handlers = {
+        self._handlers: dict[str, Handler] = {
             "blink": self._blink,
             "turnon": self._turn_on,
             "turnoff": self._turn_off,
             "rundiagnostics": self._run_diagnostics,
+            **(more or {}),
         }
 
     async def execute(self, name: str, payload: Any) -> Answer:
@@ -94,7 +99,7 @@ class Commands:
         else:
             await self.execute(name, payload)
 
-    def _handler(self, name: str) -> Callable[[Any], Awaitable[Answer]]:
+    def _handler(self, name: str) -> Handler:
         if name not in self._handlers:
             known = ", ".join(self._handlers)
             raise RefusedError(

@@ -11,7 +11,9 @@ from typing import Any
 
 CELSIUS = "dtmi:sensoragent:EnvironmentalSensor;2"
 FAHRENHEIT = "dtmi:sensoragent:EnvironmentalSensorFahrenheit;2"
+MIGRATION = "dtmi:azureiot:DeviceMigration;1"
 DEVICE_INFORMATION = "dtmi:azure:DeviceManagement:DeviceInformation;1"
+COMPONENTS = (DEVICE_INFORMATION, MIGRATION)  # The interfaces of the model's components.
 
 
 def model_id(unit: str) -> str:
@@ -27,5 +29,5 @@ def interface(dtmi: str) -> dict[str, Any]:
 
 
 def document(unit: str) -> list[dict[str, Any]]:
-    """Return the model and the interface of its component, in the form IoT Central imports."""
-    return [interface(model_id(unit)), interface(DEVICE_INFORMATION)]
+    """Return the model and the interfaces of its components, in the form IoT Central imports."""
+    return [interface(dtmi) for dtmi in (model_id(unit), *COMPONENTS)]

@@ -32,8 +32,10 @@ READ_ONLY = {
     "sensorWarning",
     "ledState",
     "backlog",
+    "moveStatus",
     "rundiagnostics",
     "deviceInformation",
+    "migration",
 }
 """What the device reports by itself. The answer to a desired property must not overwrite it."""
 

@@ -69,6 +69,11 @@ class LogEvent(StrEnum):
     PROPERTY_REFUSED = "93c7caf3abbe4c72a71e512e7ea4af5c"
     PROPERTY_FAILED = "5138ce65d8e443a7951f65fadc4b568f"
     MESSAGE_IGNORED = "8bce6b5140104424b8c4e9608fb40e66"
+    MOVE_ORDERED = "2c949c0f51c6443fbb512c857c5694ea"
+    MOVE_DONE = "9511e03acb1546d1ae69dddb36440fe5"
+    MOVE_UNDONE = "c3ddec5bd40247c39685dd22cada6bca"
+    MOVE_STUCK = "f4095dd4e59041d497281413c30d40e0"
+    MOVE_FORGOTTEN = "418a636674734b32bace8bac78c9fda3"
 
     def about(self, **fields: object) -> dict[str, object]:
         """Return the `extra` of a log call: `log.info("...", extra=STARTED.about(PIN=4))`.

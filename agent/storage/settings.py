@@ -82,6 +82,10 @@ class Settings:
         self._changes[name] = value
         await asyncio.shield(self._write())
 
+    def is_saved(self, name: str) -> bool:
+        """Return whether the latest value of a setting is on disk."""
+        return name not in self._changes
+
     async def close(self) -> None:
         """Write what is in memory only, and release the lock. Raises nothing.
 
@@ -168,6 +172,15 @@ class Settings:
         if after != before or not self._path.exists():
             replace_file(self._path, encode(after, self._board))
         return after
+
+
+def read_settings(directory: Path) -> Mapping[str, Any]:
+    """Return the settings in a directory that a daemon may use. Empty if they cannot be read."""
+    try:
+        found = decode(_read(directory / SETTINGS_NAME), None)
+    except OSError:
+        return {}
+    return {} if isinstance(found, Reason) else found
 
 
 def encode(settings: Mapping[str, Any], board: str | None) -> bytes:

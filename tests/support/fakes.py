@@ -91,6 +91,7 @@ class FakeHub:
         self.sessions = list(sessions)
         self.connects = []
         self.registrations = 0
+        self.asked = []  # The ID scope of each registration.
         self.assignments: list[Assignment | Exception] = [Assignment("hub.test", "pi-1")]
         self.open = 0
 
@@ -111,8 +112,9 @@ class FakeHub:
         finally:
             self.open -= 1
 
-    async def register(self):
+    async def register(self, id_scope):
         self.registrations += 1
+        self.asked.append(id_scope)
         answer = self.assignments.pop(0) if len(self.assignments) > 1 else self.assignments[0]
         if isinstance(answer, Exception):
             raise answer

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.device.model import CELSIUS, DEVICE_INFORMATION, interface
+from agent.device.model import CELSIUS, COMPONENTS, interface
 
 VARIABLES = {
     "AZURE_APP": "the application's address, https://NAME.azureiotcentral.com",
@@ -86,12 +86,10 @@ def from_environment():
 
 
 def whole_model():
-    """The model with its component's interface in it, as the REST interface wants it."""
+    """The model with its components' interfaces in it, as the REST interface wants it."""
     model = interface(CELSIUS)
     contents = [
-        one | {"schema": interface(DEVICE_INFORMATION)}
-        if one.get("schema") == DEVICE_INFORMATION
-        else one
+        one | {"schema": interface(one["schema"])} if one.get("schema") in COMPONENTS else one
         for one in model["contents"]
     ]
     return model | {"contents": contents}

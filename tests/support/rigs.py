@@ -5,8 +5,11 @@ from typing import Any, cast
 
 from fakes import HandClock, running
 
+from agent.cloud.move import Moves
 from agent.cloud.uplink import Uplink
 from hw import Reading
+
+SCOPE = "0ne000000AA"
 
 
 class MemoryAssignment:
@@ -26,10 +29,34 @@ class MemoryAssignment:
             self.assignment = None
 
 
+class MemorySettings:
+    """Settings without a file. While `fails` is true, they are not saved."""
+
+    def __init__(self, **values):
+        self.values = values
+        self.fails = False
+
+    async def get(self, name):
+        return self.values.get(name)
+
+    async def put(self, name, value):
+        self.values[name] = value
+
+    def is_saved(self, _name):
+        return not self.fails
+
+
+def moves_of(settings=None, *, clock=None, allowed=True, id_scope: str | None = SCOPE):
+    """Return the moves of device pi-1, not loaded yet."""
+    store: Any = settings or MemorySettings()
+    registration = ("dps.test", id_scope, "pi-1")
+    return Moves(store, registration, allowed=allowed, clock=clock or HandClock())
+
+
 class Rig:
     """An uplink, and what it uses of the daemon: commands, properties and background tasks."""
 
-    def __init__(self, outbox, hub, *, assignment=None, first_delay=0.0, max_rate=1000):
+    def __init__(self, outbox, hub, *, assignment=None, first_delay=0.0, max_rate=1000, moves=None):
         self.outbox = outbox
         self.hub = hub
         self.clock = HandClock()
@@ -38,6 +65,7 @@ class Rig:
         self.twins = []
         self.queued = []
         self.assignment = assignment or MemoryAssignment()
+        self.moves = moves or moves_of(clock=self.clock)
         self.status_changed = asyncio.Event()
         self.steady = asyncio.Event()  # Set it to end the first minute of a connection.
         self.background = set()
@@ -46,7 +74,8 @@ class Rig:
             parts,
             outbox=outbox,
             hub=hub,
-            assignment=cast("Any", self.assignment),
+            moves=self.moves,
+            assignments=lambda _id_scope: cast("Any", self.assignment),
             commands=parts,
             properties=parts,
             unit="celsius",

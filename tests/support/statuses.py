@@ -2,11 +2,27 @@
 
 from dataclasses import replace
 
-from agent.status import CloudPart, LastReading, LedPart, OutboxPart, SensorPart, Status
+from agent.status import (
+    CloudPart,
+    LastReading,
+    LedPart,
+    OutboxPart,
+    PlacePart,
+    SensorPart,
+    Status,
+)
 from hw import Fault
 
 COUNTERS = {"attempts": 12, "accepted": 10, "suspect": 0, "warm_up": 0}
 COUNTERS |= {fault.value: 0 for fault in Fault} | {"checksum": 2}
+
+PLACE = PlacePart(
+    id_scope="0ne000000BB",
+    hub="hub.new",
+    status="moved",
+    since="2026-11-22T10:00:00.000Z",
+    by="DeviceMove from hub.old",
+)
 
 STATUS = Status(
     time="2026-11-22T10:01:30.000Z",
@@ -21,7 +37,7 @@ STATUS = Status(
         counters=COUNTERS,
     ),
     led=LedPart(driver="gpiozero", state="blinking", brightness=2),
-    cloud=CloudPart(hub="hub.test", attempts=4, connections=3),
+    cloud=CloudPart(hub="hub.test", attempts=4, connections=3, place=PLACE),
     properties={"name": "attic", "brightness": 2, "telemetryInterval": 60},
     outbox=OutboxPart(waiting=1, oldest="2023-11-14T22:13:20.000Z", room_seconds=2_592_000.0),
 )

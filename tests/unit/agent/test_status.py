@@ -48,6 +48,14 @@ def test_the_keys_on_the_wire_stay_as_they_are():
         "attempts": 4,
         "connections": 3,
         "error": "hub.test cannot be reached.",
+        "place": {
+            "id_scope": "0ne000000BB",
+            "hub": "hub.new",
+            "moving_to": None,
+            "status": "moved",
+            "since": "2026-11-22T10:00:00.000Z",
+            "by": "DeviceMove from hub.old",
+        },
     }
     assert sent["outbox"]["dropped"][0] == {
         "run": "box",

@@ -12,9 +12,11 @@ from fuzzing import fuzz
 from hypothesis import strategies as st
 from operated import OperatedDaemon
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, mqtt_cs_connected
+from rigs import moves_of
 from strategies import json_values
 
 from agent.cloud import sdk, uplink
+from agent.cloud.move import COMMAND
 from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import AzureSession, Event
 from agent.cloud.uplink import Uplink
@@ -46,12 +48,15 @@ class RunningDaemon(OperatedDaemon):
         self.hub = FakeHub(FakeSession(HUB.hub))
         self.session = self.hub.sessions[0]
         parts: Any = self
+        # Whatever a hub sends may order a move; the test goes on at the hub that is there.
+        moves = moves_of(clock=self.clock, allowed=False)
         self.uplink = Uplink(
             parts,
             outbox=parts,
             hub=parts.hub,
-            assignment=StoredAssignment(parts, ("dps.test", "0ne00000000", "pi-1")),
-            commands=Commands(parts),
+            moves=moves,
+            assignments=lambda scope: StoredAssignment(parts, ("dps.test", scope or "", "pi-1")),
+            commands=Commands(parts, {COMMAND: moves.device_move}),
             properties=Properties(
                 parts,
                 parts,

@@ -346,6 +346,7 @@ async def test_all_properties_are_reported_after_connecting(outbox):
         await until(lambda: session.reports)
     assert session.reported == {
         "state": True,
+        "moveStatus": "none",
         "backlog": 0,
         "rundiagnostics": {"value": "done while away"},
     }

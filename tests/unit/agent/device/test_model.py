@@ -4,10 +4,12 @@ from importlib import resources
 
 import pytest
 
+from agent.cloud.move import COMMAND, FIELDS
 from agent.device.model import (
     CELSIUS,
-    DEVICE_INFORMATION,
+    COMPONENTS,
     FAHRENHEIT,
+    MIGRATION,
     document,
     interface,
     model_id,
@@ -19,7 +21,7 @@ from hw import SensorStatus, SensorWarning
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
 
 
-@pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT, DEVICE_INFORMATION])
+@pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT, *COMPONENTS])
 def test_each_interface_is_in_the_file_of_its_name(dtmi):
     found = interface(dtmi)
     assert found["@id"] == dtmi
@@ -30,14 +32,14 @@ def test_each_interface_is_in_the_file_of_its_name(dtmi):
 def test_there_are_no_other_files():
     with resources.as_file(resources.files("agent.device") / "dtmi") as directory:
         files = list(directory.rglob("*.json"))
-    assert len(files) == 5  # Two versions of each model, and deviceInformation.
+    assert len(files) == 6  # Two versions of each model, deviceInformation and migration.
 
 
 @pytest.mark.parametrize("dtmi", [CELSIUS, FAHRENHEIT])
 def test_version_2_of_the_model_adds_to_version_1(dtmi):
     first = interface(dtmi.replace(";2", ";1"))["contents"]
     added = [content["name"] for content in interface(dtmi)["contents"] if content not in first]
-    assert added == ["sensorWarning"]
+    assert added == ["sensorWarning", "moveStatus", "migration"]
     assert all(content in interface(dtmi)["contents"] for content in first)
 
 
@@ -45,6 +47,16 @@ def test_the_enumerations_have_the_values_that_the_device_reports():
     for name, values in (("sensorStatus", SensorStatus), ("sensorWarning", SensorWarning)):
         (found,) = (c for c in interface(CELSIUS)["contents"] if c["name"] == name)
         assert [one["enumValue"] for one in found["schema"]["enumValues"]] == list(values)
+
+
+def test_the_component_migration_is_the_one_that_microsofts_migrator_looks_for():
+    (component,) = (c for c in interface(CELSIUS)["contents"] if c["name"] == "migration")
+    assert component["schema"] == MIGRATION == "dtmi:azureiot:DeviceMigration;1"
+    (command,) = interface(MIGRATION)["contents"]
+    assert (command["name"], command["request"]["name"]) == ("DeviceMove", "data")
+    fields = command["request"]["schema"]["fields"]
+    assert [(one["name"], one["schema"]) for one in fields] == [(name, "string") for name in FIELDS]
+    assert f"{component['name']}*{command['name']}" == COMMAND
 
 
 def test_the_unit_determines_the_model():
@@ -61,7 +73,7 @@ def test_the_two_models_differ_only_in_the_unit():
 
 
 def test_names_are_valid_in_dtdl():
-    for dtmi in (CELSIUS, DEVICE_INFORMATION):
+    for dtmi in (CELSIUS, *COMPONENTS):
         names = [content["name"] for content in interface(dtmi)["contents"]]
         assert len(names) == len(set(names))
         assert all(re.fullmatch(r"[A-Za-z]\w{0,62}", name) for name in names)

@@ -34,7 +34,7 @@ from central.storage.telemetry import add_message
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 MODELS = tuple(
-    model.interface(dtmi) for dtmi in (model.CELSIUS, model.FAHRENHEIT, model.DEVICE_INFORMATION)
+    model.interface(dtmi) for dtmi in (model.CELSIUS, model.FAHRENHEIT, *model.COMPONENTS)
 )
 DEVICE = "greenhouse-1"
 # A simulated board, with readings as often as a test can use them.
