@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from math import inf
 from typing import Never
@@ -15,7 +16,6 @@ from typing import Never
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.logs.local_time import local_time
-from agent.readings.clock import wait_for
 from agent.status import CloudPart, LastReading, SensorPart
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,20 @@ class Watch:
         return self._now() > self._until
 
 
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, at most `seconds`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 async def notify_systemd(
     *,
     ready: asyncio.Event,
     changed: asyncio.Event,
     watch: Watch,
     status: Callable[[], str],
-    wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_for,
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Never:
     """Send READY once `ready` is set, then keep the status line true and the watchdog fed.
@@ -64,13 +71,17 @@ async def notify_systemd(
     pause = LONGEST_PAUSE if limit is None else min(LONGEST_PAUSE, limit / NOTICES_IN_A_LIMIT)
     notice = {"READY": "1"}
     was_stuck = False
+    changed.set()
     while True:
-        changed.clear()
         stuck = watch.stuck
         if stuck:
-            journal.notify(**notice, STATUS="Stuck: readings are not processed")
+            notice["STATUS"] = "Stuck: readings are not processed"
         else:
-            journal.notify(**notice, WATCHDOG="1", STATUS=status())
+            notice["WATCHDOG"] = "1"
+            if changed.is_set() or was_stuck:
+                notice["STATUS"] = status()
+        changed.clear()
+        journal.notify(**notice)
         notice = {}
         if stuck and not was_stuck:
             log.error(
