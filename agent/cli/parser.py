@@ -72,37 +72,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--minutes", type=_minutes, metavar="N", help="stop after N minutes")
     demo.set_defaults(do=_demo)
 
-    central = commands.add_parser("central", help="run a local IoT Central")
-    central.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="directory for its data (default: in your home directory)",
-    )
-    central.add_argument(
-        "--listen",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address for MQTT clients (default: %(default)s)",
-    )
-    central.add_argument(
-        "--http-port",
-        type=_port,
-        metavar="PORT",
-        help="port of the web page; 0 for any free port (default: the first free one from 8080)",
-    )
-    central.add_argument(
-        "--room-socket",
-        type=Path,
-        metavar="PATH",
-        help="control socket of a daemon whose simulated sensor the page controls",
-    )
-    central.add_argument(
-        "--certificate",
-        metavar="DEVICE",
-        help="make a certificate with which DEVICE can sign in, and exit",
-    )
-    central.set_defaults(do=_central)
+    _central_command(commands)
 
     read = commands.add_parser("read", help="read the sensor")
     read.add_argument(
@@ -120,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
     led.set_defaults(do=_led)
     status = commands.add_parser("status", help="show the status of the running daemon")
     status.set_defaults(do=_status)
+    move = commands.add_parser("move", help="undo a move to another ID scope")
+    move.add_argument("what", choices=["undo"])
+    _config_option(move)
+    move.set_defaults(do=_move)
     check = commands.add_parser(
         "check", help="check the installation, the hardware and the connection"
     )
@@ -163,6 +137,40 @@ def parser() -> argparse.ArgumentParser:
     example = verbs.add_parser("example", help="print an example with comments")
     example.set_defaults(do=_config_example)
     return top
+
+
+def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    central = commands.add_parser("central", help="run a local IoT Central")
+    central.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory for its data (default: in your home directory)",
+    )
+    central.add_argument(
+        "--listen",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address for MQTT clients (default: %(default)s)",
+    )
+    central.add_argument(
+        "--http-port",
+        type=_port,
+        metavar="PORT",
+        help="port of the web page; 0 for any free port (default: the first free one from 8080)",
+    )
+    central.add_argument(
+        "--room-socket",
+        type=Path,
+        metavar="PATH",
+        help="control socket of a daemon whose simulated sensor the page controls",
+    )
+    central.add_argument(
+        "--certificate",
+        metavar="DEVICE",
+        help="make a certificate with which DEVICE can sign in, and exit",
+    )
+    central.set_defaults(do=_central)
 
 
 def _list_commands(group: argparse.ArgumentParser) -> int:
@@ -317,6 +325,17 @@ def _status(arguments: argparse.Namespace) -> int:
     as_json = json.dumps(answer.get("status"), indent=2)
     print(as_json if arguments.json else summary(read_status(answer)))
     return DONE
+
+
+def _move(arguments: argparse.Namespace) -> int:
+    from agent.cli.move import undo  # noqa: PLC0415 - brings in asyncio.
+
+    config, path = _load(arguments)
+    return undo(
+        config,
+        socket_path=_socket(path),
+        state=configuration.state_directory(os.environ, path),
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock, Stamp
 from agent.readings.outbox import Outbox
-from agent.status import CloudPart, Status
+from agent.status import CloudPart, PlacePart, Status
 from agent.storage.assignment import Assignment, StoredAssignment
 from hw import Reading
 
@@ -189,6 +189,10 @@ class Uplink:
         """Return the hub that this device was last assigned to, if any."""
         assignment = await self._assignment.load()
         return None if assignment is None else assignment.hub
+
+    async def undo_move(self) -> PlacePart:
+        """Undo the last move to another ID scope. Raises ControlError if there is none."""
+        return await self._moves.undo()
 
     async def farewell(self, patch: Mapping[str, Any]) -> None:
         """Report the last properties of a daemon that stops, and wait for the hub.

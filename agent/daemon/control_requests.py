@@ -10,7 +10,7 @@ from agent.device.validation import check_brightness, quote, whole_number
 from agent.diagnostics.runner import Findings
 from agent.errors import ControlError
 from agent.ranges import BLINK_PERIOD
-from agent.status import Status, status_to_json
+from agent.status import PlacePart, Status, status_to_json
 from hw import Reading
 from hw.errors import LedError, SensorError
 from hw.sensors.fake import Room
@@ -41,10 +41,21 @@ class Daemon(Protocol):
         """
         ...
 
+    async def undo_move(self) -> PlacePart:
+        """Undo the last move to another ID scope. Raises ControlError if there is none."""
+        ...
+
 
 def control_requests(daemon: Daemon) -> Mapping[str, Handler]:
     """Return the handler of each command."""
-    handlers = {"status": _status, "check": _check, "read": _read, "led": _led, "room": _room}
+    handlers = {
+        "status": _status,
+        "check": _check,
+        "read": _read,
+        "led": _led,
+        "move": _move,
+        "room": _room,
+    }
     return {command: partial(handler, daemon) for command, handler in handlers.items()}
 
 
@@ -103,6 +114,13 @@ async def _drive(led: AsyncLed, request: Request) -> None:
             await led.set_brightness(check_brightness(request.get("level")))
         case _:
             raise ControlError('"do" must be "on", "off", "blink" or "brightness".')
+
+
+async def _move(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request, "do")
+    if request.get("do") != "undo":
+        raise ControlError('"do" must be "undo".')
+    return {"id_scope": (await daemon.undo_move()).id_scope}
 
 
 async def _room(daemon: Daemon, request: Request) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from agent.logs.events import LogEvent
 from agent.readings.clock import Clock
 from agent.readings.sampler import Sampler
 from agent.readings.sink import Sink
-from agent.status import Status
+from agent.status import PlacePart, Status
 from hw import ClimateSensor, LedState, Reading, open_led, open_sensor
 from hw.sensors.fake import Room, SimulatedSensor
 from hw.sensors.policy import Policy
@@ -245,6 +245,9 @@ class Service:
 
         deadline = CHECKS_BUDGET + CHECKS_MARGIN
         return status, await self._checks_thread.run(run_checks, deadline=deadline)
+
+    async def undo_move(self) -> PlacePart:
+        return await self._sink.undo_move()
 
     async def status(self) -> Status:
         status = Status(

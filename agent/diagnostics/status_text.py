@@ -22,6 +22,7 @@ def summary(status: Status) -> str:
             *_sensor(status.sensor),
             _led(status.led),
             _cloud(status.cloud),
+            *place(status.cloud),
             *_outbox(status.outbox),
         ]
     )
@@ -62,6 +63,21 @@ def _cloud(cloud: CloudPart | None) -> str:
         return f"session: not connected; {cloud.error or 'connecting'}"
     lately = f"; lately: {cloud.error}" if cloud.error else ""
     return f"session: connected to {cloud.hub}, connection {cloud.connections}{lately}"
+
+
+def place(cloud: CloudPart | None) -> Iterator[str]:
+    """Describe where the device belongs, and its last move."""
+    if cloud is None or cloud.place is None or cloud.place.id_scope is None:
+        return
+    place = cloud.place
+    hub = f", hub {place.hub}" if place.hub else ""
+    order = f"; since {place.since}, by {place.by}" if place.since else "; as configured"
+    if place.moving_to is not None:
+        yield f"place: moving from ID scope {place.id_scope} to {place.moving_to}{order}"
+    else:
+        yield f"place: ID scope {place.id_scope}{hub}{order}"
+    if place.status not in {"none", "moving", "moved"}:
+        yield f"last move: {place.status}"
 
 
 def _outbox(outbox: OutboxPart | None) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Never, Protocol
 
+from agent.errors import ControlError
 from agent.readings.clock import Stamp, utc
-from agent.status import CloudPart, Status
+from agent.status import CloudPart, PlacePart, Status
 from hw import Reading
 
 
@@ -50,6 +51,10 @@ class Sink(Protocol):
         """Return the hub that this device was last assigned to, if any."""
         ...
 
+    async def undo_move(self) -> PlacePart:
+        """Undo the last move to another ID scope. Raises ControlError if there is none."""
+        ...
+
 
 class PrintingSink:
     """The sink without a cloud: prints readings and keeps nothing.
@@ -84,3 +89,6 @@ class PrintingSink:
 
     async def last_hub(self) -> None:
         return None
+
+    async def undo_move(self) -> Never:
+        raise ControlError("There is no move to undo: the daemon has no cloud.")

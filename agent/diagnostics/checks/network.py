@@ -12,6 +12,7 @@ from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, war
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.route import Route
 from agent.diagnostics.service_advice import where_the_log_is
+from agent.diagnostics.status_text import place
 from agent.errors import AgentError, CloudError, RefusedError, RegistrationError, SecretError
 from agent.status import CloudPart
 
@@ -108,7 +109,7 @@ def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -
         return skipped("the running daemon has no [cloud] section")
     if cloud.hub is not None:
         lately = [f"Lately: {cloud.error}"] if cloud.error else []
-        return ok(f"The daemon is connected to {cloud.hub}.", *lately)
+        return ok(f"The daemon is connected to {cloud.hub}.", *lately, *place(cloud))
     if cloud.error is None:
         return warning("The daemon is connecting.", "Run the check again in a minute.")
     return failed(

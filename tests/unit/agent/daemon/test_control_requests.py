@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from statuses import STATUS
+from statuses import PLACE, STATUS
 
 from agent.daemon.control_requests import control_requests
 from agent.device.led import AsyncLed
@@ -37,6 +37,9 @@ class Daemon:
             raise self.broken
         return Reading(21.5, 45.0), "2026-11-25T21:00:00.000Z"
 
+    async def undo_move(self):
+        return PLACE
+
     async def ask(self, **request):
         return await self.handlers[request["command"]](request)
 
@@ -50,6 +53,12 @@ async def daemon():
 
 async def test_status_returns_the_daemons_status(daemon):
     assert await daemon.ask(command="status") == {"status": status_to_json(STATUS)}
+
+
+async def test_move_undo_returns_the_id_scope(daemon):
+    assert await daemon.ask(command="move", do="undo") == {"id_scope": PLACE.id_scope}
+    with pytest.raises(ControlError, match='"do" must be "undo"'):
+        await daemon.ask(command="move", do="redo")
 
 
 async def test_read_returns_a_reading_or_the_reason_why_there_is_none(daemon):

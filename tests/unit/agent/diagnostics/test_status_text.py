@@ -1,4 +1,7 @@
-from statuses import STATUS, status_with
+from dataclasses import replace
+
+import pytest
+from statuses import PLACE, STATUS, status_with
 
 from agent.diagnostics.status_text import summary
 from agent.status import DroppedReadings, SetAsideFile
@@ -12,6 +15,8 @@ def test_a_healthy_device_in_words():
         "attempts: 12, readings: 10, without one: checksum 2\n"
         "LED (gpiozero): blinking, brightness 2\n"
         "session: connected to hub.test, connection 3\n"
+        "place: ID scope 0ne000000BB, hub hub.new; since 2026-11-22T10:00:00.000Z, "
+        "by DeviceMove from hub.old\n"
         "backlog: 1 reading waiting, since 2023-11-14T22:13:20.000Z\n"
         "outbox: room for 30.0 days without the hub"
     )
@@ -45,6 +50,26 @@ def test_a_failing_device_in_words():
     assert "the disk fails, 3 readings are in memory only" in text
     assert "dropped (room): box:1 to 200" in text
     assert "7 damaged records or blocks on disk were skipped" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"since": None, "by": None, "hub": None}, "place: ID scope 0ne000000BB; as configured\n"),
+        (
+            {"moving_to": "0ne000000CC"},
+            "place: moving from ID scope 0ne000000BB to 0ne000000CC; since 2026-11-22T10:00:00",
+        ),
+        ({"status": "The move was undone: no."}, "\nlast move: The move was undone: no.\n"),
+    ],
+)
+def test_where_a_device_belongs_in_words(changes, line):
+    assert line in summary(status_with(cloud={"place": replace(PLACE, **changes)}))
+
+
+def test_a_device_without_a_provisioning_service_has_no_place():
+    text = summary(status_with(cloud={"place": replace(PLACE, id_scope=None)}))
+    assert "place:" not in text
 
 
 def test_a_device_without_a_cloud_in_words():
