@@ -30,6 +30,8 @@ def undo(config: Config, *, socket_path: Path, state: Path) -> int:
 
 async def _undo_here(config: Config, state: Path) -> str | None:
     """Undo the move in the state directory, as no daemon uses it."""
+    if config.cloud is None:
+        raise ControlError("There is no move to undo: the configuration has no [cloud] section.")
     file = state / SETTINGS_NAME
     try:
         file.read_bytes()
@@ -37,8 +39,6 @@ async def _undo_here(config: Config, state: Path) -> str | None:
         raise ControlError("There is no move to undo: this device was never moved.") from None
     except OSError as error:
         raise AgentError(f"Cannot read {file}: {in_words(error)}. Use sudo.") from error
-    if config.cloud is None:
-        raise ControlError("There is no move to undo: the configuration has no [cloud] section.")
     registration = (config.cloud.provisioning_host, config.cloud.id_scope, config.device.id)
     settings = await Settings.open(state, board=board_id())
     try:
