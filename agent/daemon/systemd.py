@@ -92,9 +92,9 @@ async def notify_systemd(
         elif was_stuck and not stuck:
             log.info("Readings are processed again.", extra=LogEvent.READINGS_MOVE.about())
         was_stuck = stuck
-        shortest = min(SHORTEST_PAUSE, pause)
-        await wait(changed, pause - shortest)
-        await sleep(shortest)
+        await wait(changed, pause)
+        if changed.is_set():
+            await sleep(min(SHORTEST_PAUSE, pause))
 
 
 def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:

@@ -32,7 +32,7 @@ class Sizes:
     interval: float = 0.05  # Seconds between two of them.
     waiting: tuple[int, int] = (1000, 1_000_000)  # Readings at the start, for the growth.
     statuses: int = 50
-    counted_for: dict[float, float] = field(default_factory=lambda: {2.0: 60.0, 60.0: 300.0})
+    counted_for: dict[float, float] = field(default_factory=lambda: {2.0: 60.0, 60.0: 600.0})
     """For how long instructions are counted (seconds), by the interval of readings (seconds)."""
     written: int = 1440  # Readings: a day's again.
     written_before: int = 600  # Not counted: the first files.

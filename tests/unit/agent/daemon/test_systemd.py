@@ -1,5 +1,6 @@
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -100,6 +101,16 @@ async def test_the_watchdog_is_fed_three_times_within_its_limit(monkeypatch, lim
     systemd = Systemd(monkeypatch, limit=limit)
     await systemd.run(until=3 * pause - 0.1)
     assert systemd.fed() == [0, pause, 2 * pause]
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.5, 60.0])
+async def test_a_change_just_before_the_watchdog_is_due_does_not_delay_it_too_long(
+    monkeypatch, limit
+):
+    systemd = Systemd(monkeypatch, limit=limit)
+    systemd.at[limit / 3 - 0.01] = lambda: systemd.change("not connected")
+    await systemd.run(until=2 * limit)
+    assert max(later - earlier for earlier, later in pairwise(systemd.fed())) < 0.7 * limit
 
 
 async def test_the_status_line_follows_a_change_within_a_second(systemd):
