@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog="sensor-agent",
-        description="Read a DHT22, drive an LED, and report to Azure IoT Central.",
+        description="Read a DHT22, drive an LED, and report to Azure IoT Hub.",
         epilog="To try it without a Raspberry Pi and without an account: sensor-agent demo",
     )
     top.add_argument(
@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (read, led, check):
         _fake_option(command)
 
-    model = commands.add_parser("model", help="print the device model, to import into IoT Central")
+    model = commands.add_parser("model", help="print the device model, for example for IoT Central")
     model.add_argument(
         "--unit",
         choices=["celsius", "fahrenheit"],

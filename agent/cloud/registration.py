@@ -122,7 +122,7 @@ def _registration_error(
 ) -> Exception:
     if answer.status is not None and answer.is_final:
         # The service's answer explains more than the SDK's exception.
-        known = HINTS.get(answer.status, "Check the device and its enrolment in the application.")
+        known = HINTS.get(answer.status, "Check the device's enrolment in the service.")
         failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return RegistrationError(
             device_id,
@@ -147,8 +147,8 @@ def _registration_error(
 HINT_UNAVAILABLE = "Check id_scope; if it is right, the service is failing, or busy."
 CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
-    401: "Check that the key or certificate belongs to this device, that the device is not "
-    "blocked, and that id_scope is the application's.",
+    401: "Check id_scope, that the key or certificate belongs to this device, and that the device "
+    "is not blocked.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
     503: "The fault is the service's. The daemon tries again later.",

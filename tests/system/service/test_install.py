@@ -1,5 +1,7 @@
 """Installed in one command, again, over itself, and undone where a step fails."""
 
+import base64
+import hmac
 import json
 import shutil
 import zipfile
@@ -8,6 +10,7 @@ import pytest
 from pis import CONFIG, DEVICE, GROUP_KEY, OWN_KEY, STATE, WHEELS, previous_of, run_of, until
 
 PROGRAMS = "/opt/sensor-agent"
+CONNECTION = "/home/anna/shed.connection"
 UNIT = "/etc/systemd/system/sensor-agent.service"
 
 
@@ -61,6 +64,26 @@ def test_one_command_ends_with_a_running_service_although_there_is_no_network(ba
         }
     finally:
         bare.run("systemctl", "start", "central")
+
+
+def test_a_file_with_a_connection_string_is_enough(bare):
+    bare.rest("PUT", f"/api/devices/{DEVICE}", {"displayName": "A shed"}, status=200)
+    group_key = base64.b64decode(bare.path(GROUP_KEY).read_text())
+    key = base64.b64encode(hmac.digest(group_key, DEVICE.encode(), "sha256")).decode()
+    string = f"HostName=127.0.0.1;DeviceId={DEVICE};SharedAccessKey={key}"
+    bare.anna(f"umask 077; cat > {CONNECTION}", input=string)
+    files = f"--connection-string-file {CONNECTION} --ca-file /var/lib/central/ca.pem"
+    options = f"--fake-hw {files} --wheels {WHEELS}"
+    said = bare.anna(f"cd sensor-agent && sudo make install ARGS='{options}'")
+    assert f"sensor-agent runs as {DEVICE}." in said.stdout
+    bare.until_connected()
+    stored = "/etc/sensor-agent/credentials/device.connection"
+    assert bare.out("stat", "--format", "%a %U:%G", stored).strip() == "600 root:root"
+    assert not bare.path(OWN_KEY).exists()
+    again = bare.anna(f"cd sensor-agent && sudo make install ARGS='--wheels {WHEELS}'")
+    assert f"sensor-agent runs as {DEVICE}." in again.stdout
+    assert key not in said.stdout + said.stderr + again.stdout + again.stderr
+    assert key not in bare.out("journalctl", "--output", "json")
 
 
 def test_the_data_directory_of_a_local_central_replaces_four_options(bare):

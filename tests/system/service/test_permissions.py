@@ -65,10 +65,12 @@ def test_it_can_write_nowhere_but_where_its_state_is(probed):
 
 
 def test_it_can_read_no_secret_but_its_own(probed):
-    credential = "/run/credentials/sensor-agent.service/device.key"
-    assert credential in probed["secrets"]
+    credentials = "/run/credentials/sensor-agent.service"
+    # The second one is empty: this device has a key.
+    ours = (f"{credentials}/device.key", f"{credentials}/device.connection")
+    assert ours[0] in probed["secrets"]
     # Its configuration is for it; its own state is its own.
-    own = (credential, STATE, "/etc/sensor-agent/config.toml")
+    own = (*ours, STATE, "/etc/sensor-agent/config.toml")
     assert outside(probed["secrets"], *own) == []
     assert probed["named"] == []
 

@@ -152,7 +152,10 @@ def test_an_unreachable_hub_is_no_reason_to_start_anew(installed):
     [
         (lambda pi: pi.path(CONFIG).write_text("[sensor]\nintervall = 5\n"), "intervall"),
         (lambda pi: pi.path(OWN_KEY).unlink(), "device.key is empty"),
-        (lambda pi: pi.path(OWN_KEY).write_text("not a key\n"), "does not hold a key"),
+        (
+            lambda pi: pi.path(OWN_KEY).write_text("not a key\n"),
+            "holds a character that no key has",
+        ),
     ],
     ids=["a misspelt key", "no key", "a spoilt key"],
 )

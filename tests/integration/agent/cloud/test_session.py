@@ -80,7 +80,7 @@ async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_servic
     with pytest.raises(RegistrationError) as caught:
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
     assert "401" in str(caught.value)
-    assert "Check that the key or certificate belongs to this device" in str(caught.value)
+    assert "Check id_scope, that the key or certificate belongs to this device" in str(caught.value)
     assert OTHER_KEY not in str(caught.value)
 
 

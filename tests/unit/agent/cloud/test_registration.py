@@ -99,7 +99,11 @@ def test_an_answer_without_a_usable_hub_is_an_error_with_the_reason(monkeypatch,
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, b'{"errorCode":401002,"message":"Unauthorized"}', "401002 Unauthorized. Check that"),
+        (
+            401,
+            b'{"errorCode":401002,"message":"Unauthorized"}',
+            "401002 Unauthorized. Check id_scope, that",
+        ),
         (503, b"Service Unavailable", "status 503. The fault is the service's"),
         (200, b'{"status":"disabled","registrationState":null}', "the device is disabled. Check"),
         (200, b'{"status":"failed","registrationState":{"errorMessage":"no"}}', "is failed no."),
