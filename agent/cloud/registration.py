@@ -27,6 +27,8 @@ from agent.cloud.sdk import (
 from agent.errors import NoAnswerError, RegistrationError, UnreachableError
 from agent.storage.assignment import Assignment
 
+log = logging.getLogger(__name__)
+
 REGISTRATION_DEADLINE = 60.0  # Seconds. The SDK polls the service every 2 s.
 LONGEST_PART = 200  # Characters of each part of the service's answer that an error repeats.
 
@@ -38,6 +40,7 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
     nothing running.
     """
     host = access.cloud.provisioning_host
+    log.debug("Registering with the provisioning service.")
     client = await build(lambda: provisioning_client(access))
     client.provisioning_payload = {"modelId": access.model_id}
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK

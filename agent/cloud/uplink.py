@@ -271,7 +271,6 @@ class Uplink:
                 await self._assignment.forget(assignment)
             # If the registration fails, the known hub is tried next.
             self._try_hub_next = True
-            log.debug("Registering with the provisioning service.")
             assignment = await self._hub.register(self._id_scope)
             self._health.registered()
         self._try_hub_next = False

@@ -39,6 +39,7 @@ function showConnect(id, about, credentials) {
       value("ID scope", credentials.idScope),
       value("Device ID", id),
       secret("Primary key", key),
+      secret("Connection string", connectionString(id, about, key)),
       about.local ? [] : files,
       h("h3", {}, "Install the service on a Raspberry Pi"),
       text("Run in the project's directory", installLine(id, about, keyFile)),
@@ -69,6 +70,10 @@ function installLine(id, about, keyFile) {
   const words = [...options, "--device-id", id].map(shellQuoted);
   return `sudo sh deploy/install.sh ${words.join(" ")}`;
 }
+
+// In place of provisioning, ID scope, device ID and key.
+const connectionString = (id, about, key) =>
+  `HostName=${about.hub};DeviceId=${id};SharedAccessKey=${key}`;
 
 function config(id, about, keyFile) {
   return [

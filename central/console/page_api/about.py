@@ -19,6 +19,7 @@ async def about_central(request: web.Request) -> web.Response:
         {
             "idScope": central.id_scope,
             "provisioningHost": central.mqtt_host,
+            "hub": central.mqtt_host,
             "port": central.mqtt_port,
             "dataDirectory": str(central.settings.data_dir.absolute()),
             "caFile": str(central.ca_file.absolute()),

@@ -1,11 +1,15 @@
 """The whole daemon in a process, with the real SDK, connected to central over TLS."""
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
 from zlib import crc32
 
 import pytest
 from centrals import running_central
+from clouds import CONNECTION_STRING, PROVISIONING, configure, every_way, way_of
 from daemons import Daemon, agent, places, until
 from message_ids import are_whole, number, numbers_by_run
 from mqtt_client import packet, string
@@ -15,6 +19,8 @@ from agent.device.validation import CHECKS
 from central.protocol.mqtt import PubAck
 from central.storage import devices, history, telemetry
 
+NOTHING = dict.fromkeys(("id_scope", "provisioning_host", "group_key_file"))
+
 
 @pytest.fixture
 def device_id(request):
@@ -23,8 +29,14 @@ def device_id(request):
 
 
 @pytest.fixture
-def daemon(central, tmp_path, device_id):
-    with Daemon(tmp_path / "pi", central.info, device_id=device_id) as daemon:
+def way(request):
+    return way_of(request)
+
+
+@pytest.fixture
+def daemon(central, tmp_path, device_id, way):
+    keys = NOTHING | configure(central, way, tmp_path / "secrets", device_id=device_id)
+    with Daemon(tmp_path / "pi", central.info, device_id=device_id, **keys) as daemon:
         yield daemon.until_connected()
 
 
@@ -59,6 +71,7 @@ class Hub:
         self.central.call(lambda central: setattr(central.faults, name, value))
 
 
+@every_way
 def test_all_readings_arrive_with_their_time(daemon, hub):
     until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
     seen = len(hub.messages())
@@ -73,6 +86,7 @@ def test_all_readings_arrive_with_their_time(daemon, hub):
         assert message.system["content_type"] == "application/json"
 
 
+@every_way
 def test_the_daemon_reports_its_properties(daemon, hub):
     until(lambda: hub.reported().get("sensorStatus") == "ok", what=daemon.tail)
     reported = hub.reported()
@@ -84,6 +98,7 @@ def test_the_daemon_reports_its_properties(daemon, hub):
     assert hub.reported()["telemetryInterval"]["value"] == 5
 
 
+@every_way
 def test_commands_are_executed(daemon, hub):
     assert hub.call("turnon").status == 200
     until(lambda: hub.reported().get("ledState") == "on")
@@ -99,6 +114,7 @@ def test_commands_are_executed(daemon, hub):
     assert hub.call("explode").status == 404
 
 
+@every_way
 def test_rundiagnostics_reports_its_result_later(daemon, hub):
     until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
     assert hub.call("rundiagnostics").status == 202
@@ -114,6 +130,7 @@ def test_rundiagnostics_reports_its_result_later(daemon, hub):
     assert until(completion) == {"value": said}
 
 
+@every_way
 def test_accepted_properties_survive_a_restart_and_others_are_refused(daemon, hub):
     hub.set(brightness=3, name="Ada", telemetryInterval=4)
     until(lambda: hub.reported().get("telemetryInterval", {}).get("ac") == 400)
@@ -137,6 +154,7 @@ def test_accepted_properties_survive_a_restart_and_others_are_refused(daemon, hu
         hub.fault("hang", None)
 
 
+@every_way
 def test_commands_and_properties_from_offline_time_apply_on_reconnecting(daemon, hub):
     until(lambda: hub.reported().get("state"))
     assert daemon.stop() == 0
@@ -149,14 +167,19 @@ def test_commands_and_properties_from_offline_time_apply_on_reconnecting(daemon,
     assert hub.reported()["state"] is True
 
 
-def test_a_restart_needs_no_registration(daemon, hub):
+@every_way
+def test_a_restart_needs_no_registration(daemon, hub, way):
     assert daemon.stop() == 0
     before = daemon.log.count("Registering with the provisioning")
     daemon.start().until_connected()
-    assert before == 1
-    assert daemon.log.count("Registering with the provisioning") == 1
+    assert before == (1 if way == PROVISIONING else 0)
+    assert daemon.log.count("Registering with the provisioning") == before
+    settings = daemon.home / "state" / "settings.json"
+    stored = settings.exists() and "assignment" in json.loads(settings.read_text())["settings"]
+    assert stored == (way == PROVISIONING)
 
 
+@every_way
 def test_each_run_names_the_id_before_its_first(daemon, hub):
     for _ in range(2):
         until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
@@ -342,8 +365,66 @@ def test_a_second_daemon_with_the_same_directories_is_refused(daemon):
     assert "another sensor-agent is using it" in ended.stderr
 
 
-def test_no_secret_is_in_log_or_status(daemon, central):
-    key = Path(central.info["group_key_file"]).read_text().strip()
-    assert key not in daemon.log
-    assert key not in json.dumps(daemon.status())
-    assert "SharedAccessSignature" not in daemon.log
+@every_way
+def test_no_secret_is_in_log_status_report_or_arguments(daemon, central, device_id, tmp_path):
+    report = tmp_path / "report"
+    file = daemon.home / "config.toml"
+    agent("check", "--config", file, "--report", report, env=places(daemon.home))
+    arguments = Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes().decode()
+    shown = [daemon.log, json.dumps(daemon.status()), report.read_text(), arguments]
+    group_key = Path(central.info["group_key_file"]).read_text().strip()
+    for secret in (group_key, central.key(device_id), "SharedAccessSignature", "SharedAccessKey="):
+        assert not [text for text in shown if secret in text]
+
+
+HUB_ID = "pi.%41_*?!(),:=@$'-2"
+
+
+def test_a_daemon_with_any_device_id_is_known_by_it_everywhere(central, tmp_path):
+    secrets = tmp_path / "secrets"
+    keys = NOTHING | configure(central, CONNECTION_STRING, secrets, device_id=HUB_ID)
+    with Daemon(tmp_path / "pi", central.info, device_id=HUB_ID, **keys) as daemon:
+        hub = Hub(central, HUB_ID)
+        until(lambda: are_whole(hub.ids(), least=3), what=daemon.tail)
+        assert hub.call("turnon").status == 200
+        hub.set(name="Ada")
+        until(lambda: hub.reported().get("name", {}).get("value") == "Ada", what=daemon.tail)
+        assert daemon.status()["device_id"] == HUB_ID
+        url = f"{central.info['http']}api/devices/{quote(HUB_ID, safe='')}/telemetry/temp"
+        with urlopen(url) as answer:
+            assert isinstance(json.load(answer)["value"], float)
+        assert f"as {HUB_ID}" in daemon.log
+
+
+@pytest.mark.parametrize("change", ["deleted", "blocked", "another key"])
+def test_a_refusal_by_a_configured_hub_does_not_speak_of_provisioning(
+    central, tmp_path, device_id, change
+):
+    secrets = tmp_path / "secrets"
+    keys = NOTHING | configure(central, CONNECTION_STRING, secrets, device_id=device_id)
+    if change == "deleted":
+        central.call(lambda c: c.registry.delete_device(device_id))
+    elif change == "blocked":
+        central.call(lambda c: c.registry.update_device(device_id, enabled=False))
+    else:
+        string = secrets / "connection-string"
+        string.write_text(string.read_text().replace(central.key(device_id), central.key("other")))
+    # Without [device] id, which the connection string has.
+    daemon = Daemon(tmp_path / "pi", central.info, device_id=device_id, **keys)
+    file = daemon.home / "config.toml"
+    file.write_text(file.read_text().replace(f'id = "{device_id}"', ""))
+    with daemon:
+        # The third attempt would be a new registration.
+        until(lambda: (daemon.status_if_any() or NEVER)["cloud"]["attempts"] >= 4, what=daemon.tail)
+        said = daemon.log + json.dumps(daemon.status())
+        checked = agent("check", "--config", file, env=places(daemon.home)).stdout
+        assert daemon.stop() == 0
+    alone = agent("check", "--config", file, env=places(daemon.home)).stdout
+    assert f"refused the credentials of {device_id}" in said
+    assert "refused the credentials" in alone
+    assert "az iot hub device-identity connection-string show" in alone
+    for text in (said, checked, alone):
+        assert not re.search(r"regist(er|ration service)|id_scope", text.replace("deregister", ""))
+
+
+NEVER = {"cloud": {"attempts": 0}}

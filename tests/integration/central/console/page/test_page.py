@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import tomllib
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
@@ -151,6 +152,11 @@ class TestDevices:
         await expect(dialog.get_by_label("ID scope", exact=True)).to_have_value(central.id_scope)
         primary, _ = central.registry.keys("pi-2")
         await expect(dialog.get_by_label("Primary key", exact=True)).to_have_value(primary)
+        string = dialog.get_by_label("Connection string", exact=True)
+        await expect(string).to_have_value(
+            f"HostName={central.mqtt_host};DeviceId=pi-2;SharedAccessKey={primary}"
+        )
+        await expect(string).to_have_attribute("type", "password")
         install, _, config, run = await dialog.locator("pre").all_text_contents()
         directory = central.settings.data_dir
         assert install == f"sudo sh deploy/install.sh --central {directory} --device-id pi-2"
@@ -170,6 +176,26 @@ class TestDevices:
         await expect(page.get_by_role("heading", name="pi-2")).to_be_visible()
         assert asked
         assert not [url for url in asked if primary in url]
+
+    async def test_a_device_id_may_have_every_character_of_a_hub(self, page, central):
+        device_id = "pi.%41_*?!(),:=@;$'-2"
+        await page.goto("/")
+        await page.get_by_role("button", name="Add device").click()
+        await page.get_by_label("Device id").fill(device_id)
+        await page.get_by_role("button", name="Add", exact=True).click()
+        dialog = page.get_by_role("dialog", name=f"Connect {device_id}")
+        primary, _ = central.registry.keys(device_id)
+        await expect(dialog.get_by_label("Primary key", exact=True)).to_have_value(primary)
+        config = (await dialog.locator("pre").all_text_contents())[2]
+        assert tomllib.loads(config)["device"]["id"] == device_id
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("heading", name=device_id)).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name=device_id)).to_be_visible()
+        await page.get_by_role("link", name="About").click()
+        await page.get_by_role("button", name="Delete device").click()
+        await page.get_by_role("button", name="Delete", exact=True).click()
+        await expect(page.get_by_role("heading", name="Devices (1)")).to_be_visible()
 
     async def test_an_invalid_device_id_is_refused(self, page):
         await page.goto("/")
