@@ -99,7 +99,7 @@ class Cloud:
         return self.access()
 
     async def register(self, *, credentials=None, **deadline):
-        return await self.access(credentials).register(**deadline)
+        return await self.access(credentials).register(self.config.id_scope, **deadline)
 
     def session(self, assignment, *, credentials=None):
         return open_session(self.access(credentials), assignment, self.events)

@@ -416,10 +416,11 @@ def test_a_refusal_by_a_configured_hub_does_not_speak_of_provisioning(
     with daemon:
         # The third attempt would be a new registration.
         until(lambda: (daemon.status_if_any() or NEVER)["cloud"]["attempts"] >= 4, what=daemon.tail)
-        said = daemon.log + json.dumps(daemon.status())
-        checked = agent("check", "--config", file, env=places(daemon.home)).stdout
+        where = {"env": places(daemon.home)}
+        said = daemon.log + agent("status", "--config", file, **where).stdout
+        checked = agent("check", "--config", file, **where).stdout
         assert daemon.stop() == 0
-    alone = agent("check", "--config", file, env=places(daemon.home)).stdout
+    alone = agent("check", "--config", file, **where).stdout
     assert f"refused the credentials of {device_id}" in said
     assert "refused the credentials" in alone
     assert "az iot hub device-identity connection-string show" in alone
