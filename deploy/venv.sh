@@ -5,7 +5,8 @@
 #                                                 and `make docs` need
 #   sh deploy/venv.sh constraints                 rewrite constraints.txt with today's versions
 #
-# PYTHON names the Python to use, VENV the directory. The script needs only Python and a network; on
+# PYTHON names the Python to use, VENV the directory. SDK=2.15.0rc1 installs this version of
+# azure-iot-device, and the MQTT client that it needs, instead of the tested one. The script needs only Python and a network; on
 # Debian it installs python3-venv if that is missing. It prints one line for each step. It prints
 # pip's output only if pip fails.
 set -eu
@@ -164,7 +165,7 @@ install() {
     make_venv
     # By content, not by time: a checkout also touches files that it does not change. The directory
     # counts because an editable installation refers to it.
-    state=$({ pwd && cat setup.cfg pyproject.toml constraints.txt; } | cksum)
+    state=$({ pwd && echo "${SDK:-}" && cat setup.cfg pyproject.toml constraints.txt; } | cksum)
     # The extra "test" includes "central", and no other.
     for extra in "$1" $([ "$1" != central ] || echo test); do
         if [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$state" ] &&
@@ -175,10 +176,20 @@ install() {
     must_be_writable
     say "Installing the $1 packages into $venv (the first time takes a minute or two)"
     rm -f "$venv/.installed-$1"
+    constraints >"$venv/.constraints"
     quietly "$venv/bin/python" -I deploy/run_pip.py install \
-        --constraint constraints.txt --editable ".[$1]"
+        --constraint "$venv/.constraints" --editable ".[$1]"
     quietly "$venv/bin/sensor-agent" --version
     echo "$state" >"$venv/.installed-$1"
+}
+
+constraints() {
+    if [ -z "${SDK:-}" ]; then
+        cat constraints.txt
+    else
+        grep -v -e '^azure-iot-device==' -e '^paho-mqtt==' constraints.txt
+        echo "azure-iot-device==$SDK"
+    fi
 }
 
 write_constraints() {

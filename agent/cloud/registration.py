@@ -19,9 +19,9 @@ from agent.cloud.sdk import (
     CloudAccess,
     build,
     close_quickly,
+    close_registration,
     provisioning_client,
     reason,
-    shut_down,
     within,
 )
 from agent.errors import NoAnswerError, RegistrationError, UnreachableError
@@ -43,9 +43,7 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
     log.debug("Registering with the provisioning service.")
     client = await build(lambda: provisioning_client(access))
     client.provisioning_payload = {"modelId": access.model_id}
-    # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
-    # has no public way to close it.
-    end = partial(shut_down, client._pipeline, access.cloud.keep_alive + CLOSE_MARGIN)  # noqa: SLF001
+    end = partial(close_registration, client, access.cloud.keep_alive + CLOSE_MARGIN)
     with _LoggedAnswer() as answer:
         try:
             result = await within(deadline, f"the registration at {host}", client.register())

@@ -7,22 +7,21 @@ and log lines about internals.
 import asyncio
 import gc
 import logging
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
-from paho.mqtt.client import MQTT_ERR_PROTOCOL  # A dependency of the SDK.
-from paho.mqtt.client import Client as Paho
 
+import agent.cloud.paho_client  # noqa: F401 - the SDK uses this MQTT client.
+from agent.cloud.sdk_import import missing, report_missing
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
@@ -40,9 +39,8 @@ SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
 NOT_MQTT = "it sent a packet that is not valid MQTT"
 SERVER_UNAVAILABLE = "broker unavailable"  # paho's words for CONNACK 3.
-MAX_PACKET = 1_000_000  # Bytes. IoT Hub sends at most a method's 128 KB.
-MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
+CLOSES_SLOWLY = "closing a connection that is just being lost takes until its deadline"
 LONGEST_REASON = 300  # Characters. A proxy's answer may be of any length.
 
 
@@ -115,6 +113,8 @@ async def build(make: Callable[[], Any]) -> Any:
     # The previous client is a cycle of references, and holds its sockets until it is collected.
     # With an unreliable connection many would accumulate before Python does it by itself.
     gc.collect()
+    for name, consequence in missing.items():
+        report_missing(name, consequence)
     try:
         return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
     except TimeoutError:
@@ -148,15 +148,44 @@ async def close(client: Any, deadline: float) -> None:
     # client.shutdown() waits, without a timeout, until its handlers process a stop message. The
     # SDK discards that message if the connection is lost at this moment, so its parts are stopped
     # separately, and on_disconnected is removed to keep the message. The SDK has no public way.
-    pipeline = client._mqtt_pipeline  # noqa: SLF001 - see above.
+    pipeline = _private(client, "_mqtt_pipeline", CLOSES_SLOWLY)
+    handlers = _private(client, "_handler_manager", CLOSES_SLOWLY)
+    if pipeline is None or handlers is None:
+        await _shut_down_publicly(client, deadline)
+        return
     pipeline.on_disconnected = None
-    await shut_down(pipeline, deadline)
+    await _shut_down(pipeline, deadline)
     try:
-        await sdk_thread.run(client._handler_manager.stop, deadline=deadline)  # noqa: SLF001
+        await sdk_thread.run(handlers.stop, deadline=deadline)
     except TimeoutError:
         raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
     except Exception as error:  # The SDK raises errors of any class.
         raise SdkStuckError(f"The SDK did not stop its handlers: {reason(error)}.") from error
+
+
+async def _shut_down_publicly(client: Any, deadline: float) -> None:
+    try:
+        await within(deadline, "the end of the connection", client.shutdown())
+    except NoAnswerError:
+        raise SdkStuckError(f"The SDK did not close a connection within {deadline:g} s.") from None
+    except Exception as error:  # The SDK raises errors of any class.
+        raise SdkStuckError(f"The SDK did not close a connection: {reason(error)}.") from error
+
+
+def _private(client: Any, name: str, consequence: str) -> Any:
+    """Return an attribute that is not public, None if this version of the SDK does not have it."""
+    if not hasattr(client, name):
+        report_missing(f"{type(client).__name__}.{name}", consequence)
+    return getattr(client, name, None)
+
+
+async def close_registration(client: Any, deadline: float) -> None:
+    """Close a provisioning client. Raises SdkStuckError after `deadline` seconds."""
+    # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
+    # has no public way to close it.
+    pipeline = _private(client, "_pipeline", "a registration that failed is not closed")
+    if pipeline is not None:
+        await _shut_down(pipeline, deadline)
 
 
 async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
@@ -172,7 +201,7 @@ async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
         log.debug("The SDK is still closing its client: %s", error)
 
 
-async def shut_down(pipeline: Any, deadline: float) -> None:
+async def _shut_down(pipeline: Any, deadline: float) -> None:
     """Close a client's connection and threads. Raises SdkStuckError after `deadline` seconds."""
     loop = asyncio.get_running_loop()
     finished = asyncio.Event()
@@ -270,79 +299,6 @@ def _log_at_debug_level(name: str) -> None:
     logger.addHandler(_DebugHandler())
 
 
-def _report_every_loss(transfer: Callable[..., Any]) -> Callable[..., Any]:
-    """Make paho notice each lost connection.
-
-    paho 1.6 handles ConnectionError only. "No route to host", "timed out" and a TLS connection
-    that ends early end its thread without a callback, and the SDK waits for ever.
-    """
-
-    @wraps(transfer)
-    def transferring(*arguments: Any) -> Any:
-        try:
-            return transfer(*arguments)
-        except (BlockingIOError, ConnectionError):
-            raise
-        except OSError as error:
-            raise ConnectionAbortedError(*error.args) from error
-
-    return transferring
-
-
-def _refuse_large_packets(receive: Callable[..., Any]) -> Callable[..., Any]:
-    """Treat a packet of more than MAX_PACKET bytes as one that is not MQTT."""
-
-    @wraps(receive)
-    def receiving(client: Paho, size: int) -> Any:
-        if size > MAX_PACKET:
-            raise ValueError(f"A packet has {size} bytes.")
-        return receive(client, size)
-
-    return receiving
-
-
-def _report_every_end(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the SDK notice each end of paho's thread.
-
-    A packet that is not MQTT, or a topic that is not UTF-8, raises an error in the thread, which
-    then ends without a callback. The SDK would wait until a message is not acknowledged.
-    """
-
-    @wraps(run)
-    def running(client: Paho) -> None:
-        try:
-            run(client)
-        except Exception as error:  # noqa: BLE001 - whatever such a packet makes paho raise.
-            log.debug("The MQTT client ended with %s: %s", type(error).__name__, error)
-            client._loop_rc_handle(MQTT_ERR_PROTOCOL)  # noqa: SLF001 - as after other errors.
-
-    return running
-
-
-def _set_options(connect: Callable[..., Any]) -> Callable[..., Any]:
-    """Send each packet without waiting for an acknowledgement, and leave reconnecting to us.
-
-    Nagle's algorithm (RFC 896) waits for one from TCP, which a server may delay by 40 ms and more
-    (RFC 1122 section 4.2.3.2). paho waits when 20 messages are in flight: the answer to a command
-    would wait for as many readings.
-    """
-
-    @wraps(connect)
-    def connecting(client: Paho) -> Any:
-        client._max_inflight_messages = MAX_IN_FLIGHT  # noqa: SLF001 - its setter refuses now.
-        # Otherwise paho connects again by itself after CONNACK 1, and the SDK does not notice.
-        client._reconnect_on_failure = False  # noqa: SLF001 - the SDK creates the client.
-        connection = connect(client)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    return connecting
-
-
-Paho._create_socket_connection = _set_options(Paho._create_socket_connection)  # noqa: SLF001 - paho has no public way.
-Paho._sock_recv = _refuse_large_packets(_report_every_loss(Paho._sock_recv))  # noqa: SLF001 - the same.
-Paho._sock_send = _report_every_loss(Paho._sock_send)  # noqa: SLF001 - the same.
-Paho._thread_main = _report_every_end(Paho._thread_main)  # noqa: SLF001 - the same.
 _log_at_debug_level("azure.iot.device")
 _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")

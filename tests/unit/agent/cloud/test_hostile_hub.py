@@ -11,12 +11,13 @@ from fakes import FakeHub, FakeSession, HandClock, until
 from fuzzing import fuzz
 from hypothesis import strategies as st
 from operated import OperatedDaemon
-from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, mqtt_cs_connected
+from paho.mqtt.client import MQTT_ERR_SUCCESS
 from rigs import moves_of
 from strategies import json_values
 
 from agent.cloud import sdk, uplink
 from agent.cloud.move import COMMAND
+from agent.cloud.paho_client import PahoClient
 from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import AzureSession, Event
 from agent.cloud.uplink import Uplink
@@ -212,16 +213,15 @@ packets = st.lists(
 def test_the_end_of_any_stream_is_noticed_once(stream):
     ends = []
     here, there = socket.socketpair()
-    client = Client()
+    client = PahoClient()
     client.on_message = lambda _client, _data, message: message.topic
     client.on_disconnect = lambda _client, _data, reason: ends.append(reason)
-    client._sock, client._state = here, mqtt_cs_connected
-    client._reconnect_on_failure = False
+    client._sock = here
     client._thread = threading.current_thread()
     here.setblocking(False)
     there.sendall(stream)
     there.close()
-    client._thread_main()
+    client.loop_forever()
     assert len(ends) == 1
     assert ends[0] != MQTT_ERR_SUCCESS
     here.close()

@@ -62,10 +62,10 @@ def registering(monkeypatch_context, client):
     async def within(_deadline, _what, call):
         return await call
 
-    async def shut_down(_pipeline, _deadline):
+    async def close_registration(_client, _deadline):
         pass
 
-    for function in (build, within, shut_down):
+    for function in (build, within, close_registration):
         monkeypatch_context.setattr(registration, function.__name__, function)
     return asyncio.run(register(ACCESS))
 
