@@ -21,7 +21,7 @@ from agent.diagnostics.checks import software
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome
 from agent.diagnostics.runner import Findings, chosen, counted, examine
-from agent.errors import ConfigError, ControlError, NoDaemonError, in_words
+from agent.errors import ConfigError, ControlError, NoAnswerError, NoDaemonError, in_words
 from agent.readings.clock import utc
 from agent.status import Status
 from agent.storage.settings import read_settings
@@ -121,9 +121,16 @@ def _register(examination: Examination) -> str:
 
     async def sign_in() -> str:
         assignment = await hub.register(id_scope, deadline=REGISTRATION_PATIENCE)
-        if config.cloud is not None and config.cloud.hub is not None:
-            async with hub.connect(assignment, asyncio.Queue()):
-                pass
+        if id_scope is None:
+            try:
+                async with (
+                    asyncio.timeout(REGISTRATION_PATIENCE),
+                    hub.connect(assignment, asyncio.Queue()),
+                ):
+                    pass
+            except TimeoutError:
+                what = f"the connection to {assignment.hub}"
+                raise NoAnswerError(what, REGISTRATION_PATIENCE) from None
         return assignment.hub
 
     return asyncio.run(sign_in())

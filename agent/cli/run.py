@@ -48,9 +48,12 @@ def _run(config: Config, path: Path | None) -> int:
             runtime=runtime_directory(os.environ, path),
             config=path,
         )
+        named = config.device.id
         config, credentials = sign_in(
             config, base=Path.cwd() if path is None else path.parent, environ=os.environ
         )
+        if config.device.id != named:  # The connection string has the id.
+            journal.configure(config.log.level, device_id=config.device.id)
         service = Service(config, places=places, open_sink=_sink(config, credentials, places))
         # The objects that exist now stay, so the garbage collector can skip them.
         gc.freeze()

@@ -112,7 +112,7 @@ def parse_connection_string(text: str) -> ConnectionString:
     hub, device_id = parts["hostname"], parts["deviceid"]
     if not re.fullmatch(HOST_NAME, hub):
         raise PasteError(f'holds a connection string with HostName="{_shown(hub)}", {_NOT_A_HOST}')
-    if not re.fullmatch(HUB_DEVICE_ID, device_id):
+    if not re.fullmatch(HUB_DEVICE_ID, device_id) or AZURE_KEY.search(device_id):
         raise PasteError(
             f'holds a connection string with DeviceId="{_shown(device_id)}", which is not an id '
             f"that IoT Hub allows. {_COPY}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from agent.config.loader import Config
+from agent.config.pasted import decode, unquoted
 from agent.device.information import device_information
 from agent.diagnostics.finding import Finding
 from agent.status import Status, status_to_json
@@ -22,10 +23,12 @@ LOOKS_SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)(?!=)"
     r"|(?<=sig=)[^&\s\"']+"
-    r"|(?<=SharedAccessKey=)[^;\s\"']+"
+    r"|(?<=(?i:SharedAccessKey)=)[^;\s\"']+"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
     re.DOTALL,
 )
+
+KEY_IN_STRING = re.compile(r"SharedAccessKey\s*=\s*([^;\s\"']+)", re.IGNORECASE)
 
 
 def secrets_in(files: Iterable[Path]) -> set[str]:
@@ -33,12 +36,17 @@ def secrets_in(files: Iterable[Path]) -> set[str]:
     found = set()
     for file in files:
         try:
-            text = file.read_text(encoding="utf-8", errors="replace")
+            raw = file.read_bytes()
         except OSError:
             continue
+        try:
+            text = decode(raw)
+        except UnicodeDecodeError:
+            text = raw.decode(errors="replace")
         if "-----BEGIN CERTIFICATE" in text:  # Public. LOOKS_SECRET finds a key beside it.
             continue
         found |= {line.strip() for line in text.splitlines() if not line.startswith("-----")}
+        found |= {unquoted(line) for line in found} | set(KEY_IN_STRING.findall(text))
     return {secret for secret in found if len(secret) >= SHORTEST}
 
 

@@ -138,7 +138,10 @@ def _advice(error: AgentError) -> str:
         case RegistrationError():
             return "Compare id_scope and key with the page of the provisioning service."
         case RefusedError():
-            return f"Compare hub, device id and key with IoT Hub: {DEVICE_STRING}"
+            return (
+                "Compare hub, device id and key (or certificate) with the device in IoT Hub: "
+                f"{DEVICE_STRING}"
+            )
         case CloudError():
             return "Run the check again in a minute."
     return "See the check packages."

@@ -5,9 +5,12 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from fuzzing import fuzz
+from hypothesis import strategies as st
 
 from agent.config.credentials import derive_device_key, read_credentials, sign_in
 from agent.config.loader import load
+from agent.config.pasted import PasteError, check_key, parse_connection_string, unquoted
 from agent.errors import SecretError
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -303,6 +306,24 @@ def test_a_connection_string_that_cannot_be_used_is_refused_and_not_shown(connec
         connect(text)
     [said] = caught.value.mistakes
     assert KEY[:-1] not in said
+
+
+def shuffled_strings():
+    """Return parts of a connection string in any order, with anything between them."""
+    part = st.sampled_from(["HostName=h", DEVICE, SECRET, KEY, POLICY, "x509=true", ";", "=", " "])
+    anything = st.text(st.characters(codec="utf-8"), max_size=5)
+    return st.lists(part | anything, max_size=8).map("".join)
+
+
+@fuzz(text=shuffled_strings())
+def test_no_text_shows_its_key(text):
+    shown = ""
+    for use in (parse_connection_string, check_key):
+        try:
+            shown += repr(use(unquoted(text)))
+        except PasteError as error:
+            shown += str(error)
+    assert KEY[:-1] not in shown
 
 
 def test_a_connection_string_of_another_device_is_refused(connect, tmp_path):

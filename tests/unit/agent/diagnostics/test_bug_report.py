@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from statuses import STATUS
@@ -81,6 +82,27 @@ def test_a_report_contains_no_secret_in_any_part(tmp_path):
     for secret in (KEY, "s3cret", "MIIE", "abc%2Fdef", "abcdef", "geheim", "anna:"):
         assert secret not in text, secret
     assert text.count(REDACTED) > 20
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hostname=h;deviceid=d;sharedaccesskey = {}\n",
+        '{{\n  "connectionString": "HostName=h;DeviceId=d;SharedAccessKey={}"\n}}\n',
+        '"{}"\n',
+        "{}",
+    ],
+)
+def test_a_pasted_key_is_found_however_it_was_saved(tmp_path, text, encoding):
+    file = tmp_path / "secret"
+    file.write_bytes(text.format("c2hvcnQ=").encode(encoding))
+    assert "c2hvcnQ=" in secrets_in([file])
+
+
+def test_a_key_in_a_connection_string_is_redacted_in_any_case():
+    for name in ("SharedAccessKey", "sharedaccesskey"):
+        assert redacted(f"HostName=h;{name}=short;x", ()) == f"HostName=h;{name}={REDACTED};x"
 
 
 def test_certificates_are_not_redacted(tmp_path):

@@ -11,12 +11,12 @@ from examinations import CONFIG, examination, raspberry_pi, write, write_key
 from fakes import HandClock
 from statuses import COUNTERS, status_with
 
-from agent.config.loader import SensorConfig
+from agent.config.loader import CloudConfig, DeviceConfig, SensorConfig
 from agent.diagnostics.checks import gpio, hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
-from agent.errors import ConfigError, ControlError, NoAnswerError, RegistrationError
+from agent.errors import ConfigError, ControlError, NoAnswerError, RefusedError, RegistrationError
 from agent.status import SetAsideFile
 from hw import Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
@@ -232,6 +232,51 @@ def test_a_stage_after_a_failed_stage_is_skipped_with_the_reason(machine):
     assert machine.find("hub-tls") == skipped("the hub is not known (registration)")
 
 
+STRING = replace(
+    CONFIG,
+    device=DeviceConfig(id=""),
+    cloud=CloudConfig(connection_string_file=Path("string")),
+)
+
+
+@pytest.fixture
+def with_string(machine):
+    machine.options["config"] = STRING
+    key = write_key(machine.root).read_text()
+    string = write(machine.root, "string", f"HostName=h.net;DeviceId=pi;SharedAccessKey={key}")
+    string.chmod(0o600)
+    return machine
+
+
+def test_a_configured_hub_is_examined_without_the_provisioning_service(with_string):
+    one = examination(with_string.root, **with_string.options | {"register": lambda: "h.net"})
+    for name in ("provisioning-dns", "provisioning-tcp", "provisioning-tls"):
+        assert find(name, one) == skipped(
+            "the configuration names the hub, so no provisioning service is used"
+        )
+    assert find("registration", one) == ok("h.net accepted pi.")
+    assert find("hub-tls", one).outcome is Outcome.OK
+
+
+def test_a_hub_in_a_connection_string_that_cannot_be_read_is_not_known(with_string):
+    (with_string.root / "string").write_text("nonsense")
+    assert with_string.find("secrets").outcome is Outcome.FAILED
+    assert with_string.find("hub-dns") == skipped("the hub is not known (secrets)")
+    assert with_string.find("registration") == skipped("the hub cannot be reached")
+
+
+def test_what_a_connection_string_adds_is_not_a_change_of_the_configuration(with_string):
+    with_string.daemon()
+    assert STRING.cloud is not None
+    completed = replace(
+        STRING, device=DeviceConfig(id="pi"), cloud=replace(STRING.cloud, hub="h.net")
+    )
+    with_string.options |= {"config": completed, "config_in_file": STRING}
+    assert with_string.find("configuration").outcome is Outcome.OK
+    with_string.options["config_in_file"] = replace(STRING, sensor=SensorConfig(pin=5))
+    assert "was changed after" in with_string.find("configuration").line
+
+
 def test_without_a_pi_one_check_fails_and_the_others_are_skipped(machine):
     (machine.root / "proc/device-tree/model").unlink()
     machine.missing |= {"adafruit_dht", "gpiozero", "lgpio"}
@@ -344,6 +389,7 @@ def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
     [
         (RegistrationError("pi-1", said="Unauthorized", hint="Check the key."), "id_scope and key"),
         (NoAnswerError("the registration", 30), "again in a minute"),
+        (RefusedError("hub.test", "pi-1"), "az iot hub device-identity connection-string show"),
         (ConfigError("Microsoft's SDK cannot be imported: no module azure."), "check packages"),
     ],
 )
