@@ -81,7 +81,6 @@ class UnreachableError(CloudError):
         advice = f" {START_CENTRAL}" if refused else ""
         super().__init__(f"{host} cannot be reached: {reason}.{advice}")
         self.host = host
-        self.depends_on_clock = "certificate" in reason.lower()
 
 
 class RefusedError(CloudError):
@@ -132,6 +131,15 @@ class NoAnswerError(CloudError):
             "the service is slow or failing."
         )
         self.seconds = seconds
+
+
+class TlsError(UnreachableError):
+    """TLS with a host failed. `problem` and `advice` are sentences of `tls_faults`."""
+
+    def __init__(self, host: str, problem: str, advice: str, *, depends_on_clock: bool) -> None:
+        CloudError.__init__(self, f"{problem} {advice}")
+        self.host = host
+        self.depends_on_clock = depends_on_clock
 
 
 class HubUnavailableError(CloudError):

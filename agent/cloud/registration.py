@@ -22,6 +22,7 @@ from agent.cloud.sdk import (
     close_registration,
     provisioning_client,
     reason,
+    tls_error,
     within,
 )
 from agent.errors import NoAnswerError, RegistrationError, UnreachableError
@@ -52,6 +53,8 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
             raise
         except Exception as error:
             await end()
+            if (tls := await tls_error(access, host, error)) is not None:
+                raise tls from error
             raise _registration_error(error, answer, host, access.device_id) from error
     await end()
     # Whatever the service sent: no state at all, or values of any type.

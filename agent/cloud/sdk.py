@@ -7,6 +7,7 @@ and log lines about internals.
 import asyncio
 import gc
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
@@ -22,12 +23,19 @@ from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
 
 import agent.cloud.paho_client  # noqa: F401 - the SDK uses this MQTT client.
 from agent.cloud.sdk_import import missing, report_missing
+from agent.config.connecting import connect_to, server_of
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.deadline_thread import DeadlineThread
-from agent.errors import CertificateUnreadableError, NoAnswerError, SdkStuckError, in_words
+from agent.errors import (
+    CertificateUnreadableError,
+    NoAnswerError,
+    SdkStuckError,
+    TlsError,
+    in_words,
+)
 from agent.storage.assignment import Assignment
-from agent.tls_faults import certificate_advice, certificate_fault
+from agent.tls_faults import PATIENCE, explain
 
 T = TypeVar("T")
 
@@ -41,6 +49,7 @@ NOT_MQTT = "it sent a packet that is not valid MQTT"
 SERVER_UNAVAILABLE = "broker unavailable"  # paho's words for CONNACK 3.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
 CLOSES_SLOWLY = "closing a connection that is just being lost takes until its deadline"
+LOOKS = 15.0  # Seconds to look at a server with which TLS failed.
 LONGEST_REASON = 300  # Characters. A proxy's answer may be of any length.
 
 
@@ -266,13 +275,34 @@ def _start(call: Coroutine[Any, Any, None]) -> None:
     task.add_done_callback(_pending.discard)
 
 
-def reason(error: BaseException) -> str:
-    """Return the innermost cause of one of the SDK's errors, with advice if it needs any."""
+async def tls_error(access: CloudAccess, host: str, error: BaseException) -> TlsError | None:
+    """Return why TLS with a host failed, if it did. This looks at the server once more."""
+    cause = _innermost(error)
+    if not isinstance(cause, ssl.SSLError):
+        return None
+    cloud, password = access.cloud, access.credentials.proxy_password
+    server = server_of(host, cloud)
+
+    def connect() -> socket.socket:
+        return connect_to(host, server.port, cloud, password=password, timeout=PATIENCE)
+
+    try:
+        fault = await _tls_thread.run(lambda: explain(cause, server, connect), deadline=LOOKS)
+    except TimeoutError:
+        return None
+    assert fault is not None  # noqa: S101 - it is an error of TLS.
+    return TlsError(host, fault.problem, fault.advice, depends_on_clock=fault.depends_on_clock)
+
+
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, ssl.SSLCertVerificationError):
-        advice = certificate_advice(error).rstrip(".")
-        return f"its certificate is not trusted: {certificate_fault(error)}. {advice}"
+    return error
+
+
+def reason(error: BaseException) -> str:
+    """Return the innermost cause of one of the SDK's errors, in words without a full stop."""
+    error = _innermost(error)
     text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
     text = text[:LONGEST_REASON] or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
@@ -302,4 +332,5 @@ def _log_at_debug_level(name: str) -> None:
 _log_at_debug_level("azure.iot.device")
 _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")
+_tls_thread = DeadlineThread("tls-look")
 _pending: set["asyncio.Task[None]"] = set()

@@ -25,6 +25,7 @@ from agent.cloud.sdk import (
     hub_client,
     reason,
     sdk_thread,
+    tls_error,
     within,
 )
 from agent.cloud.traffic import Traffic
@@ -302,6 +303,16 @@ class AzureSession:
                 self._grace.cancel()  # It refers to this session.
 
 
+async def _connect(session: AzureSession, access: CloudAccess) -> None:
+    try:
+        await session.connect()
+    except CloudError as error:
+        tls = await tls_error(access, session.hub, error)
+        if tls is None:
+            raise
+        raise tls from error
+
+
 @asynccontextmanager
 async def open_session(
     access: CloudAccess, assignment: Assignment, events: asyncio.Queue[Event]
@@ -316,7 +327,7 @@ async def open_session(
     client = await build(lambda: hub_client(access, assignment))
     session = AzureSession(client, assignment, events, keep_alive=access.cloud.keep_alive)
     try:
-        await session.connect()
+        await _connect(session, access)
         yield session
     except asyncio.CancelledError:
         await close_quickly(session.close())

@@ -1,21 +1,21 @@
 """The route to a host: name lookup, connection, TLS, through a proxy if one is configured."""
 
-import importlib
 import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.config.connecting import PORTS, connect_to, server_of
 from agent.config.loader import CloudConfig
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped
 from agent.errors import START_CENTRAL, in_words, is_loopback
-from agent.tls_faults import certificate_advice, certificate_fault
+from agent.tls_faults import explain
 
-PORTS = {"mqtt": 8883, "websockets": 443}
 PATIENCE = 5.0  # Seconds for a connection, and for TLS.
 # Seconds to look up a host: if the first name server is silent, the next one is asked after 5.
 LOOKUP_PATIENCE = 7.0
@@ -41,9 +41,9 @@ class Route:
     ) -> None:
         self._name = name
         self._host = host
+        self._cloud = cloud
         self._port = port or PORTS[cloud.transport]
         self._proxy = urlsplit(cloud.proxy) if cloud.proxy else None
-        self._user = cloud.proxy_user
         self._password = password
         self._ca = ca
         self._resolve = resolve
@@ -76,7 +76,7 @@ class Route:
         through = f" through {self._proxy.netloc}" if self._proxy else ""
         what = f"{self._host} port {self._port}{through}"
         try:
-            self._connection = self._connect(self._host)
+            self._connection = self._connect()
         except TimeoutError:
             return failed(f"No answer from {what}.", self._way_out())
         except OSError as error:
@@ -92,6 +92,7 @@ class Route:
             return self._not_after("tcp", self.tcp)
         # The SDK's own: this version only, and no other authorities than these.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.hostname_checks_common_name = False
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         if self._ca is None:
             context.load_default_certs()
@@ -99,12 +100,11 @@ class Route:
             context.load_verify_locations(cadata=self._ca)
         try:
             self._connection = context.wrap_socket(self._connection, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
-            return failed(
-                f"The certificate of {self._host} is not trusted: {certificate_fault(error)}.",
-                certificate_advice(error),
-            )
         except OSError as error:
+            server = replace(server_of(self._host, self._cloud), port=self._port)
+            fault = explain(error, server, self._connect)
+            if fault is not None:
+                return failed(fault.problem, fault.advice)
             return failed(
                 f"The TLS handshake with {self._host} failed: {in_words(error)}.",
                 "A firewall may intercept the connection. Ask whoever runs the network.",
@@ -134,23 +134,10 @@ class Route:
             raise answer
         return answer
 
-    def _connect(self, host: str) -> socket.socket:
-        if self._proxy is None:
-            return socket.create_connection((host, self._port), timeout=PATIENCE)
-        # The SDK's own dependency, which has no type information.
-        socks = importlib.import_module("socks")
-        kinds = {"http": socks.HTTP, "socks5": socks.SOCKS5}
-        connection: socket.socket = socks.create_connection(
-            (host, self._port),
-            timeout=PATIENCE,
-            proxy_type=kinds[self._proxy.scheme],
-            proxy_addr=self._proxy.hostname,
-            proxy_port=self._proxy.port,
-            proxy_rdns=True,
-            proxy_username=self._user,
-            proxy_password=self._password,
+    def _connect(self) -> socket.socket:
+        return connect_to(
+            self._host, self._port, self._cloud, password=self._password, timeout=PATIENCE
         )
-        return connection
 
     def _not_after(self, stage: str, finding: Finding) -> Finding:
         if finding.outcome is Outcome.SKIPPED:

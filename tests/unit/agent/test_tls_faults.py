@@ -2,8 +2,10 @@ import ssl
 
 import pytest
 
-from agent.cloud.sdk import reason
-from agent.tls_faults import certificate_advice
+from agent.tls_faults import Server, explain
+
+NOW = 1_700_000_000.0  # 2023-11-14.
+OWN = Server(host="hub.test", port=8883, key="provisioning_host")
 
 
 def refused(code, message):
@@ -12,25 +14,42 @@ def refused(code, message):
     return error
 
 
-def test_the_sentence_has_one_full_stop_after_the_reason():
-    error = refused(62, "Hostname mismatch, certificate is not valid for 'hub.test'.")
-    assert reason(error).startswith(
-        "its certificate is not trusted: Hostname mismatch, certificate is not valid for "
-        "'hub.test'. Check provisioning_host in [cloud]."
-    )
+def unreachable():
+    raise OSError("no route")
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("code", "problem", "depends_on_clock"),
     [
-        (9, "Check this machine's clock."),
-        (10, "the server needs a new certificate"),
-        (62, "Check provisioning_host"),
-        (64, "Check provisioning_host"),
-        (18, "set ca_file"),
-        (19, "set ca_file"),
-        (20, "ca-certificates"),
+        (9, "is not valid before a day that is not known, and this machine's clock says", True),
+        (10, "expired on a day that is not known, and this machine's clock says 2023-11-14", True),
+        (62, "The certificate that hub.test presents is for another host.", False),
+        (64, "The certificate that hub.test presents is for another host.", False),
+        (20, "was issued by an unknown authority, which this machine does not trust", False),
     ],
 )
-def test_the_advice_fits_the_reason(code, advice):
-    assert advice in certificate_advice(refused(code, "refused"))
+def test_a_server_that_cannot_be_looked_at_again_is_explained_without_names(
+    code, problem, depends_on_clock
+):
+    fault = explain(refused(code, "refused."), OWN, unreachable, now=lambda: NOW)
+    assert fault is not None
+    assert problem in fault.problem
+    assert fault.depends_on_clock == depends_on_clock
+
+
+def test_the_words_of_openssl_end_without_a_full_stop():
+    fault = explain(refused(20, "unable to get the issuer."), OWN, unreachable)
+    assert fault is not None
+    assert fault.problem.endswith("trust (unable to get the issuer).")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), TimeoutError("timed out")])
+def test_an_error_of_the_network_is_not_one_of_tls(error):
+    assert explain(error, OWN, unreachable) is None
+
+
+def test_only_a_host_that_is_configured_has_a_key_to_change():
+    assigned = Server(host="hub.test", port=8883)
+    fault = explain(refused(62, "mismatch"), assigned, unreachable)
+    assert fault is not None
+    assert fault.advice == "Give the server a certificate for hub.test."

@@ -118,6 +118,14 @@ async def test_a_connection_that_a_router_forgets_is_named(cloud):
         await until_reason(rig, "failed while it was idle.")
 
 
+async def test_a_certificate_that_expires_later_is_named(cloud):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await begin(cloud, certificate="expired")
+        await cloud.ask(lambda central: central.faults.drop_connections())
+        await until_reason(rig, f"The certificate of {cloud.config.provisioning_host} expired on")
+
+
 async def test_a_device_that_is_blocked_is_named(cloud):
     async with uplink(cloud) as rig:
         await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)

@@ -10,6 +10,7 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
@@ -40,6 +41,7 @@ from agent.errors import (
     RefusedError,
     RegistrationError,
     SessionLostError,
+    TlsError,
     UnreachableError,
 )
 from agent.storage.assignment import Assignment
@@ -109,7 +111,8 @@ def test_an_unfinished_registration_does_not_count_as_refused():
 
 async def test_a_server_with_its_own_ca_is_trusted_only_with_ca_file(cloud):
     key = cloud.credentials.key
-    with pytest.raises(UnreachableError, match="set ca_file in"):
+    cloud.config = replace(cloud.config, ca_file=None)
+    with pytest.raises(TlsError, match="set ca_file in"):
         await cloud.register(credentials=Credentials(key=key))
 
 

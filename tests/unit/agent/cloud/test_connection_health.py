@@ -24,6 +24,7 @@ from agent.errors import (
     RegistrationError,
     SessionLostError,
     TakenOverError,
+    TlsError,
     UnreachableError,
 )
 
@@ -184,10 +185,8 @@ def test_a_device_that_was_accepted_before_is_blocked_or_deleted(health):
     ("error", "depends_on_clock"),
     [
         (RefusedError("hub.test", "pi-1"), True),
-        (
-            UnreachableError("hub.test", "certificate verify failed: certificate is not yet valid"),
-            True,
-        ),
+        (TlsError("hub.test", "It expired.", "Renew it.", depends_on_clock=True), True),
+        (TlsError("hub.test", "It is for another.", "Renew it.", depends_on_clock=False), False),
         (AWAY, False),
         (CLOSED, False),
     ],

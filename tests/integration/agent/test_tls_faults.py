@@ -1,0 +1,314 @@
+"""Why TLS with a server fails: the same sentences in the journal, with the real SDK, and in doctor.
+
+Where the fault is not central's, a small server answers at the name of an Azure service.
+"""
+
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import trustme
+from addresses import own_address
+from centrals import running_central
+from clouds import Cloud
+
+from agent.cloud.registration import register
+from agent.cloud.sdk import CloudAccess
+from agent.config.credentials import Credentials
+from agent.config.loader import CloudConfig
+from agent.device.model import CELSIUS
+from agent.diagnostics.finding import Outcome
+from agent.diagnostics.route import Route
+from agent.errors import TlsError
+
+AZURE = "global.azure-devices-provisioning.net"
+KEY = "c2VjcmV0"
+SIGN_IN = (
+    "Another server answers in the place of Azure, such as the sign-in page of a guest network: "
+    "sign in with a browser on this network, or use another network."
+)
+AUTHORITY = trustme.CA(organization_name="Guest Network Ltd")
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names and the addresses that they are looked up as, for the whole process."""
+    known: dict[str, str] = {}
+    real = socket.getaddrinfo
+
+    def look_up(host, *arguments, **options):
+        return real(known.get(host, host), *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+async def both_sentences(cloud, *, ca):
+    """Return the sentence of the journal, and the doctor's line with its advice."""
+    access = CloudAccess(
+        cloud=cloud,
+        credentials=Credentials(key=KEY, ca=ca),
+        device_id="pi-1",
+        model_id=CELSIUS,
+    )
+    with pytest.raises(TlsError) as caught:
+        await register(access)
+    route = Route("provisioning", cloud.provisioning_host, cloud, ca=ca, resolve=socket.getaddrinfo)
+    try:
+        finding = route.tls
+    finally:
+        route.close()
+    assert finding.outcome is Outcome.FAILED
+    return str(caught.value), f"{finding.line} {finding.advice}"
+
+
+async def sentence(cloud, *, ca):
+    """Return the sentence, which must be the same in the journal and in the doctor."""
+    journal, doctor = await both_sentences(cloud, ca=ca)
+    assert journal == doctor
+    return journal
+
+
+TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def a_year(sign):
+    now = datetime.now(UTC)
+    return now.timestamp() + sign * 365 * 86400
+
+
+def day(moment):
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (
+            {"certificate": "another-authority"},
+            (
+                'The certificate of HOST was issued by "another authority", which is not an '
+                "authority in ca_file = CA_FILE (VERIFY). Put the certificate of the server's "
+                "present authority into that file, or remove ca_file from [cloud] if the server is "
+                "Azure's."
+            ),
+        ),
+        (
+            {"certificate": "another-host"},
+            (
+                "The certificate that HOST presents is for portal.example.org. Set "
+                "provisioning_host in [cloud] to the server's name, or give the server a "
+                "certificate for HOST."
+            ),
+        ),
+        (
+            {"certificate": "expired"},
+            (
+                f"The certificate of HOST expired on {day(a_year(-1))}, and this machine's clock "
+                f"says {TODAY}. If the clock is wrong, set it (timedatectl); if it is right, the "
+                "server needs a new certificate."
+            ),
+        ),
+        (
+            {"certificate": "not-yet-valid"},
+            (
+                f"The certificate of HOST is not valid before {day(a_year(1))}, and this machine's "
+                f"clock says {TODAY}. Set the clock: see timedatectl."
+            ),
+        ),
+        (
+            {"network": "http"},
+            (
+                "HOST port 8883 is answered in plain HTTP, not with TLS. A web server, proxy or "
+                "firewall answers in the place of the service: check provisioning_host in [cloud]; "
+                "ask whoever runs the network."
+            ),
+        ),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+async def test_what_is_wrong_with_centrals_certificate_is_named(tmp_path, fault, expected):
+    with running_central(tmp_path / "central") as central:
+        cloud = Cloud(central)
+        [(name, value)] = fault.items()
+        await cloud.ask(lambda central: setattr(central.faults, name, value))
+        said = await sentence(cloud.config, ca=cloud.ca)
+    expected = expected.replace("HOST", cloud.config.provisioning_host)
+    expected = expected.replace("CA_FILE", str(cloud.config.ca_file))
+    before, _, after = expected.partition("VERIFY")
+    assert said.startswith(before)
+    assert said.endswith(after)
+
+
+async def test_a_certificate_without_host_names_is_refused_though_its_common_name_fits(
+    tmp_path, names
+):
+    with running_central(tmp_path / "central") as central:
+        cloud = Cloud(central)
+        names["localhost"] = cloud.config.provisioning_host
+        config = replace(cloud.config, provisioning_host="localhost")
+        await cloud.ask(lambda central: setattr(central.faults, "certificate", "no-names"))
+        assert await sentence(config, ca=cloud.ca) == (
+            "The certificate of localhost names no host: it has no subject alternative name. The "
+            "server needs a certificate with the subject alternative name localhost."
+        )
+
+
+async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        cloud = Cloud(central)
+        said = await sentence(replace(cloud.config, ca_file=None), ca=None)
+    assert said.startswith(
+        f"The certificate of {cloud.config.provisioning_host} was issued by "
+        '"sensor-agent central", which this machine does not trust ('
+    )
+    assert said.endswith(
+        "). If it is the server's own authority, set ca_file in [cloud] to its certificate; "
+        "otherwise a proxy or firewall inspects the connection: ask whoever runs the network."
+    )
+
+
+@contextmanager
+def serving(answer):
+    """Answer each connection with `answer(connection)`, and return the address."""
+    address = own_address()
+
+    def serve():
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            with client, suppress(OSError):
+                client.settimeout(5)
+                answer(client)
+
+    with socket.create_server((address, 8883)) as server:
+        thread = threading.Thread(target=serve, name="server-of-a-test")
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+
+def with_tls(*certified, authority=AUTHORITY, version=None):
+    """Return an answer: a TLS handshake with a certificate for these names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if version is not None:
+        context.minimum_version = version
+    authority.issue_cert(*certified).configure_cert(context)
+
+    def answer(client):
+        with context.wrap_socket(client, server_side=True) as connection:
+            connection.recv(1)
+
+    return answer
+
+
+def in_http(head):
+    """Return an answer: the head of a web page."""
+
+    def answer(client):
+        client.recv(4096)
+        client.sendall(head + b"\r\n\r\n")
+
+    return answer
+
+
+def hang_up(client):
+    client.recv(4096)
+
+
+PUBLIC = AUTHORITY.cert_pem.bytes().decode()
+OTHER = trustme.CA(organization_name="other").cert_pem.bytes().decode()
+TRUSTED = f'The certificate of {AZURE} was issued by "Guest Network Ltd"'
+
+
+@pytest.mark.parametrize(
+    ("answer", "ca", "expected"),
+    [
+        pytest.param(
+            in_http(b"HTTP/1.1 302 Found\r\nLocation: http://wifi.example.org/login"),
+            OTHER,
+            f"{AZURE} port 8883 is answered in plain HTTP and the page "
+            f"http://wifi.example.org/login, not with TLS. {SIGN_IN}",
+            id="portal-http",
+        ),
+        pytest.param(
+            in_http(b"HTTP/1.1 511 Network Authentication Required"),
+            OTHER,
+            f"{AZURE} port 8883 is answered in plain HTTP, not with TLS. {SIGN_IN}",
+            id="portal-511",
+        ),
+        pytest.param(
+            with_tls("wifi.example.org"),
+            PUBLIC,
+            f"The certificate that {AZURE} presents is for wifi.example.org. {SIGN_IN}",
+            id="portal-trusted",
+        ),
+        pytest.param(
+            with_tls("wifi.example.org"),
+            OTHER,
+            f"The certificate that {AZURE} presents is for wifi.example.org. {SIGN_IN}",
+            id="portal-untrusted",
+        ),
+        pytest.param(
+            with_tls(AZURE),
+            OTHER,
+            f"{TRUSTED}, which is not a public authority: a proxy or firewall inspects the "
+            f"connection. Ask whoever runs the network to exempt {AZURE}, or set ca_file in "
+            "[cloud] to the certificate of that authority.",
+            id="inspecting-proxy",
+        ),
+        pytest.param(
+            with_tls(
+                "*.azure-devices-provisioning.net",
+                authority=trustme.CA(organization_name="DigiCert Inc"),
+            ),
+            OTHER,
+            f'The certificate of {AZURE} was issued by "DigiCert Inc", which this machine does '
+            "not know. Install the package ca-certificates, or update it.",
+            id="old-list-of-authorities",
+        ),
+        pytest.param(
+            hang_up,
+            OTHER,
+            f"The TLS handshake with {AZURE} failed: EOF occurred in violation of protocol. Most "
+            "likely a firewall or proxy interrupts it, or the server does not offer TLS 1.2: ask "
+            "whoever runs the network or the server.",
+            id="interrupted",
+        ),
+        pytest.param(
+            with_tls(AZURE, version=ssl.TLSVersion.TLSv1_3),
+            PUBLIC,
+            f"The TLS handshake with {AZURE} failed: tlsv1 alert protocol version. Most likely a "
+            "firewall or proxy interrupts it, or the server does not offer TLS 1.2: ask whoever "
+            "runs the network or the server.",
+            id="only-tls-1.3",
+        ),
+    ],
+)
+async def test_what_answers_in_the_place_of_azure_is_named(names, answer, ca, expected):
+    with serving(answer) as address:
+        names[AZURE] = address
+        assert await sentence(CloudConfig(id_scope="0ne00000000"), ca=ca) == expected
+
+
+async def test_azures_certificate_does_not_fit_a_ca_file(names, tmp_path):
+    digicert = trustme.CA(organization_name="DigiCert Inc")
+    ca_file = tmp_path / "ca.pem"
+    with serving(with_tls(AZURE, authority=digicert)) as address:
+        names[AZURE] = address
+        cloud = CloudConfig(id_scope="0ne00000000", ca_file=ca_file)
+        said = await sentence(cloud, ca=OTHER)
+    assert said.startswith(
+        f'The certificate of {AZURE} was issued by "DigiCert Inc", which is not an authority in '
+        f"ca_file = {ca_file} ("
+    )
+    assert said.endswith("). Remove ca_file from [cloud]: it is not for Azure.")
