@@ -38,12 +38,12 @@ Connect = Callable[[], socket.socket]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server to connect to. `key` is the key of [cloud] with its name, if it is configured."""
+    """A server to connect to. `setting` is where its name is configured, if it is."""
 
     host: str
     port: int
     ca_file: Path | None = None
-    key: str | None = None
+    setting: str | None = None
 
     @property
     def is_azure(self) -> bool:
@@ -116,7 +116,7 @@ def _wrong_name(server: Server, seen: Mapping[str, Any] | None, names: list[str]
     problem = f"The certificate that {server.host} presents is for {shown}."
     if server.is_azure:
         return TlsFault(problem, SIGN_IN)
-    rename = "" if server.key is None else f"set {server.key} in [cloud] to the server's name, or "
+    rename = "" if server.setting is None else f"set {server.setting} to the server's name, or "
     advice = f"{rename}give the server a certificate for {server.host}."
     return TlsFault(problem, advice[0].upper() + advice[1:])
 
@@ -166,7 +166,7 @@ def _plain_http(server: Server, answer: bytes) -> TlsFault:
             else "Most likely that is the sign-in page of a guest network: sign in with a browser "
             "on this network, or use another network.",
         )
-    check = "" if server.key is None else f"check {server.key} in [cloud]; "
+    check = "" if server.setting is None else f"check {server.setting}; "
     return TlsFault(
         f"{server.host} port {server.port} is answered in plain HTTP, not with TLS.",
         "A web server, proxy or firewall answers in the place of the service: "

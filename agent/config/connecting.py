@@ -39,5 +39,13 @@ def server_of(host: str, cloud: CloudConfig) -> Server:
         host=host,
         port=PORTS[cloud.transport],
         ca_file=cloud.ca_file,
-        key="provisioning_host" if host == cloud.provisioning_host else None,
+        setting=_setting_of(host, cloud),
     )
+
+
+def _setting_of(host: str, cloud: CloudConfig) -> str | None:
+    """Return where a host's name is configured; None for a hub that was assigned."""
+    if host == cloud.hub:
+        is_pasted = cloud.connection_string_file is not None
+        return "HostName in connection_string_file" if is_pasted else "hub in [cloud]"
+    return "provisioning_host in [cloud]" if host == cloud.provisioning_host else None

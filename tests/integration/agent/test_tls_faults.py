@@ -133,10 +133,10 @@ def day(moment):
 )
 async def test_what_is_wrong_with_centrals_certificate_is_named(tmp_path, fault, expected):
     with running_central(tmp_path / "central") as central:
-        cloud = Cloud(central)
+        cloud = Cloud(central, tmp_path / "pi")
         [(name, value)] = fault.items()
         await cloud.ask(lambda central: setattr(central.faults, name, value))
-        said = await sentence(cloud.config, ca=cloud.ca)
+        said = await sentence(cloud.config, ca=cloud.credentials.ca)
     expected = expected.replace("HOST", cloud.config.provisioning_host)
     expected = expected.replace("CA_FILE", str(cloud.config.ca_file))
     before, _, after = expected.partition("VERIFY")
@@ -148,11 +148,11 @@ async def test_a_certificate_without_host_names_is_refused_though_its_common_nam
     tmp_path, names
 ):
     with running_central(tmp_path / "central") as central:
-        cloud = Cloud(central)
+        cloud = Cloud(central, tmp_path / "pi")
         names["localhost"] = cloud.config.provisioning_host
         config = replace(cloud.config, provisioning_host="localhost")
         await cloud.ask(lambda central: setattr(central.faults, "certificate", "no-names"))
-        assert await sentence(config, ca=cloud.ca) == (
+        assert await sentence(config, ca=cloud.credentials.ca) == (
             "The certificate of localhost names no host: it has no subject alternative name. The "
             "server needs a certificate with the subject alternative name localhost."
         )
@@ -160,7 +160,7 @@ async def test_a_certificate_without_host_names_is_refused_though_its_common_nam
 
 async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path):
     with running_central(tmp_path / "central") as central:
-        cloud = Cloud(central)
+        cloud = Cloud(central, tmp_path / "pi")
         said = await sentence(replace(cloud.config, ca_file=None), ca=None)
     assert said.startswith(
         f"The certificate of {cloud.config.provisioning_host} was issued by "

@@ -5,7 +5,7 @@ import pytest
 from agent.tls_faults import Server, explain
 
 NOW = 1_700_000_000.0  # 2023-11-14.
-OWN = Server(host="hub.test", port=8883, key="provisioning_host")
+OWN = Server(host="hub.test", port=8883, setting="hub in [cloud]")
 
 
 def refused(code, message):
@@ -48,7 +48,7 @@ def test_an_error_of_the_network_is_not_one_of_tls(error):
     assert explain(error, OWN, unreachable) is None
 
 
-def test_only_a_host_that_is_configured_has_a_key_to_change():
+def test_only_a_configured_host_can_be_changed():
     assigned = Server(host="hub.test", port=8883)
     fault = explain(refused(62, "mismatch"), assigned, unreachable)
     assert fault is not None

@@ -8,7 +8,7 @@ import pytest
 from centrals import running_central
 from clouds import Cloud
 from fakes import open_outbox, until
-from rigs import Rig
+from rigs import Rig, moves_of
 
 from agent.errors import RegistrationError
 from central.protocol.mqtt import ConnectCode
@@ -25,7 +25,8 @@ def cloud(tmp_path):
 @asynccontextmanager
 async def uplink(cloud, *, waiting=1):
     """Run an uplink with so many readings to send."""
-    rig = Rig(await open_outbox(), cloud.hub)
+    moves = moves_of(id_scope=cloud.config.id_scope)
+    rig = Rig(await open_outbox(), cloud.hub, moves=moves)
     await rig.add(waiting)
     async with rig.running():
         yield rig
