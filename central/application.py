@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ class Settings:
     http_port: int | None = None
     """TCP port of the console on 127.0.0.1; 0 is any free one, None is 8080 or the next free one
     up to 8179."""
+
+    id_scopes: int = 1
+    """Least number of ID scopes, each with a hub of its own name. Those that were made stay."""
 
     templates: tuple[dict[str, Any], ...] = ()
     """Device templates to add, as DTDL v2 interfaces with an `@id`. One that the operator edited or
@@ -85,6 +88,10 @@ class Central:
     proxy: str
     """URL of the proxy for programs that use Azure's host names."""
 
+    hubs: Mapping[str, str]
+    """The hub's host name for each ID scope but the first, whose hub has `mqtt_host` or any name
+    by which a device reaches it."""
+
     http: str = ""
     """The console's base URL; empty without a console."""
 
@@ -95,8 +102,13 @@ class Central:
 
     @property
     def id_scope(self) -> str:
-        """The ID scope with which devices register."""
+        """The first ID scope with which devices register."""
         return self.registry.id_scope
+
+    @property
+    def id_scopes(self) -> dict[str, str]:
+        """All ID scopes, each with the host name of its hub."""
+        return {self.id_scope: self.mqtt_host, **self.hubs}
 
     @property
     def ca_file(self) -> Path:
@@ -114,13 +126,14 @@ class Central:
         listen = self.settings.listen
         return listen in {"localhost", "::1"} or listen.startswith("127.")
 
-    def info(self) -> dict[str, str | int]:
+    def info(self) -> dict[str, str | int | dict[str, str]]:
         """Return the content of central.json, in which scripts find a running central."""
         return {
             "http": self.http,
             "mqtt_host": self.mqtt_host,
             "mqtt_port": self.mqtt_port,
             "id_scope": self.id_scope,
+            "id_scopes": self.id_scopes,
             "ca_file": str(self.ca_file),
             "group_key_file": str(self.group_key_file),
             "proxy": self.proxy,
@@ -143,7 +156,7 @@ and {self.ca_file} to its copy of the project's directory, and run there:
         return f"""\
 Console:             {self.http}
 Devices connect to:  {self.mqtt_host} port {self.mqtt_port}
-ID scope:            {self.id_scope}
+{self._scope_lines()}
 Group key:           {self.group_key_file}
 CA certificate:      {self.ca_file}
 Data directory:      {data}
@@ -155,3 +168,11 @@ project's directory (with --fake-hw if the machine is not a Raspberry Pi):
 {elsewhere}
 
 Press Ctrl-C to stop."""
+
+    def _scope_lines(self) -> str:
+        if not self.hubs:
+            return f"ID scope:            {self.id_scope}"
+        return "\n".join(
+            f"ID scope:            {id_scope}, with hub {hub}"
+            for id_scope, hub in self.id_scopes.items()
+        )

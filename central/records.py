@@ -23,6 +23,7 @@ class Device:
     provisioned: bool = False  # Whether it has registered at least once.
     simulated: bool = False
     announced: str | None = None  # The model id that the device itself announced last.
+    id_scope: str | None = None  # Where it registered last.
 
 
 @dataclass(frozen=True, slots=True)

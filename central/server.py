@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -40,6 +40,7 @@ from central.transport.listener import (
     MqttListener,
     accept_clients,
     listen,
+    listen_beside,
     listen_for_mqtt,
     local_names,
 )
@@ -71,7 +72,9 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         group_key = _group_key(data, new=new)
         authority = load_authority(data, "ca", new=new)
         device_authority = load_authority(data, "device-ca", new=new)
-        registry = Registry(store, group_key=group_key, clock=settings.clock)
+        registry = Registry(
+            store, group_key=group_key, clock=settings.clock, id_scopes=settings.id_scopes
+        )
         for template in settings.templates:
             store.call(templates.put_shipped, template)
         keeping = keep_within(
@@ -85,14 +88,17 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         mqtt = stack.enter_context(listen_for_mqtt(settings.listen, settings.mqtt_port))
         host, port = mqtt.getsockname()[:2]
         names = await asyncio.to_thread(local_names, host)
+        more = registry.id_scopes[1:]
+        others = [stack.enter_context(sock) for sock in listen_beside(host, port, len(more))]
+        hubs = dict(zip(more, hub_names(host, names, others, len(more)), strict=True))
 
         @cache
         def context(fault: Certificate | None) -> ssl.SSLContext:
             return server_context(
-                authority, device_authority, [*names, host, *_host_names()], fault
+                authority, device_authority, [*names, host, *_host_names(), *hubs.values()], fault
             )
 
-        own_names = frozenset((*names, host, "localhost"))
+        own_names = frozenset((*names, host, "localhost", *hubs.values()))
         everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
         proxy = Proxy(
             LOOPBACK if everywhere else host,
@@ -104,19 +110,20 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         proxy_socket = stack.enter_context(listen(LOOPBACK, 0))
 
         faults = Faults()
-        hub = Hub(registry, faults=faults, clock=settings.clock)
-        provisioning = Provisioning(registry, faults=faults, clock=settings.clock)
+        hub = Hub(registry, faults=faults, clock=settings.clock, hubs=hubs)
+        provisioning = Provisioning(registry, faults=faults, clock=settings.clock, hubs=hubs)
         listener = MqttListener(context, provisioning=provisioning, hub=hub, faults=faults)
-        faults.add_listening_socket(mqtt)
+        for sock in (mqtt, *others):
+            faults.add_listening_socket(sock)
         for sock, serve, name, pause in [
-            (mqtt, listener.serve, "mqtt", faults.until_listening),
+            *[(sock, listener.serve, "mqtt", faults.until_listening) for sock in (mqtt, *others)],
             (proxy_socket, proxy.serve, "proxy", _at_once),
         ]:
             accepting = accept_clients(sock, serve, name=name, pause=pause)
             await stack.enter_async_context(_running(accepting, name))
 
         proxy_url = f"http://{LOOPBACK}:{proxy_socket.getsockname()[1]}"
-        yield Central(settings, registry, hub, faults, names[0], port, proxy_url)
+        yield Central(settings, registry, hub, faults, names[0], port, proxy_url, hubs)
 
 
 @contextmanager
@@ -161,6 +168,26 @@ def _group_key(directory: Path, *, new: bool) -> str:
             f"{path} does not hold a key. Put it back from a backup, or empty it to have a new one "
             f"made ({loss})."
         ) from None
+
+
+def hub_names(
+    host: str, names: Sequence[str], others: Sequence[socket.socket], count: int
+) -> list[str]:
+    """Return the host names of the hubs of `count` more ID scopes. Raise StartError.
+
+    They are the addresses of `others`, or else further names of this machine.
+    """
+    if others:
+        return [sock.getsockname()[0] for sock in others]
+    first, *_ = names
+    known = dict.fromkeys([*reversed(_host_names()), *names[1:]])
+    found = [name for name in known if name not in {first, host}][:count]
+    if len(found) < count:
+        raise StartError(
+            f"Cannot make {count + 1} ID scopes: each needs a name of this machine for its hub, "
+            f"and there are {len(found) + 1}. Choose fewer with --id-scopes."
+        )
+    return found
 
 
 def _host_names() -> list[str]:

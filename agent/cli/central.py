@@ -16,7 +16,9 @@ from central.transport.certificates import issue_device_certificate
 DONE, FAILURE = 0, 1
 
 
-def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: Path | None) -> int:
+def run_central(
+    *, data: Path, listen: str, http_port: int | None, room_socket: Path | None, id_scopes: int
+) -> int:
     """Run central until SIGINT, SIGTERM or SIGHUP, and return the exit status."""
     journal.configure("info")
     templates = tuple(
@@ -28,6 +30,7 @@ def run_central(*, data: Path, listen: str, http_port: int | None, room_socket: 
         http_port=http_port,
         templates=templates,
         room_socket=room_socket,
+        id_scopes=id_scopes,
     )
     return run(settings, catch=signals.catch)
 

@@ -166,6 +166,13 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         help="control socket of a daemon whose simulated sensor the page controls",
     )
     central.add_argument(
+        "--id-scopes",
+        type=_id_scopes,
+        default=1,
+        metavar="N",
+        help="have at least N ID scopes, each with a hub of its own, to move devices between them",
+    )
+    central.add_argument(
         "--certificate",
         metavar="DEVICE",
         help="make a certificate with which DEVICE can sign in, and exit",
@@ -206,6 +213,10 @@ def _minutes(text: str) -> float:
 
 def _count(text: str) -> int:
     return int(_number(text, int, low=1, high=1_000_000_000, allowed="a whole number from 1"))
+
+
+def _id_scopes(text: str) -> int:
+    return int(_number(text, int, low=1, high=9, allowed="a whole number from 1 to 9"))
 
 
 def _port(text: str) -> int:
@@ -282,6 +293,7 @@ def _central(arguments: argparse.Namespace) -> int:
         listen=arguments.listen,
         http_port=arguments.http_port,
         room_socket=arguments.room_socket,
+        id_scopes=arguments.id_scopes,
     )
 
 

@@ -6,12 +6,13 @@ https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from central.errors import InvalidCommand, NotConnected, UnknownDevice
 from central.hub.calls import Calls
+from central.hub.names import azure_hub
 from central.hub.presence import TAKEN_OVER, Presence
 from central.hub.session import DeviceSession
 from central.protocol import sas, twins
@@ -32,13 +33,25 @@ log = logging.getLogger(__name__)
 
 
 class Hub:
-    """The hub of one central. All methods are for the event loop.
+    """The hubs of one central, one for each ID scope, which share their devices.
+
+    `hubs` has the host name of each but the first, by ID scope. All methods are for the event loop.
 
     `presence` has the connected devices, `calls` the commands that wait for an answer.
     """
 
-    def __init__(self, registry: Registry, *, faults: Faults, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        faults: Faults,
+        clock: Callable[[], float],
+        hubs: Mapping[str, str] | None = None,
+    ) -> None:
         self.registry = registry
+        self._scopes = {name: scope for scope, name in (hubs or {}).items()}
+        for number, scope in enumerate(registry.id_scopes):
+            self._scopes[azure_hub(number)] = scope
         self.faults = faults
         self.clock = clock
         self.presence: Presence[DeviceSession] = Presence(registry.events, clock)
@@ -121,6 +134,10 @@ class Hub:
         device_id, model = _identity(connect)
         if self.faults.connack:
             return await self._refuse(device_id, self.faults.connack, "requested as a fault")
+        id_scope = self._scopes.get(_hub_name(connect), self.registry.id_scope)
+        if id_scope in self.faults.refused_scopes:
+            reason = f"the hub of ID scope {id_scope} refuses devices, as requested"
+            return await self._refuse(device_id, ConnectCode.NOT_AUTHORIZED, reason)
         if self.faults.moved_to not in {None, _hub_name(connect)}:
             reason = f"it belongs to {self.faults.moved_to} now"
             return await self._refuse(device_id, ConnectCode.NOT_AUTHORIZED, reason)

@@ -8,10 +8,11 @@ import logging
 import re
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from central.errors import UnknownDevice
+from central.hub.names import azure_hub
 from central.protocol import sas
 from central.protocol.mqtt import (
     REFUSED,
@@ -40,7 +41,6 @@ MAX_KEEP_ALIVE = 60.0  # Seconds; a registration is short.
 MAX_DURATION = 300.0  # Seconds until a connection ends, whether its device has registered or not.
 
 AZURE_NAMES = (".azure-devices-provisioning.net", ".azure-devices.net")
-AZURE_HUB = "central.azure-devices.net"
 
 BUSY = {
     "throttled": (429, "Too many requests"),
@@ -55,30 +55,45 @@ log = logging.getLogger(__name__)
 
 
 class Provisioning:
-    """Registers known devices with their key, and new ones with a key derived from the group's."""
+    """Registers known devices with their key, and new ones with a key derived from the group's.
 
-    def __init__(self, registry: Registry, *, faults: Faults, clock: Callable[[], float]) -> None:
+    `hubs` has the hub's host name for each ID scope but the first.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        faults: Faults,
+        clock: Callable[[], float],
+        hubs: Mapping[str, str],
+    ) -> None:
         self.registry = registry
+        self.hubs = hubs
         self.faults = faults
         self.clock = clock
         self._connections: dict[str, Connection] = {}
 
     async def accept(self, connection: Connection, connect: Connect) -> "Registration":
-        """Accept a client that names this ID scope. Its key is checked when it registers."""
+        """Accept a client that names an ID scope of this central.
+
+        Its key is checked when it registers.
+        """
         scope, _, registration_id = (connect.username or "").partition("/registrations/")
         registration_id = registration_id.partition("/")[0]
         if not REGISTRATION_ID.fullmatch(registration_id) or connect.client_id != registration_id:
             reason = f"the user name {connect.username!r} does not belong to the client id"
             log.info("The registration of %r was refused: %s.", connect.client_id, reason)
             raise Refused(ConnectCode.IDENTIFIER, reason)
-        if scope != self.registry.id_scope:
+        if scope not in self.registry.id_scopes:
             # The service answers a wrong ID scope with this code, too:
             # https://github.com/Azure/azure-iot-sdk-python/issues/670
-            reason = f"its ID scope is {scope!r}; this central's is {self.registry.id_scope!r}"
+            ours = " or ".join(repr(known) for known in self.registry.id_scopes)
+            reason = f"its ID scope is {scope!r}; this central's is {ours}"
             log.warning("The registration of %s was refused: %s.", registration_id, reason)
             await self.registry.record_connection(registration_id, "registration refused", reason)
             raise Refused(ConnectCode.UNAVAILABLE, reason)
-        return Registration(self, connection, connect, registration_id)
+        return Registration(self, connection, connect, registration_id, scope)
 
     def take_over(self, registration_id: str, connection: Connection) -> None:
         """Note that a device has proved its identity here, and end its older connection."""
@@ -105,6 +120,7 @@ class Registration:
         connection: Connection,
         connect: Connect,
         registration_id: str,
+        id_scope: str,
     ) -> None:
         self._provisioning = provisioning
         self._registry = provisioning.registry
@@ -112,6 +128,7 @@ class Registration:
         self._connection = connection
         self._token = connect.password
         self._id = registration_id
+        self._id_scope = id_scope
         self._subscribed = False
         self._operations: dict[str, dict[str, Any]] = {}
         self.keep_alive = min(connect.keep_alive or MAX_KEEP_ALIVE, MAX_KEEP_ALIVE)
@@ -189,7 +206,8 @@ class Registration:
             self._answer(rid, 200, operation)
 
     async def _check_token(self) -> None:
-        if self._faults.registration == "unauthorized":
+        refused = self._id_scope in self._faults.refused_scopes
+        if refused or self._faults.registration == "unauthorized":
             raise sas.Unauthorized("requested as a fault")
         certified_name = self._connection.certified_name
         if certified_name is not None and self._token is None:
@@ -217,7 +235,7 @@ class Registration:
         else:
             if not known.enabled:
                 return await self._failure("disabled", "The device is blocked by the operator.")
-        device = await self._registry.register(self._id, model)
+        device = await self._registry.register(self._id, model, id_scope=self._id_scope)
         hub = self._assigned_hub()
         log.info("%s registered and was assigned %s (model: %s).", self._id, hub, model or "none")
         await self._registry.record_connection(self._id, "registered", f"assigned {hub}")
@@ -239,13 +257,15 @@ class Registration:
         await self._registry.record_connection(self._id, "registration refused", reason)
 
     def _assigned_hub(self) -> str:
-        """Return the host name by which the device reached provisioning, as it leads to the hub."""
+        """Return the name of the hub: of the first ID scope, the one that the device used here."""
         if self._faults.moved_to is not None:
             return self._faults.moved_to
         name = self._connection.server_name
-        if name is None:
-            return self._connection.local_address
-        return AZURE_HUB if name.lower().endswith(AZURE_NAMES) else name
+        if name is not None and name.lower().endswith(AZURE_NAMES):
+            return azure_hub(self._registry.id_scopes.index(self._id_scope))
+        return self._provisioning.hubs.get(
+            self._id_scope, self._connection.local_address if name is None else name
+        )
 
     def _answer(self, rid: str, status: int, body: dict[str, Any]) -> None:
         if self._subscribed:

@@ -22,9 +22,24 @@ def id_scope(db: sqlite3.Connection) -> str:
     row = db.execute("SELECT value FROM settings WHERE name = 'id_scope'").fetchone()
     if row is not None:
         return str(row["value"])
-    scope = "0ne00" + "".join(secrets.choice(SCOPE_LETTERS) for _ in range(6))
+    scope = _new_id_scope()
     db.execute("INSERT INTO settings VALUES ('id_scope', ?)", (scope,))
     return scope
+
+
+def id_scopes(db: sqlite3.Connection, least: int) -> tuple[str, ...]:
+    """Return all ID scopes, of which `least` are made if there are fewer. The first stays first."""
+    scopes = [id_scope(db)]
+    rows = "SELECT value FROM settings WHERE name LIKE 'id_scope %' ORDER BY name"
+    scopes += [str(row["value"]) for row in db.execute(rows)]
+    for number in range(len(scopes) + 1, least + 1):
+        scopes.append(_new_id_scope())
+        db.execute("INSERT INTO settings VALUES (?, ?)", (f"id_scope {number:03}", scopes[-1]))
+    return tuple(scopes)
+
+
+def _new_id_scope() -> str:
+    return "0ne00" + "".join(secrets.choice(SCOPE_LETTERS) for _ in range(6))
 
 
 def has_id_scope(db: sqlite3.Connection) -> bool:
@@ -62,6 +77,7 @@ def _to_device(row: sqlite3.Row) -> Device:
         provisioned=bool(row["provisioned"]),
         simulated=bool(row["simulated"]),
         announced=row["announced"],
+        id_scope=row["id_scope"],
     )
 
 
@@ -74,7 +90,7 @@ def insert(db: sqlite3.Connection, new: Device) -> None:
     """Add a device. Raise DeviceExists."""
     try:
         db.execute(
-            "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+            "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
             (
                 new.id,
                 new.display_name,
@@ -86,6 +102,7 @@ def insert(db: sqlite3.Connection, new: Device) -> None:
                 new.etag,
                 new.announced,
                 sas.new_key(),
+                new.id_scope,
             ),
         )
     except sqlite3.IntegrityError:
@@ -100,6 +117,7 @@ CHANGEABLE = frozenset(
         "enabled",
         "provisioned",
         "announced",
+        "id_scope",
         "primary_key",
         "secondary_key",
     }
@@ -124,7 +142,11 @@ def register(db: sqlite3.Connection, new: Device, model: str | None) -> Device:
     """
     with contextlib.suppress(DeviceExists):
         insert(db, new)
-    changes: dict[str, object] = {"provisioned": True, "announced": model}
+    changes: dict[str, object] = {
+        "provisioned": True,
+        "announced": model,
+        "id_scope": new.id_scope,
+    }
     if model is not None and model != _row(db, new.id)["announced"]:
         changes["template"] = templates.for_model(db, model)
     return update(db, new.id, changes)

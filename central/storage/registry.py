@@ -32,12 +32,20 @@ class Registry:
     thread of the event loop; those that are not coroutines block it for a few milliseconds.
     """
 
-    def __init__(self, store: Store, *, group_key: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        group_key: str,
+        clock: Callable[[], float],
+        id_scopes: int = 1,
+    ) -> None:
         self.store = store
         self._clock = clock
         self.events = Events()
         self.group_key = group_key
-        self.id_scope = store.call(devices.id_scope)
+        self.id_scopes = store.call(devices.id_scopes, id_scopes)
+        self.id_scope = self.id_scopes[0]
 
     # Devices
 
@@ -98,12 +106,15 @@ class Registry:
         keys = {"primary_key": sas.check_key(primary), "secondary_key": sas.check_key(secondary)}
         self._update(device_id, keys)
 
-    async def register(self, device_id: str, model: str | None) -> Device:
+    async def register(
+        self, device_id: str, model: str | None, *, id_scope: str | None = None
+    ) -> Device:
         """Record a registration and the model it announces; add the device if it is new.
 
-        Raise InvalidDeviceId.
+        `id_scope` None is the first one. Raise InvalidDeviceId.
         """
-        device = await self.store.run(devices.register, self._new_device(device_id), model)
+        new = replace(self._new_device(device_id), id_scope=id_scope or self.id_scope)
+        device = await self.store.run(devices.register, new, model)
         self._publish("device", device_id, device)
         return device
 

@@ -96,8 +96,11 @@ ALTER TABLE messages ADD COLUMN sequence INTEGER;
 ALTER TABLE messages ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX messages_by_run ON messages (run, sequence) WHERE run IS NOT NULL;
 """
-SCHEMA_VERSION = 2
+# Where each device registered last.
+SCHEMA_3 = "ALTER TABLE devices ADD COLUMN id_scope TEXT;"
+SCHEMA_VERSION = 3
 
+RUNS_SINCE = 2  # The version of the database that counts messages.
 BATCH = 1000  # Queries in one transaction, at most.
 READERS = 3  # Reading queries at the same time; others wait.
 
@@ -235,9 +238,10 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
             version,
             SCHEMA_VERSION,
         )
-    missing = (SCHEMA_1, SCHEMA_2)[version:]
+    missing = (SCHEMA_1, SCHEMA_2, SCHEMA_3)[version:]
     db.executescript("BEGIN;" + "".join(missing))
-    telemetry.recount(db)
+    if version < RUNS_SINCE:
+        telemetry.recount(db)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
 

@@ -62,6 +62,9 @@ class Faults:
     certificate: Certificate | None
     """What is wrong with the server certificate in new connections."""
 
+    refused_scopes: frozenset[str]
+    """ID scopes in which every device is refused: when it registers, and by its hub."""
+
     moved_to: str | None
     """The hub to which provisioning assigns devices; under any other name, the hub refuses them."""
 
@@ -93,6 +96,7 @@ class Faults:
         self.latency = 0.0
         self.clock_offset = 0.0
         self.certificate = None
+        self.refused_scopes = frozenset()
         self.moved_to = None
         self.throttle = None
         self.sessions_lost = False

@@ -77,6 +77,30 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
     raise PortTaken(host, port, hint=hint)
 
 
+def listen_beside(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return `count` sockets on the loopback addresses after `host`. Raise PortTaken.
+
+    If `host` is not a loopback address, there are none: other names of this machine lead to it.
+    """
+    if not host.startswith("127."):
+        return []
+    network, _, last = host.rpartition(".")
+    listening: list[socket.socket] = []
+    for number in range(int(last) + 1, 251):
+        if len(listening) == count:
+            break
+        candidate = f"{network}.{number}"
+        try:
+            listening.append(listen(candidate, port))
+        except OSError as error:
+            log.debug("Cannot listen on %s: %s.", candidate, in_words(error))
+    if len(listening) < count:
+        for sock in listening:
+            sock.close()
+        raise PortTaken(host, port, hint="Choose fewer ID scopes with --id-scopes")
+    return listening
+
+
 async def accept_clients(
     listening: socket.socket,
     serve: Callable[[socket.socket], Awaitable[None]],

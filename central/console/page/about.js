@@ -18,6 +18,7 @@ export function aboutTab(store) {
           ["Model", device.template ?? "None"],
           ["Created", timeText(device.created)],
           ["Registered", device.provisioned ? "Yes" : "Not yet"],
+          ["ID scope", device.idScope ?? "None yet"],
           ["Allowed to connect", device.enabled ? "Yes" : "No"],
         ]),
       ),

@@ -37,6 +37,9 @@ function showConnect(id, about, credentials) {
       { class: "dialog-body" },
       value("Provisioning", about.provisioningHost),
       value("ID scope", credentials.idScope),
+      about.idScopes
+        .slice(1)
+        .map(({ idScope, hub }) => value(`Another ID scope, with hub ${hub}`, idScope)),
       value("Device ID", id),
       secret("Primary key", key),
       secret("Connection string", connectionString(id, about, key)),

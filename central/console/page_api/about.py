@@ -18,6 +18,7 @@ async def about_central(request: web.Request) -> web.Response:
     return answer(
         {
             "idScope": central.id_scope,
+            "idScopes": [{"idScope": s, "hub": hub} for s, hub in central.id_scopes.items()],
             "provisioningHost": central.mqtt_host,
             "hub": central.mqtt_host,
             "port": central.mqtt_port,

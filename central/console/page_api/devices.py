@@ -61,6 +61,7 @@ def overview(
         models[device.template] = dtdl.resolve_if_possible(db, device.template)
     return {
         **device_body(device),
+        "idScope": device.id_scope,
         "created": iso(device.created),
         "connected": connected_since is not None,
         "connectedSince": maybe_iso(connected_since),

@@ -60,6 +60,7 @@ async def test_central_json_exists_while_central_listens(tmp_path):
             "mqtt_host",
             "mqtt_port",
             "id_scope",
+            "id_scopes",
             "ca_file",
             "group_key_file",
             "proxy",

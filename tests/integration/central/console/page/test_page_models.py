@@ -8,6 +8,8 @@ import pytest
 from consoles import INFORMATION, MODEL, eventually, record
 from playwright.async_api import expect
 
+from agent.cloud.move import COMMAND
+from agent.device.model import CELSIUS, COMPONENTS, interface
 from central.storage import devices, history
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -123,6 +125,30 @@ class TestComponents:
         assert (queued.name, queued.queued) == ("cellar*getMaxMinReport", True)
         assert queued.request.startswith("2026-11-2")
         assert queued.request.endswith("Z")
+
+
+class TestMigration:
+    @pytest.fixture
+    def settings(self, settings):
+        models = (CELSIUS, *COMPONENTS)
+        return replace(settings, templates=tuple(map(interface, models)), id_scopes=2)
+
+    async def test_a_device_is_moved_with_the_form_of_its_component(self, page, central):
+        await page.goto("/#/devices/pi-1/commands")
+        command = page.locator(".command", has_text="Migration: DeviceMove")
+        await command.get_by_label("Id Scope").fill("0ne00000000")
+        await command.get_by_role("button", name="Queue Migration: DeviceMove").click()
+        await eventually(lambda: central.store.read(history.commands, "pi-1"))
+        [queued] = central.store.read(history.commands, "pi-1")
+        assert (queued.name, queued.request) == (COMMAND, {"idScope": "0ne00000000"})
+
+    async def test_the_connect_dialog_lists_all_id_scopes(self, page, central):
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("button", name="Connect").click()
+        _, (other, hub) = central.id_scopes.items()
+        dialog = page.get_by_role("dialog", name="Connect pi-1")
+        scope = dialog.get_by_label(f"Another ID scope, with hub {hub}", exact=True)
+        await expect(scope).to_have_value(other)
 
 
 class TestSchemas:
