@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from centrals import running_central
 
+from agent.cloud.hub import AzureHub
 from agent.cloud.message import Message
 from agent.cloud.registration import register
-from agent.cloud.sdk import CloudAccess
 from agent.cloud.session import Command, Event, open_session
 from agent.config.credentials import Credentials, derive_device_key
 from agent.config.loader import CloudConfig
@@ -58,12 +58,12 @@ def with_certificate(central):
 
 
 def access(cloud, credentials):
-    return CloudAccess(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
+    return AzureHub(cloud=cloud, credentials=credentials, device_id="pi-1", model_id=CELSIUS)
 
 
 async def use(central, cloud, credentials):
     """Register, send, report, be asked for a command; return what central has of it."""
-    assignment = await register(access(cloud, credentials))
+    assignment = await access(cloud, credentials).register(cloud.id_scope)
     events: asyncio.Queue[Event] = asyncio.Queue()
     async with open_session(access(cloud, credentials), assignment, events) as session:
         await session.send(Message("box:1", '{"temp": 21.5}', {}))
@@ -137,6 +137,17 @@ async def test_through_a_proxy(central, cloud, with_key, scheme, transport):
                 PATIENCE
             )  # A timer of the SDK's, which was cancelled, ends in its own time.
             assert not thread.is_alive(), thread
+
+
+@pytest.mark.parametrize("way", ["with_key", "with_certificate"])
+async def test_a_hub_without_provisioning_by_its_azure_name_through_a_proxy(central, way, request):
+    central.call(lambda c: c.registry.add_device("pi-1"))
+    given = request.getfixturevalue(way)
+    credentials = given() if way == "with_certificate" else given
+    hub = CloudConfig(hub="central.azure-devices.net", keep_alive=4)
+    cloud = through(central, hub, "http", proxy_user="ada")
+    assignment = await use(central, cloud, replace(credentials, proxy_password="secret"))
+    assert assignment == Assignment("central.azure-devices.net", "pi-1")
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])

@@ -145,6 +145,21 @@ async def test_everything_works_with_the_async_client(central, device):
     assert await asyncio.to_thread(central.end_of_connection, device) == "it sent DISCONNECT"
 
 
+async def test_a_device_comes_with_the_connection_string_of_the_page(central, device):
+    await asked(central, lambda c: c.registry.add_device(device))
+    primary, _ = await asked(central, lambda c: c.registry.keys(device))
+    client = AsyncIoTHubDeviceClient.create_from_connection_string(
+        f"HostName={central.info['mqtt_host']};DeviceId={device};SharedAccessKey={primary}",
+        server_verification_cert=central.ca,
+    )
+    await client.connect()
+    await client.send_message(Message('{"temp": 21.5}', message_id="a:1"))
+    await client.shutdown()
+    [message] = await asked(central, lambda c: c.store.read(telemetry.messages, device))
+    assert message.system["message_id"] == "a:1"
+    assert not (await asked(central, lambda c: c.store.read(devices.get, device))).provisioned
+
+
 def test_everything_works_with_the_blocking_client(central, device):
     result = provisioning(central, device).register()
     assert result.status == "assigned"
