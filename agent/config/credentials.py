@@ -234,9 +234,7 @@ def _secret(file: _File) -> str:
     if not text:
         # systemd's copy of a file that is missing is empty, see the service's unit.
         place = f"{SERVICE_CREDENTIALS}/{file.path.name}" if file.is_guarded else "that file"
-        raise SecretError(
-            f"{file.path} is empty. Write {CONTENTS[file.key].rstrip(',')} to {place}."
-        )
+        raise SecretError(f"{file.path} is empty. Write {CONTENTS[file.key]} to {place}.")
     return text
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from containers import MORE
-from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, SERIAL, STATE, WHEELS, Pi, until
+from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, OWN_KEY, SERIAL, STATE, WHEELS, Pi, until
 from wheels import own_wheel, sources, wheels
 
 
@@ -31,6 +31,8 @@ def pi(request, tmp_path_factory):
 @pytest.fixture
 def installed(pi):
     """The machine with the service running and connected."""
+    if not pi.path(OWN_KEY).exists():  # Another way in, with a configuration that would be kept.
+        pi.uninstall("--purge")
     if pi.show("ActiveState")["ActiveState"] != "active" or not pi.path(CONFIG).exists():
         pi.install()
     hurry(pi)

@@ -277,7 +277,7 @@ SECRET = f"SharedAccessKey={KEY}"
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "is empty. Write this device's connection string, which begins with HostName= to"),
+        ("", "is empty. Write this device's connection string, which begins with HostName=, to"),
         ("hello", "does not hold a connection string, which begins with HostName="),
         (KEY, "holds a key only, not a connection string. Set hub and key_file in place"),
         (POLICY, 'of the policy "iothubowner", which is for services. A device needs its own: az'),
