@@ -1,10 +1,14 @@
 """The errors of this package. `str()` of each says what happened and what to do."""
 
+import json
 import re
 import socket
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+QUOTED = 60  # Characters of a refused value that its reason repeats.
+LONGEST_PHRASE = 300  # Characters of foreign text in a sentence. A proxy's answer has any length.
 LOOKUP_FAILURES = {
     socket.EAI_NONAME: "the name has no address, or there is no network",
     socket.EAI_AGAIN: "no name server answers",
@@ -16,10 +20,28 @@ def in_words(error: OSError) -> str:
     if isinstance(error, socket.gaierror) and error.errno in LOOKUP_FAILURES:
         return LOOKUP_FAILURES[error.errno]
     # PySocks and asyncio quote another error in theirs, with its number.
-    text = re.sub(r"\[Errno -?\d+\] ", "", error.strerror or str(error)).strip().rstrip(".")
+    text = phrase(re.sub(r"\[Errno -?\d+\] ", "", error.strerror or str(error)))
     if not text:
         return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     return text
+
+
+def quote(value: Any) -> str:
+    """Return a value as JSON for a reason: short, with control characters escaped."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
+
+
+def phrase(text: object) -> str:
+    """Return foreign text so that a sentence can contain it, before a full stop of its own.
+
+    One line, at most LONGEST_PHRASE characters, without the full stop at its end.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line[:LONGEST_PHRASE].rstrip(" .")
 
 
 START_CENTRAL = "If the local IoT Central is not running, start it: sensor-agent central"
@@ -79,7 +101,7 @@ class UnreachableError(CloudError):
     def __init__(self, host: str, reason: str) -> None:
         refused = is_loopback(host) and "refused" in reason
         advice = f" {START_CENTRAL}" if refused else ""
-        super().__init__(f"{host} cannot be reached: {reason}.{advice}")
+        super().__init__(f"{host} cannot be reached: {phrase(reason)}.{advice}")
         self.host = host
 
 
@@ -116,7 +138,8 @@ class RegistrationError(CloudError):
 
     def __init__(self, device_id: str, *, said: str, hint: str, is_busy: bool = False) -> None:
         super().__init__(
-            f"The provisioning service has not assigned {device_id} to a hub: {said}. {hint}"
+            f"The provisioning service has not assigned {device_id} to a hub: {phrase(said)}. "
+            f"{hint}"
         )
         self.said = said
         self.is_busy = is_busy
@@ -168,7 +191,7 @@ class ServiceRefusedError(CloudError):
                 f"{answered}: the fault is the service's. The daemon repeats the request later."
             )
         else:
-            sentence = f"{hub} refused {what}: {said.rstrip('.')}."
+            sentence = f"{hub} refused {what}: {phrase(said)}."
         super().__init__(sentence)
 
     @property
@@ -249,8 +272,8 @@ class CertificateUnreadableError(CloudError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"Cannot use x509_cert_file and x509_key_file of [cloud]: {reason}. To check them: "
-            "sensor-agent config check"
+            f"Cannot use x509_cert_file and x509_key_file of [cloud]: {phrase(reason)}. To check "
+            "them: sensor-agent config check"
         )
 
 
@@ -268,7 +291,7 @@ class OutputError(AgentError):
     def __init__(
         self, reason: str, *, reader_is_gone: bool = False, terminal_is_gone: bool = False
     ) -> None:
-        super().__init__(f"Cannot write to standard output: {reason}.")
+        super().__init__(f"Cannot write to standard output: {phrase(reason)}.")
         self.reader_is_gone = reader_is_gone
         self.terminal_is_gone = terminal_is_gone
 

@@ -154,7 +154,8 @@ def _lgpio_factory() -> Any:
 def _not_imported(package: str, error: ImportError) -> DriverError:
     if (error.name or "").split(".")[0] == package:
         return DriverError(f"The package {package} is not installed.", packages=(package,))
-    return DriverError(f"The package {package} does not work here: {error}.", packages=(package,))
+    text = str(error).rstrip(".")
+    return DriverError(f"The package {package} does not work here: {text}.", packages=(package,))
 
 
 def _lgpio() -> Any:

@@ -21,7 +21,7 @@ from agent.diagnostics.checks import software
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome
 from agent.diagnostics.runner import Findings, chosen, counted, examine
-from agent.errors import ConfigError, ControlError, NoAnswerError, NoDaemonError, in_words
+from agent.errors import ConfigError, ControlError, NoAnswerError, NoDaemonError, in_words, phrase
 from agent.readings.clock import utc
 from agent.status import Status
 from agent.storage.settings import read_settings
@@ -107,7 +107,7 @@ def _register(examination: Examination) -> str:
     try:
         from agent.cloud.hub import AzureHub  # noqa: PLC0415 - the SDK may be missing.
     except ImportError as error:
-        raise ConfigError(f"Microsoft's SDK cannot be imported: {error}.") from error
+        raise ConfigError(f"Microsoft's SDK cannot be imported: {phrase(error)}.") from error
     id_scope = current_id_scope(
         read_settings(examination.state).get(MOVE_SETTING),
         (config.cloud.provisioning_host, config.cloud.id_scope, config.device.id),

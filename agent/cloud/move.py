@@ -21,8 +21,8 @@ from agent.cloud.home import (
     to_stored,
 )
 from agent.device.commands import Answer
-from agent.device.validation import RefusedError, quote
-from agent.errors import CloudError, ControlError, RegistrationError
+from agent.device.validation import RefusedError
+from agent.errors import CloudError, ControlError, RegistrationError, quote
 from agent.errors import RefusedError as HubRefusedError
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock

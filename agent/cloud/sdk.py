@@ -33,6 +33,7 @@ from agent.errors import (
     SdkStuckError,
     TlsError,
     in_words,
+    phrase,
 )
 from agent.storage.assignment import Assignment
 from agent.tls_faults import PATIENCE, explain
@@ -50,7 +51,6 @@ SERVER_UNAVAILABLE = "broker unavailable"  # paho's words for CONNACK 3.
 BUILD_DEADLINE = 10.0  # Seconds. Creating a client involves no network.
 CLOSES_SLOWLY = "closing a connection that is just being lost takes until its deadline"
 LOOKS = 15.0  # Seconds to look at a server with which TLS failed.
-LONGEST_REASON = 300  # Characters. A proxy's answer may be of any length.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,8 +303,8 @@ def _innermost(error: BaseException) -> BaseException:
 def reason(error: BaseException) -> str:
     """Return the innermost cause of one of the SDK's errors, in words without a full stop."""
     error = _innermost(error)
-    text = in_words(error) if isinstance(error, OSError) else str(error).strip().rstrip(".")
-    text = text[:LONGEST_REASON] or type(error).__name__
+    text = in_words(error) if isinstance(error, OSError) else phrase(error)
+    text = text or type(error).__name__
     if "did not communicate in the keepalive interval" in text:
         return KEEP_ALIVE_EXPIRED
     if "network protocol error" in text:

@@ -25,13 +25,13 @@ from agent.cloud.session import (
     Unreadable,
 )
 from agent.device import commands, properties
-from agent.device.validation import quote
 from agent.errors import (
     AgentError,
     CloudError,
     SdkStuckError,
     ServiceRefusedError,
     SessionLostError,
+    quote,
 )
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent

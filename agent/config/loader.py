@@ -27,7 +27,7 @@ from agent.config.schema import (
     OutboxConfig,
     SensorConfig,
 )
-from agent.errors import ConfigError, in_words
+from agent.errors import ConfigError, in_words, phrase
 from agent.ranges import DPS_DEVICE_ID
 from hw.sensors.models import MODELS
 
@@ -163,7 +163,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is a directory, not a file.") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name.
         reason = in_words(error) if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: cannot be read: {reason}.") from None
+        raise ConfigError(f"{path}: cannot be read: {phrase(reason)}.") from None
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"{path}: too large: a configuration has at most 1 MB.")
     try:
@@ -175,7 +175,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: not TOML: nested too deeply.") from None
     except ValueError as error:  # TOMLDecodeError, or a number too long for Python.
-        raise ConfigError(f"{path}: not TOML: {error}.") from None
+        raise ConfigError(f"{path}: not TOML: {phrase(error)}.") from None
 
 
 class _Reader:

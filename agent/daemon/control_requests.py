@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
-from agent.device.validation import check_brightness, quote, whole_number
+from agent.device.validation import check_brightness, whole_number
 from agent.diagnostics.runner import Findings
-from agent.errors import ControlError
+from agent.errors import ControlError, quote
 from agent.ranges import BLINK_PERIOD
 from agent.status import PlacePart, Status, status_to_json
 from hw import Reading

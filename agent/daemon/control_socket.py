@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from agent.diagnostics import service_advice
-from agent.errors import ControlError, NoDaemonError, in_words
+from agent.errors import ControlError, NoDaemonError, in_words, phrase
 from agent.logs.events import LogEvent
 from agent.status import Status, status_from_json
 
@@ -297,6 +297,6 @@ def read_status(answer: Mapping[str, Any]) -> Status:
         return status_from_json(answer.get("status"))
     except ValueError as error:
         raise ControlError(
-            f"The running daemon's status cannot be read, because {error}. Restart the daemon so "
-            "that it runs the installed version: sudo systemctl restart sensor-agent"
+            f"The running daemon's status cannot be read, because {phrase(error)}. Restart the "
+            "daemon so that it runs the installed version: sudo systemctl restart sensor-agent"
         ) from error

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from agent.device.led import AsyncLed
-from agent.device.validation import RefusedError, quote, whole_number
+from agent.device.validation import RefusedError, whole_number
+from agent.errors import quote
 from agent.logs.events import LogEvent
 from agent.ranges import BLINK_PERIOD
 from hw.errors import HardwareError

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeGuard
 
 from agent.device.led import AsyncLed
-from agent.device.validation import CHECKS, RefusedError, quote
+from agent.device.validation import CHECKS, RefusedError
+from agent.errors import quote
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
 from hw.errors import HardwareError

@@ -1,12 +1,10 @@
 """Checks of the values that an operator sets."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 
+from agent.errors import quote
 from agent.ranges import BRIGHTNESS, INTERVAL, NAME_LENGTH, Range
-
-QUOTED = 60  # Characters of a refused value that its reason repeats.
 
 
 class RefusedError(ValueError):
@@ -60,12 +58,3 @@ CHECKS = {
     "telemetryInterval": check_interval,
 }
 """The check of each writable property."""
-
-
-def quote(value: Any) -> str:
-    """Return a value as JSON for a reason: short, with control characters escaped."""
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import agent.diagnostics.checks  # noqa: F401 - registers the checks.
 from agent.config.loader import Config, load, with_fake_hardware
-from agent.device.validation import quote
 from agent.diagnostics import CHECKS_BUDGET
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, failed, plural, skipped
 from agent.diagnostics.registry import CHECKS, find
 from agent.diagnostics.status_text import summary
-from agent.errors import ConfigError
+from agent.errors import ConfigError, quote
 from agent.status import Status
 
 IDS = tuple(CHECKS)

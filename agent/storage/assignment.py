@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.errors import quote
 from agent.ranges import HOST_NAME, HUB_DEVICE_ID
 from agent.storage.settings import Settings
 
@@ -22,9 +23,11 @@ class Assignment:
 
     def __post_init__(self) -> None:
         if not isinstance(self.hub, str) or not re.fullmatch(HOST_NAME, self.hub):
-            raise ValueError("the hub's name is not a host name")
+            raise ValueError(f"its hub is {quote(self.hub)}, which is not a host name")
         if not isinstance(self.device_id, str) or not re.fullmatch(HUB_DEVICE_ID, self.device_id):
-            raise ValueError("the device id is not one that a hub allows")
+            raise ValueError(
+                f"its device id is {quote(self.device_id)}, which is not one that a hub allows"
+            )
 
 
 class StoredAssignment:

@@ -176,7 +176,8 @@ class AdafruitSensor(ClimateSensor):
         elif isinstance(error, OSError) and self._child is None:
             sentence = f"Cannot start the sensor's driver: {error.strerror}"
         else:
-            sentence = f"The sensor's driver ended: {error}. {self._last_line()}"
+            text = str(error).rstrip(".")
+            sentence = f"The sensor's driver ended: {text}. {self._last_line()}"
         self._drop_child(sentence, Fault.FAILED, "")
 
     def _drop_child(self, sentence: str, fault: Fault, detail: str) -> NoReturn:

@@ -96,6 +96,12 @@ def test_an_answer_without_a_usable_hub_is_an_error_with_the_reason(monkeypatch,
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(("hub", "quoted"), [("", '""'), ("a b", '"a b"'), (None, "null")])
+def test_a_hub_that_is_not_a_host_name_is_quoted(monkeypatch, hub, quoted):
+    with pytest.raises(RegistrationError, match=f"its hub is {quoted}, which is not a host name"):
+        registering(monkeypatch, FakeClient(State(hub, "pi-1")))
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
