@@ -1,6 +1,7 @@
 """docs/azure.md, typed step by step, with the local IoT Central in place of Azure.
 
-Each command of the page is played, or listed as one that central cannot play.
+Each command of the page is played, or listed as one that central cannot play. What docs/central.md
+says of connection strings is typed, too.
 """
 
 import json
@@ -30,9 +31,9 @@ ONLY_AZURE = {
 PLAYED_ELSEWHERE = {"sudo sh deploy/install.sh"}  # By the tests of the installer.
 
 
-def section(title):
+def section(title, page=PAGE):
     """Return the code blocks below a heading, with their language, and without indentation."""
-    text = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    text = re.split(r"^## ", page, flags=re.MULTILINE)
     [found] = [part for part in text if part.startswith(title)]
     return [
         (language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE))
@@ -74,6 +75,7 @@ class Reader:
     def write_configuration(self, text):
         """Write the page's configuration, and what a central needs in addition to Azure."""
         more = f'ca_file = "{self.central.info["ca_file"]}"\n'
+        text = re.sub(r"ca_file = .*\n", "", text)
         if "id_scope" in text:
             more += f'provisioning_host = "{self.central.info["mqtt_host"]}"\n'
         text = text.replace("0ne00000000", self.central.info["id_scope"])
@@ -90,7 +92,9 @@ class Reader:
             return
         self.played.append(name)
         play = PLAYERS[words[0] if words[0] in {"rm", "cat"} else name]
-        output = play(self, words[end:] if words[0] != "rm" else words[1:])
+        output = play(
+            self, target if words[0] == "cat" else words[1 if words[0] == "rm" else end :]
+        )
         if target is not None:
             command = ["sh", "-c", f"(umask 077; cat > {target})"]
             subprocess.run(command, cwd=self.home, input=f"{output}\n", text=True, check=True)
@@ -104,6 +108,9 @@ class Reader:
 
     def show_connection_string(self, words):
         assert value_of("--query", words) == "connectionString"
+        return self.connection_string()
+
+    def connection_string(self):
         host, key = self.central.info["mqtt_host"], self.central.key(DEVICE)
         return f"HostName={host};DeviceId={DEVICE};SharedAccessKey={key}"
 
@@ -185,8 +192,8 @@ class Reader:
         for name in words:
             (self.home / name).unlink()
 
-    def paste_key(self, _words):
-        return self.central.key(DEVICE)
+    def paste(self, file):
+        return self.connection_string() if "connection" in file else self.central.key(DEVICE)
 
 
 def value_of(option, words):
@@ -206,7 +213,7 @@ PLAYERS = {
     "sensor-agent config check": Reader.check_configuration,
     "sensor-agent run": Reader.run,
     "rm": Reader.remove,
-    "cat": Reader.paste_key,
+    "cat": Reader.paste,
 }
 
 
@@ -228,6 +235,12 @@ def test_a_device_registers_with_the_files_of_the_page(reader, title):
     reader.follow(section(title))
     reader.check_configuration(["--config", f"{DEVICE}.toml"])
     reader.run(["--config", f"{DEVICE}.toml", "--fake-hw"])
+    reader.watch_messages([])
+
+
+def test_a_device_connects_to_central_with_a_connection_string(reader):
+    reader.create_device(["--device-id", DEVICE])
+    reader.follow(section("Devices without", PAGES["docs/central.md"]))
     reader.watch_messages([])
 
 

@@ -40,6 +40,14 @@ def test_the_longest_list_of_dropped_readings_fits_in_2_kilobytes():
     assert len(made.properties["dropped"]) <= 2000
 
 
+def test_a_reading_is_one_message_of_the_free_tier_which_counts_blocks_of_512_bytes():
+    first = replace(entry(-40.25, 100.0), previous=f"{'f' * 12}:{2**32}")
+    made = message(first, unit="fahrenheit", clock=HandClock(known=False))
+    # https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-construct
+    counted = [made.body, made.id, "application/json", "utf-8", *made.properties.items()]
+    assert sum(len("".join(part)) for part in counted) < 512
+
+
 @pytest.mark.parametrize(
     ("celsius", "fahrenheit"), [(25.0, 77.0), (-40.0, -40.0), (0.0, 32.0), (36.6, 97.88)]
 )
