@@ -112,6 +112,7 @@ def _register(examination: Examination) -> str:
         read_settings(examination.state).get(MOVE_SETTING),
         (config.cloud.provisioning_host, config.cloud.id_scope, config.device.id),
     )
+    examination.moved_to = id_scope if id_scope != config.cloud.id_scope else None
     hub = AzureHub(
         cloud=config.cloud,
         credentials=credentials,

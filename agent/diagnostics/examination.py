@@ -54,7 +54,8 @@ class Examination:
     `config` was read from `path`, unless the file has `mistakes`. `state` is the state directory.
     In the daemon itself `status` is its status, `config_in_file` its configuration after a restart,
     and `hub` its last known hub. Elsewhere `refusal` is the reason why a running daemon did not
-    answer, and `register` asks the provisioning service for the hub. `resources` is to be closed.
+    answer, `register` asks the provisioning service for the hub, and `moved_to` is the ID scope of
+    a device that was moved from the configured one. `resources` is to be closed.
     The rest is this machine.
     """
 
@@ -67,6 +68,7 @@ class Examination:
     hub: str | None = None
     refusal: ControlError | None = None
     register: Callable[[], str] | None = None
+    moved_to: str | None = None
     findings: dict[str, Finding] = field(default_factory=dict)
     routes: dict[str, Route | Finding] = field(default_factory=dict)
     resources: ExitStack = field(default_factory=ExitStack)

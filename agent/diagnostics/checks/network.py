@@ -100,6 +100,9 @@ def registration(examination: Examination) -> Finding:
     finding, examination.hub = registration_here(
         examination.register, cloud=cloud, device_id=examination.config.device.id
     )
+    if examination.moved_to is not None:
+        moved = f"The device was moved to ID scope {examination.moved_to}, which is in force."
+        return replace(finding, details=(*finding.details, moved))
     return finding
 
 
@@ -111,10 +114,12 @@ def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -
         lately = [f"Lately: {cloud.error}"] if cloud.error else []
         return ok(f"The daemon is connected to {cloud.hub}.", *lately, *place(cloud))
     if cloud.error is None:
-        return warning("The daemon is connecting.", "Run the check again in a minute.")
+        again = "Run the check again in a minute."
+        return warning("The daemon is connecting.", again, *place(cloud))
     return failed(
         f"The daemon is not connected: {cloud.error}",
         f"The checks around this one narrow it down. {where_the_log_is(root)}",
+        *place(cloud),
     )
 
 

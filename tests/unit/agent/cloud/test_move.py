@@ -287,3 +287,57 @@ async def test_a_restart_in_the_middle_of_a_move_goes_on(outbox):
     async with rig.running():
         await until(lambda: rig.moves.status == "moved")
     assert set(hub.asked) == {NEW}
+
+
+class KilledError(Exception):
+    """The process ended here."""
+
+
+class MortalSettings(MemorySettings):
+    """Settings whose process is killed at one of the writes, before or after it."""
+
+    def __init__(self, write, *, after):
+        super().__init__()
+        self.left = write
+        self.after = after
+
+    async def put(self, name, value):
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise KilledError
+        await super().put(name, value)
+        if self.left == 0:
+            raise KilledError
+
+
+async def live(settings, accepts):
+    """Let a device try until it is at home, and return its moves."""
+    device = await moves(settings)
+    for _ in range(4 * REFUSALS):
+        id_scope = device.id_scope
+        if id_scope in accepts:
+            await device.worked(id_scope)
+        else:
+            await device.failed(id_scope, REFUSED)
+    return device
+
+
+@pytest.mark.parametrize("accepts", [{SCOPE, NEW}, {SCOPE}, {NEW}])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("write", range(1, 7))
+async def test_a_kill_at_any_write_strands_no_device(write, after, accepts):
+    settings = MortalSettings(write, after=after)
+    ordered = False
+    try:
+        device = await moves(settings)
+        await device.device_move(REQUEST)
+        ordered = True
+        await live(settings, accepts)
+    except KilledError:
+        pass
+    settings.left = 0
+    was_stored = SETTING in settings.values
+    device = await live(settings, accepts)
+    assert was_stored or not ordered
+    assert not device.is_moving
+    assert device.id_scope == (NEW if was_stored and NEW in accepts else SCOPE)
