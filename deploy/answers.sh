@@ -40,7 +40,8 @@ device's own.
   --wheels DIR           install from the wheels in DIR, without a network
   --dry-run              print the steps and change nothing; asks nothing
 
-Keys and connection strings are read from files because every user of the machine can see the arguments of a command.
+Keys and connection strings are read from files because every user of the machine can see the
+arguments of a command.
 END
 }
 
@@ -145,9 +146,11 @@ say_what_is_kept() {
 
 # Only a Raspberry Pi has lines that gpiozero, on which the LED depends, can drive.
 must_have_gpio() {
+    advice="sudo make install ARGS=--fake-hw"
+    [ -z "$given" ] || advice="add the option --fake-hw"
     [ -n "$fake" ] || has_gpio ||
         fail "This machine is not a Raspberry Pi with GPIO lines (/dev/gpiochip*). To install with a" \
-            "simulated sensor and LED: sudo make install ARGS=--fake-hw"
+            "simulated sensor and LED: $advice"
 }
 
 # Central keeps central.json while it runs.
@@ -309,13 +312,17 @@ ask() {
 ask_for_way() {
     question="Connection string of this device, as IoT Hub shows it, or ID scope"
     [ -z "$key_file$group_key_file" ] || question="ID scope"
+    echo "Where it comes from: docs/azure.md" >&2
     while :; do
         read_secret "$question"
         answered=yes
         # No ID scope is that long or has this sign.
         if [ "$(wc -c <"$work/typed")" -gt 40 ] || grep -q = "$work/typed"; then
             connection_string_file=$work/typed
-            [ -n "$key_file$group_key_file" ] || ! check_connection_string || return 0
+            if [ -z "$key_file$group_key_file" ] && check_connection_string; then
+                echo "Device id: $(tail -n 1 "$work/checked")" >&2
+                return
+            fi
             [ -z "$key_file$group_key_file" ] || echo "This is not an ID scope." >&2
             connection_string_file=
         elif grep -q . "$work/typed"; then

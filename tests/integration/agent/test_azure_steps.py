@@ -92,9 +92,8 @@ class Reader:
             return
         self.played.append(name)
         play = PLAYERS[words[0] if words[0] in {"rm", "cat"} else name]
-        output = play(
-            self, target if words[0] == "cat" else words[1 if words[0] == "rm" else end :]
-        )
+        arguments = words[1:] if words[0] == "rm" else words[end:]
+        output = play(self, target if words[0] == "cat" else arguments)
         if target is not None:
             command = ["sh", "-c", f"(umask 077; cat > {target})"]
             subprocess.run(command, cwd=self.home, input=f"{output}\n", text=True, check=True)
@@ -173,9 +172,9 @@ class Reader:
         if value_of("--query", words) == "properties.reported.rundiagnostics":
             until(lambda: self.reported().get("rundiagnostics"))
         else:
-            answer = {"value": 3, "ac": 200, "av": 2}
-            until(lambda: answer.items() <= self.reported().get("brightness", {}).items())
-            assert self.reported()["telemetryInterval"]["value"] == 30
+            for name, value in (("brightness", 3), ("telemetryInterval", 30)):
+                answer = {"value": value, "ac": 200, "av": 2}.items()
+                until(lambda name=name, answer=answer: answer <= self.reported()[name].items())
 
     def update_twin(self, words):
         desired = json.loads(value_of("--desired", words))
