@@ -64,6 +64,10 @@ CREDENTIALS = {  # Each way in, and the credentials that it takes.
     "hub": f"key_file, or {CERTIFICATE}",
     "id_scope": f"key_file, group_key_file, or {CERTIFICATE}",
 }
+NOT_HUBS = {
+    ".azure-devices-provisioning.net": "the provisioning service",
+    ".azureiotcentral.com": "an IoT Central application",
+}
 
 Sections = dict[str, dict[str, Any]]
 
@@ -273,6 +277,8 @@ class _Reader:
             self._mistake(f"[cloud] has {' and '.join(ways)}; set exactly one of {WAYS_IN}")
         else:
             self._mistake(f"[cloud] has no way to a hub; set one of {WAYS_IN}")
+        if values["hub"] is not None:
+            self._hub(values["hub"])
         host = KEYS["cloud"]["provisioning_host"].default
         if len(ways) == 1 and ways != ["id_scope"] and values["provisioning_host"] != host:
             self._mistake(
@@ -282,6 +288,14 @@ class _Reader:
         for name, needed in (("proxy_user", "proxy"), ("proxy_password_file", "proxy_user")):
             if values[name] and not values[needed] and ("cloud", needed) not in self.mistaken:
                 self._mistake(f"[cloud] {name} is set without {needed}; set both")
+
+    def _hub(self, name: str) -> None:
+        for domain, service in NOT_HUBS.items():
+            if name.lower().endswith(domain):
+                self._mistake(
+                    f'[cloud] hub = "{name}": this is {service}, not an IoT hub; set id_scope in '
+                    "place of hub"
+                )
 
     def _is_given(self, values: dict[str, Any], name: str) -> bool:
         """Return whether a key is set, even if to a wrong value."""

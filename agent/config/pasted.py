@@ -48,12 +48,14 @@ class ConnectionString:
 
 
 def decode(raw: bytes) -> str:
-    """Return the text of a file, in UTF-8 or in the UTF-16 of Windows' editors.
+    """Return the text of a file, in UTF-8 or in the UTF-16 of Windows' programs.
 
     Raises UnicodeDecodeError for anything else.
     """
     if raw.startswith(UTF16_MARKS):
         return raw.decode("utf-16")
+    if 0 in raw[:2]:  # UTF-16 without a mark: no text here has a zero character.
+        return raw.decode("utf-16-be" if raw[0] == 0 else "utf-16-le")
     return raw.decode("utf-8-sig")
 
 
@@ -72,6 +74,8 @@ def is_connection_string(text: str) -> bool:
 
 def check_key(text: str) -> None:
     """Raise PasteError, which says what `text` is, if it is not a key in base64."""
+    if not text:
+        raise PasteError("is empty, except for quotes.")
     if "-----BEGIN" in text:
         raise PasteError("holds a certificate or a private key in PEM, not a key in base64.")
     if text.startswith("SharedAccessSignature"):

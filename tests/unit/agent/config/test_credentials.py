@@ -48,6 +48,8 @@ def test_a_device_key_is_used_unchanged(read, tmp_path):
         f"{KEY}\r\n".encode(),
         b"\xef\xbb\xbf" + KEY.encode(),
         KEY.encode("utf-16"),
+        KEY.encode("utf-16-le"),
+        KEY.encode("utf-16-be"),
         b"\xfe\xff" + f"{KEY}\r\n".encode("utf-16-be"),
         f'"{KEY}"\n'.encode(),
         f"'{KEY}'".encode(),
@@ -135,6 +137,7 @@ def test_an_empty_key_from_systemd_is_reported_with_the_file_to_write(read, tmp_
     ("text", "sentence"),
     [
         ("", "is empty"),
+        ('""', "is empty, except for quotes"),
         ("not base64!", "holds a character that no key has, at position 4"),
         ("====", "its 4 characters are not complete base64"),
         ("abc", "its 3 characters are not complete base64"),
@@ -212,7 +215,7 @@ def test_a_file_without_read_permission_is_distinguished_from_a_mistake(
 
 
 def test_a_binary_file_is_refused(read, tmp_path):
-    (tmp_path / "key").write_bytes(b"\xff\x00")
+    (tmp_path / "key").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(SecretError, match="not a text file"):
         read('key_file = "key"')
 

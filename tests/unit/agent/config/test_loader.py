@@ -286,6 +286,20 @@ def test_a_hub_is_reached_without_the_provisioning_service(loaded, lines):
             "[cloud] has no credential; set one of key_file, or x509_cert_file and x509_key_file",
         ),
         (
+            'hub = "global.azure-devices-provisioning.net"\nkey_file = "a"',
+            (
+                '[cloud] hub = "global.azure-devices-provisioning.net": this is the provisioning '
+                "service, not an IoT hub; set id_scope in place of hub"
+            ),
+        ),
+        (
+            'hub = "mine.AzureIoTCentral.com"\nkey_file = "a"',
+            (
+                '[cloud] hub = "mine.AzureIoTCentral.com": this is an IoT Central application, not '
+                "an IoT hub; set id_scope in place of hub"
+            ),
+        ),
+        (
             f'{STRING}\nprovisioning_host = "example.org"',
             (
                 "[cloud] provisioning_host has no effect with connection_string_file, because no "
