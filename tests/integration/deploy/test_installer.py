@@ -133,7 +133,7 @@ def test_wrong_options_are_refused_before_anything_is_changed(group_key, options
         ("", "is empty."),
         ("no base64!", "holds a character that no key has, at position 3."),
         ("=", "holds a part of a key only"),
-        ("\x00\xff", "is not a text file."),
+        ("\x89PNG\xff", "is not a text file."),
         (CONNECTION_STRING, "holds a connection string, not a key. Give it with --connection-s"),
     ],
 )
