@@ -267,7 +267,8 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
             if path is None
             else f"{path} has no [cloud] section, so there is no cloud to report to.",
             "To read the sensor: sensor-agent read. To try everything: sensor-agent demo",
-            "To print a file to start from: sensor-agent config example",
+            "To connect to a hub, set connection_string_file in [cloud]. To print a file to start "
+            "from: sensor-agent config example",
         )
     return config, path
 
