@@ -100,32 +100,41 @@ class UnreachableError(CloudError):
 
     def __init__(self, host: str, reason: str) -> None:
         refused = is_loopback(host) and "refused" in reason
-        advice = f" {START_CENTRAL}" if refused else ""
-        super().__init__(f"{host} cannot be reached: {phrase(reason)}.{advice}")
+        advice = START_CENTRAL if refused else "To check each step of the way: sensor-agent check"
+        super().__init__(f"{host} cannot be reached: {phrase(reason)}. {advice}")
         self.host = host
 
 
 class RefusedError(CloudError):
-    """The hub refused this device's credentials. `before`: it has accepted them earlier."""
+    """The hub refused this device's credentials.
+
+    `before` is true if it has accepted them earlier, `is_assigned` if the provisioning service
+    named the hub, and not the configuration.
+    """
 
     depends_on_clock = True  # A token has an expiry time.
 
-    def __init__(self, host: str, device_id: str, *, before: bool = False) -> None:
+    def __init__(
+        self, host: str, device_id: str, *, before: bool = False, is_assigned: bool = True
+    ) -> None:
+        page = f"its page in IoT Hub{' or IoT Central' if is_assigned else ''}"
         if before:
             sentence = (
                 f"{host} refused the credentials of {device_id}, which it accepted before. Most "
-                "likely the device was blocked or deleted, or its key was replaced: look at its "
-                "page in IoT Hub or IoT Central."
+                "likely the device was blocked or deleted, or its key or certificate was "
+                f"replaced: look at {page}."
             )
         else:
+            where = "on another hub" if is_assigned else "not on this hub"
             sentence = (
-                f"{host} refused the credentials of {device_id}: the key is another device's, the "
-                "device is blocked, deleted or on another hub, or this machine's clock is wrong. "
-                "Compare the key with the one on the device's page in IoT Hub or IoT Central."
+                f"{host} refused the credentials of {device_id}: the key or certificate is another "
+                f"device's, the device is blocked, deleted or {where}, or this machine's clock is "
+                f"wrong. Compare the device id and the key with {page}."
             )
         super().__init__(sentence)
         self.host = host
         self.device_id = device_id
+        self.is_assigned = is_assigned
 
 
 class RegistrationError(CloudError):

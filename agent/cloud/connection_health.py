@@ -158,7 +158,9 @@ class ConnectionHealth:
         """Return the error that the last connections suggest, or this one if they suggest none."""
         if isinstance(error, RefusedError):
             accepted = self._accepted == (error.host, error.device_id)
-            return RefusedError(error.host, error.device_id, before=accepted)
+            return RefusedError(
+                error.host, error.device_id, before=accepted, is_assigned=error.is_assigned
+            )
         if (
             traffic is None
             or self._accepted is None

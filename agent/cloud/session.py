@@ -47,6 +47,13 @@ log = logging.getLogger(__name__)
 
 REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
 RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
+LOST = {
+    KEEP_ALIVE_EXPIRED: "Most likely the network was interrupted: check the Wi-Fi and the router.",
+    NOT_MQTT: "Most likely a proxy or firewall changes what is sent: ask whoever runs the network.",
+}
+DID_NOT_COME_BACK = (
+    "The connection to {} did not come back when its token was renewed. The daemon connects again."
+)
 LONGEST_REQUEST_ID = 1000  # Characters. A topic has at most 65,535 bytes.
 # The SDK's exceptions for a malformed topic or payload.
 CANNOT_READ = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -230,7 +237,7 @@ class AzureSession:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            self._end(SessionLostError(f"The connection to {self.hub} did not come back."))
+            self._end(SessionLostError(DID_NOT_COME_BACK.format(self.hub)))
         if self._ended.done():
             raise self._ended.result()
 
@@ -240,7 +247,9 @@ class AzureSession:
         return self._ended.result() if self._ended.done() else self._lost(error)
 
     def _lost(self, error: BaseException) -> CloudError:
-        return SessionLostError(f"The connection to {self.hub} ended: {reason(error)}.")
+        text = reason(error)
+        advice = LOST.get(text, "The daemon connects again.")
+        return SessionLostError(f"The connection to {self.hub} ended: {text}. {advice}")
 
     def _dropped(self, error: BaseException) -> CloudError:
         if reason(error) in {KEEP_ALIVE_EXPIRED, NOT_MQTT}:
@@ -293,7 +302,7 @@ class AzureSession:
 
     def _end_if_still_down(self) -> None:
         if not self._client.connected:
-            self._end(SessionLostError(f"The connection to {self.hub} did not come back."))
+            self._end(SessionLostError(DID_NOT_COME_BACK.format(self.hub)))
 
     def _end(self, error: CloudError) -> None:
         if not self._ended.done():
@@ -306,6 +315,9 @@ class AzureSession:
 async def _connect(session: AzureSession, access: CloudAccess) -> None:
     try:
         await session.connect()
+    except RefusedError as error:
+        is_assigned = access.cloud.hub is None
+        raise RefusedError(error.host, error.device_id, is_assigned=is_assigned) from error
     except CloudError as error:
         tls = await tls_error(access, session.hub, error)
         if tls is None:

@@ -175,7 +175,7 @@ def test_no_shorter_keep_alive_is_advised_if_it_is_short_already(clock):
 def test_a_device_that_was_accepted_before_is_blocked_or_deleted(health):
     refused = RefusedError("hub.test", "pi-1")
     health.failed(refused)
-    assert "the key is another device's" in health.last_error
+    assert "the key or certificate is another device's" in health.last_error
     end(health, CLOSED, QUIET)
     health.failed(refused)
     assert "Most likely the device was blocked or deleted" in health.last_error
