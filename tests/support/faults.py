@@ -100,7 +100,7 @@ FAULTS = {
         at_once(clock_offset=2 * 3600), 2, ONE_UNDER_WAY, says="refused the credentials"
     ),
     "certificate of tomorrow": Fault(
-        at_once(certificate="not-yet-valid"), 2, ONE_UNDER_WAY, says="Check this machine's clock"
+        at_once(certificate="not-yet-valid"), 2, ONE_UNDER_WAY, says="Set the clock"
     ),
     "throttled": Fault(set_faults(throttle=3), 2, ONE_UNDER_WAY),
 }
