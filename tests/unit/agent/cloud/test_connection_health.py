@@ -181,6 +181,12 @@ def test_a_device_that_was_accepted_before_is_blocked_or_deleted(health):
     assert "Most likely the device was blocked or deleted" in health.last_error
 
 
+def test_a_hub_of_the_configuration_leads_to_iot_hub_only(health):
+    health.failed(RefusedError("hub.test", "pi-1", is_assigned=False))
+    assert "blocked, deleted or not on this hub" in health.last_error
+    assert "IoT Central" not in health.last_error
+
+
 @pytest.mark.parametrize(
     ("error", "depends_on_clock"),
     [
