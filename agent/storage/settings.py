@@ -1,4 +1,4 @@
-"""The daemon's settings: the operator's accepted values and the assignment to a hub.
+"""The daemon's settings: the operator's accepted values, the assigned hub, and the last move.
 
 They are one small file of JSON, which each change replaces atomically. The file is read once, at
 the start. While the disk fails, changes stay in memory.

@@ -24,6 +24,10 @@ const SPECIAL = new Map([
   ],
   ["sensorStatusSince", { elsewhere: true }],
   ["sensorWarning", { kind: (value) => (value === "none" ? "quiet" : "busy") }],
+  [
+    "moveStatus",
+    { kind: (value) => ({ none: "quiet", moving: "busy", moved: "fine" })[value] ?? "bad" },
+  ],
   [LED.state, { elsewhere: true }],
 ]);
 

@@ -98,9 +98,8 @@ def test_a_fleet_moves_and_comes_back_from_a_refusal_and_no_reading_is_missing(c
     until(lambda: all(received_any(central, one) for one in IDS), patience=PATIENCE)
     assert set(homes(central).values()) == {old}
 
-    for _ in range(ROUNDS):
-        for target in (new, old, new)[: 1 if ROUNDS == 1 else 3]:
-            move(central, fleet, chance, target)
+    for target in [new] + [old, new] * (ROUNDS - 1):
+        move(central, fleet, chance, target)
 
     # The old ID scope refuses them now, so an order to move there is undone.
     def refuse(running):
