@@ -227,10 +227,8 @@ class Content:
 
     @property
     def is_complete(self) -> bool:
-        checkpoint = {record for record in self.records if record.kind in IN_CHECKPOINT}
-        return any(
-            record.kind == COMPLETE and record.first == len(checkpoint) for record in self.records
-        )
+        found = sum(record.kind in IN_CHECKPOINT for record in self.records)
+        return any(record.kind == COMPLETE and record.first == found for record in self.records)
 
     def add(self, record: Record) -> None:
         if isinstance(record, RangeRecord):

@@ -7,8 +7,10 @@ from itertools import count
 
 import pytest
 from card import Card
-from crash_history import History, ViolationError
+from crash_history import History, ViolationError, load
 from fuzzing import INPUTS, PATIENCE
+
+from agent.status import DroppedReadings
 
 SHARDS = 4
 STEPS = 60
@@ -71,3 +73,14 @@ def test_histories_drop_readings_and_begin_files():
         history.run(STEPS * 2)
     assert max(history.log.state.dropped for history in histories) > 10
     assert max(max(history.log._sizes) for history in histories) > 10
+
+
+def test_a_checkpoint_counts_equal_records_one_by_one():
+    # Readings that an older image of the card brought back can be given up a second time.
+    gap, card = DroppedReadings("a" * 12, 1, 3, "damaged"), Card()
+    log = load(card, "b" * 12, None)
+    for _ in range(2):
+        log.drop(gap.run, gap.first, gap.last, gap.reason)
+        log.report([gap])
+    log.save([])
+    assert load(card, "c" * 12, None).state.reported == [gap, gap]
