@@ -45,6 +45,7 @@ bench: ## measure beside a plain program; writes the table in tests/bench/README
 # The next version of azure-iot-device, which setup.cfg allows and constraints.txt does not install.
 SDK ?= 2.15.0rc1
 SDK_TESTS = tests/unit/agent/cloud tests/integration/agent/cloud tests/integration/agent/test_ways_in.py \
+	tests/integration/agent/test_tls_faults.py \
 	tests/integration/central/test_sdk.py tests/integration/reliability/test_faults_survived.py
 
 test-sdk: ## run the tests of what uses Azure's SDK with its next version; SDK=2.15.0rc1 names it
