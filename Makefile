@@ -75,7 +75,7 @@ test-pi: ## on a Raspberry Pi: try sensor and LED, print a report; ARGS="--pin 4
 test-service: ## test the service under a real systemd, in containers; as root on Debian
 	@sh tests/system/preconditions.sh service
 	@sh deploy/venv.sh test
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --timeout 600 \
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --timeout 600 \
 		tests/system/service $(ARGS)
 
 test-everywhere: ## run make test on fresh systems, for root and for others; as root on Debian

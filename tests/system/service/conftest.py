@@ -1,6 +1,7 @@
 """One machine for each of Debian's releases, with central on it, and our service to install."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,14 +10,24 @@ import pytest
 from containers import MORE
 from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, OWN_KEY, SERIAL, STATE, WHEELS, Pi, until
 from wheels import own_wheel, sources, wheels
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # It has no types.
 
 
-def pytest_collection_modifyitems(items):
-    """Have each machine's tests run in one process, beside the other machine's."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is not None and "pi" in callspec.params:
-            item.add_marker(pytest.mark.xdist_group(callspec.params["pi"]))
+class ByMachine(LoadScopeScheduling):  # type: ignore[misc] # As above.
+    """Have each machine's tests run in one process, beside the other machine's.
+
+    pytest 9.2 ignores the marks of `--dist loadgroup`:
+    https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+
+    def _split_scope(self, nodeid):
+        parameters = re.split(r"[\[\]-]", nodeid)
+        return next((suite for suite in MORE if suite in parameters), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByMachine(config, log)
 
 
 @pytest.fixture(scope="session", params=list(MORE))
