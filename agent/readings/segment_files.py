@@ -293,11 +293,12 @@ class SegmentFiles:
 
     def _append(self, active: _Active, records: Iterable[Record]) -> None:
         """Write records, and sync. The synced version of the last block is not overwritten."""
-        seed = seed_of(active.identity)
+        seed = seed_of(active.identity, active.serial)
         freed = None
         for record in records:
             if len(active.records) == PER_BLOCK:
                 active.serial += 1
+                seed = seed_of(active.identity, active.serial)
                 active.records, active.numbers, active.copy = [], [], None
             active.records.append(encode_record(record, seed))
             if isinstance(record, ReadingRecord):

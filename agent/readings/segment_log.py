@@ -1,8 +1,9 @@
 """The format of the outbox's files, and the state that follows from their contents. No I/O.
 
 A file ("segment") is a sequence of blocks of 4096 bytes. It belongs to one run of the daemon. Each
-block says whose it is, and each record in it has a checksum over its bytes and the identity of its
-file. So a record that is accepted is where it was written, and says what was written.
+block says whose it is, and each record in it has a checksum over its bytes, the identity of its
+file and the serial of its block. So a record that is accepted is where it was written, and says
+what was written, even if a power cut left half of a block and half of what was there before.
 
 The block that is being filled has two slots, which are written in turn: an older copy stays on disk
 while the newer one is written. A file begins with a checkpoint, the state that follows from all
@@ -31,6 +32,7 @@ PER_BLOCK = (BLOCK - HEADER) // RECORD
 MAGIC = b"SENSLOG1"
 IDENTITY = struct.Struct("<8s8s36s6sI6sIII")  # The part that all blocks of a file share.
 CONTENTS = struct.Struct("<IIIH")  # Serial, first and last number of the readings, records.
+SERIAL = struct.Struct("<I")  # The beginning of that.
 CHECKSUM = struct.Struct("<I")
 READING = struct.Struct("<BB2xIdddd4x")
 RANGE = struct.Struct("<BB6sIIII20x")
@@ -135,7 +137,7 @@ def board_digest(board: str | None) -> bytes:
 
 
 def encode_record(record: Record, seed: int) -> bytes:
-    """Return the bytes of a record in a file with this seed (see `seed_of`)."""
+    """Return the bytes of a record in a block with this seed (see `seed_of`)."""
     if isinstance(record, ReadingRecord):
         body = READING.pack(MEASURED, *record[1:2], record[0], *record[2:])
     else:
@@ -170,9 +172,9 @@ def is_credible(record: ReadingRecord) -> bool:
     )
 
 
-def seed_of(identity: Identity) -> int:
-    """Return the seed for the checksums of a file's records."""
-    return crc32(identity.encode())
+def seed_of(identity: Identity, serial: int) -> int:
+    """Return the seed for the checksums of the records in a block."""
+    return crc32(identity.encode() + SERIAL.pack(serial))
 
 
 def encode_block(
@@ -202,7 +204,8 @@ def decode_block(content: bytes) -> Block | None:
         file,
         after,
     )
-    return Block(identity, crc32(content[: IDENTITY.size]), serial, first, last, records, content)
+    seed = crc32(content[: IDENTITY.size + SERIAL.size])
+    return Block(identity, seed, serial, first, last, records, content)
 
 
 def records_of(block: Block) -> Iterator[Record | None]:

@@ -7,10 +7,8 @@ from itertools import count
 
 import pytest
 from card import Card
-from crash_history import History, ViolationError, load
+from crash_history import History, ViolationError
 from fuzzing import INPUTS, PATIENCE
-
-from agent.status import DroppedReadings
 
 SHARDS = 4
 STEPS = 60
@@ -75,12 +73,6 @@ def test_histories_drop_readings_and_begin_files():
     assert max(max(history.log._sizes) for history in histories) > 10
 
 
-def test_a_checkpoint_counts_equal_records_one_by_one():
-    # Readings that an older image of the card brought back can be given up a second time.
-    gap, card = DroppedReadings("a" * 12, 1, 3, "damaged"), Card()
-    log = load(card, "b" * 12, None)
-    for _ in range(2):
-        log.drop(gap.run, gap.first, gap.last, gap.reason)
-        log.report([gap])
-    log.save([])
-    assert load(card, "c" * 12, None).state.reported == [gap, gap]
+def test_a_torn_block_does_not_hide_the_synced_version_of_the_next():
+    # In this history a slot is used for the next block, and keeps a part of the one before.
+    History(315).run(STEPS)
