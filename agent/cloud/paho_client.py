@@ -6,26 +6,60 @@ The SDK creates `paho.mqtt.client.Client`. Importing this module replaces that c
 import logging
 import os
 import socket
+import ssl
+from contextlib import suppress
+from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 import paho.mqtt.client
-from paho.mqtt.client import MQTT_ERR_PROTOCOL  # paho is a dependency of the SDK.
+from paho.mqtt.client import MQTT_ERR_KEEPALIVE, MQTT_ERR_PROTOCOL, MQTT_ERR_SUCCESS
+from paho.mqtt.client import Client as _Paho
 
-from agent.cloud.sdk_import import missing
+from agent.cloud.sdk_import import missing, report_missing
 
 log = logging.getLogger(__name__)
 
+PAHO = "paho.mqtt.client.Client"
 MAX_IN_FLIGHT = 100  # Messages. The publisher limits readings to fewer.
 MAX_PACKET = 1_000_000  # Bytes. IoT Hub sends at most a method's 128 KB.
+TCP_DEADLINE = 15.0  # Seconds for each address of a host: Linux sends SYN four times in 15 s.
+TLS_DEADLINE = 45.0  # Seconds. With a round trip of 3 s and 3 KB/s, the handshake takes 8 s.
+ROUND_TRIP = 15.0  # Seconds for the answer to a ping, also behind 32 KB at 3 KB/s.
+LOOKS_EVERY = 1.0  # Seconds between two looks of paho at its connection, at most.
+PINGS_BY_PAHO = "an answer that takes longer than keep_alive ends the connection"
 NOT_PUBLIC = {
     "_sock_recv": "some lost connections are noticed late, and packets of any size are received",
     "_sock_send": "some lost connections are noticed late",
     "_loop_rc_handle": "a packet that is not MQTT ends the connection late",
+    "_send_pingreq": PINGS_BY_PAHO,
 }
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """A TLS connection with a deadline for its handshake, and for that of websockets.
+
+    paho sets keep_alive (1.6) or 5 s (2) as its timeout, and no timeout once it is connected.
+    """
+
+    def settimeout(self, seconds: float | None) -> None:
+        _connections.add(self)
+        super().settimeout(TLS_DEADLINE if seconds else seconds)
+
+
+_connections: WeakSet[_TlsSocket] = WeakSet()
+
+
+def abort_connections() -> None:
+    """End each connection at once, so that nothing in the SDK waits for one any more."""
+    for connection in list(_connections):
+        with suppress(OSError):  # It has ended.
+            # Not its own method, which would continue without encryption.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 # misc: paho 1.6 has no types.
-class PahoClient(paho.mqtt.client.Client):  # type: ignore[misc]
+class PahoClient(_Paho):  # type: ignore[misc]
     """paho's client, with our options, which notices each end of a connection.
 
     The names in NOT_PUBLIC may change in any version of paho. A version without one of them never
@@ -39,29 +73,69 @@ class PahoClient(paho.mqtt.client.Client):  # type: ignore[misc]
         # readings.
         self.max_inflight_messages_set(MAX_IN_FLIGHT)
         self.on_socket_open = _send_without_delay
+        if not hasattr(self, "_connect_timeout"):
+            report_missing(f"{PAHO}._connect_timeout", "each step of TCP and proxies may take 5 s")
+        self._connect_timeout = TCP_DEADLINE
+        self._longest_silence = 0.0  # Seconds, as keep_alive.
+        self._sent = self._received = self._pinged = 0.0  # Monotonic time.
 
-    def tls_set_context(self, context: Any = None) -> None:
-        """Set the TLS context, which then refuses certificates without a subject alternative name.
+    def tls_set_context(self, context: ssl.SSLContext | None = None) -> None:
+        """Use a context for TLS, with our deadline for handshakes.
 
-        Otherwise Python accepts one if its common name fits, against RFC 6125.
+        A certificate needs a subject alternative name. Otherwise Python accepts one if its common
+        name fits, against RFC 6125.
         """
         if context is not None:
+            context.sslsocket_class = _TlsSocket
             context.hostname_checks_common_name = False
         super().tls_set_context(context)
+
+    def connect(self, host: str, port: int, keepalive: int, **options: Any) -> Any:
+        """Connect to a server, and send something at least every `keepalive` seconds.
+
+        The server gets a longer time: it closes connections that are silent for 1.5 times as
+        long, and over a slow line nothing can follow CONNECT sooner than a round trip.
+        """
+        self._longest_silence = keepalive
+        return super().connect(host, port, max(keepalive, int(ROUND_TRIP)), **options)
+
+    def loop_misc(self) -> Any:
+        """Send a ping if the connection is silent, or end it if it is dead. paho calls this.
+
+        paho's own method ends a connection on which CONNACK or the answer to a ping takes longer
+        than keep_alive. Here the connection is dead if nothing arrives for keep_alive and then
+        nothing answers a ping in the same time again, or in ROUND_TRIP if that is longer. Pings
+        are sent whether the one before is answered or not: the server also has a limit.
+        """
+        if any(not hasattr(_Paho, name) for name in NOT_PUBLIC):
+            return super().loop_misc()
+        if not self.is_connected():
+            return MQTT_ERR_SUCCESS  # The session has a deadline for connecting.
+        now, silence = monotonic(), self._longest_silence
+        if now - self._received >= silence + max(silence, ROUND_TRIP):
+            return self._loop_rc_handle(MQTT_ERR_KEEPALIVE)
+        if now - max(self._pinged, min(self._sent, self._received)) >= silence - LOOKS_EVERY:
+            self._pinged = now
+            return self._send_pingreq()
+        return MQTT_ERR_SUCCESS
 
     def _sock_recv(self, size: int) -> Any:
         if size > MAX_PACKET:
             raise ValueError(f"A packet has {size} bytes.")
         try:
-            return super()._sock_recv(size)
+            data = super()._sock_recv(size)
         except OSError as error:
             raise _as_noticed(error) from error
+        self._received = monotonic()
+        return data
 
     def _sock_send(self, data: bytes) -> Any:
         try:
-            return super()._sock_send(data)
+            count = super()._sock_send(data)
         except OSError as error:
             raise _as_noticed(error) from error
+        self._sent = monotonic()
+        return count
 
     def loop_forever(self, *arguments: Any, **options: Any) -> Any:
         """Run until the connection ends, in paho's thread.
@@ -101,8 +175,8 @@ def _send_without_delay(_client: Any, _userdata: Any, connection: Any) -> None:
 
 
 missing |= {
-    f"paho.mqtt.client.Client.{name}": consequence
+    f"{PAHO}.{name}": consequence
     for name, consequence in NOT_PUBLIC.items()
-    if not hasattr(paho.mqtt.client.Client, name)
+    if not hasattr(_Paho, name)
 }
 paho.mqtt.client.Client = PahoClient

@@ -13,7 +13,6 @@ from typing import Any, Self
 from azure.iot.device import exceptions as azure_exceptions
 
 from agent.cloud.sdk import (
-    CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
     SERVER_UNAVAILABLE,
     CloudAccess,
@@ -44,7 +43,7 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
     log.debug("Registering with the provisioning service.")
     client = await build(lambda: provisioning_client(access))
     client.provisioning_payload = {"modelId": access.model_id}
-    end = partial(close_registration, client, access.cloud.keep_alive + CLOSE_MARGIN)
+    end = partial(close_registration, client)
     with _LoggedAnswer() as answer:
         try:
             result = await within(deadline, f"the registration at {host}", client.register())

@@ -10,9 +10,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
 
-import agent.cloud.paho_client  # noqa: F401 - the SDK uses this MQTT client.
+from agent.cloud.paho_client import abort_connections
 from agent.cloud.sdk_import import missing, report_missing
 from agent.config.connecting import connect_to, server_of
 from agent.config.credentials import Credentials
@@ -42,7 +42,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-CLOSE_MARGIN = 5.0  # Seconds beyond the keep-alive: a hanging TLS handshake delays closing.
+CLOSE_DEADLINE = 30.0  # Seconds. An attempt to connect ends first: TCP_DEADLINE for two addresses.
+CLOSES_IN_ORDER = 1.0  # Seconds. Then the connection is cut: the SDK waits for what hangs.
 QUICK_CLOSE = 2.0  # Seconds for closing a session while the daemon stops.
 SAS_TOKEN_LIFETIME = 3600  # Seconds. The SDK renews the token, and reconnects, 120 s earlier.
 KEEP_ALIVE_EXPIRED = "it accepted the connection and then stopped answering"
@@ -149,10 +150,10 @@ def _sdk_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def close(client: Any, deadline: float) -> None:
+async def close(client: Any) -> None:
     """Close a hub client, whatever state it is in.
 
-    Raises SdkStuckError after `deadline` seconds.
+    Raises SdkStuckError after CLOSE_DEADLINE seconds.
     """
     # client.shutdown() waits, without a timeout, until its handlers process a stop message. The
     # SDK discards that message if the connection is lost at this moment, so its parts are stopped
@@ -160,23 +161,28 @@ async def close(client: Any, deadline: float) -> None:
     pipeline = _private(client, "_mqtt_pipeline", CLOSES_SLOWLY)
     handlers = _private(client, "_handler_manager", CLOSES_SLOWLY)
     if pipeline is None or handlers is None:
-        await _shut_down_publicly(client, deadline)
+        await _shut_down_publicly(client)
         return
     pipeline.on_disconnected = None
-    await _shut_down(pipeline, deadline)
+    await _shut_down(pipeline)
     try:
-        await sdk_thread.run(handlers.stop, deadline=deadline)
+        await sdk_thread.run(handlers.stop, deadline=CLOSE_DEADLINE)
     except TimeoutError:
-        raise SdkStuckError(f"The SDK did not stop its handlers within {deadline:g} s.") from None
+        raise SdkStuckError(
+            f"The SDK did not stop its handlers within {CLOSE_DEADLINE:g} s."
+        ) from None
     except Exception as error:  # The SDK raises errors of any class.
         raise SdkStuckError(f"The SDK did not stop its handlers: {reason(error)}.") from error
 
 
-async def _shut_down_publicly(client: Any, deadline: float) -> None:
+async def _shut_down_publicly(client: Any) -> None:
     try:
-        await within(deadline, "the end of the connection", client.shutdown())
+        with _cutting():
+            await within(CLOSE_DEADLINE, "the end of the connection", client.shutdown())
     except NoAnswerError:
-        raise SdkStuckError(f"The SDK did not close a connection within {deadline:g} s.") from None
+        raise SdkStuckError(
+            f"The SDK did not close a connection within {CLOSE_DEADLINE:g} s."
+        ) from None
     except Exception as error:  # The SDK raises errors of any class.
         raise SdkStuckError(f"The SDK did not close a connection: {reason(error)}.") from error
 
@@ -188,13 +194,26 @@ def _private(client: Any, name: str, consequence: str) -> Any:
     return getattr(client, name, None)
 
 
-async def close_registration(client: Any, deadline: float) -> None:
-    """Close a provisioning client. Raises SdkStuckError after `deadline` seconds."""
+async def close_registration(client: Any) -> None:
+    """Close a provisioning client. Raises SdkStuckError after CLOSE_DEADLINE seconds."""
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
     # has no public way to close it.
     pipeline = _private(client, "_pipeline", "a registration that failed is not closed")
     if pipeline is not None:
-        await _shut_down(pipeline, deadline)
+        await _shut_down(pipeline)
+
+
+@contextmanager
+def _cutting() -> Iterator[None]:
+    """Cut the connection if the block takes longer than CLOSES_IN_ORDER.
+
+    The SDK waits for what hangs: for a handshake, and for a full buffer to be sent.
+    """
+    timer = asyncio.get_running_loop().call_later(CLOSES_IN_ORDER, abort_connections)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
@@ -210,8 +229,8 @@ async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
         log.debug("The SDK is still closing its client: %s", error)
 
 
-async def _shut_down(pipeline: Any, deadline: float) -> None:
-    """Close a client's connection and threads. Raises SdkStuckError after `deadline` seconds."""
+async def _shut_down(pipeline: Any) -> None:
+    """Close a client's connection and threads. Raises SdkStuckError after CLOSE_DEADLINE."""
     loop = asyncio.get_running_loop()
     finished = asyncio.Event()
 
@@ -221,11 +240,14 @@ async def _shut_down(pipeline: Any, deadline: float) -> None:
         loop.call_soon_threadsafe(finished.set)
 
     try:
-        await sdk_thread.run(lambda: pipeline.shutdown(callback), deadline=deadline)
-        async with asyncio.timeout(deadline):
-            await finished.wait()
+        with _cutting():
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await sdk_thread.run(lambda: pipeline.shutdown(callback), deadline=CLOSE_DEADLINE)
+                await finished.wait()
     except TimeoutError:
-        raise SdkStuckError(f"The SDK did not close a connection within {deadline:g} s.") from None
+        raise SdkStuckError(
+            f"The SDK did not close a connection within {CLOSE_DEADLINE:g} s."
+        ) from None
     except Exception as error:
         # It was shut down before. The class of this exception is not public.
         if type(error).__name__ != "PipelineNotRunning":

@@ -14,7 +14,6 @@ from azure.iot.device import exceptions as azure_exceptions
 
 from agent.cloud.message import Message
 from agent.cloud.sdk import (
-    CLOSE_MARGIN,
     KEEP_ALIVE_EXPIRED,
     NOT_MQTT,
     SERVER_UNAVAILABLE,
@@ -45,6 +44,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+# Seconds for TCP, TLS, websockets, a proxy, CONNACK and subscriptions, whatever keep_alive is. With
+# a round trip of 3 s and 3 KB/s they take 20 to 26 s.
+CONNECT_DEADLINE = 60.0
+ANSWER_DEADLINE = 60.0  # Seconds for each later request. Many may wait in a slow line.
 REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
 RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
 LOST = {
@@ -97,16 +100,12 @@ class AzureSession:
     """An open connection, made by `open_session`. It does not reconnect.
 
     Each method raises SessionLostError if the connection has ended, and NoAnswerError after
-    `deadline` seconds. A message or report may arrive even if its call raised.
+    ANSWER_DEADLINE seconds. A message or report may arrive even if its call raised.
     """
 
-    def __init__(
-        self, client: Any, assignment: Assignment, events: asyncio.Queue[Event], *, keep_alive: int
-    ) -> None:
+    def __init__(self, client: Any, assignment: Assignment, events: asyncio.Queue[Event]) -> None:
         self.hub = assignment.hub
         self.device_id = assignment.device_id
-        self.deadline = 2.0 * keep_alive
-        self._keep_alive = keep_alive
         self._client = client
         self._loop = asyncio.get_running_loop()
         self.traffic = Traffic(self._loop.time)
@@ -125,6 +124,7 @@ class AzureSession:
         self._client.on_connection_state_change = self._on_state
         self._client.on_background_exception = self._on_background_exception
         what = f"the connection to {self.hub}"
+        end = self._loop.time() + CONNECT_DEADLINE
         accepted = False
         try:
             # Handlers are set before connecting: the hub delivers queued commands at once, and the
@@ -132,11 +132,11 @@ class AzureSession:
             # raise NoConnectionError, but set the handler. They are called again to subscribe.
             for name, handler in handlers.items():
                 with suppress(azure_exceptions.NoConnectionError):
-                    await self._set(name, handler)
-            await within(self.deadline, what, self._client.connect())
+                    await self._set(name, handler, end)
+            await within(CONNECT_DEADLINE, what, self._client.connect())
             accepted = True
             for name, handler in handlers.items():
-                await self._set(name, handler)
+                await self._set(name, handler, end)
         except azure_exceptions.CredentialError as error:
             raise RefusedError(self.hub, self.device_id) from error
         except azure_exceptions.ConnectionFailedError as error:
@@ -144,7 +144,7 @@ class AzureSession:
                 raise HubUnavailableError(self.hub, "refuses connections for now") from error
             raise UnreachableError(self.hub, reason(error)) from error
         except azure_exceptions.OperationTimeout as error:
-            raise NoAnswerError(what, self.deadline) from error
+            raise NoAnswerError(what, CONNECT_DEADLINE) from error
         except CloudError:
             raise
         except Exception as error:  # The SDK raises errors of any class.
@@ -155,19 +155,19 @@ class AzureSession:
                 ) from error
             raise lost from error
 
-    async def _set(self, name: str, handler: Callable[..., Any]) -> None:
-        """Set a handler. With a connection this subscribes, and waits for the hub."""
+    async def _set(self, name: str, handler: Callable[..., Any], end: float) -> None:
+        """Set a handler. With a connection this subscribes, and waits for the hub until `end`."""
         try:
             await sdk_thread.run(
-                lambda: setattr(self._client, name, handler), deadline=self.deadline
+                lambda: setattr(self._client, name, handler), deadline=end - self._loop.time()
             )
         except TimeoutError:
-            raise NoAnswerError("a subscription", self.deadline) from None
+            raise NoAnswerError("a subscription", CONNECT_DEADLINE) from None
 
     async def close(self) -> None:
         """Close the connection. Only `open_session` calls it. Raises SdkStuckError."""
         try:
-            await close(self._client, self._keep_alive + CLOSE_MARGIN)
+            await close(self._client)
         finally:
             self._end(SessionLostError(f"The session with {self.hub} was closed."))
 
@@ -213,7 +213,7 @@ class AzureSession:
         await self._until_connected()
         try:
             with self.traffic.request(is_message=is_message):
-                return await within(self.deadline, what, call())
+                return await within(ANSWER_DEADLINE, what, call())
         except azure_exceptions.ClientError as error:
             cause = error.__cause__
             if isinstance(cause, azure_exceptions.ServiceError):
@@ -332,12 +332,12 @@ async def open_session(
     """Connect to the hub. The session ends with the block, and leaves nothing running.
 
     `events` receives commands and changes of desired properties in order, even if connecting
-    fails: the hub does not send them again. Connecting and each call may take twice the
-    keep-alive. Raises RefusedError, UnreachableError, NoAnswerError, and SdkStuckError if the SDK
+    fails: the hub does not send them again. Connecting may take CONNECT_DEADLINE seconds. Raises
+    RefusedError, UnreachableError, NoAnswerError, and SdkStuckError if the SDK
     does not create or close a client in time.
     """
     client = await build(lambda: hub_client(access, assignment))
-    session = AzureSession(client, assignment, events, keep_alive=access.cloud.keep_alive)
+    session = AzureSession(client, assignment, events)
     try:
         await _connect(session, access)
         yield session

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from places import SUPPORT
+
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.errors import NoDaemonError
 
@@ -120,6 +122,13 @@ class Daemon:
 
     def tail(self):
         return self.log[-3000:]
+
+
+class ImpatientDaemon(Daemon):
+    """The daemon with shorter deadlines of its connection."""
+
+    def program(self):
+        return [sys.executable, SUPPORT / "impatience.py"]
 
 
 def until(condition, *, what=lambda: "It did not come true.", patience=PATIENCE) -> Any:

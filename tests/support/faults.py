@@ -63,11 +63,11 @@ FAULTS = {
     "half-open": Fault(call("half_open"), 1, NEXT, stays=True),
     "slow": Fault(set_faults(latency=0.5), 0, "late is not lost", stays=True),
     "no CONNACK": Fault(
-        at_once(withheld={ConnAck}), 2, ONE_UNDER_WAY, says="then stopped answering"
+        at_once(withheld={ConnAck}), 2, ONE_UNDER_WAY, says="was not answered within 5 s"
     ),
     "no SUBACK": Fault(at_once(withheld={SubAck}), 2, ONE_UNDER_WAY, says="was not answered"),
     "no PUBACK": Fault(
-        set_faults(withheld={PubAck}), 2, ONE_UNDER_WAY, says="was not answered within 4 s"
+        set_faults(withheld={PubAck}), 2, ONE_UNDER_WAY, says="was not answered within 8 s"
     ),
     "no PINGRESP": Fault(
         set_faults(withheld={PingResp, PubAck}), 2, ONE_UNDER_WAY, says="was not answered"
@@ -78,7 +78,7 @@ FAULTS = {
     ),
     "twin 429": Fault(at_once(twin="throttled"), 1, "the cut; a 429 is waited out", says="429"),
     "twin silent": Fault(
-        at_once(twin="silent"), 2, ONE_UNDER_WAY, says="was not answered within 4 s"
+        at_once(twin="silent"), 2, ONE_UNDER_WAY, says="was not answered within 8 s"
     ),
     "session forgotten": Fault(at_once(sessions_lost=True), 1, NEXT, stays=True),
     "DPS failed": Fault(

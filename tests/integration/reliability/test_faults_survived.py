@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from centrals import running_central
-from daemons import Daemon, until
+from daemons import ImpatientDaemon, until
 from faults import FAULTS, at_once
 from message_ids import are_whole
 from optional import several_loopbacks
@@ -36,7 +36,7 @@ class Outcome:
 
 def suffer(fault, place):
     with running_central(place / "central") as central:
-        daemon = Daemon(place / "pi", central.info, keep_alive=KEEP_ALIVE)
+        daemon = ImpatientDaemon(place / "pi", central.info, keep_alive=KEEP_ALIVE)
         if fault.from_start:
             central.call(fault.begin)
         with daemon:
@@ -91,7 +91,7 @@ def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
             shutil.copy(tmp_path / "first" / name, tmp_path / "second" / name)
         with (
             running_central(tmp_path / "second") as second,
-            Daemon(tmp_path / "pi", first.info, keep_alive=KEEP_ALIVE) as daemon,
+            ImpatientDaemon(tmp_path / "pi", first.info, keep_alive=KEEP_ALIVE) as daemon,
         ):
             daemon.until_connected()
             until(lambda: len(arrived(first)) >= 3, what=daemon.tail)

@@ -14,6 +14,7 @@ from agent.errors import RegistrationError
 from central.protocol.mqtt import ConnectCode
 
 KEEP_ALIVE = 4
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture

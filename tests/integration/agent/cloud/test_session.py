@@ -51,6 +51,7 @@ from central.storage import devices, history, telemetry
 from central.transport import connection
 
 OTHER_KEY = derive_device_key("b3RoZXI=", "pi-1")
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class RunningDaemon(OperatedDaemon):
         await self.until(lambda: self.uplink.connections == 1)
         self.client = sdk.hub_client(ACCESS, HUB)
         received: asyncio.Queue[Event] = self.session.events
-        session = AzureSession(self.client, HUB, received, keep_alive=60)
+        session = AzureSession(self.client, HUB, received)
         with pytest.raises(Exception, match=r"hub\.test"):
             await session.connect()  # Without a network, this only sets the handlers.
         stage = self.client._mqtt_pipeline._pipeline
@@ -126,7 +126,7 @@ class RunningDaemon(OperatedDaemon):
     async def stop(self):
         self.running.cancel()
         await asyncio.wait({self.running})
-        await sdk.close(self.client, 10)
+        await sdk.close(self.client)
 
 
 async def nothing(*_, **__):

@@ -62,7 +62,7 @@ def registering(monkeypatch_context, client):
     async def within(_deadline, _what, call):
         return await call
 
-    async def close_registration(_client, _deadline):
+    async def close_registration(_client):
         pass
 
     for function in (build, within, close_registration):
