@@ -17,10 +17,12 @@ async def slow_line(monkeypatch, server):
     Connections that are made with `socket.create_connection` go through it.
     """
     real = socket.create_connection
+    carrying: set[asyncio.Task[None]] = set()
 
     async def serve(*here):
         there = await asyncio.open_connection(*server)
-        await asyncio.gather(carry(here[0], there[1]), carry(there[0], here[1]))
+        for reader, writer in ((here[0], there[1]), (there[0], here[1])):
+            carrying.add(asyncio.create_task(carry(reader, writer)))
 
     line = await asyncio.start_server(serve, "127.0.0.1", 0)
 
@@ -30,8 +32,11 @@ async def slow_line(monkeypatch, server):
 
     with monkeypatch.context() as context:
         context.setattr(socket, "create_connection", connect)
-        async with line:
-            yield line.sockets[0].getsockname()[1]
+        yield line.sockets[0].getsockname()[1]
+    line.close()
+    for task in carrying:
+        task.cancel()
+    await asyncio.gather(*carrying, return_exceptions=True)
 
 
 async def carry(reader, writer):
@@ -50,17 +55,16 @@ async def carry(reader, writer):
 
     delivering = asyncio.create_task(deliver())
     sent = loop.time()
-    with suppress(OSError):
-        while True:
-            data = await reader.read(PIECE)
-            sent = max(sent, loop.time()) + len(data) / RATE
-            on_the_way.put_nowait((sent + ROUND_TRIP / 2, data))
-            if not data:
-                break
     try:
-        await delivering
-    except OSError:
-        pass  # The other side has closed it.
+        with suppress(OSError):  # One side has closed it.
+            while True:
+                data = await reader.read(PIECE)
+                sent = max(sent, loop.time()) + len(data) / RATE
+                on_the_way.put_nowait((sent + ROUND_TRIP / 2, data))
+                if not data:
+                    break
+            await delivering
     finally:
         delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
         writer.close()
