@@ -70,7 +70,7 @@ FAULTS = {
         set_faults(withheld={PubAck}), 2, ONE_UNDER_WAY, says="was not answered within 8 s"
     ),
     "no PINGRESP": Fault(
-        set_faults(withheld={PingResp, PubAck}), 2, ONE_UNDER_WAY, says="was not answered"
+        set_faults(withheld={PingResp, PubAck}), 2, ONE_UNDER_WAY, says="then stopped answering"
     ),
     "cut in the middle of messages": Fault(call("cut_at_publish", 2), 2, "two cuts", stays=True),
     "cut before acknowledgements": Fault(
