@@ -121,15 +121,15 @@ class RefusedError(CloudError):
         if before:
             sentence = (
                 f"{host} refused the credentials of {device_id}, which it accepted before. Most "
-                "likely the device was blocked or deleted, or its key or certificate was "
+                "likely the device was disabled or deleted, or its key or certificate was "
                 f"replaced: look at {page}."
             )
         else:
             where = "on another hub" if is_assigned else "not on this hub"
             sentence = (
-                f"{host} refused the credentials of {device_id}: the key or certificate is another "
-                f"device's, the device is blocked, deleted or {where}, or this machine's clock is "
-                f"wrong. Compare the device id and the key with {page}."
+                f"{host} refused the credentials of {device_id}: the key or certificate belongs to "
+                f"another device, the device is disabled, deleted or {where}, or this machine's "
+                f"clock is wrong. Compare the device id and the key with {page}."
             )
         super().__init__(sentence)
         self.host = host
@@ -179,7 +179,7 @@ class HubUnavailableError(CloudError):
 
     def __init__(self, hub: str, what: str) -> None:
         super().__init__(
-            f"{hub} {what}: the service is failing, or busy. No change is needed on this device; "
+            f"{hub} {what}: the service is failing or busy. No change is needed on this device; "
             "if it lasts, see https://azure.status.microsoft/status."
         )
 
@@ -192,12 +192,12 @@ class ServiceRefusedError(CloudError):
         self.status = status
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             sentence = (
-                f"{answered}: its devices send too many requests, or its daily quota is used up. "
-                "The daemon repeats the request later."
+                f"{answered}: the devices of this hub send too many requests, or the hub's daily "
+                "quota is used up. The daemon repeats the request later."
             )
         elif self.is_fault_of_service:
             sentence = (
-                f"{answered}: the fault is the service's. The daemon repeats the request later."
+                f"{answered}: the service itself failed. The daemon repeats the request later."
             )
         else:
             sentence = f"{hub} refused {what}: {phrase(said)}."
@@ -223,10 +223,10 @@ class HubClosedError(SessionLostError):
 
     def __init__(self, hub: str, device_id: str) -> None:
         super().__init__(
-            f"{hub} closed the connection, and the daemon connects again. Possible causes, the "
+            f"{hub} closed the connection, and the daemon reconnects. Possible causes, the "
             "most likely first: the hub was restarted, the network was interrupted, another "
             f"device signs in as {device_id}, the hub's daily quota is used up, {device_id} was "
-            "blocked or deleted."
+            "disabled or deleted."
         )
 
 
@@ -257,9 +257,9 @@ class QuotaUsedUpError(SessionLostError):
 
     def __init__(self, hub: str) -> None:
         super().__init__(
-            f"{hub} accepts connections, but no message. Most likely its daily quota is used up, "
-            "which starts again at 00:00 UTC: until then readings are kept; if it recurs, set a "
-            "longer interval in [sensor] or choose a larger tier of IoT Hub."
+            f"{hub} accepts connections, but takes no messages. Most likely its daily quota is "
+            "used up, which starts again at 00:00 UTC: until then readings are kept; if it recurs, "
+            "set a longer interval in [sensor] or choose a larger tier of IoT Hub."
         )
 
 

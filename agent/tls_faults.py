@@ -27,7 +27,7 @@ WRONG_HOST, WRONG_ADDRESS = 62, 64
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python does not name.
 
 SIGN_IN = (
-    "Another server answers in the place of Azure, such as the sign-in page of a guest network: "
+    "Another server answers instead of Azure, such as the sign-in page of a guest network: "
     "sign in with a browser on this network, or use another network."
 )
 NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"}
@@ -133,6 +133,9 @@ def _unknown_authority(
             f"({_verify_message(error)}).",
             "Remove ca_file from [cloud]: it is not for Azure."
             if of_azure
+            else "A proxy or firewall inspects the connection. Ask whoever runs the network for "
+            "the certificate of its present authority, and put that into the file."
+            if server.is_azure
             else "Put the certificate of the server's present authority into that file, or "
             "remove ca_file from [cloud] if the server is Azure's.",
         )
@@ -158,9 +161,9 @@ def _unknown_authority(
 def _plain_http(server: Server, answer: bytes) -> TlsFault:
     location = re.search(rb"(?im)^location:[ \t]*(\S+)", answer)
     if location or answer[9:12] == b"511":  # Network Authentication Required (RFC 6585).
-        page = f" and the page {_printable(location[1].decode('latin-1'))}" if location else ""
+        page = f" and redirects to {_printable(location[1].decode('latin-1'))}" if location else ""
         return TlsFault(
-            f"{server.host} port {server.port} is answered in plain HTTP{page}, not with TLS.",
+            f"{server.host} port {server.port} replied in plain HTTP instead of TLS{page}.",
             SIGN_IN
             if server.is_azure
             else "Most likely that is the sign-in page of a guest network: sign in with a browser "
@@ -168,8 +171,8 @@ def _plain_http(server: Server, answer: bytes) -> TlsFault:
         )
     check = "" if server.setting is None else f"check {server.setting}; "
     return TlsFault(
-        f"{server.host} port {server.port} is answered in plain HTTP, not with TLS.",
-        "A web server, proxy or firewall answers in the place of the service: "
+        f"{server.host} port {server.port} replied in plain HTTP instead of TLS.",
+        "A web server, proxy or firewall answers instead of the service: "
         f"{check}ask whoever runs the network.",
     )
 
@@ -253,7 +256,7 @@ def _flat(name: Any) -> Iterator[tuple[str, str]]:
 def _day(moment: str | None) -> str:
     """Return the day of a time in a certificate, such as `Jan  5 09:34:43 2026 GMT`."""
     if moment is None:
-        return "a day that is not known"
+        return "an unknown date"
     return time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(moment)))
 
 

@@ -147,12 +147,12 @@ def _registration_error(
     return UnreachableError(host, reason(error))
 
 
-HINT_UNAVAILABLE = "Check id_scope; if it is right, the service is failing, or busy."
+HINT_UNAVAILABLE = "Check id_scope; if it is right, the service is failing or busy."
 CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
     401: "Check id_scope, that the key or certificate belongs to this device, and that the device "
     "is not blocked.",
     404: "Check id_scope, and that the device or its enrolment group exists.",
     429: "There were too many requests. The daemon tries again later.",
-    503: "The fault is the service's. The daemon tries again later.",
+    503: "The service itself failed. The daemon tries again later.",
 }

@@ -55,7 +55,8 @@ LOST = {
     NOT_MQTT: "Most likely a proxy or firewall changes what is sent: ask whoever runs the network.",
 }
 DID_NOT_COME_BACK = (
-    "The connection to {} did not come back when its token was renewed. The daemon connects again."
+    "The connection to {} was lost during the hourly renewal of its token, and the daemon "
+    "reconnects. If this happens every hour, check the clock: timedatectl"
 )
 LONGEST_REQUEST_ID = 1000  # Characters. A topic has at most 65,535 bytes.
 # The SDK's exceptions for a malformed topic or payload.

@@ -28,7 +28,7 @@ from agent.errors import TlsError
 AZURE = "global.azure-devices-provisioning.net"
 KEY = "c2VjcmV0"
 SIGN_IN = (
-    "Another server answers in the place of Azure, such as the sign-in page of a guest network: "
+    "Another server answers instead of Azure, such as the sign-in page of a guest network: "
     "sign in with a browser on this network, or use another network."
 )
 AUTHORITY = trustme.CA(organization_name="Guest Network Ltd")
@@ -123,8 +123,8 @@ def day(moment):
         (
             {"network": "http"},
             (
-                "HOST port 8883 is answered in plain HTTP, not with TLS. A web server, proxy or "
-                "firewall answers in the place of the service: check provisioning_host in [cloud]; "
+                "HOST port 8883 replied in plain HTTP instead of TLS. A web server, proxy or "
+                "firewall answers instead of the service: check provisioning_host in [cloud]; "
                 "ask whoever runs the network."
             ),
         ),
@@ -239,14 +239,14 @@ TRUSTED = f'The certificate of {AZURE} was issued by "Guest Network Ltd"'
         pytest.param(
             in_http(b"HTTP/1.1 302 Found\r\nLocation: http://wifi.example.org/login"),
             OTHER,
-            f"{AZURE} port 8883 is answered in plain HTTP and the page "
-            f"http://wifi.example.org/login, not with TLS. {SIGN_IN}",
+            f"{AZURE} port 8883 replied in plain HTTP instead of TLS and redirects to "
+            f"http://wifi.example.org/login. {SIGN_IN}",
             id="portal-http",
         ),
         pytest.param(
             in_http(b"HTTP/1.1 511 Network Authentication Required"),
             OTHER,
-            f"{AZURE} port 8883 is answered in plain HTTP, not with TLS. {SIGN_IN}",
+            f"{AZURE} port 8883 replied in plain HTTP instead of TLS. {SIGN_IN}",
             id="portal-511",
         ),
         pytest.param(
@@ -303,15 +303,22 @@ async def test_what_answers_in_the_place_of_azure_is_named(names, answer, ca, ex
         assert await sentence(CloudConfig(id_scope="0ne00000000"), ca=ca) == expected
 
 
-async def test_azures_certificate_does_not_fit_a_ca_file(names, tmp_path):
-    digicert = trustme.CA(organization_name="DigiCert Inc")
+@pytest.mark.parametrize(
+    ("issuer", "advice"),
+    [
+        ("DigiCert Inc", "Remove ca_file from [cloud]: it is not for Azure."),
+        ("Inspector", "of its present authority, and put that into the file."),
+    ],
+)
+async def test_an_authority_of_azures_name_is_not_in_ca_file(names, tmp_path, issuer, advice):
+    authority = trustme.CA(organization_name=issuer)
     ca_file = tmp_path / "ca.pem"
-    with serving(with_tls(AZURE, authority=digicert)) as address:
+    with serving(with_tls(AZURE, authority=authority)) as address:
         names[AZURE] = address
         cloud = CloudConfig(id_scope="0ne00000000", ca_file=ca_file)
         said = await sentence(cloud, ca=OTHER)
     assert said.startswith(
-        f'The certificate of {AZURE} was issued by "DigiCert Inc", which is not an authority in '
+        f'The certificate of {AZURE} was issued by "{issuer}", which is not an authority in '
         f"ca_file = {ca_file} ("
     )
-    assert said.endswith("). Remove ca_file from [cloud]: it is not for Azure.")
+    assert said.endswith(advice)

@@ -17,7 +17,7 @@ DOCUMENT = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
 AZURE = "hub.azure-devices.net"
 OF_THE_HUB = [
     errors.UnreachableError("HOST", "REASON"),
-    errors.NoAnswerError("REQUEST", 120),
+    errors.NoAnswerError("REQUEST", 60),
     errors.HubClosedError("HUB", "DEVICE"),
     errors.TakenOverError("HUB", "DEVICE", times=3, minutes=10),
     errors.RateExceededError("HUB", "DEVICE", max_rate=10),

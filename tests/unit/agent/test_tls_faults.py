@@ -21,8 +21,8 @@ def unreachable():
 @pytest.mark.parametrize(
     ("code", "problem", "depends_on_clock"),
     [
-        (9, "is not valid before a day that is not known, and this machine's clock says", True),
-        (10, "expired on a day that is not known, and this machine's clock says 2023-11-14", True),
+        (9, "is not valid before an unknown date, and this machine's clock says", True),
+        (10, "expired on an unknown date, and this machine's clock says 2023-11-14", True),
         (62, "The certificate that hub.test presents is for another host.", False),
         (64, "The certificate that hub.test presents is for another host.", False),
         (20, "was issued by an unknown authority, which this machine does not trust", False),

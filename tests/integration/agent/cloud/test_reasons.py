@@ -60,11 +60,11 @@ async def until_reason(rig, words):
     [
         (
             {"quota": "closed"},
-            "accepts connections, but no message. Most likely its daily quota is used up",
+            "accepts connections, but takes no messages. Most likely its daily quota is used up",
         ),
         (
             {"quota": "silent"},
-            "accepts connections, but no message. Most likely its daily quota is used up",
+            "accepts connections, but takes no messages. Most likely its daily quota is used up",
         ),
         (
             {"rival": 0.2},
@@ -76,7 +76,7 @@ async def until_reason(rig, words):
         ),
         (
             {"connack": ConnectCode.UNAVAILABLE},
-            "refuses connections for now: the service is failing, or busy",
+            "refuses connections for now: the service is failing or busy",
         ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -95,7 +95,7 @@ async def test_a_provisioning_service_that_fails_is_at_fault(cloud, fault, said)
     await begin(cloud, registration=fault)
     with pytest.raises(RegistrationError) as caught:
         await cloud.register(deadline=3.0)
-    assert f"{said}. The fault is the service's." in str(caught.value)
+    assert f"{said}. The service itself failed." in str(caught.value)
 
 
 async def test_a_provisioning_service_that_refuses_the_connection_names_the_id_scope(cloud):
@@ -108,7 +108,7 @@ async def test_a_hub_that_answers_503_is_at_fault_and_the_connection_stays(cloud
     await begin(cloud, twin="unavailable")
     async with uplink(cloud) as rig:
         await until(lambda: "status 503" in caplog.text)
-        assert "with status 503: the fault is the service's." in caplog.text
+        assert "with status 503: the service itself failed." in caplog.text
         assert rig.uplink.hub is not None
 
 
@@ -132,7 +132,7 @@ async def test_a_device_that_is_blocked_is_named(cloud):
     async with uplink(cloud) as rig:
         await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
         await cloud.ask(lambda central: central.registry.update_device("pi-1", enabled=False))
-        await until_reason(rig, "which it accepted before. Most likely the device was blocked")
+        await until_reason(rig, "which it accepted before. Most likely the device was disabled")
         await until_reason(rig, "The device is blocked by the operator.")
 
 
@@ -141,4 +141,4 @@ async def test_a_device_that_is_deleted_is_named(cloud):
         await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
         await begin(cloud, registration="silent")  # It would be created again.
         await cloud.ask(lambda central: central.registry.delete_device("pi-1"))
-        await until_reason(rig, "which it accepted before. Most likely the device was blocked")
+        await until_reason(rig, "which it accepted before. Most likely the device was disabled")

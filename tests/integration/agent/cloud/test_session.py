@@ -318,14 +318,14 @@ TOPIC = b"$iothub/methods/POST/blink/?$rid=1"
 )
 async def test_a_packet_that_is_not_mqtt_ends_the_session_at_once(cloud, session, packet):
     await cloud.ask(lambda central: write(central, packet))
-    with pytest.raises(SessionLostError, match="it sent a packet that is not valid MQTT"):
+    with pytest.raises(SessionLostError, match="the server sent data that is not valid MQTT"):
         await asyncio.wait_for(session.ended(), 3.0)
 
 
 async def test_a_first_packet_that_is_not_mqtt_ends_the_connection_at_once(cloud, monkeypatch):
     assignment = await cloud.register()
     monkeypatch.setattr(connection, "encode", lambda packet: b"\x90\x00")
-    with pytest.raises(SessionLostError, match="it sent a packet that is not valid MQTT"):
+    with pytest.raises(SessionLostError, match="the server sent data that is not valid MQTT"):
         async with asyncio.timeout(3.0), cloud.session(assignment):
             pass  # It is not reached.
 

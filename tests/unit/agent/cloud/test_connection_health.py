@@ -175,15 +175,15 @@ def test_no_shorter_keep_alive_is_advised_if_it_is_short_already(clock):
 def test_a_device_that_was_accepted_before_is_blocked_or_deleted(health):
     refused = RefusedError("hub.test", "pi-1")
     health.failed(refused)
-    assert "the key or certificate is another device's" in health.last_error
+    assert "the key or certificate belongs to another device" in health.last_error
     end(health, CLOSED, QUIET)
     health.failed(refused)
-    assert "Most likely the device was blocked or deleted" in health.last_error
+    assert "Most likely the device was disabled or deleted" in health.last_error
 
 
 def test_a_hub_of_the_configuration_leads_to_iot_hub_only(health):
     health.failed(RefusedError("hub.test", "pi-1", is_assigned=False))
-    assert "blocked, deleted or not on this hub" in health.last_error
+    assert "disabled, deleted or not on this hub" in health.last_error
     assert "IoT Central" not in health.last_error
 
 

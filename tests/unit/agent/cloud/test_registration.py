@@ -110,7 +110,7 @@ def test_a_hub_that_is_not_a_host_name_is_quoted(monkeypatch, hub, quoted):
             b'{"errorCode":401002,"message":"Unauthorized"}',
             "401002 Unauthorized. Check id_scope, that",
         ),
-        (503, b"Service Unavailable", "status 503. The fault is the service's"),
+        (503, b"Service Unavailable", "status 503. The service itself failed"),
         (200, b'{"status":"disabled","registrationState":null}', "the device is disabled. Check"),
         (200, b'{"status":"failed","registrationState":{"errorMessage":"no"}}', "is failed no."),
         (400, b'{"registrationState":["errorCode"]}', "status 400."),
