@@ -76,6 +76,7 @@ class PahoClient(_Paho):  # type: ignore[misc]
         if not hasattr(self, "_connect_timeout"):
             report_missing(f"{PAHO}._connect_timeout", "each step of TCP and proxies may take 5 s")
         self._connect_timeout = TCP_DEADLINE
+        self._has_all_names = all(hasattr(_Paho, name) for name in NOT_PUBLIC)
         self._longest_silence = 0.0  # Seconds, as keep_alive.
         self._sent = self._received = self._pinged = 0.0  # Monotonic time.
 
@@ -107,7 +108,7 @@ class PahoClient(_Paho):  # type: ignore[misc]
         nothing answers a ping in the same time again, or in ROUND_TRIP if that is longer. Pings
         are sent whether the one before is answered or not: the server also has a limit.
         """
-        if any(not hasattr(_Paho, name) for name in NOT_PUBLIC):
+        if not self._has_all_names:
             return super().loop_misc()
         if not self.is_connected():
             return MQTT_ERR_SUCCESS  # The session has a deadline for connecting.
