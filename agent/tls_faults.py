@@ -90,6 +90,17 @@ def explain(
 def _wrong_time(code: int, server: Server, seen: Mapping[str, Any] | None, now: float) -> TlsFault:
     day = _day((seen or {}).get("notBefore" if code == NOT_YET_VALID else "notAfter"))
     clock = time.strftime("%Y-%m-%d", time.gmtime(now))
+    begin, end = (_seconds((seen or {}).get(name)) for name in ("notBefore", "notAfter"))
+    if begin is not None and end is not None and begin <= now <= end:
+        state = "is not valid yet" if code == NOT_YET_VALID else "has expired"
+        file = "the package ca-certificates" if server.ca_file is None else str(server.ca_file)
+        return TlsFault(
+            f"A certificate of the authority that issued the certificate of {server.host} {state}, "
+            f"and this machine's clock says {clock}.",
+            f"If the clock is wrong, set it (timedatectl); if it is right, update {file}, or the "
+            "server must send newer certificates.",
+            depends_on_clock=True,
+        )
     if code == NOT_YET_VALID:
         return TlsFault(
             f"The certificate of {server.host} is not valid before {day}, and this machine's "
@@ -255,9 +266,15 @@ def _flat(name: Any) -> Iterator[tuple[str, str]]:
 
 def _day(moment: str | None) -> str:
     """Return the day of a time in a certificate, such as `Jan  5 09:34:43 2026 GMT`."""
-    if moment is None:
-        return "an unknown date"
-    return time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(moment)))
+    seconds = _seconds(moment)
+    return "an unknown date" if seconds is None else time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def _seconds(moment: str | None) -> int | None:
+    """Return a time in a certificate as Unix time; None if it is not one. A server sends it."""
+    with suppress(ValueError):
+        return None if moment is None else ssl.cert_time_to_seconds(moment)
+    return None
 
 
 def _printable(text: str) -> str:

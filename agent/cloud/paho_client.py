@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -43,16 +44,20 @@ class _TlsSocket(ssl.SSLSocket):
     """
 
     def settimeout(self, seconds: float | None) -> None:
-        _connections.add(self)
+        with _lock:
+            _connections.add(self)
         super().settimeout(TLS_DEADLINE if seconds else seconds)
 
 
 _connections: WeakSet[_TlsSocket] = WeakSet()
+_lock = threading.Lock()
 
 
 def abort_connections() -> None:
     """End each connection at once, so that nothing in the SDK waits for one any more."""
-    for connection in list(_connections):
+    with _lock:  # paho's thread may be adding one.
+        connections = list(_connections)
+    for connection in connections:
         with suppress(OSError):  # It has ended.
             # Not its own method, which would continue without encryption.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)

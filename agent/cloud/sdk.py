@@ -145,6 +145,8 @@ def _sdk_loop() -> asyncio.AbstractEventLoop:
     its own, and no SDK call can block it.
     """
     loop = asyncio.new_event_loop()
+    # The SDK may still complete a call that was cancelled when its client was closed.
+    loop.set_exception_handler(lambda _, context: log.debug("The SDK: %s", context["message"]))
     loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="azure-calls"))
     threading.Thread(target=loop.run_forever, name="azure-loop", daemon=True).start()
     return loop
@@ -164,7 +166,14 @@ async def close(client: Any) -> None:
         await _shut_down_publicly(client)
         return
     pipeline.on_disconnected = None
-    await _shut_down(pipeline)
+    try:
+        await _shut_down(pipeline)
+    finally:
+        _cancel_calls()
+        await _stop(handlers)
+
+
+async def _stop(handlers: Any) -> None:
     try:
         await sdk_thread.run(handlers.stop, deadline=CLOSE_DEADLINE)
     except TimeoutError:
@@ -199,8 +208,11 @@ async def close_registration(client: Any) -> None:
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
     # has no public way to close it.
     pipeline = _private(client, "_pipeline", "a registration that failed is not closed")
-    if pipeline is not None:
-        await _shut_down(pipeline)
+    try:
+        if pipeline is not None:
+            await _shut_down(pipeline)
+    finally:
+        _cancel_calls()
 
 
 @contextmanager
@@ -297,6 +309,20 @@ def _start(call: Coroutine[Any, Any, None]) -> None:
     task.add_done_callback(_pending.discard)
 
 
+def _cancel_calls() -> None:
+    """Cancel the calls that are left when a client is closed. There is one client at a time.
+
+    The SDK never completes a request for the twin whose answer was lost. The call would keep the
+    client with all its parts.
+    """
+
+    def cancel() -> None:
+        for task in list(_pending):
+            task.cancel()
+
+    _sdk_loop().call_soon_threadsafe(cancel)
+
+
 async def tls_error(access: CloudAccess, host: str, error: BaseException) -> TlsError | None:
     """Return why TLS with a host failed, if it did. This looks at the server once more."""
     cause = _innermost(error)
@@ -311,6 +337,9 @@ async def tls_error(access: CloudAccess, host: str, error: BaseException) -> Tls
     try:
         fault = await _tls_thread.run(lambda: explain(cause, server, connect), deadline=LOOKS)
     except TimeoutError:
+        return None
+    except Exception as trouble:  # noqa: BLE001 - the explanation must not replace the error.
+        log.debug("Cannot look at %s: %s: %s", host, type(trouble).__name__, trouble)
         return None
     assert fault is not None  # noqa: S101 - it is an error of TLS.
     return TlsError(host, fault.problem, fault.advice, depends_on_clock=fault.depends_on_clock)

@@ -1,7 +1,9 @@
 import ssl
+from pathlib import Path
 
 import pytest
 
+from agent import tls_faults
 from agent.tls_faults import Server, explain
 
 NOW = 1_700_000_000.0  # 2023-11-14.
@@ -53,3 +55,27 @@ def test_only_a_configured_host_can_be_changed():
     fault = explain(refused(62, "mismatch"), assigned, unreachable)
     assert fault is not None
     assert fault.advice == "Give the server a certificate for hub.test."
+
+
+def presenting(monkeypatch, **dates):
+    monkeypatch.setattr(tls_faults, "_certificate", lambda host, connect: dates)
+
+
+@pytest.mark.parametrize("date", ["Bad time value", "Jan  1 00:00:00 1 GMT", ""])
+def test_a_date_that_is_none_is_unknown(monkeypatch, date):
+    presenting(monkeypatch, notBefore=date, notAfter=date)
+    fault = explain(refused(10, "expired"), OWN, unreachable, now=lambda: NOW)
+    assert fault is not None
+    assert "expired on an unknown date" in fault.problem
+
+
+@pytest.mark.parametrize(("code", "state"), [(9, "is not valid yet"), (10, "has expired")])
+def test_an_expired_authority_is_not_taken_for_the_server(monkeypatch, code, state):
+    dates = {"notBefore": "Nov  1 00:00:00 2023 GMT", "notAfter": "Dec  1 00:00:00 2023 GMT"}
+    presenting(monkeypatch, **dates)
+    own = Server(host="hub.test", port=8883, ca_file=Path("ca.pem"))
+    fault = explain(refused(code, "wrong time"), own, unreachable, now=lambda: NOW)
+    assert fault is not None
+    assert fault.problem.startswith("A certificate of the authority that issued")
+    assert state in fault.problem
+    assert "update ca.pem" in fault.advice

@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import gc
 import json
 import logging
 import re
 import socket
 import ssl
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -464,6 +466,22 @@ async def test_a_twin_request_without_an_answer_times_out(cloud, session):
     await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
     with pytest.raises(NoAnswerError, match="The request for the twin was not answered within 8 s"):
         await session.twin()
+
+
+async def test_a_request_that_is_never_answered_ends_with_its_session(cloud):
+    assignment = await cloud.register()
+    await cloud.ask(lambda central: setattr(central.faults, "twin", "silent"))
+    async with cloud.session(assignment) as session:
+        with pytest.raises(NoAnswerError):
+            await session.twin()
+        client = weakref.ref(session._client)
+    del session
+
+    def is_gone():
+        gc.collect()
+        return not sdk._pending and client() is None
+
+    await until(is_gone)
 
 
 async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
