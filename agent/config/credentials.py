@@ -6,6 +6,7 @@ import hmac
 import ssl
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -164,7 +165,9 @@ def _files(cloud: CloudConfig, *, base: Path, environ: Mapping[str, str]) -> dic
 def _find(key: str, name: Path, *, base: Path, guarded: Path | None) -> _File:
     if guarded is not None and not name.is_absolute() and (guarded / name).exists():
         return _File(key, guarded / name, is_guarded=True, in_service=True)
-    path = base / name.expanduser()
+    with suppress(RuntimeError):  # There is no such user: the name is what it says.
+        name = name.expanduser()
+    path = base / name
     stored = base / STORED / name
     # The service's user cannot search that directory: systemd reads it for the service.
     if guarded is None and not exists(path) and exists(stored):

@@ -12,7 +12,7 @@ from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
-from agent.config.pasted import AZURE_KEY, is_connection_string
+from agent.config.pasted import is_connection_string, is_key
 from agent.config.reference import example, reference, show
 from agent.config.schema import (
     FASTEST_FAKE,
@@ -375,7 +375,7 @@ def _wrong(key: Key, value: object, *, low: float | None) -> str | None:
 
 def _wrong_text(key: Key, value: str) -> str | None:
     rule = key.rule
-    for what, is_one in (("key", AZURE_KEY.fullmatch), ("connection string", is_connection_string)):
+    for what, is_one in (("key", is_key), ("connection string", is_connection_string)):
         if is_one(value):
             return (
                 f"...: this is a {what}, which is a secret; write it to a file, and set "

@@ -72,6 +72,14 @@ def is_connection_string(text: str) -> bool:
     return CONNECTION_STRING.search(text) is not None
 
 
+def is_key(text: str) -> bool:
+    """Return whether `text` is a key as Azure makes them, or one without the `=` at its end."""
+    bare = text.strip(" \t\r\n\"'`")
+    if bare.startswith(("/", "~")) and not bare.endswith("="):
+        return False  # A path.
+    return re.fullmatch(r"(?:[A-Za-z0-9+/]{43}|[A-Za-z0-9+/]{86})={0,2}", bare) is not None
+
+
 def check_key(text: str) -> None:
     """Raise PasteError, which says what `text` is, if it is not a key in base64."""
     if not text:

@@ -172,6 +172,11 @@ def test_a_missing_file_is_reported_with_what_belongs_there(read, tmp_path, line
     assert str(caught.value).endswith(f"or correct {key} in [cloud].")
 
 
+def test_the_home_of_an_unknown_user_is_a_name_like_any_other(read, tmp_path):
+    with pytest.raises(SecretError, match=r"~nosuchuser/k does not exist\."):
+        read('key_file = "~nosuchuser/k"')
+
+
 def test_every_bad_file_is_reported_at_once(read, tmp_path):
     secret(tmp_path / "password", "pass word", 0o644)
     lines = (

@@ -169,6 +169,21 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(mistakes, line):
     assert "A" * 86 not in said
 
 
+@pytest.mark.parametrize("name", ["key_file", "hub", "id_scope"])
+@pytest.mark.parametrize("pasted", ["{}", " {}=", "'{}='", "{}= "])
+def test_a_pasted_key_is_not_shown_even_if_a_part_is_missing_or_added(mistakes, name, pasted):
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    sentences = mistakes(f'[device]\nid = "pi-1"\n[cloud]\n{name} = "{pasted.format(key)}"')
+    assert any(f"[cloud] {name} = ...: this is a key" in sentence for sentence in sentences)
+    assert key not in str(sentences)
+
+
+@pytest.mark.parametrize("path", ["/home/somebody/azure/keys/of/all/devices/pi", "~/" + "a" * 41])
+def test_a_path_as_long_as_a_key_is_a_path(loaded, path):
+    assert len(path) == 43
+    assert loaded(f'{CLOUD}ca_file = "{path}"').cloud.ca_file == Path(path)
+
+
 def test_a_secret_before_the_first_section_is_not_shown(mistakes):
     [sentence] = mistakes(f'key = "{DEVICE_KEY}"')
     assert sentence == "key = ...: is before the first section; every key belongs in a section"
