@@ -218,6 +218,10 @@ class SessionLostError(CloudError):
     """The connection ended. Messages under way may or may not have arrived."""
 
 
+class EndedHereError(SessionLostError):
+    """The daemon itself ended the connection, for the reason in the sentence."""
+
+
 class HubClosedError(SessionLostError):
     """The hub, or a device between here and the hub, closed the connection."""
 

@@ -15,6 +15,7 @@ from agent.errors import (
     AgentError,
     CertificateUnreadableError,
     CloudError,
+    EndedHereError,
     HubClosedError,
     HubUnavailableError,
     IdleConnectionError,
@@ -165,6 +166,7 @@ class ConnectionHealth:
             traffic is None
             or self._accepted is None
             or not isinstance(error, SessionLostError | NoAnswerError)
+            or isinstance(error, EndedHereError)
         ):
             return error
         closed = isinstance(error, HubClosedError)

@@ -30,6 +30,7 @@ from agent.cloud.sdk import (
 from agent.cloud.traffic import Traffic
 from agent.errors import (
     CloudError,
+    EndedHereError,
     HubClosedError,
     HubUnavailableError,
     NoAnswerError,
@@ -238,7 +239,7 @@ class AzureSession:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            self._end(SessionLostError(DID_NOT_COME_BACK.format(self.hub)))
+            self._end(EndedHereError(DID_NOT_COME_BACK.format(self.hub)))
         if self._ended.done():
             raise self._ended.result()
 
@@ -303,7 +304,7 @@ class AzureSession:
 
     def _end_if_still_down(self) -> None:
         if not self._client.connected:
-            self._end(SessionLostError(DID_NOT_COME_BACK.format(self.hub)))
+            self._end(EndedHereError(DID_NOT_COME_BACK.format(self.hub)))
 
     def _end(self, error: CloudError) -> None:
         if not self._ended.done():

@@ -28,9 +28,9 @@ from agent.device import commands, properties
 from agent.errors import (
     AgentError,
     CloudError,
+    EndedHereError,
     SdkStuckError,
     ServiceRefusedError,
-    SessionLostError,
     quote,
 )
 from agent.logs.complaints import Complaints
@@ -356,7 +356,7 @@ class Uplink:
             if isinstance(event, DesiredPatch):
                 if twin_changes.full():
                     # The next connection begins with the whole twin, so nothing is missed.
-                    raise SessionLostError(
+                    raise EndedHereError(
                         f"The connection to {self.hub} is closed: {MAX_CHANGES} changes of desired "
                         "properties are waiting."
                     )

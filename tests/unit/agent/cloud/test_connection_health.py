@@ -15,6 +15,7 @@ from agent.cloud.connection_health import (
 from agent.cloud.traffic import Traffic
 from agent.config.loader import CloudConfig
 from agent.errors import (
+    EndedHereError,
     HubClosedError,
     IdleConnectionError,
     NoAnswerError,
@@ -122,6 +123,7 @@ def end(health, error, *connections):
 
 SILENT = NoAnswerError("a message", 120)
 KEEP_ALIVE_EXPIRED = SessionLostError("The connection to hub.test ended: it stopped answering.")
+ENDED_HERE = EndedHereError("The connection to hub.test was lost during the renewal.")
 QUIET = traffic(sent=1, acknowledged=1, idle=10)
 IDLE = traffic(sent=1, acknowledged=1, idle=50)
 REFUSED_MESSAGE = traffic(sent=1)
@@ -146,6 +148,7 @@ RATE = str(RateExceededError("hub.test", "pi-1", max_rate=10))
         (CLOSED, [IDLE] * 2, ROUTER),
         (CLOSED, [IDLE] * 3, ROUTER),
         (KEEP_ALIVE_EXPIRED, [IDLE], ROUTER),
+        (ENDED_HERE, [IDLE] * 3, str(ENDED_HERE)),
         (KEEP_ALIVE_EXPIRED, [QUIET] * 3, str(KEEP_ALIVE_EXPIRED)),
         (CLOSED, [BUSY] * 3, RATE),
         (CLOSED, [BUSY, QUIET, BUSY], TAKEN_OVER),
