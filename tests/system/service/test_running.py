@@ -173,10 +173,14 @@ def test_a_configuration_that_cannot_work_is_told_and_not_tried_again(installed,
         shown = installed.run("systemctl", "status", "--full", "sensor-agent", check=False).stdout
         assert reason in shown
         invocation = installed.show("InvocationID")["InvocationID"]
-        logged = installed.out(
-            "journalctl", "--output", "cat", f"_SYSTEMD_INVOCATION_ID={invocation}"
-        )
-        assert sum(reason in line for line in logged.splitlines()) == 1, logged
+
+        def lines():
+            of_this_start = f"_SYSTEMD_INVOCATION_ID={invocation}"
+            logged = installed.out("journalctl", "--output", "cat", of_this_start)
+            return [line for line in logged.splitlines() if reason in line]
+
+        until(lines)  # journald may be a moment behind systemd.
+        assert len(lines()) == 1
     finally:
         for place, text in kept.items():
             installed.path(place).write_text(text)
