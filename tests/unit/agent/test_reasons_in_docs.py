@@ -25,7 +25,7 @@ OF_THE_HUB = [
     errors.IdleConnectionError("HUB", 60, advised=30),
     errors.SessionLostError(f"The connection to HUB ended: {KEEP_ALIVE_EXPIRED}."),
     errors.SessionLostError(f"The connection to HUB ended: {NOT_MQTT}."),
-    errors.SessionLostError(DID_NOT_COME_BACK.format("HUB")),
+    errors.EndedHereError(DID_NOT_COME_BACK.format("HUB")),
     errors.HubUnavailableError("HUB", "accepted the connection and closed it at once"),
     errors.HubUnavailableError("HUB", "refuses connections for now"),
     errors.ServiceRefusedError("HUB", "REQUEST", said="", status=503),
