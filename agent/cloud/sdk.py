@@ -289,6 +289,8 @@ async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
             result = await call
         except Exception as raised:  # noqa: BLE001 - the SDK raises errors of any class.
             error = raised
+        except asyncio.CancelledError:
+            error = ConnectionAbortedError("its client was closed")
         with suppress(RuntimeError):  # The loop is closed: the daemon has stopped.
             loop.call_soon_threadsafe(settle, result, error)
 
