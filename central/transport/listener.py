@@ -78,7 +78,7 @@ def listen_for_mqtt(host: str, port: int) -> socket.socket:
 
 
 def listen_beside(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return `count` sockets on the loopback addresses after `host`. Raise PortTaken.
+    """Return `count` sockets on the loopback addresses after `host`, or before it. Raise PortTaken.
 
     If `host` is not a loopback address, there are none: other names of this machine lead to it.
     """
@@ -86,7 +86,7 @@ def listen_beside(host: str, port: int, count: int) -> list[socket.socket]:
         return []
     network, _, last = host.rpartition(".")
     listening: list[socket.socket] = []
-    for number in range(int(last) + 1, 251):
+    for number in (*range(int(last) + 1, 251), *range(2, int(last))):
         if len(listening) == count:
             break
         candidate = f"{network}.{number}"

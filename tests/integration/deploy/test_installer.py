@@ -238,7 +238,7 @@ def test_a_wrong_connection_string_is_asked_again_and_not_shown(wrong, reason):
     assert done.stderr.count("Connection string of this device") == 2
     assert "c2VjcmV0" not in done.stdout + done.stderr
     assert AZURE_KEY not in done.stdout + done.stderr
-    assert re.search(r"install\.sh --driver fake[^\n]* --fake-hw\n$", done.stderr)
+    assert re.search(r"install\.sh'? --driver fake[^\n]* --fake-hw\n$", done.stderr)
 
 
 def test_with_a_key_only_the_id_scope_is_asked(group_key):

@@ -79,3 +79,11 @@ def test_an_expired_authority_is_not_taken_for_the_server(monkeypatch, code, sta
     assert fault.problem.startswith("A certificate of the authority that issued")
     assert state in fault.problem
     assert "update ca.pem" in fault.advice
+
+
+def test_an_empty_list_of_names_is_none(monkeypatch):
+    presenting(monkeypatch, subjectAltName=())
+    error = refused(87, "Empty Subject Alternative Name extension")
+    fault = explain(error, OWN, unreachable)
+    assert fault is not None
+    assert "names no host" in fault.problem

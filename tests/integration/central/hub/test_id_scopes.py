@@ -102,5 +102,5 @@ def test_on_a_network_the_hubs_have_further_names_of_this_machine():
 
 def test_too_few_loopback_addresses_are_an_error():
     with pytest.raises(PortTaken, match="--id-scopes"):
-        listen_beside("127.0.0.250", 8883, 1)
+        listen_beside("127.0.0.250", 8883, 250)
     assert listen_beside("192.0.2.1", 8883, 1) == []
