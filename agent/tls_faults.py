@@ -219,7 +219,7 @@ def _tls(context: ssl.SSLContext, host: str, connect: Connect) -> ssl.SSLSocket:
     try:
         connection.settimeout(PATIENCE)
         return context.wrap_socket(connection, server_hostname=host)
-    except BaseException:
+    except BaseException:  # wrap_socket closes it only after some errors.
         connection.close()
         raise
 
@@ -227,7 +227,7 @@ def _tls(context: ssl.SSLContext, host: str, connect: Connect) -> ssl.SSLSocket:
 def _answer_in_plain_text(host: str, connect: Connect) -> bytes:
     """Return the beginning of the answer to a request in plain HTTP; nothing without one."""
     answer = b""
-    with suppress(OSError), connect() as connection:
+    with suppress(OSError), connect() as connection:  # What has arrived counts.
         connection.settimeout(PATIENCE)
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         while len(answer) < PAGE and b"\r\n\r\n" not in answer:
@@ -278,7 +278,7 @@ def _day(moment: str | None) -> str:
 
 def _seconds(moment: str | None) -> int | None:
     """Return a time in a certificate as Unix time; None if it is not one. A server sends it."""
-    with suppress(ValueError):
+    with suppress(ValueError):  # A forged or damaged certificate.
         return None if moment is None else ssl.cert_time_to_seconds(moment)
     return None
 

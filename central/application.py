@@ -36,7 +36,7 @@ class Settings:
     up to 8179."""
 
     id_scopes: int = 1
-    """Least number of ID scopes, each with a hub of its own name. Those that were made stay."""
+    """Minimum number of ID scopes. Each has its own hub name. Existing ID scopes are kept."""
 
     templates: tuple[dict[str, Any], ...] = ()
     """Device templates to add, as DTDL v2 interfaces with an `@id`. One that the operator edited or

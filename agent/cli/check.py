@@ -128,7 +128,7 @@ def _register(examination: Examination) -> str:
                     asyncio.timeout(REGISTRATION_PATIENCE),
                     hub.connect(assignment, asyncio.Queue()),
                 ):
-                    pass
+                    pass  # The hub has accepted the device.
             except TimeoutError:
                 what = f"the connection to {assignment.hub}"
                 raise NoAnswerError(what, REGISTRATION_PATIENCE) from None

@@ -170,7 +170,7 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         type=_id_scopes,
         default=1,
         metavar="N",
-        help="have at least N ID scopes, each with a hub of its own, to move devices between them",
+        help="create at least N ID scopes, each with its own hub, to move devices between them",
     )
     central.add_argument(
         "--certificate",

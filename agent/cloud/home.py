@@ -147,7 +147,7 @@ def to_stored(home: Home, registration: Sequence[str | None]) -> dict[str, Any]:
 
 
 def from_stored(stored: object) -> tuple[Home, list[Any]] | None:
-    """Return the home and the registration of a setting; None if there is none, or damage."""
+    """Return the home and the registration of a setting; None if it is missing or damaged."""
     if not isinstance(stored, Mapping):
         return None
     match dict(stored):

@@ -25,7 +25,7 @@ class Traffic:
         self.sent += is_message
         try:
             yield
-        except BaseException:
+        except BaseException:  # A cancelled request has no answer, either.
             if self._unanswered_since is None or began < self._unanswered_since:
                 self._unanswered_since = began
             raise

@@ -139,7 +139,7 @@ _NOT_A_HOST = "which is not a host name. It is the hub's name, without scheme an
 def _printed_by_azure(text: str) -> str:
     """Return the connection string in the JSON that Azure's command line prints, else `text`."""
     if text.startswith("{"):
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError):  # Not JSON: it is refused as it is.
             match json.loads(text):
                 case {"connectionString": str(inner)}:
                     return inner.strip()

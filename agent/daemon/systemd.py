@@ -47,7 +47,7 @@ class Watch:
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     """Wait until the event is set, at most `seconds`."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError):  # Nothing has changed.
         async with asyncio.timeout(seconds):
             await event.wait()
 

@@ -216,7 +216,7 @@ class MqttListener:
 async def _answer_in_http(client: socket.socket) -> None:
     """Answer as a web server does to a client that starts TLS on its port."""
     loop = asyncio.get_running_loop()
-    with suppress(OSError):
+    with suppress(OSError):  # The client has left.
         await loop.sock_recv(client, 4096)
         await loop.sock_sendall(client, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
