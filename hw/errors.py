@@ -50,6 +50,10 @@ class LineError(HardwareError):
         self.fault = fault
 
 
+class BootConfigError(HardwareError):
+    """The firmware's configuration file could not be read or written. It is unchanged."""
+
+
 class DriverError(HardwareError):
     """A driver cannot work here: it is unknown, not installed, or needs another machine.
 

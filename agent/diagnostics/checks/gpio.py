@@ -1,7 +1,6 @@
 """The GPIO lines: access to them, their holders, and the kernel's sensor driver."""
 
 import importlib
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from pathlib import Path
 from agent.diagnostics.examination import SENSOR_PIN, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
-from agent.errors import in_words
+from agent.errors import in_words, phrase
+from hw import boot_config
+from hw.errors import BootConfigError
 
 HEADER = "pinctrl-"  # The label of the header's chip begins so on every Raspberry Pi.
-CONFIG_FILES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
 KERNEL_DRIVER = "dht11"
 
 TAKEN = "Stop that program, or set another pin. To find it: sudo lsof /dev/gpiochip*"
@@ -145,9 +145,12 @@ def _judge(
 def overlay(examination: Examination) -> Finding:
     """Check that the kernel's dht11 driver is loaded if it is configured, and is used if loaded."""
     root, pin = examination.root, examination.config.sensor.pin
-    device = _kernel_device(root)
-    file, written = _written(root, pin)
-    line = f"dtoverlay=dht11,gpiopin={pin}"
+    device = kernel_device(root)
+    try:
+        file = boot_config.find(root)
+        written = file is not None and boot_config.loads_driver(boot_config.read(file), pin)
+    except BootConfigError as error:
+        return skipped(f"it is unknown which overlays the firmware loads: {phrase(error)}")
     if examination.config.sensor.driver != "kernel":
         if device is not None and written:
             return warning(
@@ -155,6 +158,11 @@ def overlay(examination: Examination) -> Finding:
                 'Set driver = "kernel" in [sensor]: it reads more reliably.',
             )
         return skipped("the kernel's driver is not configured")
+    return _judge_overlay(pin, device, file, written=written)
+
+
+def _judge_overlay(pin: int, device: str | None, file: Path | None, *, written: bool) -> Finding:
+    line = boot_config.overlay_line(pin)
     if device is not None and (written or file is None):
         return ok(f"The kernel's dht11 driver is loaded: {device}.")
     if device is not None:
@@ -176,7 +184,8 @@ def overlay(examination: Examination) -> Finding:
     )
 
 
-def _kernel_device(root: Path) -> str | None:
+def kernel_device(root: Path) -> str | None:
+    """Return the name of the device of the kernel's dht11 driver. None if it is not loaded."""
     for name in sorted((root / "sys/bus/iio/devices").glob("iio:device*/name")):
         try:
             text = name.read_text(encoding="ascii", errors="replace").strip()
@@ -185,23 +194,3 @@ def _kernel_device(root: Path) -> str | None:
         if text.startswith(KERNEL_DRIVER):
             return text
     return None
-
-
-def _written(root: Path, pin: int) -> tuple[Path | None, bool]:
-    """Return the firmware's configuration file, and whether it loads the driver for `pin`."""
-    for name in CONFIG_FILES:
-        try:
-            text = (root / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for line in text.splitlines():
-            found = re.fullmatch(r"\s*dtoverlay\s*=\s*dht11(-sensor)?\b(.*)", line)
-            # The default of gpiopin is 4.
-            if found and (re.search(rf"gpiopin={pin}\b", found[2]) or _is_default(found[2], pin)):
-                return Path("/", name), True
-        return Path("/", name), False
-    return None, False
-
-
-def _is_default(parameters: str, pin: int) -> bool:
-    return "gpiopin" not in parameters and pin == 4  # noqa: PLR2004 - the overlay's own default.

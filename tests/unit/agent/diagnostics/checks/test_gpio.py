@@ -1,6 +1,8 @@
+import errno
 import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from examinations import CONFIG, FAKE, examination, raspberry_pi, write
@@ -172,3 +174,17 @@ def test_an_unused_kernel_driver_is_recommended(tmp_path):
     finding = overlay(tmp_path, driver="dht22")
     assert finding.outcome is Outcome.WARNING
     assert overlay(tmp_path, driver="dht22", pin=5).outcome is Outcome.SKIPPED
+
+
+def test_a_firmware_configuration_that_cannot_be_read_is_skipped_with_the_reason(
+    tmp_path, monkeypatch
+):
+    pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
+
+    def fail(_path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    finding = overlay(tmp_path)
+    assert finding.outcome is Outcome.SKIPPED
+    assert finding.line.endswith("/boot/firmware/config.txt: input/output error.")

@@ -1,0 +1,178 @@
+"""The firmware's configuration file, config.txt: the overlay that loads the kernel's dht11 driver.
+
+What the owner wrote stays as it is, to the byte. The only lines that are added and removed are
+between two marks:
+
+    # begin sensor-agent
+    [all]
+    dtoverlay=dht11,gpiopin=4
+    # end sensor-agent
+
+https://www.raspberrypi.com/documentation/computers/config_txt.html
+"""
+
+import errno
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from hw.errors import BootConfigError
+
+PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
+OVERLAYS = "overlays"  # The directory of compiled overlays, beside the file.
+
+BEGIN, END, EVERY_BOARD = b"# begin sensor-agent", b"# end sensor-agent", b"[all]"
+OURS = re.compile(rb"dtoverlay=dht11,gpiopin=([0-9]+)")
+OVERLAY = re.compile(rb"\s*dtoverlay\s*=\s*dht11(?:-sensor)?(?![\w-])(.*)", re.DOTALL)
+OVERLAYS_PIN = 4  # The overlay's own default.
+
+LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+
+
+def overlay_line(pin: int) -> str:
+    """Return the line that loads the driver for the sensor on GPIO `pin` (BCM)."""
+    return f"dtoverlay=dht11,gpiopin={pin}"
+
+
+def find(root: Path = Path("/")) -> Path | None:
+    """Return the path of the file, or None if there is none; `root` is the root directory."""
+    return next((root / place for place in PLACES if _exists(root / place)), None)
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # Reading it will report the reason.
+        return True
+
+
+def offers_driver(file: Path) -> bool:
+    """Return whether the firmware that reads `file` has the overlay of the kernel's driver."""
+    return (file.parent / OVERLAYS / "dht11.dtbo").exists()
+
+
+def read(file: Path) -> bytes:
+    """Return the content of the file. Raises BootConfigError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BootConfigError(f"Cannot read {file}: {_reason(error)}.") from error
+
+
+def loads_driver(content: bytes, pin: int) -> bool:
+    """Return whether a line, of the owner or ours, loads the driver for GPIO `pin`."""
+    for line in LINES.findall(content):
+        found = OVERLAY.fullmatch(line.rstrip(b"\r\n"))
+        if found is None:
+            continue
+        pins = re.findall(rb"\bgpiopin=([0-9]+)", found[1])
+        if pin in ([int(number) for number in pins] or [OVERLAYS_PIN]):
+            return True
+    return False
+
+
+def own_pin(content: bytes) -> int | None:
+    """Return the pin in our block; None if there is no block, or no pin in it."""
+    ours = False
+    for line in LINES.findall(content):
+        text = line.rstrip(b"\r\n")
+        if ours and (found := OURS.fullmatch(text)):
+            return int(found[1])
+        ours = text == BEGIN or (ours and text == EVERY_BOARD)
+    return None
+
+
+def has_block(content: bytes) -> bool:
+    """Return whether our block, or the mark at its beginning, is in the file."""
+    return any(line.rstrip(b"\r\n") == BEGIN for line in LINES.findall(content))
+
+
+def with_driver(content: bytes, pin: int) -> bytes:
+    """Return the content with our block for GPIO `pin`, at the end, in the file's line ends."""
+    content = without_driver(content)
+    end = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    if content and not content.endswith(b"\n"):
+        content += end
+    # [all], because the lines before may be for one board model only.
+    block = (BEGIN, EVERY_BOARD, overlay_line(pin).encode(), END)
+    return content + b"".join(line + end for line in block)
+
+
+def without_driver(content: bytes) -> bytes:
+    """Return the content without our block, even if the owner lost one of its marks.
+
+    Lines that the owner wrote after the block still apply to every board.
+    """
+    kept: list[bytes] = []
+    ours = owes_filter = False
+    for line in LINES.findall(content):
+        text = line.rstrip(b"\r\n")
+        if text in {BEGIN, END}:
+            ours = text == BEGIN
+        elif ours and text == EVERY_BOARD:
+            owes_filter = True
+        elif not (ours and OURS.fullmatch(text)):
+            ours = False
+            if owes_filter and text:
+                if not text.startswith(b"["):
+                    kept.append(EVERY_BOARD + line[len(text) :])
+                owes_filter = False
+            kept.append(line)
+    return b"".join(kept)
+
+
+def write(file: Path, content: bytes) -> None:
+    """Replace the file so that a power cut leaves the old content or the new one.
+
+    The boot partition is FAT, which has neither owners nor links. Raises BootConfigError if it is
+    read-only, full or faulty; the file is then unchanged.
+    """
+    file = file.resolve()
+    new = file.with_name(f"{file.name}.new")
+    try:
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+            _write_synced(new, content, mode)
+            new.rename(file)
+        except OSError:
+            with suppress(OSError):  # It may not exist, and the first error is the one to report.
+                new.unlink()
+            raise
+    except OSError as error:
+        raise BootConfigError(
+            f"Cannot write {file}, which is unchanged: {_reason(error)}.{_advice(error, file)}"
+        ) from error
+    _sync_directory(file.parent)
+
+
+def _write_synced(file: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # Not every file system can; the content itself is on disk.
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _advice(error: OSError, file: Path) -> str:
+    if error.errno == errno.EROFS:
+        return f" To make it writable: sudo mount -o remount,rw {file.parent}"
+    if error.errno == errno.ENOSPC:
+        return f" Remove files that are not needed from {file.parent}."
+    return ""
