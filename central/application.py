@@ -149,9 +149,9 @@ class Central:
             )
         else:
             elsewhere = f"""\
-To install the daemon on another machine, copy {self.group_key_file}
-and {self.ca_file} to its copy of the project's directory, and run there:
-    sudo sh deploy/install.sh --id-scope {self.id_scope} --group-key-file group-key \
+To connect the service of another machine, copy {self.group_key_file}
+and {self.ca_file} there, and run beside them:
+    sudo sensor-agent setup --id-scope {self.id_scope} --group-key-file group-key \
 --provisioning-host {self.mqtt_host} --ca-file ca.pem"""
         return f"""\
 Console:             {self.http}
@@ -162,9 +162,8 @@ CA certificate:      {self.ca_file}
 Data directory:      {data}
 Proxy for programs that use Azure's host names:  mqtt_proxy={self.proxy}
 
-To install the daemon on this machine as a service that connects to this central, run in the
-project's directory (with --fake-hw if the machine is not a Raspberry Pi):
-    sudo sh deploy/install.sh --central {shlex.quote(str(data))}
+To connect the service of this machine (with --fake-hw if it is not a Raspberry Pi):
+    sudo sensor-agent setup --central {shlex.quote(str(data))}
 {elsewhere}
 
 Press Ctrl-C to stop."""

@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(do=_demo)
 
     _central_command(commands)
+    _setup_command(commands)
 
     read = commands.add_parser("read", help="read the sensor")
     read.add_argument(
@@ -180,6 +181,109 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     central.set_defaults(do=_central)
 
 
+def _setup_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    # No abbreviations: --key would be --key-file, and a key in the place of its file.
+    setup = commands.add_parser(
+        "setup",
+        help="set up the service of this machine, or change its settings",
+        allow_abbrev=False,
+        description="Write the configuration of the service and start it. Needs root. Without "
+        "options, it asks for everything, with today's values as defaults. With options, it "
+        "changes only what they name; on a machine without a configuration it uses the defaults "
+        "for the rest, and asks only for what has no default.",
+        epilog="Keys and connection strings are read from files because every user of the machine "
+        "can see the arguments of a command.",
+    )
+    for name, kind, metavar, text in SETUP_OPTIONS:
+        setup.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+    setup.add_argument("--fake-hw", action="store_true", help="simulate the sensor and the LED")
+    setup.add_argument(
+        "--dry-run", action="store_true", help="print the steps and change nothing; needs no root"
+    )
+    for secret in ("key", "group-key", "connection-string"):
+        setup.add_argument(f"--{secret}", nargs="?", action=_Secret, help=argparse.SUPPRESS)
+    setup.set_defaults(do=_setup)
+
+
+SETUP_OPTIONS: tuple[tuple[str, type[str] | type[Path], str, str], ...] = (
+    (
+        "connection-string-file",
+        Path,
+        "FILE",
+        "this device's connection string, as IoT Hub shows it; nothing else is needed",
+    ),
+    (
+        "id-scope",
+        str,
+        "SCOPE",
+        "ID scope of a provisioning service (DPS) or an IoT Central application",
+    ),
+    ("key-file", Path, "FILE", "this device's own key; needs --device-id"),
+    (
+        "group-key-file",
+        Path,
+        "FILE",
+        "key of an enrolment group; only the device's key derived from it is installed",
+    ),
+    (
+        "certificate-file",
+        Path,
+        "FILE",
+        "this device's certificate (X.509), in PEM, in place of a key",
+    ),
+    ("certificate-key-file", Path, "FILE", "the private key of the certificate, in PEM"),
+    (
+        "device-id",
+        str,
+        "ID",
+        "device id; default with a group key: made from the board's serial number",
+    ),
+    (
+        "driver",
+        str,
+        "NAME",
+        "kernel, dht22, dht21 or dht11 (Adafruit's), or fake; default: kernel if there is one",
+    ),
+    (
+        "model",
+        str,
+        "NAME",
+        "dht22 (AM2302), dht21 (AM2301) or dht11, for the drivers kernel and fake; default: dht22",
+    ),
+    ("pin", str, "N", "GPIO number of the sensor; default: 4"),
+    ("led-pin", str, "N", "GPIO number of the LED; default: 17"),
+    (
+        "central",
+        Path,
+        "DIR",
+        "connect to the local IoT Central that runs on this machine with its data in DIR",
+    ),
+    (
+        "provisioning-host",
+        str,
+        "HOST",
+        "host of a local IoT Central on another machine, in place of Azure's provisioning service",
+    ),
+    ("ca-file", Path, "FILE", "the only certificate authorities to trust, in PEM"),
+)
+
+
+class _Secret(argparse.Action):
+    """Refuse a secret as an argument, without repeating it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        _namespace: argparse.Namespace,
+        _values: object,
+        option: str | None = None,
+    ) -> None:
+        parser.error(
+            f"{option} is not an option: other users could see it. Write it to a file, and give "
+            f"that with {option}-file."
+        )
+
+
 def _list_commands(group: argparse.ArgumentParser) -> int:
     group.print_help(sys.stderr)
     return USAGE
@@ -271,6 +375,15 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
             "from: sensor-agent config example",
         )
     return config, path
+
+
+def _setup(arguments: argparse.Namespace) -> int:
+    from agent.cli.setup.command import setup  # noqa: PLC0415 - not for every command.
+    from agent.cli.setup.options import Options  # noqa: PLC0415 - the same.
+
+    names = [name.replace("-", "_") for name, *_ in SETUP_OPTIONS]
+    given = {name: getattr(arguments, name) for name in (*names, "fake_hw", "dry_run")}
+    return setup(Options(**given))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

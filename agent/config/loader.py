@@ -43,7 +43,9 @@ __all__ = [
     "example",
     "find",
     "load",
+    "parse",
     "places",
+    "read",
     "reference",
     "runtime_directory",
     "state_directory",
@@ -78,8 +80,13 @@ def load(path: Path, *, host_name: str | None = None) -> Config:
     The device id defaults to `host_name`, reduced; `host_name` defaults to this machine's. Raises
     ConfigError with every mistake in the file. Files that it names are not read.
     """
+    return read(_content(path), path, host_name=host_name)
+
+
+def read(raw: bytes, path: Path, *, host_name: str | None = None) -> Config:
+    """Read the content of a file, which the mistakes call `path`. Otherwise as `load`."""
     reader = _Reader(str(path), socket.gethostname() if host_name is None else host_name)
-    config = reader.read(_parse(path))
+    config = reader.read(parse(raw, path))
     if config is None:
         raise ConfigError(*reader.mistakes)
     return config
@@ -157,10 +164,10 @@ def exists(path: Path) -> bool:
     return True
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST_FILE + 1)
+            return file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
@@ -168,6 +175,10 @@ def _parse(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name.
         reason = in_words(error) if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: cannot be read: {phrase(reason)}.") from None
+
+
+def parse(raw: bytes, path: Path) -> dict[str, Any]:
+    """Return the content of a file as it is in TOML. Raises ConfigError, which calls it `path`."""
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"{path}: too large: a configuration has at most 1 MB.")
     try:

@@ -11,26 +11,18 @@ const ONLY_HERE =
 
 export async function openConnect(id) {
   try {
-    showConnect(id, await get("/console/api/central"), await get(devicePath(id, "credentials")));
+    const about = await get("/console/api/central");
+    const authority = about.local ? null : await (await fetch(CA)).text();
+    showConnect(id, about, authority, await get(devicePath(id, "credentials")));
   } catch (error) {
     openDialog(`Connect ${id}`, () => h("p", { class: "dialog-body" }, error.message));
   }
 }
 
-function showConnect(id, about, credentials) {
+function showConnect(id, about, authority, credentials) {
   const key = credentials.symmetricKey.primaryKey;
   const keyFile = `${fileName(id)}.key`;
   const configFile = `${fileName(id)}.toml`;
-  const saveKey = text(
-    "Save the key: run this, paste it, press Enter and Ctrl-D",
-    `(umask 077; cat > ${keyFile})`,
-  );
-  const certificate = h("a", { href: CA, download: CA_FILE }, CA_FILE);
-  const files = [
-    h("h3", {}, "Get the files"),
-    h("p", {}, "Download the certificate: ", certificate),
-    saveKey,
-  ];
   openDialog(`Connect ${id}`, () =>
     h(
       "div",
@@ -43,11 +35,11 @@ function showConnect(id, about, credentials) {
       value("Device ID", id),
       secret("Primary key", key),
       secret("Connection string", connectionString(id, about, key)),
-      about.local ? [] : files,
-      h("h3", {}, "Install the service on a Raspberry Pi"),
-      text("Run in the project's directory", installLine(id, about, keyFile)),
+      h("h3", {}, "Set up the service on a Raspberry Pi"),
+      about.local ? null : files(id, authority),
+      text("Run in a terminal of the Raspberry Pi", setupLine(id, about)),
       h("h3", {}, "Or run in a terminal"),
-      about.local ? saveKey : null,
+      saving("key", keyFile),
       text(`Save as ${configFile}`, config(id, about, keyFile)),
       text("Run in the same directory", `sensor-agent run --config ${configFile}`),
       h("p", { class: "muted" }, "Without a board, add --fake-hw to either command."),
@@ -56,22 +48,28 @@ function showConnect(id, about, credentials) {
   );
 }
 
-// The installer reads everything but the device id from a central on the same machine.
-function installLine(id, about, keyFile) {
-  const options = about.local
-    ? ["--central", about.dataDirectory]
-    : [
-        "--id-scope",
-        about.idScope,
-        "--key-file",
-        keyFile,
-        "--provisioning-host",
-        about.provisioningHost,
-        "--ca-file",
-        CA_FILE,
-      ];
-  const words = [...options, "--device-id", id].map(shellQuoted);
-  return `sudo sh deploy/install.sh ${words.join(" ")}`;
+// What another machine needs from this one, ready to paste into its terminal.
+function files(id, authority) {
+  return [
+    h("p", {}, "The certificate: ", h("a", { href: CA, download: CA_FILE }, CA_FILE)),
+    text(
+      "Or save it: run this in a terminal of the Raspberry Pi",
+      `cat > ${CA_FILE} <<'END'\n${authority.trim()}\nEND`,
+    ),
+    saving("connection string", stringFile(id)),
+  ];
+}
+
+// A secret in a command would stay in the shell's history.
+const saving = (what, file) =>
+  text(`Save the ${what}: run this, paste it, press Enter and Ctrl-D`, `(umask 077; cat > ${file})`);
+
+// A central on the same machine has everything but the device id in its directory.
+function setupLine(id, about) {
+  const words = about.local
+    ? ["--central", about.dataDirectory, "--device-id", id]
+    : ["--connection-string-file", stringFile(id), "--ca-file", CA_FILE];
+  return ["sudo", "sensor-agent", "setup", ...words].map(shellQuoted).join(" ");
 }
 
 // In place of provisioning, ID scope, device ID and key.
@@ -97,6 +95,8 @@ const quoted = (text) => JSON.stringify(text);
 
 const shellQuoted = (text) =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
+const stringFile = (id) => `${fileName(id)}.connection`;
 
 const fileName = (id) => id.replace(/[^A-Za-z0-9.-]/g, "-");
 

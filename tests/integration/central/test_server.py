@@ -71,16 +71,16 @@ async def test_central_json_exists_while_central_listens(tmp_path):
     assert not (data / "central.json").exists()
 
 
-async def test_its_summary_has_the_commands_that_install_a_daemon(tmp_path):
+async def test_its_summary_has_the_commands_that_connect_a_service(tmp_path):
     data = tmp_path / "two words"
     async with open_central(data) as central:
         lines = central.summary().splitlines()
-    assert f"    sudo sh deploy/install.sh --central '{data}'" in lines
+    assert f"    sudo sensor-agent setup --central '{data}'" in lines
     assert not any("--provisioning-host" in line for line in lines)
     async with open_central(data, listen="0.0.0.0") as central:  # noqa: S104 - on purpose
         lines = central.summary().splitlines()
     assert (
-        f"    sudo sh deploy/install.sh --id-scope {central.id_scope} --group-key-file group-key"
+        f"    sudo sensor-agent setup --id-scope {central.id_scope} --group-key-file group-key"
         f" --provisioning-host {central.mqtt_host} --ca-file ca.pem"
     ) in lines
 

@@ -71,9 +71,9 @@ class Operator:
         await page.get_by_role("button", name="Add", exact=True).click()
         dialog = page.get_by_role("dialog", name=f"Connect {DEVICE}")
         key = await dialog.get_by_label("Primary key", exact=True).input_value()
-        install, _, config, run = await dialog.locator("pre").all_text_contents()
-        assert install.startswith("sudo sh deploy/install.sh --central /")
-        assert install.endswith(f" --device-id {DEVICE}")
+        line, _, config, run = await dialog.locator("pre").all_text_contents()
+        assert line.startswith("sudo sensor-agent setup --central /")
+        assert line.endswith(f" --device-id {DEVICE}")
         assert run == f"sensor-agent run --config {DEVICE}.toml"
         await page.keyboard.press("Escape")
         return config, key

@@ -1,7 +1,11 @@
 """The page in a real browser."""
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 import tomllib
 from dataclasses import replace
@@ -10,16 +14,24 @@ from urllib.parse import quote, unquote
 import pytest
 from browsers import watched_page
 from consoles import MODEL, MODEL_ID, climate_device, record
+from places import ROOT
 from playwright.async_api import expect
 
 from central.console.run import open_central
 from central.records import Command
 from central.storage import devices, history, templates
 
+SETUP = "sudo sensor-agent setup"
 HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
 
 # One loop and one browser for the whole file: starting a browser takes a while.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def reachable(route):
+    """Answer as a central that other machines can reach."""
+    answer = await (await route.fetch()).json()
+    await route.fulfill(json={**answer, "local": False})
 
 
 def status_of(page, label):
@@ -157,9 +169,9 @@ class TestDevices:
             f"HostName={central.mqtt_host};DeviceId=pi-2;SharedAccessKey={primary}"
         )
         await expect(string).to_have_attribute("type", "password")
-        install, _, config, run = await dialog.locator("pre").all_text_contents()
+        line, _, config, run = await dialog.locator("pre").all_text_contents()
         directory = central.settings.data_dir
-        assert install == f"sudo sh deploy/install.sh --central {directory} --device-id pi-2"
+        assert line == f"sudo sensor-agent setup --central {directory} --device-id pi-2"
         assert run == "sensor-agent run --config pi-2.toml"
         assert config.splitlines() == [
             "[device]",
@@ -214,21 +226,42 @@ class TestDevices:
         await expect(page.get_by_role("link", name="Overview")).to_be_visible()
 
     async def test_a_device_on_another_machine_gets_the_address_and_the_files(self, page, central):
-        async def reachable(route):
-            answer = await (await route.fetch()).json()
-            await route.fulfill(json={**answer, "local": False})
-
         await page.route("**/console/api/central", reachable)
         await page.goto("/#/devices/pi-1")
         await page.get_by_role("button", name="Connect…").click()
         dialog = page.get_by_role("dialog", name="Connect pi-1")
         await expect(dialog.get_by_role("link", name="central-ca.pem")).to_be_visible()
-        _, install, config, _ = await dialog.locator("pre").all_text_contents()
-        assert install == (
-            f"sudo sh deploy/install.sh --id-scope {central.id_scope} --key-file pi-1.key "
-            f"--provisioning-host {central.mqtt_host} --ca-file central-ca.pem --device-id pi-1"
+        certificate, string, line, _, config, _ = await dialog.locator("pre").all_text_contents()
+        assert certificate == (
+            f"cat > central-ca.pem <<'END'\n{central.ca_file.read_text().strip()}\nEND"
+        )
+        assert string == "(umask 077; cat > pi-1.connection)"
+        assert line == (
+            "sudo sensor-agent setup --connection-string-file pi-1.connection "
+            "--ca-file central-ca.pem"
         )
         assert 'ca_file = "central-ca.pem"' in config
+
+    async def test_the_setup_lines_are_those_that_setup_takes(self, page, central, tmp_path):
+        """As pasted into a terminal of another machine, with a dry run in place of sudo."""
+        await page.route("**/console/api/central", reachable)
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("button", name="Connect…").click()
+        dialog = page.get_by_role("dialog", name="Connect pi-1")
+        await expect(dialog.get_by_role("link", name="central-ca.pem")).to_be_visible()
+        certificate, string, line, *_ = await dialog.locator("pre").all_text_contents()
+        secret = await dialog.get_by_label("Connection string", exact=True).input_value()
+        dry = f"{sys.executable} -m agent setup --dry-run --fake-hw"
+        lines = (certificate, f"{string} <<'END'\n{secret}\nEND", line.replace(SETUP, dry))
+        done = await asyncio.create_subprocess_exec(
+            "sh", "-euc", "\n".join(lines),
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        said = (await done.communicate())[0].decode()
+        assert done.returncode == 0, said
+        assert "Writing /etc/sensor-agent/credentials/device.connection" in said
+        assert "Writing /etc/sensor-agent/ca.pem" in said
 
     async def test_a_device_is_deleted_after_confirmation(self, page, central):
         await page.goto("/#/devices/pi-1/about")
