@@ -78,10 +78,22 @@ test-service: ## test the service under a real systemd, in containers; as root o
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --timeout 600 \
 		tests/system/service $(ARGS)
 
+test-package: ## test the Debian packages under a real systemd, in containers; as root on Debian
+	@sh tests/system/preconditions.sh package
+	@sh deploy/venv.sh test
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --timeout 600 \
+		tests/system/package $(ARGS)
+
 test-everywhere: ## run make test on fresh systems, for root and for others; as root on Debian
 	@sh tests/system/preconditions.sh everywhere $(ARGS)
 	@sh deploy/venv.sh test
 	@$(VENV)/bin/python tests/system/everywhere.py $(ARGS)
+
+deb: ## build the Debian packages in dist/; any user can, on Debian
+	@$(or $(PYTHON),python3) deploy/debian/build_debs.py
+
+deb-lock: ## rewrite deploy/debian/packages.lock with the versions of constraints.txt
+	@$(or $(PYTHON),python3) deploy/debian/build_debs.py --lock
 
 install: ## install the service (sudo make install); ARGS=--help lists options
 	@sh deploy/install.sh $(ARGS)
@@ -115,4 +127,4 @@ clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test coverage soak bench lint docs format constraints clean test-sdk test-azure test-kernel test-pi3 test-pi test-service test-everywhere install fuzz
+.PHONY: help check demo test coverage soak bench lint docs format constraints clean test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz

@@ -129,11 +129,13 @@ class OutboxPart:
 class Status:
     """The daemon's status. It contains no secrets.
 
-    `cloud`, `properties` (the writable ones, by name) and `outbox` are None without a cloud.
+    `origin` says which Debian package the version comes from, if it comes from one. `cloud`,
+    `properties` (the writable ones, by name) and `outbox` are None without a cloud.
     """
 
     time: str
     version: str
+    origin: str = ""
     device_id: str
     sensor: SensorPart
     led: LedPart

@@ -234,7 +234,8 @@ write_settings() {
 }
 
 write_unit() {
-    put 644 root:root $unit <deploy/sensor-agent.service
+    sed "s|/usr/bin/$service |$programs/current/bin/$service |" deploy/sensor-agent.service >"$work/unit"
+    put 644 root:root $unit <"$work/unit"
     make_directory 755 root:root $additions
     case $driver in
     dht22 | dht21 | dht11) put 644 root:root $additions/adafruit.conf <deploy/adafruit.conf ;;

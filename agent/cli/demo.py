@@ -18,6 +18,7 @@ from agent.cli import signals
 from agent.cli.terminal import leave
 from agent.config.loader import state_directory
 from agent.daemon.control_socket import SOCKET_NAME
+from agent.diagnostics import installation
 from agent.errors import AgentError, in_words
 
 DONE, FAILURE = 0, 1
@@ -162,9 +163,7 @@ async def _spawn(
     arguments: list[str], environ: Mapping[str, str], *, stdout: int | None = None
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agent",
+        *installation.own_command(),
         *arguments,
         env={**os.environ, **environ},
         stdin=asyncio.subprocess.DEVNULL,

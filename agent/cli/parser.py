@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--version",
         action="version",
-        version=f"sensor-agent {__version__}",
+        version=installation.described(__version__, installation.origin()),
         help="print the version",
     )
     top.set_defaults(do=lambda _arguments: _list_commands(top))

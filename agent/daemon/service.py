@@ -17,7 +17,7 @@ from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information
 from agent.device.led import AsyncLed
-from agent.diagnostics import CHECKS_BUDGET, runner
+from agent.diagnostics import CHECKS_BUDGET, installation, runner
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock
@@ -67,7 +67,7 @@ class Service:
         self._watch = Watch()
         self._checks_thread = DeadlineThread("checks")
         # Read once: it stays the same, also if an upgrade replaces the files of this version.
-        self._version = __version__
+        self._version, self._origin = __version__, installation.origin()
         self._information = device_information()
 
     async def run(self) -> None:
@@ -253,6 +253,7 @@ class Service:
         status = Status(
             time=self.clock.true_utc(self.clock.stamp()),
             version=self._version,
+            origin=self._origin,
             device_id=self._config.device.id,
             sensor=self._sampler.status(self._config.sensor.driver),
             led=self._led.status(self._config.led.driver),

@@ -19,8 +19,12 @@ SDK = {"azure.iot.device": "azure-iot-device"}
 """Modules that a command needs, and the package of each."""
 
 ROOT = Path(__file__).parents[2]
+LAUNCHER = ROOT / "launch"  # The Debian package has it: see hw.sensors.child_process.
 USE_FAKE = 'use --fake-hw, or set driver = "fake" in [sensor] and [led]'
 SERVICES = Path("/opt/sensor-agent")  # Where deploy/install.sh makes its virtual environments.
+DEBIAN = Path("/usr/lib/sensor-agent")  # Where the Debian package is.
+KEPT = Path("/usr/lib/sensor-agent.previous")  # Where it keeps the version before an upgrade.
+ORIGINS = {DEBIAN: "package", KEPT: "previous package, because the new one did not start"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,10 @@ class Copy:
     @property
     def is_checkout(self) -> bool:
         return (self.root / "deploy" / "venv.sh").is_file()
+
+    @property
+    def is_debian_package(self) -> bool:
+        return self.root in ORIGINS
 
     @property
     def is_service(self) -> bool:
@@ -65,6 +73,21 @@ def this_copy() -> Copy:
         may_write=os.access(sysconfig.get_path("purelib"), os.W_OK),
         is_raspberry_pi=is_raspberry_pi(),
     )
+
+
+def origin(root: Path = ROOT) -> str:
+    """Return where the program comes from: a Debian package, or the copy that it keeps. Else ""."""
+    return ORIGINS.get(root, "")
+
+
+def described(version: str, origin: str) -> str:
+    """Return how a version of the program is named to people."""
+    return f"sensor-agent {version}" + (f" ({origin})" if origin else "")
+
+
+def own_command() -> list[str]:
+    """Return the command that starts this program again."""
+    return [str(LAUNCHER)] if LAUNCHER.exists() else [sys.executable, "-m", "agent"]
 
 
 def need(packages: Mapping[str, str], *, what: str, extra: str = "") -> None:
@@ -118,6 +141,8 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     copy = copy or this_copy()
     if extra == "pi" and not copy.is_raspberry_pi:
         return f"this machine is not a Raspberry Pi: {USE_FAKE}"
+    if copy.is_debian_package:
+        return _of_debian(packages, extra)
     if "lgpio" in packages and lgpio_wheel() is None:
         others = [package for package in packages if package != "lgpio"]
         more = f"; then {advice(others, extra=extra, copy=copy)}" if others else ""
@@ -125,8 +150,26 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     return _advice(packages, copy, extra=extra)
 
 
+def _of_debian(packages: Sequence[str], extra: str) -> str:
+    """Return how to install what the Debian package sensor-agent does not bring."""
+    if extra != "pi":
+        name = "sensor-agent-central" if extra else "--reinstall sensor-agent"
+        return f"to install {_them(packages)}: sudo apt install {name}"
+    names = ["sensor-agent-adafruit"] if set(packages) != {"lgpio"} else []
+    if "lgpio" in packages:
+        return (
+            f"to install {_them(packages)}: sudo apt install {' '.join(['python3-lgpio', *names])} "
+            "(Raspberry Pi OS has python3-lgpio, Debian does not)"
+        )
+    return f"to install {_them(packages)}: sudo apt install {names[0]}"
+
+
+def _them(packages: Sequence[str]) -> str:
+    return "it" if len(packages) == 1 else "them"
+
+
 def _advice(packages: Sequence[str], copy: Copy, *, extra: str) -> str:
-    them = "it" if len(packages) == 1 else "them"
+    them = _them(packages)
     if copy.is_checkout:
         return f"to install {them}: {_in_checkout(copy, extra)}"
     if copy.is_service and extra == "central":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from agent.diagnostics.installation import described
 from agent.status import (
     CloudPart,
     LedPart,
@@ -18,7 +19,7 @@ def summary(status: Status) -> str:
     """Describe sensor, LED, session and backlog in a few lines."""
     return "\n".join(
         [
-            f"sensor-agent {status.version} on {status.device_id}",
+            f"{described(status.version, status.origin)} on {status.device_id}",
             *_sensor(status.sensor),
             _led(status.led),
             _cloud(status.cloud),

@@ -12,7 +12,6 @@ misses its deadline is killed with its helper, and restarted with an increasing 
 import ctypes
 import importlib.util
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from hw.contracts import ClimateSensor, Reading
 from hw.errors import CABLE, DriverError, Fault, SensorError, damaged_frame, no_answer
 from hw.gpio import LINES, is_raspberry_pi
 from hw.sensors.adafruit_child import QUEUE_MODE
-from hw.sensors.child_process import Child
+from hw.sensors.child_process import Child, python_for_programs
 from hw.sensors.frame import END_OF_DHT21, HINT_DHT21, decode
 
 PACKAGES = {
@@ -92,8 +91,7 @@ class AdafruitSensor(ClimateSensor):
         self.spacing = SPACING[model]
         self.deadline = START_DEADLINE + READ_DEADLINE
         self._pin = pin
-        # With -P and a path, because the working directory may contain a file board.py.
-        self._command = command or [sys.executable, "-P", WORKER, model, str(pin)]
+        self._command = command or [*python_for_programs(), WORKER, model, str(pin)]
         self._clock = clock
         self._reading = threading.Lock()
         self._child: Child | None = None

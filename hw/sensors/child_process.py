@@ -6,13 +6,25 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 LONGEST_LINE = 65536  # bytes
+LAUNCHER = Path(__file__).parents[2] / "launch"
+"""What starts programs with the packages in the Debian package. Other copies do not have it."""
+
+
+def python_for_programs(launcher: Path = LAUNCHER) -> list[str]:
+    """Return the command that runs a program's file with the modules of this process."""
+    if launcher.exists():
+        return [str(launcher), "--program"]
+    # With -P, because the working directory may contain a file board.py.
+    return [sys.executable, "-P"]
 
 
 class Child:

@@ -18,7 +18,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sens
 THERE = (
     "systemd,systemd-sysv,dbus,udev,kmod,iproute2,python3,passwd,procps,libnss-systemd,make,sudo"
 )
-LAID_BY = "python3-venv python3-systemd"
+LAID_BY = "python3-venv python3-systemd python3-cryptography ca-certificates"
 DOWNLOAD = "apt-get install -q -y --no-install-recommends --download-only"
 MORE = {"bookworm": "", "trixie": ",systemd-timesyncd"}  # One whose time timesyncd keeps, one not.
 
@@ -63,15 +63,16 @@ def debian(suite, *options):
 class Machine:
     """One machine: its files in a directory of its own, its systemd running inside."""
 
-    def __init__(self, suite, home):
+    def __init__(self, suite, home, name="pi", files=None):
         self.suite = suite
+        self._files = files or root_file_system(suite)  # A tar file.
         self.root = home / "root"
         self._log = home / "boot.log"
-        self._groups = _control_groups(f"sensor-agent-test-{os.getpid()}-{suite}")
+        self._groups = _control_groups(f"sensor-agent-test-{os.getpid()}-{suite}-{name}")
 
     def __enter__(self):
         self.root.mkdir()
-        subprocess.run(["tar", "-xf", root_file_system(self.suite), "-C", self.root], check=True)
+        subprocess.run(["tar", "-xf", self._files, "-C", self.root], check=True)
         (self.root / "etc/machine-id").write_text("")
         (self.root / "etc/hostname").write_text("raspberrypi\n")
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
@@ -126,13 +127,17 @@ class Machine:
                         inner.rmdir()
                 group.rmdir()
 
+    @property
+    def pid(self):
+        """The id of the first process inside, as seen from outside."""
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
+        return (children.read_text().split()[:1] or ["0"])[0]
+
     def run(self, *command, check=True, timeout=DONE_WITHIN, **options):
         """Run a command inside, as root, and return what subprocess.run does."""
-        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
-        inside = children.read_text().split()[:1] or ["0"]
         done = subprocess.run(
             # The caller's environment has no business in there.
-            ["nsenter", "--target", *inside, "--all", "--root", "--wd", *ENVIRONMENT, *command],
+            ["nsenter", "--target", self.pid, "--all", "--root", "--wd", *ENVIRONMENT, *command],
             capture_output=True,
             text=True,
             check=False,

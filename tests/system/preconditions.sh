@@ -2,7 +2,7 @@
 # Checks what a target of the Makefile needs before anything is set up for it. Prints one sentence
 # and ends with 1 if something is missing.
 #
-#   sh tests/system/preconditions.sh service | kernel | pi3 | everywhere | azure | pi [--fake-hw]
+#   sh tests/system/preconditions.sh service | package | kernel | pi3 | everywhere | azure | pi [--fake-hw]
 set -eu
 target=$1
 shift
@@ -34,6 +34,11 @@ root() {
 case $target in
 service)
     programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux
+    root
+    ;;
+package)
+    programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux \
+        ip:iproute2 lintian:lintian
     root
     ;;
 everywhere)
@@ -90,7 +95,7 @@ pi)
     fi
     ;;
 *)
-    echo "usage: sh tests/system/preconditions.sh service | kernel | pi3 | everywhere | azure | pi" >&2
+    echo "usage: sh tests/system/preconditions.sh service | package | kernel | pi3 | everywhere | azure | pi" >&2
     exit 2
     ;;
 esac

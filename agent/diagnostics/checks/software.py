@@ -35,7 +35,14 @@ def daemon(examination: Examination) -> Finding:
             "installed.",
             how_to_restart(examination.root),
         )
-    return ok(f"sensor-agent {status.version} is running as {status.device_id}.")
+    version = installation.described(status.version, status.origin)
+    if status.origin == installation.ORIGINS[installation.KEPT]:
+        return warning(
+            f"{version} is running.",
+            "To see why the new version did not start: sudo journalctl -u sensor-agent. The next "
+            "upgrade that starts takes over.",
+        )
+    return ok(f"{version} is running as {status.device_id}.")
 
 
 @check("configuration")

@@ -13,21 +13,27 @@ DEPLOY = ROOT / "deploy"
 
 
 @pytest.mark.parametrize(
-    ("addition", "tenths"), [(None, 15), ("adafruit.conf", 18), ("clock.conf", 19)]
+    ("unit", "addition", "tenths"),
+    [
+        ("sensor-agent.service", None, 15),
+        ("sensor-agent.service", "adafruit.conf", 18),
+        ("sensor-agent.service", "clock.conf", 19),
+        ("sensor-agent-central.service", None, 15),
+    ],
 )
-def test_its_exposure_is_small(tmp_path, addition, tenths):
+def test_its_exposure_is_small(tmp_path, unit, addition, tenths):
     need_program("systemd-analyze", package="systemd")
     if os.getuid() != 0 and not Path("/run/systemd").exists():
         # systemd-analyze would create it. A booted system has it.
         pytest.skip("systemd is not running, and systemd-analyze wants /run/systemd: run as root")
-    shutil.copy2(DEPLOY / "sensor-agent.service", tmp_path)
+    shutil.copy2(DEPLOY / unit, tmp_path)
     if addition is not None:
-        place = tmp_path / "sensor-agent.service.d"
+        place = tmp_path / f"{unit}.d"
         place.mkdir()
         shutil.copy2(DEPLOY / addition, place)
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={tenths}",
-         "./sensor-agent.service"],
+         f"./{unit}"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-300:]
@@ -51,7 +57,14 @@ def test_the_daemon_is_restarted_after_any_end_but_an_unusable_configuration():
         assert line in unit
 
 
-@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh"])
+PACKAGES = [
+    str(path.relative_to(DEPLOY))
+    for pattern in ("p*inst", "p*rm", "rtupdate")
+    for path in DEPLOY.glob(f"debian/*/{pattern}")
+]
+
+
+@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh", *sorted(PACKAGES)])
 def test_the_scripts_are_clean(script):
     need_program("shellcheck", package="shellcheck")
     done = subprocess.run(

@@ -1,28 +1,15 @@
 """One machine for each of Debian's releases, with central on it, and our service to install."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from by_machine import ByMachine
 from containers import MORE
 from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, OWN_KEY, SERIAL, STATE, WHEELS, Pi, until
 from wheels import own_wheel, sources, wheels
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # It has no types.
-
-
-class ByMachine(LoadScopeScheduling):  # type: ignore[misc] # As above.
-    """Have each machine's tests run in one process, beside the other machine's.
-
-    pytest 9.2 ignores the marks of `--dist loadgroup`:
-    https://github.com/pytest-dev/pytest-xdist/issues/1386
-    """
-
-    def _split_scope(self, nodeid):
-        parameters = re.split(r"[\[\]-]", nodeid)
-        return next((suite for suite in MORE if suite in parameters), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -38,7 +38,8 @@ def test_a_status_survives_the_control_socket(status):
 def test_the_keys_on_the_wire_stay_as_they_are():
     sent = on_the_wire(SICK)
     assert list(sent) == [
-        *("time", "version", "device_id", "sensor", "led", "cloud", "properties", "outbox")
+        *("time", "version", "origin", "device_id", "sensor", "led", "cloud", "properties"),
+        "outbox",
     ]
     assert list(on_the_wire(STATUS)["sensor"]["last"]) == [
         *("temperature", "humidity", "unit", "taken")

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from agent.diagnostics import installation
-from agent.diagnostics.installation import Copy, advice, listed, need, this_copy, with_advice
+from agent.diagnostics.installation import (
+    Copy,
+    advice,
+    described,
+    listed,
+    need,
+    origin,
+    this_copy,
+    with_advice,
+)
 from agent.errors import MissingPackagesError
 from hw import DriverError
 
@@ -37,6 +46,7 @@ SYSTEM = replace(
     belongs_to_system=True,
     may_write=False,
 )
+DEBIAN = replace(SYSTEM, root=Path("/usr/lib/sensor-agent"))
 
 
 @pytest.fixture
@@ -96,6 +106,29 @@ def test_no_package_is_installed_into_the_systems_python():
     said = advice(["aiohttp", "trustme"], extra="central", copy=SYSTEM)
     assert "/usr/bin/python3 -m venv" in said
     assert "pip install" not in said
+
+
+@pytest.mark.parametrize(
+    ("packages", "extra", "command"),
+    [
+        (["aiohttp"], "central", "it: sudo apt install sensor-agent-central"),
+        (["lgpio"], "pi", "it: sudo apt install python3-lgpio (Raspberry Pi OS has"),
+        (["Adafruit-Blinka"], "pi", "it: sudo apt install sensor-agent-adafruit"),
+        (["gpiod", "lgpio"], "pi", "them: sudo apt install python3-lgpio sensor-agent-adafruit ("),
+        (["azure-iot-device"], "", "it: sudo apt install --reinstall sensor-agent"),
+    ],
+)
+def test_the_debian_package_is_completed_with_packages(packages, extra, command):
+    kept = replace(DEBIAN, root=Path("/usr/lib/sensor-agent.previous"))
+    for copy in (DEBIAN, kept):
+        assert advice(packages, extra=extra, copy=copy).startswith(f"to install {command}")
+
+
+def test_versions_name_the_package_that_they_come_from():
+    assert described("1.0", origin(DEBIAN.root)) == "sensor-agent 1.0 (package)"
+    assert described("1.0", origin(WHEEL.root)) == "sensor-agent 1.0"
+    kept = described("1.0", origin(Path("/usr/lib/sensor-agent.previous")))
+    assert kept == "sensor-agent 1.0 (previous package, because the new one did not start)"
 
 
 @pytest.mark.parametrize("copy", [WHEEL, SERVICE, SYSTEM])

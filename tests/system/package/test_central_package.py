@@ -1,0 +1,35 @@
+"""The package of central on the machine beside: a service of its own, and little that it may do."""
+
+import pytest
+from package_pis import CENTRAL_ADDRESS, CENTRAL_DATA
+
+UNIT = "sensor-agent-central"
+
+
+@pytest.fixture
+def neighbour(pi):
+    return pi.neighbour
+
+
+def test_it_runs_as_a_user_of_its_own(neighbour):
+    shown = neighbour.out("systemctl", "show", UNIT, "--property", "ActiveState,UnitFileState,User")
+    assert sorted(shown.split()) == [
+        "ActiveState=active",
+        "UnitFileState=enabled",
+        "User=sensor-agent-central",
+    ]
+    mode = neighbour.out("stat", "--format", "%a %U:%G", CENTRAL_DATA).strip()
+    assert mode == "700 sensor-agent-central:sensor-agent-central"
+
+
+def test_its_page_is_on_loopback_only(neighbour):
+    listening = neighbour.out("ss", "--listening", "--tcp", "--numeric", "--no-header")
+    addresses = {line.split()[3] for line in listening.splitlines()}
+    assert "127.0.0.1:8080" in addresses
+    assert f"{CENTRAL_ADDRESS}:8883" in addresses
+
+
+def test_its_unit_is_clean_and_its_exposure_small(neighbour):
+    done = neighbour.run("systemd-analyze", "verify", f"/usr/lib/systemd/system/{UNIT}.service")
+    assert (done.stdout, done.stderr) == ("", "")
+    neighbour.run("systemd-analyze", "security", "--threshold=15", f"{UNIT}.service")

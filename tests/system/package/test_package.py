@@ -1,0 +1,201 @@
+"""The package on a machine: installed, upgraded, downgraded, removed and purged."""
+
+import json
+
+import debs
+import pytest
+from pis import CONFIG, OWN_KEY, STATE, until
+
+COMMAND = "/usr/bin/sensor-agent"
+TREE = "/usr/lib/sensor-agent"
+COPY = "/usr/lib/sensor-agent.previous"
+CANNOT_START = "raise RuntimeError('this version is broken')\n"
+NEVER_READY = "import time\ntime.sleep(1000)\n"
+
+
+def with_program(text):
+    """Return a change that puts `text` in front of the module that runs the daemon."""
+
+    def change(tree):
+        run = tree / "agent/cli/run.py"
+        run.write_text(text + run.read_text().replace('"""', "#", 1).replace('"""', "", 1))
+
+    return change
+
+
+def version_of(pi):
+    return pi.out("sensor-agent", "--version").strip()
+
+
+def test_without_a_configuration_the_service_waits(bare):
+    bare.install_package()
+    unit = bare.show("ActiveState", "UnitFileState", "ConditionResult", "Result")
+    assert unit == {
+        "ActiveState": "inactive",
+        "UnitFileState": "enabled",
+        "ConditionResult": "no",
+        "Result": "success",
+    }
+    assert version_of(bare) == "sensor-agent 0.1.0 (package)"
+
+
+def test_with_one_the_first_reading_arrives_at_the_next_machine(bare):
+    bare.install_package()
+    bare.configure()
+    bare.run("systemctl", "start", "sensor-agent")
+    bare.until_connected()
+    body = json.loads(bare.new_messages()[0]["body"])
+    assert 0 < body["humid"] <= 100
+    assert bare.status()["origin"] == "package"
+    assert "sensor-agent 0.1.0 (package) on pi-c0ffee42" in bare.out("sensor-agent", "status")
+    checks = json.loads(bare.run("sensor-agent", "check", "--json", check=False).stdout)["checks"]
+    assert [check for check in checks if check["outcome"] == "failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ("/etc/sensor-agent", "750 root:sensor-agent"),
+        (CONFIG, "640 root:sensor-agent"),
+        (OWN_KEY, "600 root:root"),
+        (STATE, "700 sensor-agent:sensor-agent"),
+        ("/run/sensor-agent", "750 sensor-agent:sensor-agent"),
+        ("/run/sensor-agent/control.sock", "660 sensor-agent:sensor-agent"),
+        (TREE, "755 root:root"),
+        (f"{TREE}/launch", "755 root:root"),
+        (f"{TREE}/agent/__init__.py", "644 root:root"),
+        (f"{TREE}/agent/__pycache__", "755 root:root"),
+    ],
+)
+def test_files_have_their_owners_and_modes(installed, path, mode):
+    assert installed.out("stat", "--format", "%a %U:%G", path).strip() == mode
+
+
+def test_what_is_installed_is_what_was_packed(installed):
+    assert installed.out("dpkg", "--verify", "sensor-agent") == ""
+    assert installed.out("dpkg", "--audit") == ""
+
+
+def test_the_unit_is_clean_and_its_exposure_small(installed):
+    unit = "/usr/lib/systemd/system/sensor-agent.service"
+    done = installed.run("systemd-analyze", "verify", unit)
+    assert (done.stdout, done.stderr) == ("", "")
+    installed.run("systemd-analyze", "security", "--threshold=15", "sensor-agent.service")
+
+
+def test_no_module_comes_from_the_state_directory_or_the_environment(installed):
+    trap = "open('/run/sensor-agent/trapped', 'w').close()\n"
+    version = installed.out("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    packages = f"{STATE}/.local/lib/python{version.strip()}/site-packages"
+    installed.run("mkdir", "-p", packages)
+    for name in ("usercustomize.py", "sitecustomize.py", "agent.py", "trap.pth"):
+        text = f"import os; {trap}" if name.endswith(".pth") else trap
+        for place in (packages, STATE):
+            installed.path(f"{place}/{name}").write_text(text)
+    variables = f"HOME={STATE} PYTHONPATH={STATE} PYTHONUSERBASE={STATE}/.local"
+    installed.run("mkdir", "-p", "/etc/systemd/system/sensor-agent.service.d")
+    with installed.added(f"[Service]\nEnvironment={variables}\n"):
+        installed.restart()
+        installed.until_connected()
+        assert not installed.path("/run/sensor-agent/trapped").exists()
+    installed.run("rm", "-r", f"{STATE}/.local")
+
+
+def test_an_upgrade_keeps_everything_and_runs(installed):
+    config, last = installed.path(CONFIG).read_text(), installed.messages()[-1]["number"]
+    newer = debs.other_version(installed.debs["sensor-agent"], "0.2.0")
+    installed.install_package(newer)
+    assert version_of(installed) == "sensor-agent 0.2.0 (package)"
+    installed.until_connected()
+    assert installed.status()["version"] == "0.2.0"
+    assert installed.path(CONFIG).read_text() == config
+    assert not installed.path(COPY).exists()
+    assert until(lambda: installed.messages()[-1]["number"] > last + 2)
+
+
+def test_a_downgrade_keeps_everything_and_runs(installed):
+    newer = debs.other_version(installed.debs["sensor-agent"], "0.3.0")
+    installed.install_package(newer)
+    installed.until_connected()
+    config = installed.path(CONFIG).read_text()
+    installed.install_package()
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
+    assert installed.path(CONFIG).read_text() == config
+
+
+def test_an_upgrade_that_cannot_start_leaves_the_previous_version_running(installed):
+    deb = installed.debs["sensor-agent"]
+    broken = debs.other_version(deb, "0.4.0", with_program(CANNOT_START))
+    said = installed.install_package(broken)
+    assert (
+        "sensor-agent 0.4.0 did not start (journalctl -u sensor-agent says why), so the previous "
+        "version runs again: sensor-agent 0.1.0"
+    ) in said
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
+    assert "this version is broken" in installed.out("journalctl", "--unit", "sensor-agent")
+    assert installed.out("dpkg", "--audit") == ""
+
+    installed.install_package(debs.other_version(deb, "0.4.1", with_program(CANNOT_START)))
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
+    checks = json.loads(installed.run("sensor-agent", "check", "--json", check=False).stdout)
+    [daemon] = [check for check in checks["checks"] if check["id"] == "daemon"]
+    assert daemon["outcome"] == "warning"
+
+    installed.install_package(debs.other_version(deb, "0.4.2"))
+    installed.until_connected()
+    assert installed.status()["version"] == "0.4.2"
+    assert installed.status()["origin"] == "package"
+    assert not installed.path(COPY).exists()
+
+
+def test_an_upgrade_that_never_becomes_ready_is_given_up(installed):
+    hanging = debs.other_version(installed.debs["sensor-agent"], "0.5.0", with_program(NEVER_READY))
+    installed.run("mkdir", "-p", "/etc/systemd/system/sensor-agent.service.d")
+    with installed.added("[Service]\nTimeoutStartSec=15\n"):
+        installed.install_package(hanging)
+        installed.until_connected()
+        assert installed.status()["version"] == "0.1.0"
+
+
+def test_removed_and_installed_again_it_goes_on(installed):
+    said = installed.apt("remove", "sensor-agent")
+    assert f"/etc/sensor-agent and {STATE} stay until the package is purged." in said
+    for gone in (COMMAND, TREE, COPY, "/run/sensor-agent"):
+        assert not installed.path(gone).exists(), gone
+    assert all(installed.path(kept).exists() for kept in (CONFIG, OWN_KEY, STATE))
+    installed.install_package()
+    assert installed.is_active()
+    installed.until_connected()
+
+
+def test_a_stopped_and_disabled_service_stays_so_after_an_upgrade(installed):
+    installed.run("systemctl", "disable", "--now", "sensor-agent")
+    installed.install_package(debs.other_version(installed.debs["sensor-agent"], "0.6.0"))
+    unit = installed.show("ActiveState", "UnitFileState")
+    installed.run("systemctl", "enable", "sensor-agent")
+    assert unit == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+
+
+def test_purged_it_leaves_only_what_others_may_use(bare):
+    boot = bare.path("/boot/firmware/config.txt")
+    boot.parent.mkdir(parents=True, exist_ok=True)
+    boot.write_text("[pi4]\narm_boost=1\n")
+    bare.install_package()  # The packages that it needs, and the group gpio, stay.
+    bare.apt("purge", "sensor-agent")
+    before = bare.snapshot()
+    bare.install_package()
+    bare.configure()
+    bare.restart()
+    bare.until_connected()
+    with boot.open("a") as file:
+        file.write("# begin sensor-agent\n[all]\ndtoverlay=dht11,gpiopin=4\n# end sensor-agent\n")
+    bare.run("usermod", "--append", "--groups", "sensor-agent", "nobody")
+    said = bare.apt("purge", "sensor-agent")
+    assert "The group gpio stays, which other programs may use." in said
+    assert boot.read_text() == "[pi4]\narm_boost=1\n"
+    assert bare.snapshot() ^ before == set()
+    for kind in ("passwd", "group"):
+        assert bare.run("getent", kind, "sensor-agent", check=False).returncode != 0

@@ -1,0 +1,35 @@
+"""What the Debian packages bring, and what their builder makes of names and versions."""
+
+import build_debs
+import pytest
+import vendored
+from places import ROOT
+
+
+def test_the_lock_has_the_tested_version_of_each_package():
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in constraints if "==" in line)
+    tested = {vendored.normalised(name): version for name, version in tested.items()}
+    lock = vendored.locked()
+    wanted = {name for package in build_debs.PACKAGES for name in package.vendored}
+    assert lock.keys() == wanted | {vendored.BUILD_TOOL}
+    assert {name: lock[name].version for name in wanted} == {name: tested[name] for name in wanted}
+
+
+@pytest.mark.parametrize("package", build_debs.PACKAGES, ids=lambda one: one.name)
+def test_every_file_of_a_package_exists(package):
+    assert all((ROOT / "deploy" / name).is_file() for name in package.files.values())
+    assert (build_debs.HERE / package.name / "control").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ours", "debians"),
+    [("1.0", "1.0"), ("1.0rc1", "1.0~rc1"), ("1.0b2", "1.0~b2"), ("1.0.dev3", "1.0~dev3")],
+)
+def test_a_release_candidate_is_older_than_its_release(ours, debians):
+    assert build_debs.debian_version(ours) == debians
+
+
+def test_the_time_of_the_files_can_be_given(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert build_debs.epoch() == 1700000000
