@@ -67,6 +67,11 @@ class ConfigError(AgentError):
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
+    def in_one_line(self) -> str:
+        """Return the first mistake, and the number of the others."""
+        more = len(self.mistakes) - 1
+        return self.mistakes[0] + (f" (and {more} more)" if more else "")
+
 
 class SecretError(ConfigError):
     """A key, certificate or password file cannot be used."""

@@ -393,7 +393,7 @@ compose() {
     # Not known yet, the LED's line must not seem to be the one that was chosen for the sensor.
     [ -n "$fake$led_pin" ] || led=${1:+fake}
     echo "# Written by deploy/install.sh. To see every key: sensor-agent config example"
-    echo "# To apply a change: sudo systemctl restart sensor-agent"
+    echo "# To apply a change: sudo systemctl reload sensor-agent"
     if [ -n "$connection_string_file" ]; then
         section cloud connection_string_file device.connection ca_file "${ca_file:+ca.pem}"
     else

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from math import nan
 from pathlib import Path
 
@@ -127,7 +128,9 @@ def parser() -> argparse.ArgumentParser:
     _config_option(model)
     model.set_defaults(do=_model)
 
-    config = commands.add_parser("config", help="check the configuration, or print an example")
+    config = commands.add_parser(
+        "config", help="check or apply the configuration, or print an example"
+    )
     config.set_defaults(do=lambda _arguments: _list_commands(config))
     verbs = config.add_subparsers(metavar="COMMAND")
     config_check = verbs.add_parser(
@@ -135,6 +138,9 @@ def parser() -> argparse.ArgumentParser:
     )
     _config_option(config_check)
     config_check.set_defaults(do=_config_check)
+    apply = verbs.add_parser("apply", help="have the running daemon apply its changed file")
+    _config_option(apply)
+    apply.set_defaults(do=_config_apply)
     example = verbs.add_parser("example", help="print an example with comments")
     example.set_defaults(do=_config_example)
     return top
@@ -330,10 +336,12 @@ def _port(text: str) -> int:
 def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     """Return the configuration and its file, or the defaults and None if there is no file."""
     path = configuration.find(arguments.config, os.environ)
+    return _read_file(path, fake_hw=getattr(arguments, "fake_hw", False)), path
+
+
+def _read_file(path: Path | None, *, fake_hw: bool) -> Config:
     config = configuration.default() if path is None else configuration.load(path)
-    if getattr(arguments, "fake_hw", False):
-        config = configuration.with_fake_hardware(config)
-    return config, path
+    return configuration.with_fake_hardware(config) if fake_hw else config
 
 
 def _socket(path: Path | None) -> Path:
@@ -345,7 +353,8 @@ def _socket(path: Path | None) -> Path:
 def _run(arguments: argparse.Namespace) -> int:
     installation.need(installation.SDK, what="sensor-agent run")
     try:
-        config, path = _load_to_run(arguments)
+        path = configuration.find(arguments.config, os.environ)
+        config = _read_to_run(path, fake_hw=arguments.fake_hw)
     except ConfigError as error:
         from agent.logs.journal import configure, refuse  # noqa: PLC0415 - for this command only.
 
@@ -360,11 +369,11 @@ def _run(arguments: argparse.Namespace) -> int:
             f"Cannot import Azure's SDK from {installation.ROOT}: the locale cannot encode that "
             "path. Set LC_ALL=C.UTF-8, or move the program to a path of ASCII letters."
         ) from None
-    return run(config, path)
+    return run(config, path, partial(_read_to_run, path, fake_hw=arguments.fake_hw))
 
 
-def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
-    config, path = _load(arguments)
+def _read_to_run(path: Path | None, *, fake_hw: bool) -> Config:
+    config = _read_file(path, fake_hw=fake_hw)
     if config.cloud is None and config.sensor.driver != "fake":
         raise ConfigError(
             "There is no configuration file, so there is no cloud to report to."
@@ -374,7 +383,7 @@ def _load_to_run(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
             "To connect to a hub, set connection_string_file in [cloud]. To print a file to start "
             "from: sensor-agent config example",
         )
-    return config, path
+    return config
 
 
 def _setup(arguments: argparse.Namespace) -> int:
@@ -527,6 +536,28 @@ def _config_check(arguments: argparse.Namespace) -> int:
         print(f"{path}: no mistake found, but its keys could not be read by this user.")
         return DONE
     print(f"{path}: no mistake found. To check hardware and connection: sensor-agent check")
+    return DONE
+
+
+def _config_apply(arguments: argparse.Namespace) -> int:
+    from agent.config.changes import Applied  # noqa: PLC0415 - not for every command.
+    from agent.daemon.control_socket import ask  # noqa: PLC0415 - brings in asyncio.
+    from agent.diagnostics.service_advice import how_to_restart  # noqa: PLC0415 - the same.
+    from agent.logs.journal import leads_to_journal  # noqa: PLC0415 - the same.
+
+    # Under `systemctl reload`, the daemon has logged the outcome to the same journal.
+    is_logged = leads_to_journal(sys.stderr, os.environ)
+    path = configuration.find(arguments.config, os.environ)
+    try:
+        outcome = Applied(**ask(_socket(path), {"command": "config", "do": "apply"})["config"])
+    except ConfigError:
+        if is_logged:
+            return CANNOT_WORK
+        raise
+    if not is_logged:
+        print("\n".join(outcome.sentences(how_to_restart())))
+        if path is not None and str(path.absolute()) != outcome.file:
+            print(f"The daemon uses {outcome.file}, and not {path}.", file=sys.stderr)
     return DONE
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from agent.cli import signals
 from agent.cli.terminal import discard_output, leave, report
 from agent.cloud.cloud_sink import cloud_sink
-from agent.config.credentials import Credentials, sign_in
+from agent.config.credentials import Credentials, check_again, sign_in
 from agent.config.loader import Config, runtime_directory, state_directory
 from agent.daemon.service import Places, Service
 from agent.diagnostics.installation import with_advice
@@ -29,19 +29,22 @@ log = logging.getLogger(__name__)
 DONE, FAILURE, CANNOT_WORK = 0, 1, 78
 
 
-def run(config: Config, path: Path | None) -> NoReturn:
-    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, status 1."""
+def run(config: Config, path: Path | None, read_file: Callable[[], Config]) -> NoReturn:
+    """Run the daemon until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once, status 1.
+
+    `read_file` reads the file at `path` again. It raises ConfigError.
+    """
     journal.configure(config.log.level, device_id=config.device.id or None)
     # If the daemon hangs, systemd's watchdog aborts it, and this prints where.
     faulthandler.enable()
     try:
-        status = _run(config, path)
+        status = _run(config, path, read_file)
     except OutputError as error:
         status = report(error)
     leave(status)
 
 
-def _run(config: Config, path: Path | None) -> int:
+def _run(config: Config, path: Path | None, read_file: Callable[[], Config]) -> int:
     try:
         places = Places(
             state=state_directory(os.environ, path),
@@ -54,7 +57,12 @@ def _run(config: Config, path: Path | None) -> int:
         )
         if config.device.id != named:  # The connection string has the id.
             journal.configure(config.log.level, device_id=config.device.id)
-        service = Service(config, places=places, open_sink=_sink(config, credentials, places))
+        service = Service(
+            config,
+            places=places,
+            open_sink=_sink(config, credentials, places),
+            read_config=None if path is None else partial(_read_again, config, path, read_file),
+        )
         # The objects that exist now stay, so the garbage collector can skip them.
         gc.freeze()
         _until_signalled(service)
@@ -73,6 +81,13 @@ def _run(config: Config, path: Path | None) -> int:
         journal.notify(STATUS="Failed; see the traceback in the journal")
         return FAILURE
     return DONE
+
+
+def _read_again(running: Config, path: Path, read_file: Callable[[], Config]) -> Config:
+    """Read the configuration file and check what it names. Raises ConfigError."""
+    config = read_file()
+    check_again(config, running=running, base=path.parent, environ=os.environ)
+    return config
 
 
 def _sink(

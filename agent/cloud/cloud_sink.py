@@ -1,11 +1,9 @@
 """Puts the sink with a cloud together: settings, outbox, properties and uplink."""
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from agent import ranges
 from agent.cloud.hub import AzureHub
 from agent.cloud.move import COMMAND, Moves
 from agent.cloud.uplink import Daemon, Uplink
@@ -13,7 +11,7 @@ from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, Config
 from agent.device.commands import Commands
 from agent.device.model import model_id
-from agent.device.properties import Properties, stored_values
+from agent.device.properties import Properties, defaults, stored_values
 from agent.readings.disk import Directory
 from agent.readings.outbox import OUTBOX_NAME, Outbox
 from agent.storage.assignment import StoredAssignment
@@ -47,12 +45,10 @@ async def cloud_sink(
         )
         held.push_async_callback(outbox.close)
         await outbox.open()
-        # The model has whole seconds.
-        interval = max(ranges.INTERVAL.low, math.ceil(config.sensor.interval))
         properties = Properties(
             daemon,
             settings,
-            defaults={"name": "", "brightness": 1, "telemetryInterval": interval},
+            defaults=defaults(config.sensor.interval),
             stored=await stored_values(settings),
             property_format=cloud.property_format,
         )

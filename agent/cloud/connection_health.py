@@ -85,7 +85,7 @@ class ConnectionHealth:
     def __init__(self, clock: Clock, cloud: CloudConfig) -> None:
         self.last_error: str | None = None
         self._clock = clock
-        self._cloud = cloud
+        self.cloud = cloud
         self._logged: deque[str] = deque(maxlen=REASONS_REMEMBERED)
         self._announced = False  # A connection was logged, and has not lasted yet.
         self._unannounced = False  # A later one was not logged.
@@ -176,7 +176,7 @@ class ConnectionHealth:
     def _moment(self, traffic: Traffic) -> Moment:
         if traffic.sent and not traffic.acknowledged:
             return Moment.NO_MESSAGE_TAKEN
-        if traffic.idle >= self._cloud.keep_alive / 2:
+        if traffic.idle >= self.cloud.keep_alive / 2:
             return Moment.IDLE
         return Moment.SENDING if traffic.sent > traffic.acknowledged else Moment.OTHER
 
@@ -188,12 +188,12 @@ class ConnectionHealth:
         # A router that resets idle connections looks like a hub that closes them, a router that
         # forgets them does not.
         if last.moment is Moment.IDLE and (not last.closed or moments[-2:] == [Moment.IDLE] * 2):
-            shorter = self._cloud.keep_alive // 2
+            shorter = self.cloud.keep_alive // 2
             advised = shorter if shorter >= SHORTEST_ADVISED_KEEP_ALIVE else None
-            return IdleConnectionError(hub, self._cloud.keep_alive, advised=advised)
+            return IdleConnectionError(hub, self.cloud.keep_alive, advised=advised)
         many = len(ends) == CLOSED_IN_A_ROW and last.at - ends[0].at <= CLOSED_WITHIN
         if not many or not all(end.closed for end in ends):
             return None
         if moments == [Moment.SENDING] * CLOSED_IN_A_ROW:
-            return RateExceededError(hub, device_id, max_rate=self._cloud.max_rate)
+            return RateExceededError(hub, device_id, max_rate=self.cloud.max_rate)
         return TakenOverError(hub, device_id, times=CLOSED_IN_A_ROW, minutes=CLOSED_WITHIN / 60)

@@ -63,7 +63,7 @@ class Moves:
         self.changed = asyncio.Event()
         self._settings = settings
         self._registration = registration
-        self._allowed = allowed
+        self.allowed = allowed
         self._clock = clock
         self._patience = patience
         self._lock = asyncio.Lock()
@@ -137,7 +137,7 @@ class Moves:
                 "This device uses no provisioning service, so it cannot move to another ID scope. "
                 "Change [cloud] in its configuration file."
             )
-        if not self._allowed:
+        if not self.allowed:
             raise RefusedError(
                 "allow_move = false in [cloud] of the configuration file forbids moves.",
                 status=HTTPStatus.FORBIDDEN,

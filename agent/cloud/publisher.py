@@ -26,11 +26,11 @@ async def publish_readings(
     session: AzureSession,
     *,
     unit: str,
-    max_rate: float,
+    max_rate: Callable[[], float],
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]],
 ) -> Never:
-    """Publish readings in `unit` until cancelled, at most `max_rate` a second.
+    """Publish readings in `unit` until cancelled, at most `max_rate()` a second.
 
     Raises CloudError (in a group) when the connection ends.
     """
@@ -58,7 +58,7 @@ async def publish_readings(
                 window.release()
                 await outbox.added.wait()
                 continue
-            due = max(due, clock.uptime()) + 1 / max_rate
+            due = max(due, clock.uptime()) + 1 / max_rate()
             publishing = publish(order.with_previous(entry), order.next_gaps())
             group.create_task(publishing, name=f"uplink.send.{entry.message_id}")
 

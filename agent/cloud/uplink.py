@@ -24,6 +24,7 @@ from agent.cloud.session import (
     QueuedCommand,
     Unreadable,
 )
+from agent.config.loader import Config
 from agent.device import commands, properties
 from agent.errors import (
     AgentError,
@@ -139,9 +140,9 @@ class Uplink:
         self._backlog_reported = 0
 
     @property
-    def stored(self) -> Mapping[str, Any]:
-        """The writable properties that the operator set before this start."""
-        return self._properties.stored
+    def set_by_operator(self) -> Mapping[str, Any]:
+        """The writable properties that the operator has set."""
+        return self._properties.set_by_operator
 
     @property
     def waiting(self) -> int:
@@ -157,6 +158,17 @@ class Uplink:
         """Keep a reading until the hub has acknowledged it."""
         await self._outbox.add(reading, taken)
         self._daemon.status_changed.set()
+
+    def apply(self, config: Config) -> None:
+        """Take over the settings that apply while the daemon runs."""
+        assert config.cloud is not None  # noqa: S101 - that would need a restart.
+        self._max_rate = config.cloud.max_rate
+        self._health.cloud = config.cloud
+        self._moves.allowed = config.cloud.allow_move
+        self._outbox.set_limits(
+            max_age_days=config.outbox.max_age_days, max_megabytes=config.outbox.max_megabytes
+        )
+        self._properties.set_defaults(properties.defaults(config.sensor.interval))
 
     def report(self, patch: Mapping[str, Any]) -> None:
         """Report properties, now or after connecting. Of each, only the last value is kept."""
@@ -320,7 +332,7 @@ class Uplink:
                     self._outbox,
                     session,
                     unit=self._unit,
-                    max_rate=self._max_rate,
+                    max_rate=lambda: self._max_rate,
                     clock=self._clock,
                     sleep=self._sleep,
                 ),

@@ -92,6 +92,17 @@ def sign_in(
     return config, credentials
 
 
+def check_again(config: Config, *, running: Config, base: Path, environ: Mapping[str, str]) -> None:
+    """Check the files that a changed configuration names. Raises SecretError as `sign_in` does.
+
+    In the service, files that `running` does not name are not checked: systemd passes credentials
+    to the daemon when it starts.
+    """
+    named = [[getattr(one.cloud, key, None) for key in CONTENTS] for one in (running, config)]
+    if named[0] == named[1] or "CREDENTIALS_DIRECTORY" not in environ:
+        sign_in(config, base=base, environ=environ)
+
+
 def read_credentials(
     cloud: CloudConfig, *, device_id: str, base: Path, environ: Mapping[str, str]
 ) -> Credentials:

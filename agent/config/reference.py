@@ -56,14 +56,18 @@ def reference() -> str:
     lines = [BEGIN]
     for section, keys in KEYS.items():
         lines += ["", f"### [{section}]", "", _about(section), ""]
-        lines += ["| key | meaning | values | default |", "|---|---|---|---|"]
+        lines += [
+            "| key | meaning | values | default | a change applies |",
+            "|---|---|---|---|---|",
+        ]
         lines += [_row(key) for key in keys.values()]
     return "\n".join([*lines, "", END]) + "\n"
 
 
 def _row(key: Key) -> str:
     standard = "" if key.default in (None, MISSING) else f"`{show(key.default)}`"
-    cells = (f"`{key.name}`", key.rule.help, key.allowed, standard)
+    applies = "on reload" if key.rule.is_live else "on restart"
+    cells = (f"`{key.name}`", key.rule.help, key.allowed, standard, applies)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -34,6 +34,7 @@ class Rule:
     advice: Callable[[str], str | None] = lambda _text: None  # On what is not a choice.
     form: Callable[[str], bool] = bool
     example: str | int | None = None  # for the example file, commented out there
+    is_live: bool = False  # A change applies while the daemon runs; else it needs a restart.
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,7 @@ class CloudConfig:
         low=0.1,
         high=1000,
         unit="messages/s",
+        is_live=True,
     )
     property_format: str = _choice(
         "plug-and-play",
@@ -195,7 +197,9 @@ class CloudConfig:
         "preview",
     )
     allow_move: bool = _entry(
-        True, "Whether the operator may move this device to another ID scope (DeviceMove)."
+        True,
+        "Whether the operator may move this device to another ID scope (DeviceMove).",
+        is_live=True,
     )
 
 
@@ -229,13 +233,24 @@ class SensorConfig:
         low=INTERVAL.low,
         high=INTERVAL.high,
         unit=f'seconds; with driver "fake" from {FASTEST_FAKE}',
+        is_live=True,
     )
     unit: str = _choice("celsius", "Unit in which temperatures are sent.", "celsius", "fahrenheit")
     temperature_offset: float = _entry(
-        0.0, "Added to every temperature.", low=-50, high=50, unit="degrees Celsius"
+        0.0,
+        "Added to every temperature.",
+        low=-50,
+        high=50,
+        unit="degrees Celsius",
+        is_live=True,
     )
     humidity_offset: float = _entry(
-        0.0, "Added to every humidity.", low=-100, high=100, unit="percentage points"
+        0.0,
+        "Added to every humidity.",
+        low=-100,
+        high=100,
+        unit="percentage points",
+        is_live=True,
     )
     power_pin: int | None = _pin(
         None, "GPIO that powers the sensor. The daemon uses it to restart a stuck sensor.", 22
@@ -264,10 +279,15 @@ class OutboxConfig:
     """Readings that wait to be sent. Beyond either limit the oldest are dropped and counted."""
 
     max_age_days: int = _entry(
-        30, "Maximum age of a waiting reading.", low=1, high=3650, unit="days"
+        30, "Maximum age of a waiting reading.", low=1, high=3650, unit="days", is_live=True
     )
     max_megabytes: int = _entry(
-        64, "Maximum size of all waiting readings.", low=1, high=100_000, unit="MB"
+        64,
+        "Maximum size of all waiting readings.",
+        low=1,
+        high=100_000,
+        unit="MB",
+        is_live=True,
     )
 
 
@@ -276,7 +296,13 @@ class LogConfig:
     """The log."""
 
     level: str = _choice(
-        "info", "Lowest level that is logged.", "debug", "info", "warning", "error"
+        "info",
+        "Lowest level that is logged.",
+        "debug",
+        "info",
+        "warning",
+        "error",
+        is_live=True,
     )
 
 

@@ -1,9 +1,11 @@
 """The requests that the running daemon accepts through its control socket."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
+from agent.config.changes import Applied
 from agent.daemon.control_socket import Handler, Request
 from agent.device.led import AsyncLed
 from agent.device.validation import check_brightness, whole_number
@@ -41,6 +43,14 @@ class Daemon(Protocol):
         """
         ...
 
+    async def apply_config(self) -> Applied:
+        """Read the configuration file again, and take over what applies while the daemon runs.
+
+        Raises ConfigError, with nothing changed, if the file has mistakes, and ControlError if the
+        daemon has no file.
+        """
+        ...
+
     async def undo_move(self) -> PlacePart:
         """Undo the last move to another ID scope. Raises ControlError if there is none."""
         ...
@@ -53,6 +63,7 @@ def control_requests(daemon: Daemon) -> Mapping[str, Handler]:
         "check": _check,
         "read": _read,
         "led": _led,
+        "config": _config,
         "move": _move,
         "room": _room,
     }
@@ -114,6 +125,13 @@ async def _drive(led: AsyncLed, request: Request) -> None:
             await led.set_brightness(check_brightness(request.get("level")))
         case _:
             raise ControlError('"do" must be "on", "off", "blink" or "brightness".')
+
+
+async def _config(daemon: Daemon, request: Request) -> dict[str, Any]:
+    _allow(request, "do")
+    if request.get("do") != "apply":
+        raise ControlError('"do" must be "apply".')
+    return {"config": asdict(await daemon.apply_config())}
 
 
 async def _move(daemon: Daemon, request: Request) -> dict[str, Any]:

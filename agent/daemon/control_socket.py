@@ -3,7 +3,8 @@
     {"command": "status"}  ->  {"ok": true, "status": {...}}
     {"command": "led", "do": "blink", "seconds": 2}  ->  {"ok": true, "led": {...}}
 
-The answer to a refused request is {"ok": false, "error": "a sentence"}.
+The answer to a refused request is {"ok": false, "error": "a sentence"}. If the configuration has
+mistakes, it has the key "mistakes", too: a list of sentences.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from agent.diagnostics import service_advice
-from agent.errors import ControlError, NoDaemonError, in_words, phrase
+from agent.errors import ConfigError, ControlError, NoDaemonError, in_words, phrase
 from agent.logs.events import LogEvent
 from agent.status import Status, status_from_json
 
@@ -38,10 +39,10 @@ Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 async def control_socket(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
     """Answer requests on `path` during the block.
 
-    A handler gets the request and returns what is added to {"ok": true}. If it raises ControlError
-    or ValueError, the request is refused with that sentence. Raises ControlError if another daemon
-    answers on `path`. If the socket cannot be created, for example on a read-only disk, a warning
-    is logged and the block runs without it.
+    A handler gets the request and returns what is added to {"ok": true}. If it raises ControlError,
+    ConfigError or ValueError, the request is refused with that sentence. Raises ControlError if
+    another daemon answers on `path`. If the socket cannot be created, for example on a read-only
+    disk, a warning is logged and the block runs without it.
     """
     if _answers(path):
         raise ControlError(f"Another sensor-agent answers at {path}. Stop it first.")
@@ -230,8 +231,9 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
     try:
         async with asyncio.timeout(PATIENCE):
             return {"ok": True, **await handler(request)}
-    except (ControlError, ValueError) as error:
-        return _refusal(str(error))
+    except (ControlError, ConfigError, ValueError) as error:
+        mistakes = {"mistakes": error.mistakes} if isinstance(error, ConfigError) else {}
+        return _refusal(str(error)) | mistakes
     except TimeoutError:
         return _refusal(f"{command} did not finish within {PATIENCE:g} s.")
     except Exception as error:
@@ -255,7 +257,8 @@ def _refusal(sentence: str) -> dict[str, Any]:
 def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str, Any]:
     """Send a request to the running daemon and return its answer. Blocks up to `timeout` seconds.
 
-    Raises NoDaemonError if no daemon listens, and ControlError if it refuses or does not answer.
+    Raises NoDaemonError if no daemon listens, ConfigError if its configuration has mistakes, and
+    ControlError if it refuses for another reason or does not answer.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -284,6 +287,8 @@ def ask(path: Path, request: Request, *, timeout: float = PATIENCE) -> dict[str,
             f"The daemon at {path} closed the connection without an answer."
         ) from error
     if not answer.get("ok"):
+        if mistakes := answer.get("mistakes"):
+            raise ConfigError(*map(str, mistakes))
         raise ControlError(str(answer.get("error")))
     return answer
 

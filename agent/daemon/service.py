@@ -10,6 +10,7 @@ from typing import Any
 from zlib import crc32
 
 from agent import __version__
+from agent.config.changes import Applied, changes
 from agent.config.loader import Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
@@ -18,6 +19,8 @@ from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information
 from agent.device.led import AsyncLed
 from agent.diagnostics import CHECKS_BUDGET, installation, runner
+from agent.diagnostics.service_advice import how_to_restart
+from agent.errors import ConfigError, ControlError
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.readings.clock import Clock
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
 SESSION_DEADLINE = 2.5  # Seconds for the session to end after it is cancelled.
 CHECKS_MARGIN = 4.0  # Seconds beyond the budget of the checks.
+READ_DEADLINE = 20.0  # Seconds to read the configuration again, from a disk that may hang.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +51,8 @@ class Places:
 class Service:
     """The daemon. `run` it once, and set `stop` to end it.
 
-    `open_sink` opens the destination of its readings and reports.
+    `open_sink` opens the destination of its readings and reports. `read_config` reads the
+    configuration file again and checks it; None if there is no file.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Service:
         *,
         places: Places,
         open_sink: Callable[["Service"], AbstractAsyncContextManager[Sink]],
+        read_config: Callable[[], Config] | None = None,
     ) -> None:
         self.stop = asyncio.Event()
         self.clock = Clock()
@@ -63,9 +69,11 @@ class Service:
         self._config = config
         self._places = places
         self._open_sink = open_sink
+        self._read_config = read_config
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch()
         self._checks_thread = DeadlineThread("checks")
+        self._config_thread = DeadlineThread("configuration")
         # Read once: it stays the same, also if an upgrade replaces the files of this version.
         self._version, self._origin = __version__, installation.origin()
         self._information = device_information()
@@ -154,7 +162,7 @@ class Service:
     def _make_led(self) -> AsyncLed:
         config = self._config.led
         led = open_led(config.driver, pin=config.pin, active_high=config.active_high)
-        led.set_brightness(self._sink.stored.get("brightness", 1))
+        led.set_brightness(self._sink.set_by_operator.get("brightness", 1))
         return AsyncLed(led, on_change=self._on_led)
 
     def _on_led(self, state: LedState) -> None:
@@ -176,7 +184,7 @@ class Service:
         policy = Policy(
             model=self._sensor.model,
             spacing=self._sensor.spacing,
-            interval=self._sink.stored.get("telemetryInterval", config.interval),
+            interval=self._sink.set_by_operator.get("telemetryInterval", config.interval),
             temperature_offset=config.temperature_offset,
             humidity_offset=config.humidity_offset,
             now=self.clock.uptime(),
@@ -246,6 +254,48 @@ class Service:
         deadline = CHECKS_BUDGET + CHECKS_MARGIN
         return status, await self._checks_thread.run(run_checks, deadline=deadline)
 
+    async def apply_config(self) -> Applied:
+        file = self._places.config
+        if file is None or self._read_config is None:
+            raise ControlError(
+                "The daemon runs without a configuration file, so there is nothing to apply.",
+                how_to_restart(),
+            )
+        # One thread reads, in order, and nothing is awaited after that: requests are serialised.
+        try:
+            wanted = await self._config_thread.run(self._read_config, deadline=READ_DEADLINE)
+        except ConfigError as error:
+            _log_refusal(error)
+            raise
+        except TimeoutError:
+            raise ControlError(
+                f"Reading {file} did not finish within {READ_DEADLINE:g} s, so the daemon keeps "
+                "its settings."
+            ) from None
+        found = changes(self._config, wanted)
+        overridden = self._take_over(found.config)
+        outcome = Applied(str(file.absolute()), found.applied, found.restart, overridden)
+        log.info(
+            "%s",
+            " ".join(outcome.sentences(how_to_restart())),
+            extra=LogEvent.CONFIGURATION_APPLIED.about(),
+        )
+        journal.set_level(found.config.log.level)
+        return outcome
+
+    def _take_over(self, config: Config) -> list[str]:
+        """Use these settings. Return those in whose place the operator's value stays in force."""
+        before, self._config = self._config.sensor, config
+        sensor = config.sensor
+        self._sampler.policy.set_offsets(sensor.temperature_offset, sensor.humidity_offset)
+        self._sink.apply(config)
+        if sensor.interval == before.interval:
+            return []
+        if "telemetryInterval" in self._sink.set_by_operator:
+            return ["interval in [sensor]"]
+        self._sampler.set_interval(sensor.interval)
+        return []
+
     async def undo_move(self) -> PlacePart:
         return await self._sink.undo_move()
 
@@ -263,3 +313,11 @@ class Service:
     async def diagnose(self) -> str:
         status, findings = await self.check()
         return runner.diagnosis(findings, status)
+
+
+def _log_refusal(error: ConfigError) -> None:
+    log.error(
+        "Cannot apply the changed configuration, so the daemon keeps its settings. %s",
+        error.in_one_line(),
+        extra=LogEvent.CONFIGURATION_REFUSED.about(),
+    )

@@ -5,6 +5,7 @@ its acknowledgement has the reason.
 """
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from agent.device.validation import CHECKS, RefusedError
 from agent.errors import quote
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
+from agent.ranges import INTERVAL
 from hw.errors import HardwareError
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,15 @@ async def stored_values(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def defaults(interval: float) -> dict[str, Any]:
+    """Return the values of properties that the operator has not set.
+
+    `interval` is the configured one, in seconds. The model has whole seconds in a range.
+    """
+    whole = max(INTERVAL.low, math.ceil(interval))
+    return {"name": "", "brightness": 1, "telemetryInterval": whole}
+
+
 def _key(name: str) -> str:
     return f"property.{name}"
 
@@ -88,9 +99,9 @@ def _key(name: str) -> str:
 class Properties:
     """The writable properties of this device.
 
-    `values` are in force: `defaults`, or what the operator has set, of which `stored` is known from
-    before. `property_format` is the form of acknowledgements: "plug-and-play", or "preview" as in
-    IoT Central before July 2020.
+    `values` are in force: `defaults`, or what the operator has set; `stored` is what the operator
+    had set before this start. `property_format` is the form of acknowledgements: "plug-and-play",
+    or "preview" as in IoT Central before July 2020.
     """
 
     def __init__(
@@ -102,15 +113,26 @@ class Properties:
         stored: Mapping[str, Any],
         property_format: str,
     ) -> None:
-        self.stored = stored
         self.values = {**defaults, **stored}
         self._daemon = daemon
         self._settings = settings
-        self._set_by_operator = set(stored)
+        self._set_by_operator = set(stored)  # Names.
         self._preview = property_format == "preview"
         self._desired_version = 0
         self._complaints = Complaints()
         self._unknown: dict[str, bool] = {}  # Unknown properties, and whether each was answered.
+
+    @property
+    def set_by_operator(self) -> Mapping[str, Any]:
+        """The values that the operator has set."""
+        return {name: self.values[name] for name in self._set_by_operator}
+
+    def set_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Replace the values that the operator has not set, and report those that change."""
+        for name, value in defaults.items():
+            if name not in self._set_by_operator and value != self.values[name]:
+                self.values[name] = value
+                self._report_default(name)
 
     async def apply_twin(self, twin: Any) -> None:
         """Apply the desired properties of a whole twin, as fetched after connecting.

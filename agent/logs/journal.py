@@ -52,7 +52,7 @@ def configure(
     """
     follow_system_zone()
     stderr = stderr or sys.stderr
-    in_journal = _leads_to_journal(stderr, environ)
+    in_journal = leads_to_journal(stderr, environ)
     if in_journal and _has_systemd():
         handler = _journal_handler(device_id)
     else:
@@ -61,7 +61,7 @@ def configure(
     handler.addFilter(OnceAMinute())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(LEVELS[level])
+    set_level(level)
     # At debug level asyncio logs details of its event loop, which do not help here.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     if "NOTIFY_SOCKET" in environ and not _has_systemd():
@@ -72,6 +72,11 @@ def configure(
         )
 
 
+def set_level(level: str) -> None:
+    """Log records of `level` and above from now on."""
+    logging.getLogger().setLevel(LEVELS[level])
+
+
 def _has_systemd() -> bool:
     try:
         return find_spec("systemd.journal") is not None
@@ -79,7 +84,7 @@ def _has_systemd() -> bool:
         return False
 
 
-def _leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Return whether systemd connected this stream to the journal.
 
     The variable alone proves nothing, because every process started by a service inherits it.

@@ -126,11 +126,7 @@ class Outbox:
         self._disk = disk
         self._state = state
         self._clock = clock
-        self._max_age = max_age_days * DAY
-        self._max_bytes = int(max_megabytes * 1_000_000)
-        self._files = SegmentFiles(
-            disk, run=self.run, boot=clock.boot_id, board=board, max_bytes=self._max_bytes
-        )
+        self._files = SegmentFiles(disk, run=self.run, boot=clock.boot_id, board=board, max_bytes=0)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
         self._lock = asyncio.Lock()
         self._is_loaded = False
@@ -150,6 +146,12 @@ class Outbox:
         self._gaps: list[DroppedReadings] = []
         self._reported: list[DroppedReadings] = []
         self._dropped = 0  # Since the queue was last empty.
+        self.set_limits(max_age_days=max_age_days, max_megabytes=max_megabytes)
+
+    def set_limits(self, *, max_age_days: float, max_megabytes: float) -> None:
+        """Bound the queue. Readings beyond new limits are dropped with the next reading."""
+        self._max_age = max_age_days * DAY
+        self._files.max_bytes = int(max_megabytes * 1_000_000)
         self._age_checked = float("-inf")
 
     async def open(self) -> None:
@@ -446,7 +448,7 @@ class Outbox:
             room = float(MAX_IN_MEMORY - len(self._unsaved))
             if is_readable:
                 bytes_each = used[0] / waiting if waiting >= ENOUGH else BLOCK / PER_BLOCK
-                room = max(0.0, self._max_bytes - used[0]) / bytes_each
+                room = max(0.0, self._files.max_bytes - used[0]) / bytes_each
             return OutboxPart(
                 waiting=self.waiting,
                 in_memory=len(self._unsaved),

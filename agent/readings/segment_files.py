@@ -121,7 +121,8 @@ class SegmentFiles:
     """The readings of all runs in the files of a directory. Not for several threads at once.
 
     `load` comes first. After an OSError, call it again until it succeeds. `run` is a fresh id, of
-    12 hexadecimal digits; `board` identifies the machine, None if nothing does.
+    12 hexadecimal digits; `board` identifies the machine, None if nothing does. `max_bytes` may be
+    set at any time.
     """
 
     def __init__(
@@ -134,8 +135,7 @@ class SegmentFiles:
         self._run = run
         self._boot = boot
         self._board = board_digest(board)
-        self._max_bytes = max_bytes
-        self._blocks_per_file = max(2, min(BLOCKS_PER_FILE, max_bytes // BLOCK // LEAST_FILES))
+        self.max_bytes = max_bytes
         self._sizes: dict[int, int] = {}  # In bytes, by the number of the file.
         self._order = self._next = 1
         self._active: _Active | None = None
@@ -220,7 +220,7 @@ class SegmentFiles:
 
         A file is too old if `is_too_old` holds for its newest reading.
         """
-        while self.used_bytes() > self._max_bytes and self._drop_oldest(lambda _: True, "room"):
+        while self.used_bytes() > self.max_bytes and self._drop_oldest(lambda _: True, "room"):
             pass
         if is_too_old is not None:
             while self._drop_oldest(lambda file: self._is_all(file, is_too_old), "age"):
@@ -238,6 +238,9 @@ class SegmentFiles:
     def _is_all(self, file: int, is_too_old: Callable[[Stamp], bool]) -> bool:
         newest = self._newest_stamp(file)
         return newest is not None and is_too_old(newest)
+
+    def _blocks_per_file(self) -> int:
+        return max(2, min(BLOCKS_PER_FILE, self.max_bytes // BLOCK // LEAST_FILES))
 
     def used_bytes(self) -> int:
         """Return the size of the files that hold waiting readings."""
@@ -261,7 +264,7 @@ class SegmentFiles:
             if is_fresh or active is None:
                 active = self._begin(at)
                 records: list[Record] = list(self.state.checkpoint())
-                active.last_serial = len(records) // PER_BLOCK + self._blocks_per_file - 1
+                active.last_serial = len(records) // PER_BLOCK + self._blocks_per_file() - 1
             else:
                 records = list(self._events)
             records += [

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Never, Protocol
 
+from agent.config.loader import Config
 from agent.errors import ControlError
 from agent.readings.clock import Stamp, utc
 from agent.status import CloudPart, PlacePart, Status
@@ -14,8 +15,8 @@ class Sink(Protocol):
     """Takes the readings and the reported properties of a daemon."""
 
     @property
-    def stored(self) -> Mapping[str, Any]:
-        """The writable properties that the operator set before this start."""
+    def set_by_operator(self) -> Mapping[str, Any]:
+        """The writable properties that the operator has set."""
         ...
 
     @property
@@ -25,6 +26,10 @@ class Sink(Protocol):
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
         """Take a reading. When this returns, a power cut does not lose it."""
+        ...
+
+    def apply(self, config: Config) -> None:
+        """Take over the settings of a changed configuration that apply while the daemon runs."""
         ...
 
     def report(self, properties: Mapping[str, Any]) -> None:
@@ -63,7 +68,7 @@ class PrintingSink:
     """
 
     def __init__(self, show: Callable[[str], None], changed: asyncio.Event) -> None:
-        self.stored: Mapping[str, Any] = {}
+        self.set_by_operator: Mapping[str, Any] = {}
         self.waiting = 0
         self._show = show
         self._changed = changed
@@ -71,6 +76,9 @@ class PrintingSink:
     async def add(self, reading: Reading, taken: Stamp) -> None:
         self._show(f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %")
         self._changed.set()
+
+    def apply(self, _config: Config) -> None:
+        return
 
     def report(self, _properties: Mapping[str, Any]) -> None:
         self._changed.set()

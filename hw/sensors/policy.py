@@ -122,11 +122,9 @@ class Policy:
             raise ValueError(f"Unknown sensor model {model!r}. Choose {', '.join(MODELS)}.")
         if not (isfinite(spacing) and spacing >= 0.0):
             raise ValueError(f"spacing must be 0 seconds or more, not {spacing!r}.")
-        if not (isfinite(temperature_offset) and isfinite(humidity_offset)):
-            raise ValueError("Offsets must be finite numbers.")
         self._model = MODELS[model]
         self._spacing = spacing
-        self._offsets = (temperature_offset, humidity_offset)
+        self.set_offsets(temperature_offset, humidity_offset)
 
         self._origin = now  # Slot k begins at origin + k * interval. So rounding does not add up.
         self._slot = 0
@@ -163,6 +161,12 @@ class Policy:
         self._origin += self._slot * self._interval
         self._slot = 0
         self._interval = seconds
+
+    def set_offsets(self, temperature: float, humidity: float) -> None:
+        """Add these to later readings. Raises ValueError if one is not finite."""
+        if not (isfinite(temperature) and isfinite(humidity)):
+            raise ValueError("Offsets must be finite numbers.")
+        self._offsets = (temperature, humidity)
 
     @property
     def status(self) -> SensorStatus:

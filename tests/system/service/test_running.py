@@ -187,6 +187,70 @@ def test_a_configuration_that_cannot_work_is_told_and_not_tried_again(installed,
         installed.restart()
 
 
+RELOAD = ("systemctl", "reload", "sensor-agent")
+
+
+def logged(pi, word):
+    """Return the lines of this run's journal that contain `word`."""
+    invocation = pi.show("InvocationID")["InvocationID"]
+    lines = pi.out("journalctl", "--output", "cat", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    return [line for line in lines.splitlines() if word in line]
+
+
+def test_a_reload_applies_a_changed_file_without_a_restart(installed):
+    pid, file = main_pid(installed), installed.path(CONFIG)
+    kept = file.read_text()
+    before = len(logged(installed, CONFIG))
+    try:
+        installed.run(*RELOAD)
+        file.write_text(kept.replace("interval = 0.5", "interval = 0.25\npower_pin = 22"))
+        installed.run(*RELOAD)
+        assert installed.status()["sensor"]["interval"] == 0.25
+    finally:
+        file.write_text(kept)
+    installed.run(*RELOAD)
+    assert installed.status()["sensor"]["interval"] == 0.5
+    assert installed.show("ActiveState", "NRestarts")["ActiveState"] == "active"
+    assert main_pid(installed) == pid
+    until(lambda: len(logged(installed, CONFIG)) >= before + 3)
+    unchanged, changed, undone = logged(installed, CONFIG)[before:]
+    assert "has no changed setting" in unchanged
+    assert f"Applied {CONFIG}: interval in [sensor]." in changed
+    assert (
+        "need a restart: power_pin in [sensor]. To restart the service: sudo systemctl" in changed
+    )
+    assert undone == f"Applied {CONFIG}: interval in [sensor]."
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["reload", "config apply"])
+def test_a_reload_of_a_broken_file_fails_and_changes_nothing(installed, by_hand):
+    pid, file = main_pid(installed), installed.path(CONFIG)
+    kept = file.read_text()
+    before = len(logged(installed, "intervall"))
+    try:
+        file.write_text(kept.replace("interval = 0.5", "intervall = 1"))
+        if by_hand:
+            done = installed.anna("sudo sensor-agent config apply", check=False)
+            assert done.returncode == 78
+            assert 'did you mean "interval"?' in done.stderr
+        else:
+            assert installed.run(*RELOAD, check=False).returncode != 0
+            shown = installed.show("ActiveState", "SubState", "ReloadResult", "ExecReload")
+            assert (shown["ActiveState"], shown["SubState"]) == ("active", "running")
+            assert (shown["ReloadResult"], "status=78" in shown["ExecReload"]) == (
+                "exit-code",
+                True,
+            )
+    finally:
+        file.write_text(kept)
+    assert main_pid(installed) == pid
+    assert installed.status()["sensor"]["interval"] == 0.5
+    installed.run(*RELOAD)
+    until(lambda: logged(installed, "has no changed setting"))
+    [line] = logged(installed, "intervall")[before:]
+    assert line.startswith("Cannot apply the changed configuration")
+
+
 def test_stopped_it_says_good_bye_and_its_led_is_off(installed):
     installed.command("turnon")
     until(lambda: installed.properties()["ledState"] == "on")

@@ -105,6 +105,19 @@ async def test_the_rate_is_limited(outbox):
     assert rig.clock.up - began >= 49 * 0.1 - 1e-6
 
 
+async def test_a_changed_rate_applies_to_the_connection(outbox):
+    session = FakeSession()
+    rig = Rig(outbox, FakeHub(session), max_rate=0.1)
+    async with rig.running():
+        await rig.add(1)
+        await until(lambda: len(session.sent) == 1)
+        rig.uplink._max_rate = 100
+        began = rig.clock.up
+        await rig.add(10)
+        await until(lambda: len(session.sent) == 11)
+        assert rig.clock.up - began < 11
+
+
 async def test_a_rate_too_high_for_a_timer_is_limited_with_few_sleeps(outbox):
     session = FakeSession()
     rig = Rig(outbox, FakeHub(session), max_rate=1000)

@@ -8,8 +8,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fuzzing import fuzz
 from hypothesis import strategies as st
 
-from agent.config.credentials import derive_device_key, read_credentials, sign_in
-from agent.config.loader import load
+from agent.config.credentials import (
+    check_again,
+    derive_device_key,
+    read_credentials,
+    sign_in,
+)
+from agent.config.loader import CloudConfig, Config, DeviceConfig, load
 from agent.config.pasted import PasteError, check_key, parse_connection_string, unquoted
 from agent.errors import SecretError
 
@@ -443,3 +448,22 @@ def test_a_proxy_password_is_read(read, tmp_path):
 def test_repr_shows_no_secret(read, tmp_path):
     secret(tmp_path / "key", KEY)
     assert KEY not in repr(read('key_file = "key"'))
+
+
+def running_with(*, key_file):
+    cloud = CloudConfig(id_scope="0ne00000000", key_file=Path(key_file))
+    return Config(device=DeviceConfig(id="pi-1"), cloud=cloud)
+
+
+def test_a_file_that_the_running_daemon_does_not_name_is_checked_outside_the_service(tmp_path):
+    running, changed = running_with(key_file="old.key"), running_with(key_file="new.key")
+    with pytest.raises(SecretError, match=r"new\.key does not exist"):
+        check_again(changed, running=running, base=tmp_path, environ={})
+
+
+def test_in_the_service_a_new_name_of_a_file_waits_for_the_restart(tmp_path):
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    running, changed = running_with(key_file="old.key"), running_with(key_file="new.key")
+    check_again(changed, running=running, base=tmp_path, environ=environ)
+    with pytest.raises(SecretError, match=r"old\.key does not exist"):
+        check_again(running, running=running, base=tmp_path, environ=environ)

@@ -69,8 +69,8 @@ json_values = (
     | st.dictionaries(st.text(max_size=5), scalars, max_size=2)
 )
 KEYS = {
-    "command": st.sampled_from(["status", "check", "read", "led", "room"]),
-    "do": st.sampled_from(["on", "off", "blink", "brightness"]),
+    "command": st.sampled_from(["status", "check", "read", "led", "room", "config", "move"]),
+    "do": st.sampled_from(["on", "off", "blink", "brightness", "apply", "undo"]),
     "seconds": st.integers(0, 4000),
     "level": st.integers(0, 4),
     "only": st.lists(st.sampled_from(["led", "hub", "clock"]), max_size=2),

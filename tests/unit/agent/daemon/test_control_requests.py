@@ -3,11 +3,12 @@ import asyncio
 import pytest
 from statuses import PLACE, STATUS
 
+from agent.config.changes import Applied
 from agent.daemon.control_requests import control_requests
 from agent.device.led import AsyncLed
 from agent.diagnostics.finding import ok
 from agent.diagnostics.runner import chosen
-from agent.errors import ControlError
+from agent.errors import ConfigError, ControlError
 from agent.status import status_to_json
 from hw import Reading
 from hw.errors import Fault, SensorError
@@ -24,6 +25,7 @@ class Daemon:
         self.sensor = SimulatedSensor(Room(seed=1))
         self.room = self.sensor.room
         self.broken = None
+        self.mistakes = []
         self.handlers = control_requests(self)
 
     async def status(self):
@@ -39,6 +41,11 @@ class Daemon:
 
     async def undo_move(self):
         return PLACE
+
+    async def apply_config(self):
+        if self.mistakes:
+            raise ConfigError(*self.mistakes)
+        return Applied("/etc/x.toml", ["interval in [sensor]"], [], [])
 
     async def ask(self, **request):
         return await self.handlers[request["command"]](request)
@@ -59,6 +66,16 @@ async def test_move_undo_returns_the_id_scope(daemon):
     assert await daemon.ask(command="move", do="undo") == {"id_scope": PLACE.id_scope}
     with pytest.raises(ControlError, match='"do" must be "undo"'):
         await daemon.ask(command="move", do="redo")
+
+
+async def test_config_apply_returns_the_outcome_or_raises_the_mistakes(daemon):
+    answer = await daemon.ask(command="config", do="apply")
+    assert Applied(**answer["config"]).applied == ["interval in [sensor]"]
+    with pytest.raises(ControlError, match='"do" must be "apply"'):
+        await daemon.ask(command="config", do="forget")
+    daemon.mistakes = ["x.toml: no.", "x.toml: neither."]
+    with pytest.raises(ConfigError, match="neither"):
+        await daemon.ask(command="config", do="apply")
 
 
 async def test_read_returns_a_reading_or_the_reason_why_there_is_none(daemon):
@@ -107,7 +124,7 @@ async def test_a_wrong_led_request_is_refused(daemon, request_):
     assert daemon.led.state == "off"
 
 
-@pytest.mark.parametrize("command", ["status", "check", "read", "room"])
+@pytest.mark.parametrize("command", ["status", "check", "read", "room", "config", "move"])
 async def test_an_unknown_key_is_refused(daemon, command):
     with pytest.raises(ControlError, match=rf"The request {command} has no key \"colour\"\."):
         await daemon.ask(command=command, colour=1)

@@ -14,12 +14,14 @@ from fakes import until
 from agent.daemon import control_socket as control
 from agent.daemon.control_socket import LONGEST_LINE, ask, control_socket
 from agent.diagnostics import service_advice
-from agent.errors import ControlError, NoDaemonError
+from agent.errors import ConfigError, ControlError, NoDaemonError
 
 
 async def echo(request):
     if request.get("fail") == "refuse":
         raise ControlError("That cannot be done.")
+    if request.get("fail") == "mistakes":
+        raise ConfigError("x.toml: one.", "x.toml: two.")
     if request.get("fail") == "crash":
         raise KeyError("bug")
     return {"echo": request.get("say")}
@@ -58,6 +60,12 @@ async def test_a_connection_carries_several_requests(path):
 async def test_ask_raises_the_reason_of_a_refusal(path):
     with pytest.raises(ControlError, match="That cannot be done"):
         await asyncio.to_thread(ask, path, {"command": "echo", "fail": "refuse"})
+
+
+async def test_ask_raises_the_mistakes_of_a_configuration(path):
+    with pytest.raises(ConfigError) as raised:
+        await asyncio.to_thread(ask, path, {"command": "echo", "fail": "mistakes"})
+    assert raised.value.mistakes == ("x.toml: one.", "x.toml: two.")
 
 
 async def test_a_bug_in_a_handler_is_logged_and_answered(path, caplog):

@@ -43,6 +43,17 @@ async def test_a_property_without_desired_value_is_reported_as_the_devices_defau
         assert (ack["value"], ack["ac"], ack["av"]) == (value, 203, 0)
 
 
+async def test_changed_defaults_are_reported_unless_the_operator_has_set_a_value(rig):
+    await rig.properties.apply_twin({"desired": {"brightness": 2, "$version": 7}})
+    rig.reported.clear()
+    rig.properties.set_defaults({"name": "", "brightness": 3, "telemetryInterval": 30})
+    assert rig.reported == {
+        "telemetryInterval": {"value": 30, "ac": 203, "av": 0, "ad": "No desired value is set."}
+    }
+    assert rig.properties.values == {"name": "", "brightness": 2, "telemetryInterval": 30}
+    assert rig.properties.set_by_operator == {"brightness": 2}
+
+
 async def test_a_wrapped_value_is_the_same_as_a_bare_one(rig):
     await rig.properties.apply_patch({"brightness": {"value": 3}, "$version": 4})
     assert rig.reported["brightness"]["value"] == 3

@@ -255,6 +255,25 @@ async def test_readings_that_are_too_old_are_dropped_by_the_day(card):
     await outbox.close()
 
 
+async def test_changed_limits_apply_to_readings_that_wait(card):
+    clock = HandClock()
+    outbox = await open_outbox(card, clock=clock)
+    await fill(outbox, 4000, clock)
+    assert outbox.waiting == 4000
+    outbox.set_limits(max_age_days=30, max_megabytes=0.1)
+    for _ in range(3):  # The file that is written is not dropped, and a new one begins each day.
+        clock.move(DAY)
+        await fill(outbox, 1, clock)
+    (gap,) = (await outbox.status(60)).dropped
+    assert gap.reason == "room"
+    await fill(outbox, 1, clock)
+    outbox.set_limits(max_age_days=1, max_megabytes=64)
+    await fill(outbox, 1, clock)
+    gaps = (await outbox.status(60)).dropped
+    assert [gap.reason for gap in gaps] == ["room", "age"]
+    await outbox.close()
+
+
 async def test_age_is_not_checked_while_the_clock_is_wrong(card):
     clock = HandClock(known=False)
     outbox = await open_outbox(card, clock=clock, max_age_days=1)

@@ -128,6 +128,19 @@ def test_invalid_arguments_are_refused(options):
         policy(**options)
 
 
+def test_changed_offsets_apply_to_the_next_reading():
+    it = policy(spacing=0.0)
+    it.set_offsets(-1.5, 3.0)
+    it.began(0.0)
+    (accepted,) = it.succeeded(Reading(21.5, 45.0), 0.1)
+    assert accepted.reading == Reading(20.0, 48.0)
+    with pytest.raises(ValueError, match="finite"):
+        it.set_offsets(math.nan, 0.0)
+    it.began(60.0)
+    (accepted,) = it.succeeded(Reading(21.5, 45.0), 60.1)
+    assert accepted.reading == Reading(20.0, 48.0)
+
+
 @given(ATTEMPTS, st.sampled_from([2.1, 1.1, 0.0]), st.floats(5.0, 200.0))
 def test_spacing_is_kept_and_the_schedule_never_drifts(attempts, spacing, interval):
     it = policy(spacing=spacing, interval=interval, now=1000.0)
