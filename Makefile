@@ -109,6 +109,10 @@ lint: ## check style, types and imports
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/lint-imports setup.cfg
 
+dist: ## build the wheel and the source distribution in dist/
+	@sh deploy/venv.sh test
+	@$(VENV)/bin/python deploy/distributions.py dist
+
 docs: ## build the documentation in site/
 	@sh deploy/venv.sh docs
 	@$(VENV)/bin/python docs/generate.py
@@ -127,4 +131,4 @@ clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test coverage soak bench lint docs format constraints clean test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz
+.PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz

@@ -5,16 +5,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from addresses import own_address
-from daemons import until
+from daemons import AGENT, until
 from places import ROOT
 
 from central.application import Central, Settings
@@ -138,7 +137,10 @@ def running_central(data_dir: Path, **settings: Any) -> Iterator[RunningCentral]
 class CentralProcess(Reachable):
     """A central in a process of its own, which can be killed and started again."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, program: Sequence[str | Path] = AGENT
+    ) -> None:
+        self._program = program
         self._data_dir = data_dir
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -147,7 +149,7 @@ class CentralProcess(Reachable):
         """Start it, and wait until it listens. `info` is the content of its central.json."""
         announced = self._data_dir / "central.json"
         announced.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "agent", "central", "--data", str(self._data_dir)]
+        command = [*self._program, "central", "--data", str(self._data_dir)]
         command += ["--listen", own_address(), "--http-port", "0"]
         process = subprocess.Popen([*command, *self._arguments], cwd=ROOT)
         self._process = process

@@ -3,12 +3,11 @@
     python tests/system/everywhere.py [--quick] [CELL ...]
 
 A cell is SUITE-USER-TOOLS, as in trixie-user-bare; without any, all eight are run. Each is a
-container of its own without a network, with a copy of this project without its history. `--quick`
+container of its own without a network, with this project's source distribution, unpacked. `--quick`
 runs `make check` and one file of integration tests in place of everything.
 """
 
 import argparse
-import os
 import re
 import shutil
 import signal
@@ -23,7 +22,8 @@ from pathlib import Path
 SUPPORT = Path(__file__).parents[1] / "support"
 sys.path.insert(0, str(SUPPORT))
 
-from containers import CACHE, debian  # noqa: E402 - found in the directory above
+from checkout import copy_project  # noqa: E402 - found in the directory above
+from containers import CACHE, debian  # noqa: E402 - the same
 from places import ROOT  # noqa: E402 - the same
 from wheels import wheels  # noqa: E402 - the same
 
@@ -93,9 +93,7 @@ def furnish(root, cell):
     )
     inside(root, "useradd", "--create-home", SOMEBODY)
     home = root / HOME[cell.user].lstrip("/")
-    for name in project_files():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, home / name)
+    unpack_project(home)
     if cell.tools == "tools":
         shutil.copytree(ROOT / NODE_MODULES, home / NODE_MODULES, symlinks=True)
     shutil.copytree(wheels(PYTHON[cell.suite], "test"), root / "wheels")
@@ -104,14 +102,15 @@ def furnish(root, cell):
     return root
 
 
-def project_files():
-    """Return the files of this checkout: those that git tracks or would, as they are now."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
-    return [name for name in names if (ROOT / name).exists()]
+def unpack_project(home):
+    """Unpack this project's source distribution in `home`."""
+    home.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as place:
+        copy_project(Path(place) / "checkout")
+        builder = Path(place) / "checkout" / "deploy" / "distributions.py"
+        subprocess.run([sys.executable, builder, place], check=True)
+        [source] = Path(place).glob("*.tar.gz")
+        subprocess.run(["tar", "-xzf", source, "-C", home, "--strip-components=1"], check=True)
 
 
 def inside(root, *command):

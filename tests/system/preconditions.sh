@@ -42,7 +42,7 @@ package)
     root
     ;;
 everywhere)
-    programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container git:git
+    programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container
     root
     case " $* " in
     *-tools\ *) tools=yes ;;

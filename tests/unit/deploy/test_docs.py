@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from configparser import ConfigParser
 
 import pytest
 from pages import PAGES, code_lines
@@ -86,14 +87,25 @@ def test_every_folder_is_explained(package):
     assert set(re.findall(row, PAGES["docs/architecture.md"], re.MULTILINE)) == folders
 
 
+# Outside a checkout, as on PyPI, pictures are found only by an absolute address.
+SETUP = ConfigParser()
+SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+FILES = f"{SETUP['metadata']['url'].removesuffix('.git')}/raw/main/"
+
+
+def test_the_readmes_pictures_have_the_address_of_the_project():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", PAGES["README.md"])
+    assert pictures
+    assert all(picture.startswith(FILES) for picture in pictures)
+
+
 # Those in docs/ are checked when the documentation is built.
 @pytest.mark.parametrize(
     ("target", "anchor"), re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", PAGES["README.md"])
 )
 def test_every_link_of_the_readme_leads_somewhere(target, anchor):
-    text = (
-        PAGES["README.md"] if not target else (ROOT / target).read_bytes().decode(errors="replace")
-    )
+    path = ROOT / target.removeprefix(FILES)
+    text = PAGES["README.md"] if not target else path.read_bytes().decode(errors="replace")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert not anchor or anchor[1:] in slugs
