@@ -27,7 +27,8 @@ COMMANDS = dict(parsers(parser()))
 
 
 def options(group):
-    return [flag for action in group._actions for flag in action.option_strings]
+    shown = [action for action in group._actions if action.help != argparse.SUPPRESS]
+    return [flag for action in shown for flag in action.option_strings]
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words])
