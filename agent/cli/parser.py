@@ -128,6 +128,11 @@ def parser() -> argparse.ArgumentParser:
     _config_option(model)
     model.set_defaults(do=_model)
 
+    _config_command(commands)
+    return top
+
+
+def _config_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     config = commands.add_parser(
         "config", help="check or apply the configuration, or print an example"
     )
@@ -143,7 +148,6 @@ def parser() -> argparse.ArgumentParser:
     apply.set_defaults(do=_config_apply)
     example = verbs.add_parser("example", help="print an example with comments")
     example.set_defaults(do=_config_example)
-    return top
 
 
 def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
