@@ -42,6 +42,10 @@ bench: ## measure beside a plain program; writes the table in tests/bench/README
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench.central_fleet
 
+test-ways: ## run the tests on the wire in each way to a hub: DPS, connection string, X.509
+	@sh deploy/venv.sh test
+	@$(PYTEST) --every-way tests/integration/agent tests/integration/reliability $(ARGS)
+
 # The next version of azure-iot-device, which setup.cfg allows and constraints.txt does not install.
 SDK ?= 2.15.0rc1
 SDK_TESTS = tests/unit/agent/cloud tests/integration/agent/cloud tests/integration/agent/test_ways_in.py \
@@ -131,4 +135,4 @@ clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz
+.PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-ways test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz

@@ -111,16 +111,6 @@ POINTS: dict[str, Callable[[], None]] = {
     ),
     "before it is removed": partial(at, outbox, "remove", before=True, call=2),
     "before its removal is written": partial(at, outbox, "remove", after=True, call=2),
-    "before registration": partial(at, agent.cloud.hub, "register", before=True, call=1),
-    "after registration": partial(at, agent.cloud.hub, "register", after=True, call=1),
-    "after the assignment is stored": partial(
-        at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
-    ),
-    "before the settings are replaced": partial(
-        at, agent.storage.settings, "replace_file", before=True, call=1
-    ),
-    "while the settings are replaced": partial(at, Path, "rename", before=True, call=1),
-    "after the settings are replaced": partial(at, Path, "rename", after=True, call=1),
     "while the first file is made": partial(at, Directory, "create", after=True, call=1),
     "before its name is synced": partial(at, Directory, "sync_names", before=True, call=1),
     "while a further file is made": partial(
@@ -143,9 +133,22 @@ POINTS: dict[str, Callable[[], None]] = {
     ),
     "after damaged files are read": partial(at, files, "load", after=True, call=1),
 }
+# The settings then keep the assignment.
+POINTS_OF_REGISTRATION: dict[str, Callable[[], None]] = {
+    "before registration": partial(at, agent.cloud.hub, "register", before=True, call=1),
+    "after registration": partial(at, agent.cloud.hub, "register", after=True, call=1),
+    "after the assignment is stored": partial(
+        at, agent.storage.assignment.StoredAssignment, "save", after=True, call=1
+    ),
+    "before the settings are replaced": partial(
+        at, agent.storage.settings, "replace_file", before=True, call=1
+    ),
+    "while the settings are replaced": partial(at, Path, "rename", before=True, call=1),
+    "after the settings are replaced": partial(at, Path, "rename", after=True, call=1),
+}
 
 
 if __name__ == "__main__":
     point, *arguments = sys.argv[1:]
-    POINTS[point]()
+    (POINTS | POINTS_OF_REGISTRATION)[point]()
     sys.exit(parser.main(arguments))

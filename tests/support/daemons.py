@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from places import SUPPORT
+from ways import PROVISIONING, cloud_keys
 
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.errors import NoDaemonError
@@ -37,24 +38,28 @@ def places(home):
 
 
 class Daemon:
-    """`sensor-agent run --fake-hw` in a directory of its own, pointed at a central."""
+    """`sensor-agent run` with fake hardware in a directory of its own, pointed at a central.
+
+    `central` is anything with `info`, as in central.json, if `way` is the provisioning service.
+    """
 
     def __init__(
-        self, home: Path, info: dict[str, Any], *, device_id="pi-1", interval=0.1, **cloud
+        self,
+        home: Path,
+        central: Any,
+        way=PROVISIONING,
+        *,
+        device_id="pi-1",
+        interval=0.1,
+        **cloud,
     ):
         self.home = home
         self.socket = home / "run" / SOCKET_NAME
         self.log_path = home / "daemon.log"
         self.process: subprocess.Popen[bytes]  # Since start().
         home.mkdir(parents=True, exist_ok=True)
-        keys = {
-            "id_scope": info["id_scope"],
-            "provisioning_host": info["mqtt_host"],
-            "group_key_file": info["group_key_file"],
-            "ca_file": info["ca_file"],
-            "keep_alive": 4,
-            "max_rate": 100,
-        } | cloud
+        keys = cloud_keys(central, way, home, device_id=device_id)
+        keys |= {"ca_file": central.info["ca_file"], "keep_alive": 4, "max_rate": 100} | cloud
         lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items() if value]
         (home / "config.toml").write_text(
             f'[device]\nid = "{device_id}"\n[cloud]\n'

@@ -115,8 +115,10 @@ class Central:
 class Daemon(daemons.Daemon):
     """The daemon with the real drivers, as `user` if one is given."""
 
-    def __init__(self, home, info, *, device_id, interval=5, sensor="kernel", user=None):
-        super().__init__(home, info, device_id=device_id)
+    def __init__(
+        self, home, central, *, device_id, interval=5, sensor="kernel", user=None, **cloud
+    ):
+        super().__init__(home, central, device_id=device_id, **cloud)
         self.id = device_id
         (home / "run").mkdir()  # As systemd does.
         self.config = home / "config.toml"

@@ -30,7 +30,7 @@ class Service:
 
     app: str
     token: str | None
-    settings: dict[str, str | None]
+    info: dict[str, str | None]
     is_azure: bool
 
     def call(self, method: str, path: str, body: Any = None, *, expect: int = 200) -> Any:
@@ -75,14 +75,14 @@ def from_environment():
     missing = [f"{name} ({what})" for name, what in VARIABLES.items() if not os.environ.get(name)]
     if missing:
         pytest.fail(f"To test with Azure, set {'; '.join(missing)}.", pytrace=False)
-    settings = {
+    info = {
         "id_scope": os.environ["AZURE_ID_SCOPE"],
         "mqtt_host": "global.azure-devices-provisioning.net",
         "group_key_file": str(Path(os.environ["AZURE_GROUP_KEY_FILE"]).absolute()),
         "ca_file": None,
     }
     token = Path(os.environ["AZURE_TOKEN_FILE"]).read_text().strip()
-    return Service(os.environ["AZURE_APP"].rstrip("/"), token, settings, is_azure=True)
+    return Service(os.environ["AZURE_APP"].rstrip("/"), token, info, is_azure=True)
 
 
 def whole_model():

@@ -52,8 +52,8 @@ def _ignore_hangup():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def test_a_hangup_stops_the_daemon_cleanly(central, tmp_path):
-    with Daemon(tmp_path / "pi", central.info, device_id="pi-hangup") as daemon:
+def test_a_hangup_stops_the_daemon_cleanly(central, tmp_path, way):
+    with Daemon(tmp_path / "pi", central, way, device_id="pi-hangup") as daemon:
         daemon.until_connected()
         until(lambda: reported(central, "pi-hangup").get("state"), what=daemon.tail)
         daemon.ask(command="led", do="blink", seconds=1)
@@ -73,10 +73,10 @@ def test_a_hangup_stops_the_daemon_cleanly(central, tmp_path):
         (signal.SIGINT, signal.SIGINT),
     ],
 )
-def test_a_second_signal_ends_the_daemon_at_once(tmp_path, first, second):
+def test_a_second_signal_ends_the_daemon_at_once(tmp_path, way, first, second):
     with (
         running_central(tmp_path / "central") as central,
-        Daemon(tmp_path / "pi", central.info) as daemon,
+        Daemon(tmp_path / "pi", central, way) as daemon,
     ):
         daemon.until_connected()
         central.call(lambda central: setattr(central.faults, "hang", "tls"))

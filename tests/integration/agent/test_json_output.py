@@ -18,7 +18,7 @@ def daemon(tmp_path_factory):
     place = tmp_path_factory.mktemp("json")
     with (
         running_central(place / "central") as central,
-        Daemon(place / "pi", central.info, interval=1) as daemon,
+        Daemon(place / "pi", central, interval=1) as daemon,
     ):
         daemon.until_connected()
         until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)

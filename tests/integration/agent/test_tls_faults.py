@@ -3,6 +3,7 @@
 Where the fault is not central's, a small server answers at the name of an Azure service.
 """
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -15,9 +16,9 @@ import trustme
 from addresses import own_address
 from centrals import running_central
 from clouds import Cloud
+from ways import CERTIFICATE, CONNECTION_STRING, PROVISIONING
 
-from agent.cloud.registration import register
-from agent.cloud.sdk import CloudAccess
+from agent.cloud.hub import AzureHub
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
@@ -26,7 +27,7 @@ from agent.diagnostics.route import Route
 from agent.errors import TlsError
 
 AZURE = "global.azure-devices-provisioning.net"
-KEY = "c2VjcmV0"
+WITH_KEY = Credentials(key="c2VjcmV0")
 SIGN_IN = (
     "Another server answers instead of Azure, such as the sign-in page of a guest network: "
     "sign in with a browser on this network, or use another network."
@@ -47,17 +48,19 @@ def names(monkeypatch):
     return known
 
 
-async def both_sentences(cloud, *, ca):
+async def both_sentences(cloud, *, ca, credentials):
     """Return the sentence of the journal, and the doctor's line with its advice."""
-    access = CloudAccess(
+    access = AzureHub(
         cloud=cloud,
-        credentials=Credentials(key=KEY, ca=ca),
+        credentials=replace(credentials, ca=ca),
         device_id="pi-1",
         model_id=CELSIUS,
     )
     with pytest.raises(TlsError) as caught:
-        await register(access)
-    route = Route("provisioning", cloud.provisioning_host, cloud, ca=ca, resolve=socket.getaddrinfo)
+        async with access.connect(await access.register(cloud.id_scope), asyncio.Queue()):
+            pass  # It is not reached.
+    name, host = ("hub", cloud.hub) if cloud.hub else ("provisioning", cloud.provisioning_host)
+    route = Route(name, host, cloud, ca=ca, resolve=socket.getaddrinfo)
     try:
         finding = route.tls
     finally:
@@ -66,9 +69,9 @@ async def both_sentences(cloud, *, ca):
     return str(caught.value), f"{finding.line} {finding.advice}"
 
 
-async def sentence(cloud, *, ca):
+async def sentence(cloud, *, ca, credentials=WITH_KEY):
     """Return the sentence, which must be the same in the journal and in the doctor."""
-    journal, doctor = await both_sentences(cloud, ca=ca)
+    journal, doctor = await both_sentences(cloud, ca=ca, credentials=credentials)
     assert journal == doctor
     return journal
 
@@ -83,6 +86,14 @@ def a_year(sign):
 
 def day(moment):
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+IN_THE_STRING = "HostName in connection_string_file"
+SETTINGS = {
+    PROVISIONING: "provisioning_host in [cloud]",
+    CONNECTION_STRING: IN_THE_STRING,
+    CERTIFICATE: IN_THE_STRING,
+}
 
 
 @pytest.mark.parametrize(
@@ -100,9 +111,8 @@ def day(moment):
         (
             {"certificate": "another-host"},
             (
-                "The certificate that HOST presents is for portal.example.org. Set "
-                "provisioning_host in [cloud] to the server's name, or give the server a "
-                "certificate for HOST."
+                "The certificate that HOST presents is for portal.example.org. Set SETTING to the "
+                "server's name, or give the server a certificate for HOST."
             ),
         ),
         (
@@ -124,20 +134,22 @@ def day(moment):
             {"network": "http"},
             (
                 "HOST port 8883 replied in plain HTTP instead of TLS. A web server, proxy or "
-                "firewall answers instead of the service: check provisioning_host in [cloud]; "
-                "ask whoever runs the network."
+                "firewall answers instead of the service: check SETTING; ask whoever runs the "
+                "network."
             ),
         ),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-async def test_what_is_wrong_with_centrals_certificate_is_named(tmp_path, fault, expected):
+async def test_what_is_wrong_with_centrals_certificate_is_named(tmp_path, way, fault, expected):
     with running_central(tmp_path / "central") as central:
-        cloud = Cloud(central, tmp_path / "pi")
+        cloud = Cloud(central, tmp_path / "pi", way)
         [(name, value)] = fault.items()
         await cloud.ask(lambda central: setattr(central.faults, name, value))
-        said = await sentence(cloud.config, ca=cloud.credentials.ca)
-    expected = expected.replace("HOST", cloud.config.provisioning_host)
+        given = cloud.credentials
+        said = await sentence(cloud.config, ca=given.ca, credentials=given)
+    expected = expected.replace("HOST", central.info["mqtt_host"])
+    expected = expected.replace("SETTING", SETTINGS[way])
     expected = expected.replace("CA_FILE", str(cloud.config.ca_file))
     before, _, after = expected.partition("VERIFY")
     assert said.startswith(before)
@@ -158,12 +170,13 @@ async def test_a_certificate_without_host_names_is_refused_though_its_common_nam
         )
 
 
-async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path):
+async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path, way):
     with running_central(tmp_path / "central") as central:
-        cloud = Cloud(central, tmp_path / "pi")
-        said = await sentence(replace(cloud.config, ca_file=None), ca=None)
+        cloud = Cloud(central, tmp_path / "pi", way)
+        unknown = replace(cloud.config, ca_file=None)
+        said = await sentence(unknown, ca=None, credentials=cloud.credentials)
     assert said.startswith(
-        f"The certificate of {cloud.config.provisioning_host} was issued by "
+        f"The certificate of {central.info['mqtt_host']} was issued by "
         '"sensor-agent central", which this machine does not trust ('
     )
     assert said.endswith(

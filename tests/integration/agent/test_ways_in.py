@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from centrals import running_central
+from clouds import Cloud
+from ways import without_provisioning
 
 from agent.cloud.hub import AzureHub
 from agent.cloud.message import Message
@@ -127,10 +129,11 @@ def through(central, cloud, scheme, **changes):
 
 @pytest.mark.parametrize("transport", ["mqtt", "websockets"])
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
-async def test_through_a_proxy(central, cloud, with_key, scheme, transport):
-    cloud = through(central, cloud, scheme, transport=transport, proxy_user="ada")
+async def test_through_a_proxy(central, tmp_path, way, scheme, transport):
+    device = Cloud(central, tmp_path / "pi", way)
+    cloud = through(central, device.config, scheme, transport=transport, proxy_user="ada")
     before = set(threading.enumerate())
-    await use(central, cloud, replace(with_key, proxy_password="secret"))
+    await use(central, cloud, replace(device.credentials, proxy_password="secret"))
     for thread in set(threading.enumerate()) - before:
         if not LIVES_ON.search(thread.name):
             thread.join(
@@ -139,14 +142,12 @@ async def test_through_a_proxy(central, cloud, with_key, scheme, transport):
             assert not thread.is_alive(), thread
 
 
-@pytest.mark.parametrize("way", ["with_key", "with_certificate"])
-async def test_a_hub_without_provisioning_by_its_azure_name_through_a_proxy(central, way, request):
-    central.call(lambda c: c.registry.add_device("pi-1"))
-    given = request.getfixturevalue(way)
-    credentials = given() if way == "with_certificate" else given
+@without_provisioning
+async def test_a_hub_without_provisioning_by_its_azure_name_through_a_proxy(central, tmp_path, way):
+    device = Cloud(central, tmp_path / "pi", way)
     hub = CloudConfig(hub="central.azure-devices.net", keep_alive=4)
     cloud = through(central, hub, "http", proxy_user="ada")
-    assignment = await use(central, cloud, replace(credentials, proxy_password="secret"))
+    assignment = await use(central, cloud, replace(device.credentials, proxy_password="secret"))
     assert assignment == Assignment("central.azure-devices.net", "pi-1")
 
 

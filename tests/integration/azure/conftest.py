@@ -46,7 +46,7 @@ def device(service, template, tmp_path_factory):
     device_id = f"test-{uuid.uuid4().hex[:8]}"
     daemon = Daemon(
         tmp_path_factory.mktemp("pi"),
-        service.settings,
+        service,
         device_id=device_id,
         interval=5 if service.is_azure else 1,
         max_rate=10,

@@ -55,14 +55,15 @@ def tutorial(central, **variables):
 
 
 @pytest.mark.parametrize(
-    ("way", "mqtt_port"), [("direct", 8883), ("through the proxy", 8883), ("through the proxy", 0)]
+    ("route", "mqtt_port"),
+    [("direct", 8883), ("through the proxy", 8883), ("through the proxy", 0)],
 )
-def test_the_tutorial_step_by_step(central, way, mqtt_port):
+def test_the_tutorial_step_by_step(central, route, mqtt_port):
     central.call(lambda c: c.registry.add_device(DEVICE, display_name="Environmental sensor"))
     # Directly, or with Azure's host names as in the tutorial.
     variables = (
         {"PROVISIONING_HOST": central.info["mqtt_host"]}
-        if way == "direct"
+        if route == "direct"
         else {"mqtt_proxy": central.info["proxy"], "no_proxy": ""}
     )
     with tutorial(central, **variables) as program:

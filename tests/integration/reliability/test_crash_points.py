@@ -7,10 +7,11 @@ from zlib import crc32
 
 import pytest
 from centrals import running_central
-from crashing_daemon import POINTS
+from crashing_daemon import POINTS, POINTS_OF_REGISTRATION
 from daemons import Daemon, until
 from message_ids import content, missing
 from places import SUPPORT
+from ways import PROVISIONING, with_provisioning
 
 from agent.readings.disk import Directory
 from agent.readings.segment_files import START, SegmentFiles
@@ -65,10 +66,10 @@ def damage(state):
     (state / "settings.json").write_bytes(b"\xff" * 1000)
 
 
-def crash(point, central, home):
+def crash(point, central, way, home):
     """Kill the daemon at a point, and start it again. Returns its exit status and log."""
     device_id = f"pi-{crc32(point.encode())}"
-    daemon = CrashingDaemon(home, central.info, device_id=device_id)
+    daemon = CrashingDaemon(home, central, way, device_id=device_id)
     if point == DAMAGED:
         (home / "state").mkdir(mode=0o700)
         damage(home / "state")
@@ -99,20 +100,32 @@ def crash(point, central, home):
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def outcomes(tmp_path_factory, way):
+    points = [*POINTS, *(POINTS_OF_REGISTRATION if way == PROVISIONING else [])]
     with (
         running_central(tmp_path_factory.mktemp("central")) as central,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         yield {
-            point: pool.submit(crash, point, central, tmp_path_factory.mktemp("pi"))
-            for point in POINTS
+            point: pool.submit(crash, point, central, way, tmp_path_factory.mktemp("pi"))
+            for point in points
         }
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", POINTS)
 def test_nothing_that_was_saved_is_lost(outcomes, point):
+    survived(outcomes, point)
+
+
+@with_provisioning
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("point", POINTS_OF_REGISTRATION)
+def test_nothing_that_was_saved_is_lost_around_a_registration(outcomes, point):
+    survived(outcomes, point)
+
+
+def survived(outcomes, point):
     status, log = outcomes[point].result()
     # The daemon was killed at the point, and did not fail earlier.
     assert status == -signal.SIGKILL, log

@@ -46,10 +46,10 @@ def is_connected(daemon):
 
 
 @pytest.mark.timeout(180)
-def test_exhausted_descriptors_are_survived_and_logged_once_a_minute(tmp_path):
+def test_exhausted_descriptors_are_survived_and_logged_once_a_minute(tmp_path, way):
     with (
         running_central(tmp_path / "central") as central,
-        Daemon(tmp_path / "pi", central.info, interval=0.2) as daemon,
+        Daemon(tmp_path / "pi", central, way, interval=0.2) as daemon,
     ):
         daemon.until_connected()
         pid, before = daemon.process.pid, len(daemon.log.splitlines())

@@ -94,11 +94,13 @@ def of_first_run(central, device_id):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize("cut_while_failing", [False, True], ids=["recovered", "failing"])
-def test_no_reading_that_was_safe_is_lost(tmp_path, library, monkeypatch, how, cut_while_failing):
+def test_no_reading_that_was_safe_is_lost(
+    tmp_path, way, library, monkeypatch, how, cut_while_failing
+):
     home = tmp_path / "pi"
     with running_central(tmp_path / "central") as central:
         central.call(lambda central: setattr(central.faults, "network", "refuse"))
-        daemon = Daemon(home, central.info, interval=0.05)
+        daemon = Daemon(home, central, way, interval=0.05)
         with monkeypatch.context() as patch:
             disk = Disk(home, library, patch)
             daemon.start()

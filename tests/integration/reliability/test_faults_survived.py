@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 from centrals import running_central
 from daemons import ImpatientDaemon, until
-from faults import FAULTS, at_once
+from faults import FAULTS, FAULTS_OF_KEYS, FAULTS_OF_REGISTRATION, at_once
 from message_ids import are_whole
 from optional import several_loopbacks
+from ways import CONNECTION_STRING, PROVISIONING, in_ways, with_provisioning
 
 from central.errors import UnknownDevice
 from central.records import Message
@@ -34,9 +35,9 @@ class Outcome:
     arrived: list[Message] = field(default_factory=list)
 
 
-def suffer(fault, place):
+def suffer(fault, place, way):
     with running_central(place / "central") as central:
-        daemon = ImpatientDaemon(place / "pi", central.info, keep_alive=KEEP_ALIVE)
+        daemon = ImpatientDaemon(place / "pi", central, way, keep_alive=KEEP_ALIVE)
         if fault.from_start:
             central.call(fault.begin)
         with daemon:
@@ -91,7 +92,7 @@ def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
             shutil.copy(tmp_path / "first" / name, tmp_path / "second" / name)
         with (
             running_central(tmp_path / "second") as second,
-            ImpatientDaemon(tmp_path / "pi", first.info, keep_alive=KEEP_ALIVE) as daemon,
+            ImpatientDaemon(tmp_path / "pi", first, keep_alive=KEEP_ALIVE) as daemon,
         ):
             daemon.until_connected()
             until(lambda: len(arrived(first)) >= 3, what=daemon.tail)
@@ -108,9 +109,27 @@ def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FAULTS)
-def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, name):
-    fault = FAULTS[name]
-    outcome = suffer(fault, tmp_path)
+def test_nothing_is_lost_and_recovery_takes_few_attempts(tmp_path, way, name):
+    recovers(FAULTS[name], tmp_path, way)
+
+
+@in_ways(PROVISIONING, CONNECTION_STRING)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", FAULTS_OF_KEYS)
+def test_nothing_is_lost_when_a_key_is_refused_for_a_time(tmp_path, way, name):
+    recovers(FAULTS_OF_KEYS[name], tmp_path, way)
+
+
+@with_provisioning
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", FAULTS_OF_REGISTRATION)
+def test_nothing_is_lost_while_registering_fails(tmp_path, way, name):
+    recovers(FAULTS_OF_REGISTRATION[name], tmp_path, way)
+
+
+def recovers(fault, place, way):
+    """Cause a fault, and check what arrives, the number of attempts, and the log."""
+    outcome = suffer(fault, place, way)
     assert outcome.attempts <= fault.attempts, outcome.log
     if fault.says:
         assert fault.says in outcome.log, outcome.log

@@ -50,11 +50,11 @@ def held(process):
 
 
 @pytest.mark.timeout(120 + CONNECTIONS + READINGS / 20)
-def test_nothing_grows_over_many_connections_and_readings(tmp_path):
+def test_nothing_grows_over_many_connections_and_readings(tmp_path, way):
     with (
         running_central(tmp_path / "central") as central,
         HurriedDaemon(
-            tmp_path / "pi", central.info, interval=0.05, keep_alive=10, max_rate=1000
+            tmp_path / "pi", central, way, interval=0.05, keep_alive=10, max_rate=1000
         ) as daemon,
     ):
 

@@ -38,7 +38,7 @@ def fleet(central, tmp_path):
     with ExitStack() as stack:
         yield {
             device_id: stack.enter_context(
-                Daemon(tmp_path / device_id, central.info, device_id=device_id, interval=0.5)
+                Daemon(tmp_path / device_id, central, device_id=device_id, interval=0.5)
             )
             for device_id in IDS
         }

@@ -42,10 +42,10 @@ def restart(central, daemon, end):
     return until_proven(central, daemon, least=before.received + MORE)
 
 
-def test_none_is_missing_over_restarts_and_crashes(tmp_path):
+def test_none_is_missing_over_restarts_and_crashes(tmp_path, way):
     with (
         running_central(tmp_path / "central") as central,
-        Daemon(tmp_path / "pi", central.info) as daemon,
+        Daemon(tmp_path / "pi", central, way) as daemon,
     ):
         daemon.until_connected()
         until_proven(central, daemon, least=MORE)
@@ -64,14 +64,14 @@ def test_none_is_missing_over_restarts_and_crashes(tmp_path):
     address = central.info["mqtt_host"]
     with running_central(tmp_path / "central", listen=address) as central:
         assert count(central).received == received
-        with Daemon(tmp_path / "pi", central.info) as daemon:
+        with Daemon(tmp_path / "pi", central, way) as daemon:
             until_proven(central, daemon, least=received + MORE)
 
 
-def test_a_removed_state_directory_leaves_the_start_unknown(tmp_path):
+def test_a_removed_state_directory_leaves_the_start_unknown(tmp_path, way):
     with (
         running_central(tmp_path / "central") as central,
-        Daemon(tmp_path / "pi", central.info) as daemon,
+        Daemon(tmp_path / "pi", central, way) as daemon,
     ):
         until_proven(central, daemon, least=MORE)
         daemon.kill()

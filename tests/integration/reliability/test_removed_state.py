@@ -11,11 +11,11 @@ from central.storage import telemetry
 
 
 @pytest.mark.timeout(120)
-def test_readings_after_the_removal_of_the_state_directory_are_safe(tmp_path):
+def test_readings_after_the_removal_of_the_state_directory_are_safe(tmp_path, way):
     home = tmp_path / "pi"
     with running_central(tmp_path / "central") as central:
         central.call(lambda central: setattr(central.faults, "network", "refuse"))
-        with Daemon(home, central.info, interval=0.05) as daemon:
+        with Daemon(home, central, way, interval=0.05) as daemon:
             until(daemon.status_if_any, what=daemon.tail)
             until(lambda: daemon.status()["outbox"]["waiting"] > 20, what=daemon.tail)
             shutil.rmtree(home / "state", ignore_errors=True)

@@ -15,7 +15,7 @@ from itertools import pairwise
 import pytest
 from centrals import running_central
 from daemons import Daemon, until
-from faults import FAULTS
+from faults import FAULTS, FAULTS_OF_KEYS, FAULTS_OF_REGISTRATION
 from message_ids import missing, number, numbers_by_run
 from optional import several_loopbacks
 from places import SUPPORT
@@ -33,6 +33,7 @@ LONGEST_ROUND = 3.0  # Seconds.
 PATIENCE = 300.0  # Seconds for the backlog at the end.
 INTERVAL = 0.05  # Seconds between two readings.
 PROGRAM = SUPPORT / "witnessed_daemon.py"
+ANY_FAULT = {**FAULTS, **FAULTS_OF_KEYS, **FAULTS_OF_REGISTRATION}
 
 
 class WitnessedDaemon(Daemon):
@@ -66,10 +67,10 @@ def suffer(central, daemon, choice):
     """Cause faults and kills until there were enough of each. Returns their names in order."""
     happened: list[str] = []
     while len(daemon.witnessed()) < READINGS or happened.count("kill -9") < KILLS:
-        name = choice.choice([*FAULTS, "nothing"])
+        name = choice.choice([*ANY_FAULT, "nothing"])
         happened.append(name)
         if name != "nothing":
-            central.call(FAULTS[name].begin)
+            central.call(ANY_FAULT[name].begin)
         time.sleep(choice.uniform(0, LONGEST_ROUND))
         if choice.random() < max(0.3, KILLS / (READINGS * INTERVAL / LONGEST_ROUND)):
             happened.append("kill -9")
@@ -108,13 +109,13 @@ def test_two_lanes_are_distinguished_from_disorder():
 
 @several_loopbacks
 @pytest.mark.timeout(PATIENCE + READINGS + 30 * KILLS)
-def test_every_reading_arrives_whatever_happens(tmp_path, heard):
+def test_every_reading_arrives_whatever_happens(tmp_path, way, heard):
     print(f"SEED={SEED}")
     choice = random.Random(SEED)  # noqa: S311 - faults, not secrets.
     with (
         running_central(tmp_path / "central") as central,
         WitnessedDaemon(
-            tmp_path / "pi", central.info, interval=INTERVAL, keep_alive=2, max_rate=1000
+            tmp_path / "pi", central, way, interval=INTERVAL, keep_alive=2, max_rate=1000
         ) as daemon,
     ):
         daemon.until_connected()

@@ -19,7 +19,7 @@ def central(tmp_path_factory):
 def module_daemon(central, tmp_path_factory):
     """One for a file of tests: starting takes long here."""
     home = tmp_path_factory.mktemp("daemon")
-    with machine.Daemon(home, central.info, device_id=f"pi-{next(numbers)}") as daemon:
+    with machine.Daemon(home, central, device_id=f"pi-{next(numbers)}") as daemon:
         yield daemon.until_connected()
 
 

@@ -152,10 +152,11 @@ def test_a_busy_line_is_reported_and_claimed_when_it_is_free(central, no_daemon)
 
 
 def test_without_permission_the_sensor_is_still_read(central, no_daemon, ordinary_place):
-    info = dict(central.info)
-    for name in ("group_key_file", "ca_file"):
-        info[name] = shutil.copy(info[name], ordinary_place)
-    daemon = Daemon(ordinary_place, info, device_id="nobodys", user=NOBODY)
+    files = {
+        name: str(shutil.copy(central.info[name], ordinary_place))
+        for name in ("group_key_file", "ca_file")
+    }
+    daemon = Daemon(ordinary_place, central, device_id="nobodys", user=NOBODY, **files)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", ordinary_place], check=True)
     with daemon:
         daemon.until_connected()

@@ -48,7 +48,7 @@ def central(tmp_path_factory):
 @pytest.fixture(scope="module")
 def daemon(central, tmp_path_factory):
     home = tmp_path_factory.mktemp("daemon")
-    with Daemon(home, central.info, device_id="pi-3", sensor="fake") as daemon:
+    with Daemon(home, central, device_id="pi-3", sensor="fake") as daemon:
         yield daemon.until_connected()
 
 

@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 from daemons import Daemon, agent, places, until
 from ordinary import AS_ORDINARY_USER
+from ways import PROVISIONING, with_provisioning
 
 from agent.diagnostics.runner import IDS
 from central.protocol.sas import derive_device_key
 from central.storage import history
 
 PASSES = ["packages", "sensor", "led", "disk-space", "outbox"]
-NETWORK = [one for one in IDS if one.startswith(("provisioning", "hub"))]
+ROUTES = {PROVISIONING: ("provisioning", "hub")}
 
 
 @pytest.fixture
-def home(tmp_path, central):
+def home(tmp_path, central, way):
     """A directory of a daemon that is configured but not running."""
-    Daemon(tmp_path / "pi", central.info, device_id="pi-check")
+    Daemon(tmp_path / "pi", central, way, device_id="pi-check")
     (tmp_path / "pi" / "state").mkdir()
     return tmp_path / "pi"
 
@@ -31,25 +32,32 @@ def check(home, *arguments, config=None, **options):
     return agent("check", "--config", config, *arguments, env=places(home), **options)
 
 
+def network(way):
+    """Return the checks of the servers that a device reaches."""
+    return [one for one in IDS if one.startswith(ROUTES.get(way, "hub"))]
+
+
 def outcomes(done):
     return {one["id"]: one["outcome"] for one in json.loads(done.stdout)["checks"]}
 
 
-def test_without_a_daemon_the_command_runs_the_checks(home, central):
+def test_without_a_daemon_the_command_runs_the_checks(home, central, way):
     done = check(home, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     told = outcomes(done)
     assert list(told) == list(IDS)
-    for name in [*PASSES, "configuration", "secrets", "registration", *NETWORK]:
+    for name in [*PASSES, "configuration", "secrets", "registration", *network(way)]:
         assert told[name] == "ok", (name, done.stdout)
     assert told["daemon"] == "warning"
-    # The check registers the device, but does not connect to the hub.
+    # The check registers the device and does not connect, or it signs in to the configured hub.
     connections = central.read(history.connections, "pi-check")
-    assert {one.event for one in connections} == {"registered"}
+    expected = {"registered"} if way == PROVISIONING else {"connected", "disconnected"}
+    assert {one.event for one in connections} == expected
 
 
-def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path):
-    with Daemon(tmp_path / "pi", central.info, device_id="pi-both", interval=1) as daemon:
+def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path, way):
+    device_id = f"pi-{way}"
+    with Daemon(tmp_path / "pi", central, way, device_id=device_id, interval=1) as daemon:
         daemon.until_connected()
         until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
         done = check(daemon.home, "--json")
@@ -57,10 +65,10 @@ def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path):
         assert answer["asked_daemon"] is True
         assert done.returncode == 0, done.stdout
         told = outcomes(done)
-        for name in [*PASSES, "daemon", "configuration", "secrets", "registration", *NETWORK]:
+        for name in [*PASSES, "daemon", "configuration", "secrets", "registration", *network(way)]:
             assert told[name] == "ok", (name, done.stdout)
         # The only connection is the daemon's.
-        connections = central.read(history.connections, "pi-both")
+        connections = central.read(history.connections, device_id)
         assert [one.event for one in connections if one.event != "registered"] == ["connected"]
         (daemon.home / "config.toml").write_text("[sensor]\npin = 99\n")
         changed = check(daemon.home, "--only", "configuration")
@@ -109,6 +117,7 @@ def test_verbose_prints_details(home):
     assert details in check(home, "--only", "packages", "--verbose").stdout
 
 
+@with_provisioning
 def test_a_wrong_key_fails_the_registration(home):
     give_key(home, mode=0o600)
     done = check(home, "--json", "--only", "registration,hub")
@@ -117,6 +126,7 @@ def test_a_wrong_key_fails_the_registration(home):
     assert outcomes(done)["hub-dns"] == "skipped"
 
 
+@with_provisioning
 def test_a_key_without_read_permission_is_skipped(home):
     give_key(home, mode=0o000)
     names = ("--only", "secrets,provisioning,registration")

@@ -11,6 +11,7 @@ import pytest
 from azure.iot.device.common.mqtt_transport import MQTTTransport
 from daemons import Daemon, until
 from places import ROOT
+from ways import PROVISIONING
 
 from agent.cloud.paho_client import MAX_IN_FLIGHT, NOT_PUBLIC, PahoClient
 from central.storage import telemetry
@@ -38,19 +39,20 @@ def test_the_installed_versions_belong_together():
 
 
 @pytest.mark.parametrize("name", PRIVATE)
-def test_without_a_private_name_the_daemon_connects_sends_and_stops(central, tmp_path, name):
-    device = f"pi{name.replace('_', '-')}"
-    with Renamed(tmp_path, central.info, name, device_id=device) as daemon:
+def test_without_a_private_name_the_daemon_connects_sends_and_stops(central, tmp_path, way, name):
+    device = f"pi{name.replace('_', '-')}-{way}"
+    with Renamed(tmp_path, central, way, name=name, device_id=device) as daemon:
         daemon.until_connected()
         until(lambda: central.read(telemetry.messages, device), what=daemon.tail)
         assert daemon.stop() == 0, daemon.tail()
     # Said once, at debug level.
-    (line,) = re.findall(rf".*The SDK has no .*\b{name}\b.*", daemon.log)
-    assert PRIVATE[name] in line
+    lines = re.findall(rf".*The SDK has no .*\b{name}\b.*", daemon.log)
+    is_used = way == PROVISIONING or not PRIVATE[name].startswith("ProvisioningDeviceClient")
+    assert [PRIVATE[name] in line for line in lines] == [True] * is_used
 
 
-def test_no_private_name_is_missing_in_the_installed_version(central, tmp_path):
-    with Daemon(tmp_path, central.info, device_id="pi-as-installed") as daemon:
+def test_no_private_name_is_missing_in_the_installed_version(central, tmp_path, way):
+    with Daemon(tmp_path, central, way, device_id="pi-as-installed") as daemon:
         daemon.until_connected()
         daemon.stop()
     assert "The SDK has no" not in daemon.log
@@ -59,9 +61,9 @@ def test_no_private_name_is_missing_in_the_installed_version(central, tmp_path):
 class Renamed(Daemon):
     """The daemon, with an SDK in which `name` has another name."""
 
-    def __init__(self, home, info, name, **options):
+    def __init__(self, home, central, way, *, name, **options):
         self.name = name
-        super().__init__(home, info, **options)
+        super().__init__(home, central, way, **options)
 
     def program(self):
         return [sys.executable, ROOT / "tests" / "support" / "renamed_sdk.py", self.name]

@@ -89,7 +89,7 @@ def reported(central, name):
 
 
 def test_with_a_key(central, tmp_path):
-    move_there_and_back(central, Daemon(tmp_path / "pi", central.info))
+    move_there_and_back(central, Daemon(tmp_path / "pi", central))
 
 
 def test_with_a_certificate(central, tmp_path):
@@ -97,7 +97,7 @@ def test_with_a_certificate(central, tmp_path):
     certificate, key = issue_device_certificate(data, "pi-1")
     daemon = Daemon(
         tmp_path / "pi",
-        central.info,
+        central,
         group_key_file=None,
         x509_cert_file=str(certificate),
         x509_key_file=str(key),
@@ -107,12 +107,12 @@ def test_with_a_certificate(central, tmp_path):
 
 def test_an_edited_id_scope_in_the_file_wins(central, tmp_path):
     (_, old_hub), (new, new_hub) = central.info["id_scopes"].items()
-    daemon = Daemon(tmp_path / "pi", central.info)
+    daemon = Daemon(tmp_path / "pi", central)
     with daemon:
         until(lambda: is_at(daemon, old_hub), what=daemon.tail)
         order(central, {"idScope": new})
         until(lambda: is_at(daemon, new_hub), what=daemon.tail)
-    edited = Daemon(daemon.home, central.info, id_scope=new)
+    edited = Daemon(daemon.home, central, id_scope=new)
     with edited:
         until(lambda: is_at(edited, new_hub), what=edited.tail)
         place = edited.status()["cloud"]["place"]
@@ -122,7 +122,7 @@ def test_an_edited_id_scope_in_the_file_wins(central, tmp_path):
 
 def test_an_operator_may_be_forbidden_to_move_a_device(central, tmp_path):
     new = list(central.info["id_scopes"])[1]
-    daemon = Daemon(tmp_path / "pi", central.info)
+    daemon = Daemon(tmp_path / "pi", central)
     file = daemon.home / "config.toml"
     file.write_text(file.read_text().replace("[cloud]\n", "[cloud]\nallow_move = false\n"))
     with daemon:
@@ -134,7 +134,7 @@ def test_an_operator_may_be_forbidden_to_move_a_device(central, tmp_path):
 
 def test_an_id_scope_that_does_not_exist_is_left_by_hand(central, tmp_path):
     old_hub = next(iter(central.info["id_scopes"].values()))
-    daemon = Daemon(tmp_path / "pi", central.info)
+    daemon = Daemon(tmp_path / "pi", central)
     with daemon:
         until(lambda: is_at(daemon, old_hub), what=daemon.tail)
         order(central, {"idScope": "0ne00000000"})

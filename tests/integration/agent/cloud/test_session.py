@@ -18,10 +18,18 @@ from unittest.mock import Mock
 import pytest
 from addresses import own_address
 from centrals import running_central
-from clouds import CERTIFICATE, CONNECTION_STRING, Cloud, every_way, way_of
+from clouds import Cloud
 from fakes import until
 from mqtt_client import packet as mqtt_packet
 from mqtt_client import string
+from ways import (
+    CONNECTION_STRING,
+    PROVISIONING,
+    every_way,
+    in_ways,
+    with_provisioning,
+    without_provisioning,
+)
 
 from agent.cloud import sdk
 from agent.cloud.message import Message
@@ -57,11 +65,6 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture
-def way(request):
-    return way_of(request)
-
-
-@pytest.fixture
 def cloud(tmp_path, way):
     with running_central(tmp_path / "central") as central:
         yield Cloud(central, tmp_path / "pi", way)
@@ -73,6 +76,7 @@ async def session(cloud):
         yield session
 
 
+@with_provisioning
 async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
     assignment = await cloud.register()
     assert assignment == Assignment(cloud.config.provisioning_host, "pi-1")
@@ -81,6 +85,7 @@ async def test_registering_assigns_the_hub_and_announces_the_model(cloud):
     assert device.provisioned
 
 
+@with_provisioning
 async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_service(cloud):
     with pytest.raises(RegistrationError) as caught:
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
@@ -89,6 +94,7 @@ async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_servic
     assert OTHER_KEY not in str(caught.value)
 
 
+@with_provisioning
 @pytest.mark.parametrize("fault", ["failed", "disabled"])
 async def test_the_error_names_a_failed_or_disabled_registration(cloud, fault):
     await cloud.ask(lambda central: setattr(central.faults, "registration", fault))
@@ -96,6 +102,7 @@ async def test_the_error_names_a_failed_or_disabled_registration(cloud, fault):
         await cloud.register()
 
 
+@with_provisioning
 async def test_a_registration_without_an_answer_times_out(cloud):
     await cloud.ask(lambda central: setattr(central.faults, "registration", "silent"))
     with pytest.raises(NoAnswerError):
@@ -112,6 +119,7 @@ def test_an_unfinished_registration_does_not_count_as_refused():
     assert _registration_error(cut_short, answer, "dps.test", "pi-1") is cut_short
 
 
+@with_provisioning
 async def test_a_server_with_its_own_ca_is_trusted_only_with_ca_file(cloud):
     key = cloud.credentials.key
     cloud.config = replace(cloud.config, ca_file=None)
@@ -124,6 +132,7 @@ def threads():
     return [t for t in threading.enumerate() if not t.name.startswith("asyncio_")]
 
 
+@with_provisioning
 async def test_failed_registrations_leave_no_thread_behind(cloud):
     with pytest.raises(RegistrationError):
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
@@ -225,7 +234,7 @@ async def test_an_answer_does_not_wait_for_unacknowledged_readings(cloud, sessio
     await asyncio.wait(under_way)
 
 
-async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
+async def test_no_packet_waits_for_an_acknowledgement(cloud, way, monkeypatch):
     connections: list[socket.socket] = []
 
     def connect(*arguments, **options):
@@ -239,7 +248,7 @@ async def test_no_packet_waits_for_an_acknowledgement(cloud, monkeypatch):
         options = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in connections]
     for each in connections:
         each.close()
-    assert options == [1, 1]
+    assert options == ([1, 1] if way == PROVISIONING else [1])
 
 
 @every_way
@@ -285,11 +294,13 @@ async def test_a_closed_connection_ends_the_session_at_once(cloud, session):
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("way", ["recv", "send"])
-async def test_any_error_of_the_connection_ends_the_session_at_once(cloud, monkeypatch, way, error):
+@pytest.mark.parametrize("call", ["recv", "send"])
+async def test_any_error_of_the_connection_ends_the_session_at_once(
+    cloud, monkeypatch, call, error
+):
     # Central uses asyncio, which calls neither.
     async with cloud.session(await cloud.register()) as session:
-        monkeypatch.setattr(ssl.SSLSocket, way, Mock(side_effect=error))
+        monkeypatch.setattr(ssl.SSLSocket, call, Mock(side_effect=error))
         sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
         with pytest.raises(CloudError):
             await asyncio.wait_for(session.ended(), 3.0)
@@ -394,7 +405,7 @@ async def test_a_hub_that_refuses_the_key_is_named(cloud):
             pass
 
 
-@pytest.mark.parametrize("way", [CONNECTION_STRING, CERTIFICATE], indirect=True)
+@without_provisioning
 @pytest.mark.parametrize("change", ["blocked", "deleted"])
 async def test_a_configured_hub_that_refuses_the_device_does_not_speak_of_registering(
     cloud, change
@@ -413,7 +424,7 @@ async def test_a_configured_hub_that_refuses_the_device_does_not_speak_of_regist
 EVERY_CHARACTER = "a.b%41_*?!(),:=@$'-1"
 
 
-@pytest.mark.parametrize("way", [CONNECTION_STRING, CERTIFICATE], indirect=True)
+@without_provisioning
 async def test_a_device_id_may_have_every_character_of_a_hub(tmp_path, way):
     with running_central(tmp_path / "central") as central:
         cloud = Cloud(central, tmp_path / "pi", way, device_id=EVERY_CHARACTER)
@@ -484,6 +495,7 @@ async def test_a_request_that_is_never_answered_ends_with_its_session(cloud):
     await until(is_gone)
 
 
+@in_ways(PROVISIONING, CONNECTION_STRING)
 async def test_a_renewal_of_the_token_loses_nothing(cloud, monkeypatch):
     # The SDK renews 120 s before the end, and so every 2 s with this lifetime.
     monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 122)

@@ -24,17 +24,19 @@ def central(tmp_path):
 
 
 async def test_a_slow_line_connects_and_sends_with_the_shortest_keep_alive(
-    central, tmp_path, monkeypatch
+    central, tmp_path, way, monkeypatch
 ):
-    cloud = Cloud(central, tmp_path / "pi", keep_alive=2)
+    cloud = Cloud(central, tmp_path / "pi", way, keep_alive=2)
     assignment = await cloud.register()
     async with slow_line(monkeypatch, central.address), cloud.session(assignment) as session:
         await asyncio.gather(session.twin(), session.send(Message("box:1", "{}", {})))
     assert len(central.read(telemetry.messages, "pi-1")) == 1
 
 
-async def test_a_slow_line_connects_with_websockets_through_a_proxy(central, tmp_path, monkeypatch):
-    cloud = Cloud(central, tmp_path / "pi", keep_alive=2)
+async def test_a_slow_line_connects_with_websockets_through_a_proxy(
+    central, tmp_path, way, monkeypatch
+):
+    cloud = Cloud(central, tmp_path / "pi", way, keep_alive=2)
     assignment = await cloud.register()
     proxy = urlsplit(central.info["proxy"])
     async with slow_line(monkeypatch, (proxy.hostname, proxy.port)) as port:
@@ -52,9 +54,11 @@ async def test_a_slow_line_registers(central, tmp_path, monkeypatch):
         assert (await cloud.register()).device_id == "pi-1"
 
 
-async def test_a_dead_connection_is_noticed_though_no_request_waits(central, tmp_path, monkeypatch):
+async def test_a_dead_connection_is_noticed_though_no_request_waits(
+    central, tmp_path, way, monkeypatch
+):
     monkeypatch.setattr(paho_client, "ROUND_TRIP", 2.0)
-    cloud = Cloud(central, tmp_path / "pi", keep_alive=2)
+    cloud = Cloud(central, tmp_path / "pi", way, keep_alive=2)
     async with cloud.session(await cloud.register()) as session:
         await cloud.ask(lambda central: central.faults.half_open())
         with pytest.raises(SessionLostError, match="then stopped answering"):
@@ -69,19 +73,23 @@ HANGS = {
 
 @pytest.mark.parametrize("keep_alive", [2, 1177])
 @pytest.mark.parametrize("moment", HANGS)
-def test_the_daemon_stops_in_time_while_connecting_hangs(tmp_path, central, moment, keep_alive):
+def test_the_daemon_stops_in_time_while_connecting_hangs(
+    tmp_path, central, way, moment, keep_alive
+):
     central.call(HANGS[moment])
-    with Daemon(tmp_path / "pi", central.info, keep_alive=keep_alive) as daemon:
-        until(lambda: "Registering with the provisioning" in daemon.log, what=daemon.tail)
+    with Daemon(tmp_path / "pi", central, way, keep_alive=keep_alive) as daemon:
         until(daemon.status_if_any, what=daemon.tail)
+        until(lambda: daemon.status()["cloud"]["attempts"] >= 1, what=daemon.tail)
         until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
         assert daemon.stop() == 0, daemon.log
         assert "Traceback" not in daemon.log, daemon.log
 
 
 @pytest.mark.parametrize("keep_alive", [2, 1177])
-async def test_a_session_closes_at_once_while_its_buffers_are_full(central, tmp_path, keep_alive):
-    cloud = Cloud(central, tmp_path / "pi", keep_alive=keep_alive)
+async def test_a_session_closes_at_once_while_its_buffers_are_full(
+    central, tmp_path, way, keep_alive
+):
+    cloud = Cloud(central, tmp_path / "pi", way, keep_alive=keep_alive)
     async with asyncio.timeout(15.0):
         async with cloud.session(await cloud.register()) as session:
             await cloud.ask(lambda central: setattr(central.faults, "hang", "tcp"))

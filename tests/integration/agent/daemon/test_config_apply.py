@@ -16,7 +16,7 @@ def device_id(request):
 
 @pytest.fixture
 def daemon(central, tmp_path, device_id):
-    with Daemon(tmp_path / "pi", central.info, device_id=device_id) as daemon:
+    with Daemon(tmp_path / "pi", central, device_id=device_id) as daemon:
         yield daemon.until_connected()
 
 

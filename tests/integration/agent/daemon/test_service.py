@@ -9,17 +9,15 @@ from zlib import crc32
 
 import pytest
 from centrals import running_central
-from clouds import CONNECTION_STRING, PROVISIONING, configure, every_way, way_of
 from daemons import Daemon, agent, places, until
 from message_ids import are_whole, number, numbers_by_run
 from mqtt_client import packet, string
+from ways import CONNECTION_STRING, PROVISIONING, every_way, in_ways
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.validation import CHECKS
 from central.protocol.mqtt import PubAck
 from central.storage import devices, history, telemetry
-
-NOTHING = dict.fromkeys(("id_scope", "provisioning_host", "group_key_file"))
 
 
 @pytest.fixture
@@ -29,14 +27,8 @@ def device_id(request):
 
 
 @pytest.fixture
-def way(request):
-    return way_of(request)
-
-
-@pytest.fixture
 def daemon(central, tmp_path, device_id, way):
-    keys = NOTHING | configure(central, way, tmp_path / "secrets", device_id=device_id)
-    with Daemon(tmp_path / "pi", central.info, device_id=device_id, **keys) as daemon:
+    with Daemon(tmp_path / "pi", central, way, device_id=device_id) as daemon:
         yield daemon.until_connected()
 
 
@@ -228,10 +220,10 @@ def schema_allows(schema, value):
 
 @pytest.mark.parametrize(("unit", "dtmi"), [("celsius", CELSIUS), ("fahrenheit", FAHRENHEIT)])
 def test_the_daemon_sends_exactly_what_the_model_describes(
-    central, tmp_path, device_id, unit, dtmi
+    central, tmp_path, way, device_id, unit, dtmi
 ):
     hub = Hub(central, device_id)
-    daemon = Daemon(tmp_path / "pi", central.info, device_id=device_id)
+    daemon = Daemon(tmp_path / "pi", central, way, device_id=device_id)
     config = tmp_path / "pi" / "config.toml"
     config.write_text(config.read_text().replace("[sensor]", f'[sensor]\nunit = "{unit}"'))
     with daemon:
@@ -284,30 +276,37 @@ def test_the_daemon_sends_exactly_what_the_model_describes(
     assert central.read(devices.get, device_id).template == dtmi
 
 
+def test_the_daemon_stops_in_time_while_registering(tmp_path):
+    def begin(hub):
+        hub.fault("registration", "silent")
+
+    stops_in_time(tmp_path, PROVISIONING, begin, sign="Registering with the provisioning")
+
+
 STOPS = {
-    "while registering": lambda hub: hub.fault("registration", "silent"),
-    "while central hangs": lambda hub: hub.fault("hang", "tls"),
-    "while nothing is acknowledged": lambda hub: hub.central.call(
-        lambda central: central.faults.withheld.add(PubAck)
+    "while central hangs": ("", lambda hub: hub.fault("hang", "tls")),
+    "while nothing is acknowledged": (
+        "Connected to",
+        lambda hub: hub.central.call(lambda central: central.faults.withheld.add(PubAck)),
     ),
-    "while the twin is awaited": lambda hub: hub.fault("twin", "silent"),
-}
-SIGNS = {
-    "while registering": "Registering with the provisioning",
-    "while central hangs": "Registering with the provisioning",
-    "while nothing is acknowledged": "Connected to",
-    "while the twin is awaited": "Connected to",
+    "while the twin is awaited": ("Connected to", lambda hub: hub.fault("twin", "silent")),
 }
 
 
 @pytest.mark.parametrize("moment", STOPS)
-def test_the_daemon_stops_in_time_and_loses_nothing(tmp_path, moment):
-    with running_central(tmp_path / "central") as central:
+def test_the_daemon_stops_in_time_and_loses_nothing(tmp_path, way, moment):
+    sign, begin = STOPS[moment]
+    stops_in_time(tmp_path, way, begin, sign=sign)
+
+
+def stops_in_time(place, way, begin, *, sign):
+    """Begin a fault, and stop a daemon when its log has the sign. Then all readings arrive."""
+    with running_central(place / "central") as central:
         hub = Hub(central, "pi-1")
-        STOPS[moment](hub)
-        with Daemon(tmp_path / "pi", central.info) as daemon:
-            until(lambda: SIGNS[moment] in daemon.log, what=daemon.tail)
-            until(daemon.status_if_any, what=daemon.tail)
+        begin(hub)
+        with Daemon(place / "pi", central, way) as daemon:
+            until(lambda: sign in daemon.log, what=daemon.tail)
+            until(lambda: attempts(daemon) >= 1, what=daemon.tail)
             until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
             assert daemon.stop() == 0, daemon.log
             assert "Stopped." in daemon.log
@@ -342,14 +341,14 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_from_the_hub_is_survived_and_does_not_delay_a_stop(tmp_path, flood):
+def test_a_flood_from_the_hub_is_survived_and_does_not_delay_a_stop(tmp_path, way, flood):
     def send(central):
         for connection in central.faults._connections:
             connection._writer.write(FLOODS[flood])
 
     with (
         running_central(tmp_path / "central") as central,
-        Daemon(tmp_path / "pi", central.info) as daemon,
+        Daemon(tmp_path / "pi", central, way) as daemon,
     ):
         daemon.until_connected()
         central.call(send)
@@ -380,10 +379,9 @@ def test_no_secret_is_in_log_status_report_or_arguments(daemon, central, device_
 HUB_ID = "pi.%41_*?!(),:=@$'-2"
 
 
-def test_a_daemon_with_any_device_id_is_known_by_it_everywhere(central, tmp_path):
-    secrets = tmp_path / "secrets"
-    keys = NOTHING | configure(central, CONNECTION_STRING, secrets, device_id=HUB_ID)
-    with Daemon(tmp_path / "pi", central.info, device_id=HUB_ID, **keys) as daemon:
+@in_ways(CONNECTION_STRING)
+def test_a_daemon_with_any_device_id_is_known_by_it_everywhere(central, tmp_path, way):
+    with Daemon(tmp_path / "pi", central, way, device_id=HUB_ID) as daemon:
         hub = Hub(central, HUB_ID)
         until(lambda: are_whole(hub.ids(), least=3), what=daemon.tail)
         assert hub.call("turnon").status == 200
@@ -396,26 +394,25 @@ def test_a_daemon_with_any_device_id_is_known_by_it_everywhere(central, tmp_path
         assert f"as {HUB_ID}" in daemon.log
 
 
+@in_ways(CONNECTION_STRING)
 @pytest.mark.parametrize("change", ["deleted", "blocked", "another key"])
 def test_a_refusal_by_a_configured_hub_does_not_speak_of_provisioning(
-    central, tmp_path, device_id, change
+    central, tmp_path, way, device_id, change
 ):
-    secrets = tmp_path / "secrets"
-    keys = NOTHING | configure(central, CONNECTION_STRING, secrets, device_id=device_id)
+    # Without [device] id, which the connection string has.
+    daemon = Daemon(tmp_path / "pi", central, way, device_id=device_id)
+    file = daemon.home / "config.toml"
+    file.write_text(file.read_text().replace(f'id = "{device_id}"', ""))
     if change == "deleted":
         central.call(lambda c: c.registry.delete_device(device_id))
     elif change == "blocked":
         central.call(lambda c: c.registry.update_device(device_id, enabled=False))
     else:
-        string = secrets / "connection-string"
+        string = daemon.home / "connection-string"
         string.write_text(string.read_text().replace(central.key(device_id), central.key("other")))
-    # Without [device] id, which the connection string has.
-    daemon = Daemon(tmp_path / "pi", central.info, device_id=device_id, **keys)
-    file = daemon.home / "config.toml"
-    file.write_text(file.read_text().replace(f'id = "{device_id}"', ""))
     with daemon:
         # The third attempt would be a new registration.
-        until(lambda: (daemon.status_if_any() or NEVER)["cloud"]["attempts"] >= 4, what=daemon.tail)
+        until(lambda: attempts(daemon) >= 4, what=daemon.tail)
         where = {"env": places(daemon.home)}
         said = daemon.log + agent("status", "--config", file, **where).stdout
         checked = agent("check", "--config", file, **where).stdout
@@ -428,4 +425,6 @@ def test_a_refusal_by_a_configured_hub_does_not_speak_of_provisioning(
         assert not re.search(r"regist(er|ration service)|id_scope", text.replace("deregister", ""))
 
 
-NEVER = {"cloud": {"attempts": 0}}
+def attempts(daemon):
+    status = daemon.status_if_any()
+    return status["cloud"]["attempts"] if status else 0

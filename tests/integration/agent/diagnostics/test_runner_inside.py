@@ -22,8 +22,7 @@ def daemon(central, tmp_path):
     key = tmp_path / "pi" / "key"
     key.parent.mkdir()
     shutil.copy(central.info["group_key_file"], key)
-    named = central.info | {"group_key_file": str(key)}
-    with Daemon(tmp_path / "pi", named, device_id="pi-1") as daemon:
+    with Daemon(tmp_path / "pi", central, group_key_file=str(key)) as daemon:
         yield daemon.until_connected()
 
 
