@@ -55,9 +55,13 @@ class FakeClient:
         return self.result
 
 
-def registering(monkeypatch_context, client):
+@pytest.fixture(scope="module")
+def registering():
+    """Register with a client: `registering(client)`. One event loop serves all tests."""
+    clients: list[FakeClient] = []
+
     async def build(_make):
-        return client
+        return clients[-1]
 
     async def within(_deadline, _what, call):
         return await call
@@ -65,14 +69,20 @@ def registering(monkeypatch_context, client):
     async def close_registration(_client):
         pass
 
-    for function in (build, within, close_registration):
-        monkeypatch_context.setattr(registration, function.__name__, function)
-    return asyncio.run(register(ACCESS))
+    with pytest.MonkeyPatch.context() as context, asyncio.Runner() as runner:
+        for function in (build, within, close_registration):
+            context.setattr(registration, function.__name__, function)
+
+        def run(client):
+            clients[:] = [client]
+            return runner.run(register(ACCESS))
+
+        yield run
 
 
-def test_an_assignment_is_returned(monkeypatch):
+def test_an_assignment_is_returned(registering):
     client = FakeClient(State("hub.test", "pi-1"))
-    assert registering(monkeypatch, client) == Assignment("hub.test", "pi-1")
+    assert registering(client) == Assignment("hub.test", "pi-1")
 
 
 @pytest.mark.parametrize(
@@ -90,16 +100,16 @@ def test_an_assignment_is_returned(monkeypatch):
         State(["hub.test"], {"deviceId": "pi-1"}),
     ],
 )
-def test_an_answer_without_a_usable_hub_is_an_error_with_the_reason(monkeypatch, state):
+def test_an_answer_without_a_usable_hub_is_an_error_with_the_reason(registering, state):
     with pytest.raises(RegistrationError, match="its answer is not an assignment") as caught:
-        registering(monkeypatch, FakeClient(state))
+        registering(FakeClient(state))
     assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(("hub", "quoted"), [("", '""'), ("a b", '"a b"'), (None, "null")])
-def test_a_hub_that_is_not_a_host_name_is_quoted(monkeypatch, hub, quoted):
+def test_a_hub_that_is_not_a_host_name_is_quoted(registering, hub, quoted):
     with pytest.raises(RegistrationError, match=f"its hub is {quoted}, which is not a host name"):
-        registering(monkeypatch, FakeClient(State(hub, "pi-1")))
+        registering(FakeClient(State(hub, "pi-1")))
 
 
 @pytest.mark.parametrize(
@@ -121,16 +131,16 @@ def test_a_hub_that_is_not_a_host_name_is_quoted(monkeypatch, hub, quoted):
         (400, b"null", "status 400."),
     ],
 )
-def test_the_services_answer_is_named(monkeypatch, status, body, words):
+def test_the_services_answer_is_named(registering, status, body, words):
     with pytest.raises(RegistrationError) as caught:
-        registering(monkeypatch, FakeClient(FAILURE, status=status, body=body))
+        registering(FakeClient(FAILURE, status=status, body=body))
     assert words in str(caught.value)
 
 
 @fuzz(
-    st.builds(State, json_values, json_values) | st.builds(lambda: FAILURE) | json_values,
-    st.integers(100, 599),
-    st.one_of(
+    result=st.builds(State, json_values, json_values) | st.builds(lambda: FAILURE) | json_values,
+    status=st.integers(100, 599),
+    body=st.one_of(
         st.binary(max_size=200),
         json_values.map(lambda value: json.dumps(value).encode()),
         st.dictionaries(
@@ -138,6 +148,6 @@ def test_the_services_answer_is_named(monkeypatch, status, body, words):
         ).map(lambda value: json.dumps(value).encode()),
     ),
 )
-def test_any_answer_is_an_assignment_or_an_error(result, status, body):
-    with pytest.MonkeyPatch.context() as context, suppress(CloudError):
-        registering(context, FakeClient(result, status=status, body=body))
+def test_any_answer_is_an_assignment_or_an_error(registering, result, status, body):
+    with suppress(CloudError):
+        registering(FakeClient(result, status=status, body=body))

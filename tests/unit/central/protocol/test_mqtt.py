@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from fuzzing import fuzz
 from hypothesis import strategies as st
@@ -168,12 +170,15 @@ publishes = st.one_of(
 )
 
 
-@fuzz(st.lists(st.one_of(publishes, st.builds(PubAck, st.integers(1, 0xFFFF)))), st.data())
-def test_packets_are_decoded_from_pieces_of_any_size(packets, data):
+@fuzz(
+    st.lists(st.one_of(publishes, st.builds(PubAck, st.integers(1, 0xFFFF)))),
+    st.lists(st.integers(1, 10) | st.integers(1, 1000), min_size=1),
+)
+def test_packets_are_decoded_from_pieces_of_any_size(packets, sizes):
     wire = b"".join(encode(packet) for packet in packets)
-    decoder, decoded = Decoder(), []
+    decoder, decoded, next_size = Decoder(), [], itertools.cycle(sizes)
     while wire:
-        size = data.draw(st.integers(1, len(wire)))
+        size = next(next_size)
         decoder.feed(wire[:size])
         wire = wire[size:]
         while (packet := decoder.next_packet()) is not None:
