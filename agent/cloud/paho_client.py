@@ -3,6 +3,7 @@
 The SDK creates `paho.mqtt.client.Client`. Importing this module replaces that class.
 """
 
+import importlib
 import logging
 import os
 import socket
@@ -11,7 +12,7 @@ import threading
 from contextlib import suppress
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import paho.mqtt.client
 from paho.mqtt.client import MQTT_ERR_KEEPALIVE, MQTT_ERR_PROTOCOL, MQTT_ERR_SUCCESS
@@ -29,11 +30,14 @@ TLS_DEADLINE = 45.0  # Seconds. With a round trip of 3 s and 3 KB/s, the handsha
 ROUND_TRIP = 15.0  # Seconds for the answer to a ping, also behind 32 KB at 3 KB/s.
 LOOKS_EVERY = 1.0  # Seconds between two looks of paho at its connection, at most.
 PINGS_BY_PAHO = "an answer that takes longer than keep_alive ends the connection"
+OPENS_BY_PAHO = "a proxy that never finishes its answer blocks the SDK"
 NOT_PUBLIC = {
     "_sock_recv": "some lost connections are noticed late, and packets of any size are received",
     "_sock_send": "some lost connections are noticed late",
     "_loop_rc_handle": "a packet that is not MQTT ends the connection late",
     "_send_pingreq": PINGS_BY_PAHO,
+    "_create_socket_connection": OPENS_BY_PAHO,
+    "_get_proxy": OPENS_BY_PAHO,
 }
 
 
@@ -45,22 +49,17 @@ class _TlsSocket(ssl.SSLSocket):
 
     def settimeout(self, seconds: float | None) -> None:
         with _lock:
-            _connections.add(self)
+            _sockets[self.context].add(self)
         super().settimeout(TLS_DEADLINE if seconds else seconds)
 
 
-_connections: WeakSet[_TlsSocket] = WeakSet()
+_sockets: WeakKeyDictionary[ssl.SSLContext, WeakSet[socket.socket]] = WeakKeyDictionary()
 _lock = threading.Lock()
+clients: WeakSet["PahoClient"] = WeakSet()
 
 
-def abort_connections() -> None:
-    """End each connection at once, so that nothing in the SDK waits for one any more."""
-    with _lock:  # paho's thread may be adding one.
-        connections = list(_connections)
-    for connection in connections:
-        with suppress(OSError):  # It has ended.
-            # Not its own method, which would continue without encryption.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+class ClientEndedError(Exception):
+    """The client has ended. Not an OSError, after which the SDK would try again for ever."""
 
 
 # misc: paho 1.6 has no types.
@@ -82,8 +81,26 @@ class PahoClient(_Paho):  # type: ignore[misc]
             report_missing(f"{PAHO}._connect_timeout", "each step of TCP and proxies may take 5 s")
         self._connect_timeout = TCP_DEADLINE
         self._has_all_names = all(hasattr(_Paho, name) for name in NOT_PUBLIC)
+        self._server = ("", 0)
+        self._sockets: WeakSet[socket.socket] = WeakSet()  # Each one from its creation.
+        self._has_ended = False
         self._longest_silence = 0.0  # Seconds, as keep_alive.
         self._sent = self._received = self._pinged = 0.0  # Monotonic time.
+        with _lock:
+            clients.add(self)
+
+    def end(self) -> None:
+        """End the connection at once, so that nothing in the SDK waits for it. Open no other one.
+
+        The SDK's timers do not end with its client, and would connect again.
+        """
+        with _lock:  # paho's thread may be adding one.
+            self._has_ended = True
+            ours = list(self._sockets)
+        for each in ours:
+            with suppress(OSError):  # It has ended, or is not connected yet.
+                # Not the method of a TLS socket, which would continue without encryption.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def tls_set_context(self, context: ssl.SSLContext | None = None) -> None:
         """Use a context for TLS, with our deadline for handshakes.
@@ -94,16 +111,64 @@ class PahoClient(_Paho):  # type: ignore[misc]
         if context is not None:
             context.sslsocket_class = _TlsSocket
             context.hostname_checks_common_name = False
+            _sockets[context] = self._sockets
         super().tls_set_context(context)
 
     def connect(self, host: str, port: int, keepalive: int, **options: Any) -> Any:
         """Connect to a server, and send something at least every `keepalive` seconds.
 
         The server gets a longer time: it closes connections that are silent for 1.5 times as
-        long, and over a slow line nothing can follow CONNECT sooner than a round trip.
+        long, and over a slow line nothing can follow CONNECT sooner than a round trip. Raises
+        ClientEndedError after `end`.
         """
+        if self._has_ended:
+            raise ClientEndedError
         self._longest_silence = keepalive
+        self._server = host, port
         return super().connect(host, port, max(keepalive, int(ROUND_TRIP)), **options)
+
+    def _create_socket_connection(self) -> Any:
+        """Return a TCP connection to the server, through the proxy if there is one.
+
+        paho's own method keeps the socket to itself until the proxy has answered, which it need
+        not do in any time. TCP itself ends after TCP_DEADLINE.
+        """
+        if not hasattr(self, "_get_proxy"):
+            return super()._create_socket_connection()
+        proxy = self._get_proxy()
+        host, port = self._server if proxy is None else (proxy["proxy_addr"], proxy["proxy_port"])
+        failure = OSError(f"{host} has no address")
+        for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            connection = self._new_socket(*found[:3], proxy=proxy)
+            try:
+                connection.connect(found[4] if proxy is None else self._server)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+        raise failure
+
+    def _new_socket(
+        self, family: int, kind: int, protocol: int, *, proxy: dict[str, Any] | None
+    ) -> Any:
+        """Return a socket that `end` knows, and that connects through `proxy`."""
+        new: Any
+        if proxy is None:
+            new = socket.socket(family, kind, protocol)
+        else:
+            # The SDK's own dependency, which has no type information.
+            new = importlib.import_module("socks").socksocket(family, kind, protocol)
+            names = ("type", "addr", "port", "rdns", "username", "password")
+            given = {"proxy_rdns": True, **proxy}
+            new.set_proxy(*(given.get(f"proxy_{name}") for name in names))
+        new.settimeout(TCP_DEADLINE)
+        with _lock:
+            if self._has_ended:
+                new.close()
+                raise ClientEndedError
+            self._sockets.add(new)
+        return new
 
     def loop_misc(self) -> Any:
         """Send a ping if the connection is silent, or end it if it is dead. paho calls this.

@@ -10,18 +10,20 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
 
-from agent.cloud.paho_client import abort_connections
+from agent.cloud import paho_client
+from agent.cloud.paho_client import PahoClient
 from agent.cloud.sdk_import import missing, report_missing
 from agent.config.connecting import connect_to, server_of
 from agent.config.credentials import Credentials
@@ -125,8 +127,15 @@ async def build(make: Callable[[], Any]) -> Any:
     gc.collect()
     for name, consequence in missing.items():
         report_missing(name, consequence)
+
+    def make_it() -> Any:
+        before = set(paho_client.clients)
+        client = make()
+        _mqtt_clients[client] = set(paho_client.clients) - before
+        return client
+
     try:
-        return await sdk_thread.run(make, deadline=BUILD_DEADLINE)
+        return await sdk_thread.run(make_it, deadline=BUILD_DEADLINE)
     except TimeoutError:
         raise SdkStuckError(
             f"The SDK did not create a client within {BUILD_DEADLINE:g} s."
@@ -163,11 +172,13 @@ async def close(client: Any) -> None:
     pipeline = _private(client, "_mqtt_pipeline", CLOSES_SLOWLY)
     handlers = _private(client, "_handler_manager", CLOSES_SLOWLY)
     if pipeline is None or handlers is None:
-        await _shut_down_publicly(client)
+        with _cutting(client):
+            await _shut_down_publicly(client)
         return
     pipeline.on_disconnected = None
     try:
-        await _shut_down(pipeline)
+        with _cutting(client):
+            await _shut_down(pipeline)
     finally:
         _cancel_calls()
         await _stop(handlers)
@@ -186,8 +197,7 @@ async def _stop(handlers: Any) -> None:
 
 async def _shut_down_publicly(client: Any) -> None:
     try:
-        with _cutting():
-            await within(CLOSE_DEADLINE, "the end of the connection", client.shutdown())
+        await within(CLOSE_DEADLINE, "the end of the connection", client.shutdown())
     except NoAnswerError:
         raise SdkStuckError(
             f"The SDK did not close a connection within {CLOSE_DEADLINE:g} s."
@@ -207,25 +217,40 @@ async def close_registration(client: Any) -> None:
     """Close a provisioning client. Raises SdkStuckError after CLOSE_DEADLINE seconds."""
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
     # has no public way to close it.
-    pipeline = _private(client, "_pipeline", "a registration that failed is not closed")
+    pipeline = _private(client, "_pipeline", "a registration that failed leaves a thread behind")
     try:
-        if pipeline is not None:
-            await _shut_down(pipeline)
+        with _cutting(client):
+            if pipeline is not None:
+                await _shut_down(pipeline)
     finally:
         _cancel_calls()
 
 
 @contextmanager
-def _cutting() -> Iterator[None]:
-    """Cut the connection if the block takes longer than CLOSES_IN_ORDER.
+def _cutting(client: Any) -> Iterator[None]:
+    """End the connections of a client after the block, or if that takes CLOSES_IN_ORDER.
 
-    The SDK waits for what hangs: for a handshake, and for a full buffer to be sent.
+    The SDK waits for what hangs: for a proxy, for a handshake, and for a full buffer to be sent.
+    Its timers outlive its client, so that one may connect again after hours.
     """
-    timer = asyncio.get_running_loop().call_later(CLOSES_IN_ORDER, abort_connections)
+    ours = _mqtt_clients.get(client, set())
+
+    async def cut() -> None:
+        while True:  # A socket that is just connecting may need a second time.
+            await asyncio.sleep(CLOSES_IN_ORDER)
+            _end(ours)
+
+    cutting = asyncio.create_task(cut(), name="cut")
     try:
         yield
     finally:
-        timer.cancel()
+        cutting.cancel()
+        _end(ours)
+
+
+def _end(clients: Iterable[PahoClient]) -> None:
+    for client in clients:
+        client.end()
 
 
 async def close_quickly(closing: Coroutine[Any, Any, None]) -> None:
@@ -252,10 +277,9 @@ async def _shut_down(pipeline: Any) -> None:
         loop.call_soon_threadsafe(finished.set)
 
     try:
-        with _cutting():
-            async with asyncio.timeout(CLOSE_DEADLINE):
-                await sdk_thread.run(lambda: pipeline.shutdown(callback), deadline=CLOSE_DEADLINE)
-                await finished.wait()
+        async with asyncio.timeout(CLOSE_DEADLINE):
+            await sdk_thread.run(lambda: pipeline.shutdown(callback), deadline=CLOSE_DEADLINE)
+            await finished.wait()
     except TimeoutError:
         raise SdkStuckError(
             f"The SDK did not close a connection within {CLOSE_DEADLINE:g} s."
@@ -387,3 +411,4 @@ _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")
 _tls_thread = DeadlineThread("tls-look")
 _pending: set["asyncio.Task[None]"] = set()
+_mqtt_clients: WeakKeyDictionary[Any, set[PahoClient]] = WeakKeyDictionary()

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 CONNECT_DEADLINE = 60.0
 ANSWER_DEADLINE = 60.0  # Seconds for each later request. Many may wait in a slow line.
 REASON_COMES_WITHIN = 1.0  # Seconds between a failed call and the reason of the disconnection.
-RENEWAL_GRACE = 10.0  # Seconds for reconnecting when the SAS token is renewed.
+RENEWAL_GRACE = CONNECT_DEADLINE  # Seconds for reconnecting when the SAS token is renewed.
 LOST = {
     KEEP_ALIVE_EXPIRED: "Most likely the network was interrupted: check the Wi-Fi and the router.",
     NOT_MQTT: "Most likely a proxy or firewall changes what is sent: ask whoever runs the network.",
@@ -256,6 +256,8 @@ class AzureSession:
     def _dropped(self, error: BaseException) -> CloudError:
         if reason(error) in {KEEP_ALIVE_EXPIRED, NOT_MQTT}:
             return self._lost(error)
+        if type(error).__name__ != "ConnectionDroppedError":  # A new connection has failed.
+            return EndedHereError(DID_NOT_COME_BACK.format(self.hub))
         return HubClosedError(self.hub, self.device_id)
 
     # These handlers run in the SDK's threads. They are coroutine functions that never wait, because

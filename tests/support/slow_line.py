@@ -14,9 +14,9 @@ PIECE = 300  # Bytes that are delayed together.
 async def slow_line(monkeypatch, server):
     """A slow line to `server`. The block gets the port at its near end, on 127.0.0.1.
 
-    Connections that are made with `socket.create_connection` go through it.
+    Connections that are made after `socket.getaddrinfo` go through it, with a delay for TCP.
     """
-    real = socket.create_connection
+    real = socket.getaddrinfo
     carrying: set[asyncio.Task[None]] = set()
 
     async def serve(*here):
@@ -26,12 +26,12 @@ async def slow_line(monkeypatch, server):
 
     line = await asyncio.start_server(serve, "127.0.0.1", 0)
 
-    def connect(_address, **options):
-        time.sleep(ROUND_TRIP)  # In the SDK's thread, until SYN is answered.
-        return real(line.sockets[0].getsockname(), **options)
+    def look_up(_host, _port, *kind, **options):
+        time.sleep(ROUND_TRIP)  # In the SDK's thread, as until SYN is answered.
+        return real(*line.sockets[0].getsockname(), *kind, **options)
 
     with monkeypatch.context() as context:
-        context.setattr(socket, "create_connection", connect)
+        context.setattr(socket, "getaddrinfo", look_up)
         yield line.sockets[0].getsockname()[1]
     line.close()
     for task in carrying:

@@ -33,6 +33,7 @@ from ways import (
 
 from agent.cloud import sdk
 from agent.cloud.message import Message
+from agent.cloud.paho_client import PahoClient
 from agent.cloud.publisher import WINDOW
 from agent.cloud.registration import _LoggedAnswer, _registration_error
 from agent.cloud.session import (
@@ -90,7 +91,7 @@ async def test_a_wrong_key_is_refused_with_the_answer_of_the_provisioning_servic
     with pytest.raises(RegistrationError) as caught:
         await cloud.register(credentials=cloud.sign_in(OTHER_KEY))
     assert "401" in str(caught.value)
-    assert "Check id_scope, that the key or certificate belongs to this device" in str(caught.value)
+    assert "Check that the key or certificate belongs to this device" in str(caught.value)
     assert OTHER_KEY not in str(caught.value)
 
 
@@ -116,7 +117,7 @@ def test_an_unfinished_registration_does_not_count_as_refused():
     )
     answer.emit(logging.makeLogRecord({"msg": said}))
     assert answer.status == 202
-    assert _registration_error(cut_short, answer, "dps.test", "pi-1") is cut_short
+    assert _registration_error(cut_short, answer, "dps.test", "pi-1", known=False) is cut_short
 
 
 @with_provisioning
@@ -237,13 +238,13 @@ async def test_an_answer_does_not_wait_for_unacknowledged_readings(cloud, sessio
 async def test_no_packet_waits_for_an_acknowledgement(cloud, way, monkeypatch):
     connections: list[socket.socket] = []
 
-    def connect(*arguments, **options):
-        connection = real(*arguments, **options)
+    def connect(client):
+        connection = real(client)
         connections.append(connection.dup())  # TLS takes the first over.
         return connection
 
-    real = socket.create_connection
-    monkeypatch.setattr(socket, "create_connection", connect)
+    real = PahoClient._create_socket_connection
+    monkeypatch.setattr(PahoClient, "_create_socket_connection", connect)
     async with cloud.session(await cloud.register()):
         options = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in connections]
     for each in connections:

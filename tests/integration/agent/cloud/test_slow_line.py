@@ -1,18 +1,26 @@
 """Connections over a slow line and over one that hangs, with extreme values of keep_alive."""
 
 import asyncio
+import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
 import pytest
 from centrals import running_central
 from clouds import Cloud
-from daemons import Daemon, until
+from daemons import STOPPED_WITHIN, Daemon, until
+from fakes import until as until_async
 from slow_line import slow_line
 
-from agent.cloud import paho_client
+from agent.cloud import paho_client, sdk
+from agent.cloud import session as session_module
 from agent.cloud.message import Message
-from agent.errors import SessionLostError
+from agent.cloud.paho_client import PahoClient
+from agent.errors import NoAnswerError, RegistrationError, SessionLostError
+from central.hub import provisioning
 from central.protocol.mqtt import ConnAck
 from central.storage import telemetry
 
@@ -52,6 +60,80 @@ async def test_a_slow_line_registers(central, tmp_path, monkeypatch):
     cloud = Cloud(central, tmp_path / "pi", keep_alive=2)
     async with slow_line(monkeypatch, central.address):
         assert (await cloud.register()).device_id == "pi-1"
+
+
+async def test_a_slow_line_renews_the_token(central, tmp_path, monkeypatch):
+    monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 150)  # The SDK renews it 120 s earlier.
+    cloud = Cloud(central, tmp_path / "pi", keep_alive=60)
+    assignment = await cloud.register()
+    async with cloud.session(assignment) as session, slow_line(monkeypatch, central.address):
+        await until_async(lambda: not session._client.connected)
+        await session.send(Message("box:1", "{}", {}))
+    assert len(central.read(telemetry.messages, "pi-1")) == 1
+
+
+@pytest.fixture
+def dripping_proxy():
+    """A proxy that answers with one byte each tenth of a second, and never with a whole line."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self):
+            with suppress(OSError):  # The client has left.
+                while True:
+                    self.request.sendall(b"H")
+                    time.sleep(0.1)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, name="dripping-proxy").start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def test_a_proxy_that_never_finishes_its_answer_does_not_block_the_sdk(
+    central, tmp_path, monkeypatch, dripping_proxy
+):
+    monkeypatch.setattr(session_module, "CONNECT_DEADLINE", 2.0)
+    monkeypatch.setattr(sdk, "CLOSE_DEADLINE", 5.0)
+    cloud = Cloud(central, tmp_path / "pi")
+    assignment, direct = await cloud.register(), cloud.config
+    cloud.config = replace(direct, proxy=dripping_proxy)
+    with pytest.raises(NoAnswerError):
+        await cloud.register(deadline=2.0)
+    with pytest.raises(NoAnswerError):
+        async with cloud.session(assignment):
+            pass  # It is not reached.
+    cloud.config = direct
+    async with cloud.session(assignment) as session:
+        await session.twin()
+
+
+def test_the_daemon_stops_in_time_while_a_proxy_never_finishes_its_answer(
+    central, tmp_path, dripping_proxy
+):
+    with Daemon(tmp_path / "pi", central.info, proxy=dripping_proxy) as daemon:
+        until(daemon.status_if_any, what=daemon.tail)
+        until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
+        assert daemon.stop(timeout=STOPPED_WITHIN) == 0, daemon.log
+
+
+async def test_nothing_is_sent_once_a_registration_is_closed(central, tmp_path, monkeypatch):
+    # The SDK waits as long as the service asks it to, and then connects again.
+    cloud = Cloud(central, tmp_path / "pi")
+    await cloud.ask(lambda central: setattr(central.faults, "registration", "throttled"))
+    monkeypatch.setattr(provisioning, "RETRY_AFTER", 2)
+    with pytest.raises(RegistrationError, match="429"):
+        await cloud.register(deadline=1.5)
+    connected: list[str] = []
+    real = PahoClient.connect
+
+    def connect(client, host, *arguments, **options):
+        result = real(client, host, *arguments, **options)
+        connected.append(host)
+        return result
+
+    monkeypatch.setattr(PahoClient, "connect", connect)
+    await asyncio.sleep(2.0)
+    assert connected == []
 
 
 async def test_a_dead_connection_is_noticed_though_no_request_waits(

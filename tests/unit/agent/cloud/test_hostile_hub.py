@@ -138,7 +138,7 @@ def feed():
     """Feed the running daemon: `feed(twin, messages)`. One daemon gets all inputs."""
     with pytest.MonkeyPatch.context() as context, asyncio.Runner() as runner:
         context.setattr(uplink, "publish_readings", nothing)
-        context.setattr(socket, "create_connection", offline)
+        context.setattr(socket, "getaddrinfo", offline)
         daemon = runner.run(make())
         yield lambda twin, messages: runner.run(daemon.feed(twin, messages))
         runner.run(daemon.stop())
