@@ -33,6 +33,7 @@ from hw.sensors.policy import Policy
 
 log = logging.getLogger(__name__)
 
+LED_DEADLINE = 0.3  # Seconds for the LED to be off, so that the last report says so.
 FAREWELL_DEADLINE = 1.0  # Seconds for the last report.
 SESSION_DEADLINE = 2.5  # Seconds for the session to end after it is cancelled.
 CHECKS_MARGIN = 4.0  # Seconds beyond the budget of the checks.
@@ -130,7 +131,9 @@ class Service:
         log.info("Stopping.", extra=LogEvent.STOPPING.about())
         journal.notify(STOPPING="1", STATUS="Stopping")
         sampling.cancel()
-        await self._led.close()
+        # If the LED hangs, its second passes while the session ends.
+        closing = asyncio.create_task(self._led.close(), name="led")
+        await asyncio.wait({closing}, timeout=LED_DEADLINE)
         try:
             async with asyncio.timeout(FAREWELL_DEADLINE):
                 await self._sink.farewell({"state": False, "ledState": self._led.state})
@@ -142,6 +145,7 @@ class Service:
             )
         delivering.cancel()
         await asyncio.wait({delivering}, timeout=SESSION_DEADLINE)
+        await closing
         for task in self._tasks:
             task.cancel()
 

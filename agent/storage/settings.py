@@ -30,7 +30,7 @@ VERSION = 1
 MOST_BYTES = 1_000_000  # Of a file. The daemon's own has about 1,000.
 
 RETRY = 60.0  # Seconds between two attempts to write changes that are in memory only.
-CLOSE_DEADLINE = 1.0  # Seconds. The daemon stops within 5 even if the disk hangs.
+CLOSE_DEADLINE = 0.5  # Seconds. The daemon stops within 5 even if the disk hangs.
 
 
 class Settings:

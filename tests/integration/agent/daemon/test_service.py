@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -9,9 +11,10 @@ from zlib import crc32
 
 import pytest
 from centrals import running_central
-from daemons import Daemon, agent, places, until
+from daemons import STOPPED_WITHIN, Daemon, agent, places, until
 from message_ids import are_whole, number, numbers_by_run
 from mqtt_client import packet, string
+from places import SUPPORT
 from ways import CONNECTION_STRING, PROVISIONING, every_way, in_ways
 
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
@@ -316,6 +319,26 @@ def stops_in_time(place, way, begin, *, sign):
             central.call(lambda central: central.faults.withheld.clear())
             daemon.start().until_connected()
             until(lambda: are_whole(hub.ids(), least=10), what=daemon.tail)
+
+
+class HangingDaemon(Daemon):
+    """The daemon, whose disk and LED hang once its file `hang` exists."""
+
+    def program(self):
+        return [sys.executable, SUPPORT / "hanging_daemon.py", self.home / "hang"]
+
+
+def test_the_daemon_stops_in_time_while_disk_hub_and_led_hang(tmp_path):
+    with running_central(tmp_path / "central") as central:
+        hub = Hub(central, "pi-1")
+        with HangingDaemon(tmp_path / "pi", central.info) as daemon:
+            daemon.until_connected()
+            hub.call("turnon")
+            (daemon.home / "hang").touch()
+            hub.fault("hang", "tls")
+            time.sleep(1.0)  # Something of each is under way.
+            assert daemon.stop(timeout=STOPPED_WITHIN) == 0
+        hub.fault("hang", None)
 
 
 def many(make, count=10_000):
