@@ -165,7 +165,7 @@ class NoAnswerError(CloudError):
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(
             f"{what[0].upper()}{what[1:]} was not answered within {seconds:g} s. The network or "
-            "the service is slow or failing."
+            "the service is slow or failing: if it lasts, check the network."
         )
         self.seconds = seconds
 
@@ -195,18 +195,28 @@ class ServiceRefusedError(CloudError):
     def __init__(self, hub: str, what: str, *, said: str, status: int | None = None) -> None:
         answered = f"{hub} answered {what} with status {status}"
         self.status = status
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
+        if self.is_throttling:
             sentence = (
                 f"{answered}: the devices of this hub send too many requests, or the hub's daily "
-                "quota is used up. The daemon repeats the request later."
+                "quota is used up. The daemon repeats the request later; if it lasts, set a longer "
+                "interval in [sensor] or choose a larger tier of IoT Hub."
             )
         elif self.is_fault_of_service:
             sentence = (
-                f"{answered}: the service itself failed. The daemon repeats the request later."
+                f"{answered}: the service itself failed. The daemon repeats the request later; if "
+                "it lasts, see https://azure.status.microsoft/status."
             )
         else:
-            sentence = f"{hub} refused {what}: {phrase(said)}."
+            sentence = (
+                f"{hub} refused {what}: {phrase(said)}. Most likely the device's twin is full (32 "
+                "KB) or has a name or value that the hub does not allow: look at it in IoT Hub."
+            )
         super().__init__(sentence)
+
+    @property
+    def is_throttling(self) -> bool:
+        """Whether there were too many requests."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS
 
     @property
     def is_fault_of_service(self) -> bool:

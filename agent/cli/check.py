@@ -166,6 +166,7 @@ def _write_report(
             mistakes=examination.mistakes,
             findings=found,
             status=status,
+            settings=read_settings(examination.state),
             secrets=bug_report.secrets_in(examination.secret_files),
             journal=bug_report.journal_lines(),
         )

@@ -536,8 +536,10 @@ def _config_check(arguments: argparse.Namespace) -> int:
     except SecretError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        print(error, file=sys.stderr)
-        print(f"{path}: no mistake found, but its keys could not be read by this user.")
+        print(
+            f"{path}: no mistake found. Its keys were not checked, because this user cannot read "
+            "them. To check them: sudo sensor-agent config check"
+        )
         return DONE
     print(f"{path}: no mistake found. To check hardware and connection: sensor-agent check")
     return DONE

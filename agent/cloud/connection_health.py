@@ -48,7 +48,7 @@ EVENTS: dict[type[AgentError], LogEvent] = {
     NoAnswerError: LogEvent.HUB_SILENT,
     RefusedError: LogEvent.HUB_REFUSED,
     RegistrationError: LogEvent.REGISTRATION_REFUSED,
-    ServiceRefusedError: LogEvent.HUB_THROTTLED,
+    ServiceRefusedError: LogEvent.REQUEST_REFUSED,
     RateExceededError: LogEvent.HUB_THROTTLED,
     QuotaUsedUpError: LogEvent.QUOTA_USED_UP,
     SessionLostError: LogEvent.CONNECTION_LOST,
@@ -56,6 +56,15 @@ EVENTS: dict[type[AgentError], LogEvent] = {
     SdkStuckError: LogEvent.SDK_STUCK,
     CertificateUnreadableError: LogEvent.CERTIFICATE_UNREADABLE,
 }
+
+
+def event_of(error: AgentError) -> LogEvent:
+    """Return the kind of event that a failure is logged as."""
+    if isinstance(error, ServiceRefusedError) and error.is_fault_of_service:
+        return LogEvent.HUB_FAILING
+    if isinstance(error, ServiceRefusedError) and error.is_throttling:
+        return LogEvent.HUB_THROTTLED
+    return next(EVENTS[kind] for kind in type(error).__mro__ if kind in EVENTS)
 
 
 class Moment(Enum):
@@ -147,7 +156,7 @@ class ConnectionHealth:
             sentence = sentence if doubt is None else f"{sentence} {doubt}"
         level = logging.DEBUG if str(error) in self._logged else logging.WARNING
         self._logged.append(str(error))
-        event = next(EVENTS[kind] for kind in type(error).__mro__ if kind in EVENTS)
+        event = event_of(error)
         hub = None if self._accepted is None else self._accepted[0]
         log.log(level, "%s", sentence, extra=event.about(HUB=hub))
         self.last_error = sentence

@@ -14,16 +14,20 @@ class AzureHub(CloudAccess):
     """The hub of one device, and the provisioning service if that assigns it."""
 
     async def register(
-        self, id_scope: str | None, *, deadline: float = REGISTRATION_DEADLINE
+        self,
+        id_scope: str | None,
+        *,
+        known: bool = False,
+        deadline: float = REGISTRATION_DEADLINE,
     ) -> Assignment:
         """Return the configured hub, or ask the provisioning service for it in an ID scope.
 
-        Raises CloudError.
+        `known` is true if it has assigned one in this ID scope before. Raises CloudError.
         """
         if self.cloud.hub is not None:
             return Assignment(self.cloud.hub, self.device_id)
         there = replace(self, cloud=replace(self.cloud, id_scope=id_scope))
-        return await register(there, deadline=deadline)
+        return await register(there, known=known, deadline=deadline)
 
     def connect(
         self, assignment: Assignment, events: asyncio.Queue[Event]

@@ -33,11 +33,13 @@ REGISTRATION_DEADLINE = 60.0  # Seconds. The SDK polls the service every 2 s.
 LONGEST_PART = 200  # Characters of each part of the service's answer that an error repeats.
 
 
-async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLINE) -> Assignment:
+async def register(
+    access: CloudAccess, *, known: bool = False, deadline: float = REGISTRATION_DEADLINE
+) -> Assignment:
     """Ask the provisioning service which hub this device belongs to.
 
-    Raises UnreachableError, NoAnswerError, or RegistrationError with the service's answer. Leaves
-    nothing running.
+    `known` is true if it has answered that in this ID scope before. Raises UnreachableError,
+    NoAnswerError, or RegistrationError with the service's answer. Leaves nothing running.
     """
     host = access.cloud.provisioning_host
     log.debug("Registering with the provisioning service.")
@@ -54,7 +56,7 @@ async def register(access: CloudAccess, *, deadline: float = REGISTRATION_DEADLI
             await end()
             if (tls := await tls_error(access, host, error)) is not None:
                 raise tls from error
-            raise _registration_error(error, answer, host, access.device_id) from error
+            raise _registration_error(error, answer, host, access.device_id, known=known) from error
     await end()
     # Whatever the service sent: no state at all, or values of any type.
     state = result.registration_state
@@ -121,16 +123,16 @@ class _LoggedAnswer(logging.Handler):
 
 
 def _registration_error(
-    error: Exception, answer: _LoggedAnswer, host: str, device_id: str
+    error: Exception, answer: _LoggedAnswer, host: str, device_id: str, *, known: bool
 ) -> Exception:
     if answer.status is not None and answer.is_final:
         # The service's answer explains more than the SDK's exception.
-        known = HINTS.get(answer.status, "Check the device's enrolment in the service.")
+        hint = HINTS.get(answer.status, CHECK_ENROLMENT)
         failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return RegistrationError(
             device_id,
             said=answer.summary(),
-            hint=HINTS[503] if failed else known,
+            hint=HINTS[503] if failed else hint,
             is_busy=failed or answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
     match error:
@@ -141,18 +143,31 @@ def _registration_error(
         case azure_exceptions.OperationTimeout():
             return UnreachableError(host, KEEP_ALIVE_EXPIRED)
     if SERVER_UNAVAILABLE in reason(error):
+        # A wrong ID scope has the same answer as a service that is busy:
         # https://github.com/Azure/azure-iot-sdk-python/issues/670
-        said = "it refused the connection"
-        return RegistrationError(device_id, said=said, hint=HINT_UNAVAILABLE)
+        said, hint = "it refused the connection", HINT_BUSY if known else HINT_UNAVAILABLE
+        return RegistrationError(device_id, said=said, hint=hint, is_busy=known)
     return UnreachableError(host, reason(error))
 
 
-HINT_UNAVAILABLE = "Check id_scope; if it is right, the service is failing or busy."
+HINT_UNAVAILABLE = (
+    "Most likely the ID scope does not exist: check id_scope; if it is right, the service is "
+    "failing or busy, and the daemon tries again."
+)
+HINT_BUSY = (
+    "Most likely the service is failing or busy, as it knew this ID scope before. The daemon tries "
+    "again; if it lasts, check id_scope."
+)
+CHECK_ENROLMENT = (
+    "Check the device's enrolment in the provisioning service: it must exist and be enabled, and "
+    "so must its group."
+)
 CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
-    401: "Check id_scope, that the key or certificate belongs to this device, and that the device "
-    "is not blocked.",
+    401: "Check that the key or certificate belongs to this device, that the device is not "
+    "disabled or blocked, id_scope, and this machine's clock (timedatectl).",
     404: "Check id_scope, and that the device or its enrolment group exists.",
-    429: "There were too many requests. The daemon tries again later.",
-    503: "The service itself failed. The daemon tries again later.",
+    429: "The daemon tries again later. If it lasts, too many devices register at a time.",
+    503: "The service itself failed. The daemon tries again later; if it lasts, see "
+    "https://azure.status.microsoft/status.",
 }

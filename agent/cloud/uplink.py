@@ -12,7 +12,7 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Protocol
 
-from agent.cloud.connection_health import ConnectionHealth
+from agent.cloud.connection_health import ConnectionHealth, event_of
 from agent.cloud.hub import AzureHub
 from agent.cloud.move import Moves
 from agent.cloud.publisher import publish_readings
@@ -283,7 +283,8 @@ class Uplink:
                 await self._assignment.forget(assignment)
             # If the registration fails, the known hub is tried next.
             self._try_hub_next = True
-            assignment = await self._hub.register(self._id_scope)
+            known = assignment is not None
+            assignment = await self._hub.register(self._id_scope, known=known)
             self._health.registered()
         self._try_hub_next = False
         self._last_assignment = assignment
@@ -370,7 +371,8 @@ class Uplink:
                     # The next connection begins with the whole twin, so nothing is missed.
                     raise EndedHereError(
                         f"The connection to {self.hub} is closed: {MAX_CHANGES} changes of desired "
-                        "properties are waiting."
+                        "properties are waiting. Most likely a program writes them faster than "
+                        "this device applies them: stop that program."
                     )
                 twin_changes.put_nowait(event.patch)
             else:
@@ -508,10 +510,8 @@ class Uplink:
             try:
                 answer = await ask()
             except ServiceRefusedError as error:
-                event = (
-                    LogEvent.HUB_FAILING if error.is_fault_of_service else LogEvent.HUB_THROTTLED
-                )
                 level = self._complaints.level("throttled", str(error))
+                event = event_of(error)
                 log.log(level, "%s", error, extra=event.about(HUB=self.hub))
                 refusals += 1
                 await self._sleep((0.5 + self._jitter()) * min(60.0, 2.0**refusals))

@@ -172,6 +172,8 @@ def _content(path: Path) -> bytes:
         raise ConfigError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a directory, not a file.") from None
+    except PermissionError as error:
+        raise ConfigError(f"{path}: cannot be read: {in_words(error)}. Use sudo.") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name.
         reason = in_words(error) if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: cannot be read: {phrase(reason)}.") from None

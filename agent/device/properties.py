@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 DEVICE_DEFAULT = 203  # IoT Plug and Play's status for a value that the device set by itself.
 MAX_UNKNOWN_ANSWERED = 16  # Unknown names must not fill the twin, which has 32 KB.
 LATEST_VERSION = 2**63 - 1
+NO_SUCH_PROPERTY = "This device has no such writable property."
 # The names that IoT Hub allows, except long ones:
 # https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins
 PROPERTY_NAME = re.compile(r"[^\x00-\x20.$#\x7f-\x9f\ud800-\udfff]{1,128}")
@@ -120,6 +121,7 @@ class Properties:
         self._preview = property_format == "preview"
         self._desired_version = 0
         self._complaints = Complaints()
+        self._answered: Mapping[str, Any] = {}
         self._unknown: dict[str, bool] = {}  # Unknown properties, and whether each was answered.
 
     @property
@@ -146,7 +148,8 @@ class Properties:
         for name in CHECKS:
             if name not in desired:
                 self._report_default(name)
-        await self._apply(desired)
+        reported = twin.get("reported") if isinstance(twin, dict) else None
+        await self._apply(desired, answered=reported if isinstance(reported, dict) else {})
 
     async def apply_patch(self, patch: Any) -> None:
         """Apply changed desired properties. Skip a patch that the twin already contained.
@@ -174,7 +177,11 @@ class Properties:
         )
         return False
 
-    async def _apply(self, desired: Mapping[str, Any]) -> None:
+    async def _apply(
+        self, desired: Mapping[str, Any], *, answered: Mapping[str, Any] | None = None
+    ) -> None:
+        """Apply desired properties. `answered` are the answers that the hub already has."""
+        self._answered = answered or {}
         for name, wrapped in desired.items():
             if name.startswith("$"):
                 continue
@@ -201,12 +208,15 @@ class Properties:
                 f"There are more than {MAX_UNKNOWN_ANSWERED} unknown desired properties.",
             )
             return
-        self._complain(LogEvent.PROPERTY_UNKNOWN, name, f"Unknown desired property {quote(name)}.")
+        self._complain(
+            LogEvent.PROPERTY_UNKNOWN,
+            name,
+            f"Unknown desired property {quote(name)}.",
+            NO_SUCH_PROPERTY,
+        )
         self._unknown[name] = name not in READ_ONLY and bool(PROPERTY_NAME.fullmatch(name))
         if self._unknown[name]:
-            self._acknowledge(
-                name, HTTPStatus.NOT_FOUND, "This device has no such writable property."
-            )
+            self._acknowledge(name, HTTPStatus.NOT_FOUND, NO_SUCH_PROPERTY)
 
     async def _apply_one(self, name: str, value: Any) -> None:
         try:
@@ -222,7 +232,9 @@ class Properties:
                 )
                 self._complaints.forget(name)
         except RefusedError as error:
-            self._complain(LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}")
+            self._complain(
+                LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}", str(error)
+            )
             self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
         except Exception as error:  # The operator gets an answer to every property.
             log.log(
@@ -248,9 +260,15 @@ class Properties:
         self.values[name] = value
         self._set_by_operator.add(name)
 
-    def _complain(self, event: LogEvent, name: str, sentence: str) -> None:
-        """Log a warning once; repeats, which come with each connection's twin, at debug level."""
-        level = self._complaints.level(name, sentence)
+    def _complain(self, event: LogEvent, name: str, sentence: str, answer: str = "") -> None:
+        """Log a warning once; repeats, which come with each connection's twin, at debug level.
+
+        It is also a repeat if the hub has this `answer`, which the daemon gave before its start.
+        """
+        known = self._answered.get(name)
+        answers = (known.get("ad"), known.get("message")) if isinstance(known, Mapping) else ()
+        is_known = bool(answer) and answer in answers
+        level = logging.DEBUG if is_known else self._complaints.level(name, sentence)
         log.log(level, "%s", sentence, extra=event.about(PROPERTY=name))
 
     def _report_default(self, name: str) -> None:

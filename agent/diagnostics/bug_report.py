@@ -3,9 +3,10 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from agent.config.loader import Config
@@ -80,10 +81,15 @@ def write(
     mistakes: Iterable[str],
     findings: Iterable[tuple[str, Finding]],
     status: Status | None,
+    settings: Mapping[str, Any],
     secrets: Iterable[str],
     journal: str,
 ) -> None:
-    """Write the report to `file`, readable only by its owner. Raises OSError."""
+    """Write the report to `file`, readable only by its owner. Raises OSError.
+
+    `settings` are those in the state directory. They say where the device belongs, which a daemon
+    that does not run cannot.
+    """
     parts = {
         "Checks": "\n".join(_line(name, finding) for name, finding in findings),
         "Machine": json.dumps(device_information(), indent=2),
@@ -91,6 +97,7 @@ def write(
         "Status of the running daemon": json.dumps(
             status and status_to_json(status), indent=2, ensure_ascii=False
         ),
+        "Stored settings": json.dumps(dict(settings), indent=2, ensure_ascii=False),
         "Journal": journal,
     }
     text = "".join(f"== {title}\n\n{part.rstrip()}\n\n" for title, part in parts.items())

@@ -77,6 +77,7 @@ class Examination:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     root: Path = Path("/")
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    may_read: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK)
     may_use: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK | os.W_OK)
     is_installed: Callable[[str], bool] = is_installed
     version: Callable[[str], str] = package_version

@@ -21,11 +21,18 @@ PATIENCE = 5.0  # Seconds for a connection, and for TLS.
 LOOKUP_PATIENCE = 7.0
 
 
+def newest_tls(sdk: str) -> ssl.TLSVersion:
+    """Return the newest version of TLS that a version of azure-iot-device uses."""
+    only_1_2 = sdk.startswith("2.14.")
+    return ssl.TLSVersion.TLSv1_2 if only_1_2 else ssl.TLSVersion.MAXIMUM_SUPPORTED
+
+
 class Route:
     """The stages `dns`, `tcp` and `tls` to a host. Each continues the stage before and runs once.
 
     `name` is what the ids of the checks begin with. `ca` is PEM text with the only authorities to
-    trust, or None for the system's. `password` is the proxy's. Close the route after use.
+    trust, or None for the system's. `password` is the proxy's, `newest_tls` the newest version of
+    TLS to use. Close the route after use.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class Route:
         ca: str | None,
         password: str | None = None,
         port: int | None = None,
+        newest_tls: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         resolve: Callable[[str, int], list[Any]] = socket.getaddrinfo,
     ) -> None:
         self._name = name
@@ -46,6 +54,7 @@ class Route:
         self._proxy = urlsplit(cloud.proxy) if cloud.proxy else None
         self._password = password
         self._ca = ca
+        self._newest_tls = newest_tls
         self._resolve = resolve
         self._connection: socket.socket | None = None
 
@@ -80,9 +89,7 @@ class Route:
         except TimeoutError:
             return failed(f"No answer from {what}.", self._way_out())
         except OSError as error:
-            refused = isinstance(error, ConnectionRefusedError) and self._proxy is None
-            advice = START_CENTRAL if refused and is_loopback(self._host) else self._way_out()
-            return failed(f"{what} cannot be reached: {in_words(error)}.", advice)
+            return failed(f"{what} cannot be reached: {in_words(error)}.", self._way_out())
         return ok(f"{what} can be reached.")
 
     @cached_property
@@ -90,10 +97,10 @@ class Route:
         """Start TLS as the SDK does, and verify the certificate."""
         if self.tcp.outcome is not Outcome.OK or self._connection is None:
             return self._not_after("tcp", self.tcp)
-        # The SDK's own: this version only, and no other authorities than these.
+        # As the SDK: no other authorities than these.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.hostname_checks_common_name = False
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.maximum_version = self._newest_tls
         if self._ca is None:
             context.load_default_certs()
         else:
@@ -147,6 +154,13 @@ class Route:
     def _way_out(self) -> str:
         if self._proxy is not None:
             return "Check proxy, proxy_user and proxy_password_file in [cloud]."
+        if is_loopback(self._host):
+            return START_CENTRAL
+        if not server_of(self._host, self._cloud).is_azure:
+            return (
+                f"Is the server on {self._host} running? A local IoT Central is started there "
+                f"with: sensor-agent central. A firewall must let port {self._port} through."
+            )
         if self._port == PORTS["mqtt"]:
             return (
                 "A firewall must let port 8883 out. If that is not possible, set "

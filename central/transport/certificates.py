@@ -95,7 +95,8 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
     )
     place = directory / "devices"
     place.mkdir(mode=0o700, exist_ok=True)
-    certificate, key = place / f"{device_id}.pem", place / f"{device_id}-key.pem"
+    # Two suffixes: no device's certificate may have the name of another one's key.
+    certificate, key = place / f"{device_id}.pem", place / f"{device_id}.key"
     write_file(key, leaf.private_key_pem.bytes())
     certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
     return certificate, key

@@ -162,7 +162,10 @@ class Connection:
             self._cut()
 
     async def receive_connect(self) -> Connect:
-        """Return the CONNECT packet with which a connection begins. Raise ProtocolError."""
+        """Return the CONNECT packet with which a connection begins.
+
+        Raise ProtocolError, and SentNothing for a client that leaves at once.
+        """
         while True:
             packet = self._decoder.next_packet()
             if isinstance(packet, Connect):
@@ -171,6 +174,8 @@ class Connection:
             if packet is not None:
                 raise ProtocolError("its first packet is not CONNECT")
             data = await self._read()
+            if not data and self._first:
+                raise SentNothing("it left without sending anything")
             if not data:
                 raise ProtocolError("it disconnected before CONNECT")
             self._decoder.feed(data)
@@ -288,6 +293,10 @@ def _common_name(certificate: "Mapping[str, Any] | None") -> str | None:
     return next((str(v) for part in subject for k, v in part if k == "commonName"), None)
 
 
+class SentNothing(Exception):  # noqa: N818 - not an error
+    """A client has left without sending anything."""
+
+
 class _Ended(Exception):  # noqa: N818 - not an error
     """The connection has ended; it is `polite` if the client sent DISCONNECT."""
 
@@ -325,6 +334,10 @@ async def serve_client(
         # Both are on one port, the only one that the SDK uses. The user names differ.
         service = provisioning if "/registrations/" in (connect.username or "") else hub
         session = await service.accept(connection, connect)
+    except SentNothing as error:
+        # At debug level: the doctor only looks at the certificate.
+        log.debug("Disconnected a client at %s: %s.", peer, error)
+        return
     except TimeoutError:
         log.info("Disconnected a client at %s: no CONNECT within %g s.", peer, patience)
         return

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, get_args
 from central.protocol.mqtt import ConnectCode, ServerPacket
 
 Hang = Literal["tcp", "tls"]
-Network = Literal["refuse", "reset", "http"]
+Network = Literal["refuse", "reset", "http", "portal"]
 Registration = Literal[
     "failed", "disabled", "unauthorized", "throttled", "error", "unavailable", "silent"
 ]
@@ -128,7 +128,10 @@ class Faults:
 
     @property
     def network(self) -> Network | None:
-        """New connections are refused (on Linux only), reset at once, or answered in HTTP."""
+        """New connections are refused (on Linux only), reset at once, or answered in HTTP.
+
+        With `portal` the answer leads to a sign-in page, as in a guest network.
+        """
         return self._network
 
     @network.setter

@@ -19,6 +19,11 @@ from central.transport.faults import Certificate, Faults
 PATIENCE = 30.0  # Seconds for the TLS handshake, and again for the CONNECT packet.
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = [f"127.0.0.{n}" for n in range(1, 251)]
+# What answers in HTTP, by the value of the fault `network`.
+IN_HTTP = {
+    "http": b"HTTP/1.1 400 Bad Request\r\n",
+    "portal": b"HTTP/1.1 302 Found\r\nLocation: http://portal.example.org/sign-in\r\n",
+}
 PAUSE = 0.1  # Seconds after an accept that failed, perhaps because no file descriptor is free.
 
 log = logging.getLogger(__name__)
@@ -173,8 +178,8 @@ class MqttListener:
 
     async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
         await self._faults.hang_at("tcp")
-        if self._faults.network == "http":
-            await _answer_in_http(client)
+        if (answer := IN_HTTP.get(self._faults.network or "")) is not None:
+            await _answer_in_http(client, answer)
             return
         try:
             connection = await self._open(client)
@@ -213,12 +218,12 @@ class MqttListener:
         return Connection(reader, writer, faults=self._faults, server_name=server_name)
 
 
-async def _answer_in_http(client: socket.socket) -> None:
+async def _answer_in_http(client: socket.socket, answer: bytes) -> None:
     """Answer as a web server does to a client that starts TLS on its port."""
     loop = asyncio.get_running_loop()
     with suppress(OSError):  # The client has left.
         await loop.sock_recv(client, 4096)
-        await loop.sock_sendall(client, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        await loop.sock_sendall(client, answer + b"Connection: close\r\n\r\n")
 
 
 def local_names(host: str) -> list[str]:

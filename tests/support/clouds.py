@@ -49,8 +49,8 @@ class Cloud:
         """The hub as the uplink uses it."""
         return self.access()
 
-    async def register(self, *, credentials=None, **deadline):
-        return await self.access(credentials).register(self.config.id_scope, **deadline)
+    async def register(self, *, credentials=None, **options):
+        return await self.access(credentials).register(self.config.id_scope, **options)
 
     def session(self, assignment, *, credentials=None):
         return open_session(self.access(credentials), assignment, self.events)

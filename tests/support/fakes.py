@@ -91,7 +91,8 @@ class FakeHub:
         self.sessions = list(sessions)
         self.connects = []
         self.registrations = 0
-        self.asked = []  # The ID scope of each registration.
+        self.asked = []  # The ID scope of each registration,
+        self.known = []  # and whether a hub in it was known.
         self.assignments: list[Assignment | Exception] = [Assignment("hub.test", "pi-1")]
         self.open = 0
 
@@ -112,9 +113,10 @@ class FakeHub:
         finally:
             self.open -= 1
 
-    async def register(self, id_scope):
+    async def register(self, id_scope, *, known):
         self.registrations += 1
         self.asked.append(id_scope)
+        self.known.append(known)
         answer = self.assignments.pop(0) if len(self.assignments) > 1 else self.assignments[0]
         if isinstance(answer, Exception):
             raise answer

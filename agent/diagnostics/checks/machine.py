@@ -15,6 +15,8 @@ NOW = {0: "under-voltage", 1: "slowed down", 2: "throttled", 3: "near its temper
 SINCE_BOOT = 16  # The same conditions since the start are this many bits higher.
 HOT, TOO_HOT = 80.0, 85.0  # Degrees Celsius: the board slows down, and slows down further.
 
+UNIT_PLACES = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
+
 SUPPLY = (
     "Use the power supply made for this model and a short, thick cable. Unplug USB devices that "
     "the board feeds."
@@ -29,10 +31,18 @@ def clock(examination: Examination) -> Finding:
         now = datetime.fromtimestamp(examination.clock.wall(), UTC)
         return ok(f"The clock was set from the network. It shows {now:%Y-%m-%d %H:%M} UTC.")
     advice = "To set the clock from the network: sudo timedatectl set-ntp true."
+    if not _can_set_clock(examination.root):
+        advice = "Install a program that sets the clock: sudo apt install systemd-timesyncd."
     if service_is_installed(examination.root):
         # The installer tells the service which program sets the clock.
         advice += " If you have replaced systemd-timesyncd, run sudo make install again."
     return warning(doubt, advice)
+
+
+def _can_set_clock(root: Path) -> bool:
+    """Return whether timedatectl knows a program that sets the clock; systemd-timedated(8)."""
+    places = (root / place / "systemd/ntp-units.d" for place in UNIT_PLACES)
+    return any(any(place.glob("*.list")) for place in places)
 
 
 @check("power")

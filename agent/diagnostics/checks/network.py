@@ -7,10 +7,11 @@ from pathlib import Path
 
 from agent.config.loader import CloudConfig
 from agent.config.pasted import DEVICE_STRING
+from agent.diagnostics.checks.software import ASK_ROOT, SDK, unreadable, version_of
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, failed, ok, skipped, warning
 from agent.diagnostics.registry import check, find
-from agent.diagnostics.route import Route
+from agent.diagnostics.route import Route, newest_tls
 from agent.diagnostics.service_advice import where_the_log_is
 from agent.diagnostics.status_text import place
 from agent.errors import AgentError, CloudError, RefusedError, RegistrationError, SecretError
@@ -46,7 +47,9 @@ def _open_route(name: str, examination: Examination) -> Route | Finding:
         return skipped("the configuration names the hub, so no provisioning service is used")
     host = cloud.provisioning_host if name == "provisioning" else _hub(examination)
     if host is None:
-        return skipped(f"the hub is not known ({'registration' if cloud.id_scope else 'secrets'})")
+        source = "registration" if cloud.id_scope else "secrets"
+        found = examination.findings[source]
+        return found if ASK_ROOT in found.line else skipped(f"the hub is not known ({source})")
     # Connecting needs no key, and the user may not be able to read it.
     public = replace(
         cloud,
@@ -58,9 +61,17 @@ def _open_route(name: str, examination: Examination) -> Route | Finding:
     )
     try:
         read = examination.credentials(public)
-    except SecretError:
-        return skipped("ca_file or proxy_password_file cannot be used (secrets)")
-    route = examination.route(name, host, cloud, ca=read.ca, password=read.proxy_password)
+    except SecretError as error:
+        unusable = skipped("ca_file or proxy_password_file cannot be used (secrets)")
+        return unreadable(error, examination) or unusable
+    route = examination.route(
+        name,
+        host,
+        cloud,
+        ca=read.ca,
+        password=read.proxy_password,
+        newest_tls=newest_tls(version_of(SDK, examination)),
+    )
     examination.resources.callback(route.close)
     return route
 
@@ -97,9 +108,12 @@ def registration(examination: Examination) -> Finding:
     )
     if find(first, examination).outcome is not Outcome.OK:
         return skipped(f"the {name} cannot be reached")
-    finding, examination.hub = registration_here(
-        examination.register, cloud=cloud, device_id=examination.config.device.id
-    )
+    try:
+        finding, examination.hub = registration_here(
+            examination.register, cloud=cloud, device_id=examination.config.device.id
+        )
+    except SecretError as error:
+        return unreadable(error, examination) or skipped("the secrets cannot be used (secrets)")
     if examination.moved_to is not None:
         moved = f"The device was moved to ID scope {examination.moved_to}, which is in force."
         return replace(finding, details=(*finding.details, moved))
@@ -126,11 +140,14 @@ def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -
 def registration_here(
     register: Callable[[], str], *, cloud: CloudConfig, device_id: str
 ) -> tuple[Finding, str | None]:
-    """Ask for this device's hub, or sign in to the configured one; `register` returns it."""
+    """Ask for this device's hub, or sign in to the configured one; `register` returns it.
+
+    Raises SecretError.
+    """
     try:
         hub = register()
     except SecretError:
-        return skipped("the secrets cannot be used (secrets)"), None
+        raise
     except AgentError as error:
         return failed(str(error), _advice(error)), None
     if not cloud.id_scope:

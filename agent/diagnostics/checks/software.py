@@ -7,18 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.config.loader import Config
+from agent.config.loader import Config, exists
 from agent.diagnostics import installation
 from agent.diagnostics.examination import ADAFRUIT, Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
-from agent.diagnostics.service_advice import how_to_restart, how_to_start, where_the_log_is
+from agent.diagnostics.service_advice import (
+    group_of,
+    how_to_join,
+    how_to_restart,
+    how_to_start,
+    where_the_log_is,
+)
 from agent.errors import SecretError, in_words
 from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
 LED_PACKAGES = {"gpiozero": "gpiozero", "lgpio": "lgpio"}
 OTHER_NAMES = {"lgpio": ("adafruit-lgpio",)}  # Packages with the same module.
-SDK_SERIES = "2.14."
+SDK = "azure-iot-device"
+TESTED_SDKS = ("2.14.", "2.15.")
+ASK_ROOT = "use sudo sensor-agent check"
 PLACEHOLDER = "0.0."  # The first version of lgpio on the package index is empty.
 
 
@@ -48,6 +56,8 @@ def daemon(examination: Examination) -> Finding:
 @check("configuration")
 def configuration(examination: Examination) -> Finding:
     path, mistakes, in_file = examination.path, examination.mistakes, examination.config_in_file
+    if mistakes and path is not None and exists(path) and not examination.may_read(path):
+        return failed(_first_of(mistakes), how_to_join(group_of(path)))
     if mistakes:
         return failed(
             _first_of(mistakes),
@@ -94,8 +104,8 @@ def secrets(examination: Examination) -> Finding:
     try:
         config, _ = examination.sign_in(examination.config_in_file or examination.config)
     except SecretError as error:
-        if examination.may_ask_root and isinstance(error.__cause__, PermissionError):
-            return skipped("only root can read the secrets: use sudo sensor-agent check")
+        if (only_root := unreadable(error, examination)) is not None:
+            return only_root
         return failed(
             _first_of(error.mistakes),
             "Correct that. To check every file: sensor-agent config check",
@@ -105,6 +115,13 @@ def secrets(examination: Examination) -> Finding:
     if not examination.is_in_daemon:
         examination.config = config
     return ok("Every secret is readable here, and by no other user.", *details)
+
+
+def unreadable(error: SecretError, examination: Examination) -> Finding | None:
+    """Return that a check needs sudo, if that is why it cannot read the secrets."""
+    if examination.may_ask_root and isinstance(error.__cause__, PermissionError):
+        return skipped(f"only root can read the secrets: {ASK_ROOT}")
+    return None
 
 
 def _described(file: Path) -> str:
@@ -119,15 +136,15 @@ def _described(file: Path) -> str:
 def packages(examination: Examination) -> Finding:
     """Check the packages that the configuration needs; those of drivers only on a board."""
     wanted = _wanted(examination)
-    versions = {package: _version(package, examination) for package in wanted.values()}
+    versions = {package: version_of(package, examination) for package in wanted.values()}
     details = [
         f"Python {platform.python_version()} on {platform.machine()}",
         *(f"{package} {version}" for package, version in versions.items()),
-        f"systemd-python {_version('systemd-python', examination)}",
+        f"systemd-python {version_of('systemd-python', examination)}",
     ]
     missing = [one for module, one in wanted.items() if not examination.is_installed(module)]
     if missing:
-        extra = "" if missing == ["azure-iot-device"] else "pi"
+        extra = "" if missing == [SDK] else "pi"
         return failed(
             f"Not installed: {', '.join(missing)}.",
             installation.sentence(missing, extra=extra),
@@ -140,12 +157,11 @@ def packages(examination: Examination) -> Finding:
             f"{installation.advice(['lgpio'], extra='pi')}",
             *details,
         )
-    sdk = versions.get("azure-iot-device", SDK_SERIES)
-    if not sdk.startswith(SDK_SERIES):
+    sdk = versions.get(SDK)
+    if sdk is not None and not sdk.startswith(TESTED_SDKS):
         return warning(
             f"azure-iot-device {sdk} has not been tested with this program.",
-            "To install a tested version: "
-            f"{sys.executable} -m pip install 'azure-iot-device>=2.14,<2.15'",
+            f"To install a tested version: {sys.executable} -m pip install '{SDK}>=2.14,<2.16'",
             *details,
         )
     if examination.lacks_board:
@@ -156,7 +172,7 @@ def packages(examination: Examination) -> Finding:
 def _wanted(examination: Examination) -> dict[str, str]:
     """Return the required modules, with the package of each."""
     config = examination.config
-    wanted = {"azure": "azure-iot-device"} if config.cloud is not None else {}
+    wanted = {"azure": SDK} if config.cloud is not None else {}
     if examination.lacks_board:
         return wanted
     if config.sensor.driver in ADAFRUIT:
@@ -166,7 +182,8 @@ def _wanted(examination: Examination) -> dict[str, str]:
     return wanted
 
 
-def _version(package: str, examination: Examination) -> str:
+def version_of(package: str, examination: Examination) -> str:
+    """Return the version of an installed package, or that it is unknown."""
     for name in (package, *OTHER_NAMES.get(package, ())):
         try:
             return examination.version(name)

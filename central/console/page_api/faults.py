@@ -77,6 +77,9 @@ FAULTS: dict[str, Lasting | Once] = {
         "Unavailable", "The hub is too busy.", "connack", ConnectCode.UNAVAILABLE, cuts=True
     ),
     "http": Lasting("Plain HTTP", "A web server is on the port.", "network", "http", cuts=True),
+    "portal": Lasting(
+        "Guest network", "A sign-in page is on the port.", "network", "portal", cuts=True
+    ),
     "throttle": Lasting("Throttle", "More than one message a second disconnects.", "throttle", 1.0),
     "unauthorized": Lasting(
         "No sign-in", "The hub refuses it.", "connack", ConnectCode.NOT_AUTHORIZED, cuts=True

@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import pytest
 import trustme
@@ -23,9 +24,10 @@ from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig
 from agent.device.model import CELSIUS
 from agent.diagnostics.finding import Outcome
-from agent.diagnostics.route import Route
-from agent.errors import TlsError
+from agent.diagnostics.route import Route, newest_tls
+from agent.errors import CloudError, TlsError
 
+SDK = version("azure-iot-device")
 AZURE = "global.azure-devices-provisioning.net"
 WITH_KEY = Credentials(key="c2VjcmV0")
 SIGN_IN = (
@@ -48,6 +50,19 @@ def names(monkeypatch):
     return known
 
 
+def route_of(cloud, *, ca):
+    """Return the doctor's route with the installed SDK."""
+    name, host = ("hub", cloud.hub) if cloud.hub else ("provisioning", cloud.provisioning_host)
+    return Route(
+        name,
+        host,
+        cloud,
+        ca=ca,
+        newest_tls=newest_tls(SDK),
+        resolve=socket.getaddrinfo,
+    )
+
+
 async def both_sentences(cloud, *, ca, credentials):
     """Return the sentence of the journal, and the doctor's line with its advice."""
     access = AzureHub(
@@ -59,8 +74,7 @@ async def both_sentences(cloud, *, ca, credentials):
     with pytest.raises(TlsError) as caught:
         async with access.connect(await access.register(cloud.id_scope), asyncio.Queue()):
             pass  # It is not reached.
-    name, host = ("hub", cloud.hub) if cloud.hub else ("provisioning", cloud.provisioning_host)
-    route = Route(name, host, cloud, ca=ca, resolve=socket.getaddrinfo)
+    route = route_of(cloud, ca=ca)
     try:
         finding = route.tls
     finally:
@@ -170,6 +184,48 @@ async def test_a_certificate_without_host_names_is_refused_though_its_common_nam
         )
 
 
+@pytest.mark.parametrize(
+    ("fault", "trusts_central", "expected"),
+    [
+        (
+            {"network": "portal"},
+            True,
+            (
+                f"{AZURE} port 8883 replied in plain HTTP instead of TLS and redirects to "
+                f"http://portal.example.org/sign-in. {SIGN_IN}"
+            ),
+        ),
+        (
+            {"certificate": "another-host"},
+            True,
+            f"The certificate that {AZURE} presents is for portal.example.org. {SIGN_IN}",
+        ),
+        (
+            {"certificate": "another-authority"},
+            False,
+            (
+                f'The certificate of {AZURE} was issued by "another authority", which is not a '
+                "public authority: a proxy or firewall inspects the connection. Ask whoever runs "
+                f"the network to exempt {AZURE}, or set ca_file in [cloud] to the certificate of "
+                "that authority."
+            ),
+        ),
+    ],
+    ids=["portal", "portal-with-tls", "inspecting-proxy"],
+)
+async def test_what_central_shows_in_the_place_of_azure_is_named(
+    tmp_path, names, fault, trusts_central, expected
+):
+    with running_central(tmp_path / "central") as central:
+        cloud = Cloud(central, tmp_path / "pi")
+        names[AZURE] = cloud.config.provisioning_host
+        [(name, value)] = fault.items()
+        await cloud.ask(lambda central: setattr(central.faults, name, value))
+        config = CloudConfig(id_scope=cloud.config.id_scope)
+        ca = cloud.credentials.ca if trusts_central else OTHER
+        assert await sentence(config, ca=ca) == expected
+
+
 async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path, way):
     with running_central(tmp_path / "central") as central:
         cloud = Cloud(central, tmp_path / "pi", way)
@@ -244,6 +300,35 @@ def refuse_the_version(client):
 PUBLIC = AUTHORITY.cert_pem.bytes().decode()
 OTHER = trustme.CA(organization_name="other").cert_pem.bytes().decode()
 TRUSTED = f'The certificate of {AZURE} was issued by "Guest Network Ltd"'
+
+
+@pytest.mark.parametrize("only", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_doctor_accepts_the_versions_of_tls_that_the_sdk_does(names, only):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = only
+    AUTHORITY.issue_cert(AZURE).configure_cert(context)
+    heard = []
+
+    def answer(client):
+        with context.wrap_socket(client, server_side=True) as connection:
+            heard.append(connection.recv(100))
+
+    with serving(answer) as address:
+        names[AZURE] = address
+        config = CloudConfig(id_scope="0ne00000000")
+        access = AzureHub(
+            cloud=config,
+            credentials=replace(WITH_KEY, ca=PUBLIC),
+            device_id="pi-1",
+            model_id=CELSIUS,
+        )
+        with pytest.raises(CloudError):  # It is not a provisioning service.
+            await access.register(config.id_scope)
+        the_sdk_does = any(heard)
+        assert the_sdk_does is (only is ssl.TLSVersion.TLSv1_2 or not SDK.startswith("2.14."))
+        it = route_of(config, ca=PUBLIC)
+        assert (it.tls.outcome is Outcome.OK) is the_sdk_does
+        it.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ OF_THE_HUB = [
     errors.SessionLostError(f"The connection to HUB ended: {KEEP_ALIVE_EXPIRED}."),
     errors.SessionLostError(f"The connection to HUB ended: {NOT_MQTT}."),
     errors.EndedHereError(DID_NOT_COME_BACK.format("HUB")),
+    errors.EndedHereError(
+        "The connection to HUB is closed: N changes of desired properties are waiting."
+    ),
     errors.HubUnavailableError("HUB", "accepted the connection and closed it at once"),
     errors.HubUnavailableError("HUB", "refuses connections for now"),
     errors.ServiceRefusedError("HUB", "REQUEST", said="", status=503),

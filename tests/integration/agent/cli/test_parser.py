@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from daemons import AGENT, agent
@@ -193,3 +194,23 @@ def test_checking_a_file_checks_the_keys_it_names(tmp_path, capsys):
     assert check() == (
         0, f"{path}: no mistake found. To check hardware and connection: sensor-agent check\n"
     )  # fmt: skip
+
+
+def test_keys_that_this_user_cannot_read_are_said_not_to_be_checked(tmp_path, capsys, monkeypatch):
+    path = config_file(
+        tmp_path,
+        '[device]\nid = "pi-1"\n[cloud]\nid_scope = "0ne00000000"\nkey_file = "device.key"\n',
+    )
+    read = Path.read_bytes
+
+    def may_not(file):
+        if file.name == "device.key":
+            raise PermissionError(13, "Permission denied")
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", may_not)
+    assert main(["config", "check", "--config", path]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "no mistake found. Its keys were not checked" in shown.out
+    assert "sudo sensor-agent config check" in shown.out

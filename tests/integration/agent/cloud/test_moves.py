@@ -142,3 +142,16 @@ def test_an_id_scope_that_does_not_exist_is_left_by_hand(central, tmp_path):
         until(lambda: daemon.status()["cloud"]["place"]["moving_to"] == "0ne00000000")
         undo(daemon)
         until(lambda: is_at(daemon, old_hub), what=daemon.tail)
+
+
+def test_a_move_to_an_id_scope_that_does_not_exist_is_undone_at_once(central, tmp_path):
+    old_hub = next(iter(central.info["id_scopes"].values()))
+    daemon = Daemon(tmp_path / "pi", central.info)
+    with daemon:
+        until(lambda: is_at(daemon, old_hub), what=daemon.tail)
+        order(central, {"idScope": "0ne00000000"})
+        until(lambda: "Undid the move" in daemon.log, what=daemon.tail, patience=90.0)
+        until(lambda: is_at(daemon, old_hub), what=daemon.tail)
+        why = daemon.status()["cloud"]["place"]["status"]
+    assert "The move to ID scope 0ne00000000 was undone: " in why
+    assert "Most likely the ID scope does not exist" in why

@@ -9,10 +9,11 @@ from centrals import running_central
 from clouds import Cloud
 from fakes import open_outbox, until
 from rigs import Rig, moves_of
-from ways import PROVISIONING, with_provisioning
+from ways import CONNECTION_STRING, PROVISIONING, in_ways, with_provisioning
 
-from agent.errors import RegistrationError
-from central.protocol.mqtt import ConnectCode
+from agent.cloud import sdk, session
+from agent.errors import CloudError, RegistrationError
+from central.protocol.mqtt import ConnAck, ConnectCode, PingResp, PubAck, SubAck
 
 KEEP_ALIVE = 4
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -79,6 +80,18 @@ async def until_reason(rig, words):
             {"connack": ConnectCode.UNAVAILABLE},
             "refuses connections for now: the service is failing or busy",
         ),
+        (
+            {"connack": ConnectCode.NOT_AUTHORIZED},
+            (
+                "refused the credentials of pi-1: the key or certificate belongs to another "
+                "device, the device is disabled, deleted or "
+            ),
+        ),
+        (
+            {"network": "refuse"},
+            "cannot be reached: Connection refused. If the local IoT Central is not running",
+        ),
+        ({"network": "reset"}, "cannot be reached: Connection reset by peer. To check each step"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -91,20 +104,55 @@ async def test_the_reason_is_named(cloud, faults, sentence):
 @with_provisioning
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("unavailable", "503001 Service unavailable"), ("error", "500001 Internal server error")],
+    [
+        ("unavailable", "503001 Service unavailable. The service itself failed."),
+        ("error", "500001 Internal server error. The service itself failed."),
+        ("throttled", "429001 Too many requests. The daemon tries again later."),
+        ("unauthorized", "Unauthorized. Check that the key or certificate belongs to this device"),
+        ("failed", "the device is failed"),
+        ("disabled", "the device is disabled"),
+        ("silent", "was not answered within 3 s. The network or the service is slow or failing"),
+    ],
 )
-async def test_a_provisioning_service_that_fails_is_at_fault(cloud, fault, said):
+async def test_what_the_provisioning_service_answers_is_named(cloud, fault, said):
     await begin(cloud, registration=fault)
-    with pytest.raises(RegistrationError) as caught:
+    with pytest.raises(CloudError) as caught:
         await cloud.register(deadline=3.0)
-    assert f"{said}. The service itself failed." in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("packet", "sentence"),
+    [
+        (ConnAck, "was not answered within 5 s. The network or the service is slow or failing"),
+        (SubAck, "A subscription was not answered within 5 s."),
+        (PubAck, "accepts connections, but takes no messages."),
+    ],
+)
+async def test_a_hub_that_does_not_answer_is_named(cloud, packet, sentence):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await begin(cloud, withheld={packet})
+        await rig.add(1)
+        await cloud.ask(lambda central: central.faults.drop_connections())
+        await until_reason(rig, sentence)
 
 
 @with_provisioning
-async def test_a_provisioning_service_that_refuses_the_connection_names_the_id_scope(cloud):
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        (False, r"it refused the connection\. Most likely the ID scope does not exist"),
+        (True, r"it refused the connection\. Most likely the service is failing or busy"),
+    ],
+)
+async def test_a_provisioning_service_that_refuses_the_connection_is_explained_by_the_past(
+    cloud, known, sentence
+):
     cloud.config = replace(cloud.config, id_scope="0ne00000000")
-    with pytest.raises(RegistrationError, match=r"it refused the connection\. Check id_scope"):
-        await cloud.register()
+    with pytest.raises(RegistrationError, match=sentence) as caught:
+        await cloud.register(known=known)
+    assert caught.value.is_busy is known
 
 
 async def test_a_hub_that_answers_503_is_at_fault_and_the_connection_stays(cloud, caplog):
@@ -113,6 +161,53 @@ async def test_a_hub_that_answers_503_is_at_fault_and_the_connection_stays(cloud
         await until(lambda: "status 503" in caplog.text)
         assert "with status 503: the service itself failed." in caplog.text
         assert rig.uplink.hub is not None
+
+
+async def test_a_hub_with_too_many_requests_is_named(cloud, caplog):
+    await begin(cloud, twin="throttled")
+    async with uplink(cloud) as rig:
+        await until(lambda: "status 429" in caplog.text)
+        assert "the devices of this hub send too many requests, or the hub's daily" in caplog.text
+        assert rig.uplink.hub is not None
+
+
+async def test_a_connection_that_ends_once_has_all_causes_named(cloud):
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await cloud.ask(lambda central: central.faults.drop_connections())
+        await until_reason(
+            rig,
+            "closed the connection, and the daemon reconnects. Possible causes, the most likely "
+            "first: the hub was restarted",
+        )
+
+
+async def test_a_server_that_stops_answering_is_named(cloud, monkeypatch):
+    monkeypatch.setattr(session, "ANSWER_DEADLINE", 30.0)
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await begin(cloud, withheld={PingResp, PubAck})
+        await rig.add(1)
+        await until_reason(rig, "the server accepted the connection and then stopped answering.")
+
+
+@in_ways(PROVISIONING, CONNECTION_STRING)
+async def test_a_renewal_of_the_token_that_fails_is_named(cloud, monkeypatch):
+    monkeypatch.setattr(sdk, "SAS_TOKEN_LIFETIME", 122)  # The SDK renews it 120 s earlier.
+    async with uplink(cloud) as rig:
+        await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+        await begin(cloud, network="reset")
+        await until_reason(rig, "was lost during the hourly renewal of its token")
+
+
+async def test_a_router_that_resets_idle_connections_is_named(cloud):
+    async with uplink(cloud) as rig:
+        for connections in (1, 2):
+            await until(lambda n=connections: rig.uplink.connections == n)
+            await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
+            await asyncio.sleep(KEEP_ALIVE / 2)
+            await cloud.ask(lambda central: central.faults.drop_connections())
+        await until_reason(rig, "failed while it was idle.")
 
 
 async def test_a_connection_that_a_router_forgets_is_named(cloud):

@@ -118,7 +118,7 @@ def test_a_hub_that_is_not_a_host_name_is_quoted(registering, hub, quoted):
         (
             401,
             b'{"errorCode":401002,"message":"Unauthorized"}',
-            "401002 Unauthorized. Check id_scope, that",
+            "401002 Unauthorized. Check that the key",
         ),
         (503, b"Service Unavailable", "status 503. The service itself failed"),
         (200, b'{"status":"disabled","registrationState":null}', "the device is disabled. Check"),

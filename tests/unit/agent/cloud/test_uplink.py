@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import pytest
 from fakes import FakeHub, FakeSession, open_outbox, until
@@ -16,6 +17,7 @@ from agent.errors import (
     SessionLostError,
     UnreachableError,
 )
+from agent.logs.events import LogEvent
 from agent.storage.assignment import Assignment
 
 
@@ -478,6 +480,31 @@ async def test_a_throttled_twin_request_is_repeated(outbox):
     async with rig.running():
         await until(lambda: rig.twins)
     assert rig.uplink.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        (429, LogEvent.HUB_THROTTLED),
+        (503, LogEvent.HUB_FAILING),
+        (400, LogEvent.REQUEST_REFUSED),
+    ],
+)
+async def test_a_refused_request_is_explained_by_its_status(outbox, caplog, status, event):
+    session = FakeSession()
+    session.twins = [refused_report(status), {"desired": {"$version": 1}}]
+    rig = Rig(outbox, FakeHub(session))
+    async with rig.running():
+        await until(lambda: rig.twins)
+    warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.MESSAGE_ID for record in warned] == [event]
+
+
+async def test_the_service_is_asked_with_what_is_known_of_its_id_scope(outbox):
+    hub = FakeHub(*[UnreachableError("hub.test", "no route")] * 40)
+    async with Rig(outbox, hub).running():
+        await until(lambda: hub.registrations >= 2)
+    assert hub.known[:2] == [False, True]
 
 
 async def test_an_emptied_backlog_is_reported(outbox):

@@ -125,6 +125,32 @@ async def test_many_unknown_properties_do_not_fill_the_twin(rig):
     assert len(rig.reported) == 16
 
 
+@pytest.mark.parametrize("property_format", ["plug-and-play", "preview"])
+async def test_what_an_earlier_run_has_refused_is_no_new_warning(property_format, caplog):
+    desired = {"brightness": 9, "volume": 1, "$version": 4}
+    first = Rig(property_format=property_format)
+    await first.properties.apply_twin({"desired": desired, "reported": {}})
+    assert len(caplog.records) == 2
+    caplog.clear()
+    caplog.set_level("INFO")
+    again = Rig(property_format=property_format)
+    twin = {"desired": desired | {"$version": 5}, "reported": first.reported}
+    await again.properties.apply_twin(twin)
+    assert caplog.records == []
+    assert set(again.reported) == set(first.reported)
+    await again.properties.apply_patch({"brightness": 9, "volume": 2, "$version": 6})
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+@given(json_values)
+async def test_an_earlier_answer_may_be_anything(answer):
+    twin = {"desired": {"brightness": 9}, "reported": {"brightness": {"ad": answer}}}
+    rig = Rig()
+    await rig.properties.apply_twin(twin)
+    await rig.properties.apply_twin(twin | {"reported": {"brightness": answer}})
+    assert rig.reported["brightness"]["ac"] == 400
+
+
 async def test_unknown_properties_beyond_the_first_are_summed_up_in_one_warning(rig, caplog):
     for _ in range(2):
         await rig.properties.apply_patch({f"x{number}": 1 for number in range(500)})

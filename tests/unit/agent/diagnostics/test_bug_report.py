@@ -26,6 +26,7 @@ def write(file, **different):
         "mistakes": (),
         "findings": [("led", failed("It is dark.", "Look at it.", "GPIO 17"))],
         "status": STATUS,
+        "settings": {"move": {"scopes": ["0ne0", "0ne000000BB"]}},
         "secrets": set(),
         "journal": "Connected to hub.test as pi-1.",
     }
@@ -41,6 +42,7 @@ def test_a_report_contains_every_part(tmp_path):
         '"key_file": "pi.key"',
         '"totalMemory"',
         '"status": "ok"',
+        '"0ne000000BB"',
         "Connected to hub.test as pi-1.",
     ):
         assert words in text

@@ -16,7 +16,14 @@ from agent.diagnostics.checks import gpio, hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
-from agent.errors import ConfigError, ControlError, NoAnswerError, RefusedError, RegistrationError
+from agent.errors import (
+    ConfigError,
+    ControlError,
+    NoAnswerError,
+    RefusedError,
+    RegistrationError,
+    SecretError,
+)
 from agent.status import SetAsideFile
 from hw import Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
@@ -401,6 +408,19 @@ def test_the_advice_for_a_failed_registration_fits_its_reason(machine, error, ad
     finding = machine.find("registration")
     assert finding.line == str(error)
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize("name", ["registration", "hub-dns"])
+def test_a_check_alone_that_needs_the_secrets_points_to_sudo(machine, name):
+    def register():
+        raise SecretError("device.key cannot be read.") from PermissionError()
+
+    machine.options["register"] = register
+    finding = machine.find(name)
+    assert finding.outcome is Outcome.SKIPPED
+    assert "use sudo sensor-agent check" in finding.line
+    machine.options["is_root"] = True
+    assert "sudo" not in machine.find(name).line
 
 
 def test_a_check_cannot_be_registered_twice():

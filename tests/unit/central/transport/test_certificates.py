@@ -124,6 +124,14 @@ def test_a_lost_authority_of_device_certificates_is_an_error(tmp_path):
         issue_device_certificate(tmp_path, "pi-1")
 
 
+def test_a_devices_certificate_never_replaces_another_ones_key(tmp_path):
+    _, key = issue_device_certificate(tmp_path, "pi")
+    before = key.read_bytes()
+    for device_id in ("pi-key", "pi.key", "key"):
+        issue_device_certificate(tmp_path, device_id)
+    assert key.read_bytes() == before
+
+
 def test_host_names_that_are_invalid_in_certificates_are_left_out(authority, client):
     names = ["my_pi", "-pi", "", "a..b", "x" * 64, "*.com", "å"]
     assert not any(is_certifiable(name) for name in names)

@@ -40,7 +40,7 @@ def test_every_stage_to_central_is_ok(central):
     with route_to(central) as it:
         assert it.tls.outcome is Outcome.OK, it.tls
         assert it.dns.outcome is it.tcp.outcome is Outcome.OK
-        assert "TLSv1.2" in it.tls.details[0]
+        assert "TLSv1.3" in it.tls.details[0]
     # A hub does not see TLS alone as a device.
     assert central.read(devices.get_all) == []
 
@@ -89,13 +89,23 @@ def test_a_closed_port_fails(central):
             assert it.tls == skipped("the check hub-tcp failed")
 
 
-def test_a_refused_connection_to_another_machine_points_to_the_firewall(central, monkeypatch):
-    def refuse(*_, **__):
-        raise ConnectionRefusedError
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        ("hub.azure-devices.net", "A firewall must let port 8883 out"),
+        ("central.test", "Is the server on central.test running? A local IoT Central is started"),
+        ("localhost", START_CENTRAL),
+    ],
+)
+@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError])
+def test_the_advice_fits_the_server_that_is_configured(central, monkeypatch, host, advice, error):
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    with route_to(central, host="hub.test", port=8883, resolve=lambda *_: []) as it:
-        assert "A firewall must let port 8883 out" in it.tcp.advice
+    monkeypatch.setattr(socket, "create_connection", fail)
+    with route_to(central, host=host, port=8883, resolve=lambda *_: []) as it:
+        assert advice in it.tcp.advice
+        assert (advice == START_CENTRAL) == ("firewall" not in it.tcp.advice)
 
 
 def test_a_missing_proxy_fails(central):

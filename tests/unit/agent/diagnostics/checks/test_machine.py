@@ -52,7 +52,12 @@ def test_without_both_the_voltage_sensor_is_read(tmp_path, alarm, outcome):
     assert power(tmp_path, lambda: None).outcome == outcome
 
 
+def test_a_machine_without_a_program_that_sets_the_clock_needs_one(tmp_path):
+    assert "sudo apt install systemd-timesyncd" in clock(tmp_path, known=False).advice
+
+
 def test_a_clock_in_doubt_is_a_warning_with_what_the_service_needs(tmp_path):
+    write(tmp_path, "usr/lib/systemd/ntp-units.d/50-chrony.list", "chrony.service\n")
     assert clock(tmp_path).line.endswith("It shows 2023-11-14 22:13 UTC.")
     finding = clock(tmp_path, known=False)
     assert finding.outcome is Outcome.WARNING
