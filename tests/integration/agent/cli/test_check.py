@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def give_key(home, *, mode):
 
 
 def test_verbose_prints_details(home):
-    details = "azure-iot-device 2.14"
+    details = f"azure-iot-device {version('azure-iot-device')}"
     assert details not in check(home, "--only", "packages").stdout
     assert details in check(home, "--only", "packages", "--verbose").stdout
 

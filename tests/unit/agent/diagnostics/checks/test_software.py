@@ -1,14 +1,17 @@
+import re
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from examinations import CONFIG, FAKE, examination, raspberry_pi, write_key
+from places import ROOT
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import software
 from agent.diagnostics.finding import Outcome
 
+SETUP = (ROOT / "setup.cfg").read_text()
 VERSIONS = {"azure-iot-device": "2.14.0", "gpiozero": "2.0.1.post3", "lgpio": "0.2.2.0"}
 
 
@@ -88,11 +91,18 @@ def test_an_empty_placeholder_of_lgpio_fails(packages):
     assert "placeholder" in finding.line
 
 
-def test_an_untested_version_of_the_sdk_is_a_warning(packages):
-    assert packages(azure_iot_device="2.15.0").outcome is Outcome.OK
-    finding = packages(azure_iot_device="2.16.0")
+@pytest.mark.parametrize("version", ["2.13.0", "2.16.0", "3.0.0"])
+def test_an_untested_version_of_the_sdk_is_a_warning(packages, version):
+    finding = packages(azure_iot_device=version)
     assert finding.outcome is Outcome.WARNING
-    assert "2.16.0" in finding.line
+    assert version in finding.line
+    [required] = re.findall(r"^ +azure-iot-device (\S+)$", SETUP, re.MULTILINE)
+    assert f"azure-iot-device{required}" in finding.advice
+
+
+@pytest.mark.parametrize("version", ["2.14.0", "2.15.0rc1", "2.15.1"])
+def test_a_tested_version_of_the_sdk_is_ok(packages, version):
+    assert packages(azure_iot_device=version).outcome is Outcome.OK
 
 
 def may_not(path, **_keywords):
