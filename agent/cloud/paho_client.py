@@ -238,11 +238,17 @@ def _send_without_delay(_client: Any, _userdata: Any, connection: Any) -> None:
     """Send each packet without waiting for an acknowledgement.
 
     Nagle's algorithm (RFC 896) waits for one from TCP, which a server may delay by 40 ms and more
-    (RFC 1122 section 4.2.3.2).
+    (RFC 1122 section 4.2.3.2). Without this the connection works, too, so an error does not end it.
     """
-    # With websockets the connection is paho's wrapper, which has the file descriptor only.
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        if isinstance(connection, socket.socket):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return
+        # With websockets it is paho's wrapper, which has the file descriptor only.
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        log.debug("A connection may send packets with a delay: %s", error)
 
 
 missing |= {
