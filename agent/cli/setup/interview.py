@@ -19,7 +19,7 @@ from agent.errors import AgentError, ConfigError
 
 HEAD = """\
 # Written by sensor-agent setup. To see every key: sensor-agent config example
-# To apply a change: sudo systemctl restart sensor-agent
+# To apply a change: sudo systemctl reload sensor-agent
 """
 LONGEST_SCOPE = 40  # Characters. A longer answer, or one with =, is a connection string.
 EXAMPLE_SCOPE, EXAMPLE_KEY, EXAMPLE_ID = "0ne00000000", "ZXhhbXBsZQ==", "pi-00000000"

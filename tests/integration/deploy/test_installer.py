@@ -178,7 +178,7 @@ def test_the_file_with_a_connection_string_suffices(tmp_path, content):
     assert done.returncode == 0, done.stderr
     config, _, rest = done.stdout.partition("config example\n")[2].partition('driver = "fake"\n\n')
     assert config + 'driver = "fake"\n\n' + rest.partition("HostName")[0].partition("{")[0] == (
-        "# To apply a change: sudo systemctl restart sensor-agent\n" + FROM_A_STRING
+        "# To apply a change: sudo systemctl reload sensor-agent\n" + FROM_A_STRING
     )
     assert CONNECTION_STRING in done.stdout
     assert done.stdout.endswith("\nshed_1.a\n")

@@ -15,7 +15,7 @@ from hw import boot_config
 
 HEAD = """\
 # Written by sensor-agent setup. To see every key: sensor-agent config example
-# To apply a change: sudo systemctl restart sensor-agent
+# To apply a change: sudo systemctl reload sensor-agent
 """
 
 
