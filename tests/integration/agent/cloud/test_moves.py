@@ -146,7 +146,7 @@ def test_an_id_scope_that_does_not_exist_is_left_by_hand(central, tmp_path):
 
 def test_a_move_to_an_id_scope_that_does_not_exist_is_undone_at_once(central, tmp_path):
     old_hub = next(iter(central.info["id_scopes"].values()))
-    daemon = Daemon(tmp_path / "pi", central.info)
+    daemon = Daemon(tmp_path / "pi", central)
     with daemon:
         until(lambda: is_at(daemon, old_hub), what=daemon.tail)
         order(central, {"idScope": "0ne00000000"})

@@ -110,7 +110,7 @@ async def test_a_proxy_that_never_finishes_its_answer_does_not_block_the_sdk(
 def test_the_daemon_stops_in_time_while_a_proxy_never_finishes_its_answer(
     central, tmp_path, dripping_proxy
 ):
-    with Daemon(tmp_path / "pi", central.info, proxy=dripping_proxy) as daemon:
+    with Daemon(tmp_path / "pi", central, proxy=dripping_proxy) as daemon:
         until(daemon.status_if_any, what=daemon.tail)
         until(lambda: daemon.status()["outbox"]["waiting"] >= 3, what=daemon.tail)
         assert daemon.stop(timeout=STOPPED_WITHIN) == 0, daemon.log

@@ -331,7 +331,7 @@ class HangingDaemon(Daemon):
 def test_the_daemon_stops_in_time_while_disk_hub_and_led_hang(tmp_path):
     with running_central(tmp_path / "central") as central:
         hub = Hub(central, "pi-1")
-        with HangingDaemon(tmp_path / "pi", central.info) as daemon:
+        with HangingDaemon(tmp_path / "pi", central) as daemon:
             daemon.until_connected()
             hub.call("turnon")
             (daemon.home / "hang").touch()
