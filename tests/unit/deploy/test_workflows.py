@@ -46,7 +46,7 @@ every_job = pytest.mark.parametrize(("name", "job", "text"), JOBS)
 
 def test_there_are_workflows_for_changes_and_releases():
     assert list(WORKFLOWS) == ["ci.yml", "release.yml"]
-    assert len(JOBS) == 7
+    assert len(JOBS) == 8
 
 
 @every_workflow
