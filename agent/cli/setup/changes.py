@@ -90,7 +90,7 @@ class Changes:
             return
         if not is_there:
             self.undo_with(f"removing {name}", path.rmdir)
-        with _writing(name):
+        with writing(name):
             path.mkdir(0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -108,7 +108,7 @@ class Changes:
             return
         self._announce(f"Writing {name}")
         if not self.dry_run:
-            with _writing(name):
+            with writing(name):
                 self._keep(name, path, before)
                 replace_file(path, wanted, self.machine.chown)
 
@@ -123,7 +123,7 @@ class Changes:
             return
         self._announce(f"Removing {name}")
         if not self.dry_run:
-            with _writing(name):
+            with writing(name):
                 self._keep(name, path, self._before(path))
                 path.unlink()
 
@@ -133,8 +133,8 @@ class Changes:
         if self.dry_run:
             return
         self.is_pending = True
-        before = boot_config.read(file)
         try:
+            before = boot_config.read(file)
             boot_config.write(file, content)
         except BootConfigError as error:
             raise AgentError(str(error)) from error
@@ -177,7 +177,7 @@ class Changes:
 
 
 @contextmanager
-def _writing(name: str) -> Iterator[None]:
+def writing(name: str | Path) -> Iterator[None]:
     """Raise AgentError, with the file's name, for an OSError in the block."""
     try:
         yield

@@ -13,7 +13,7 @@ from agent.cli.setup import answers as meaning
 from agent.cli.setup import board, options, service
 from agent.cli.setup import terminal_questions as terminal
 from agent.cli.setup.answers import Answers
-from agent.cli.setup.changes import Changes
+from agent.cli.setup.changes import Changes, writing
 from agent.cli.setup.interview import Interview, Situation
 from agent.cli.setup.machine import Machine
 from agent.cli.setup.options import MisusedError, Options
@@ -56,6 +56,7 @@ def setup(given: Options, machine: Machine | None = None) -> int:
         print(error, file=sys.stderr)
         status = CANNOT_WORK if isinstance(error, ConfigError) else FAILURE
     except KeyboardInterrupt:
+        print("" if changes.made else "\nNothing was changed.", file=sys.stderr)
         status = FAILURE
     with _undisturbed():
         _clean_up(changes, before)
@@ -122,6 +123,7 @@ def _carry_out(interview: Interview, changes: Changes, before: service.State) ->
 def _situation(machine: Machine) -> Situation:
     """Return what is on the machine. Raises AgentError or ConfigError."""
     text, host = None, None
+    may_ask = terminal.is_terminal()
     file = machine.path(SYSTEM_FILE)
     if loader.exists(file):
         text = _text_of(file)
@@ -132,8 +134,8 @@ def _situation(machine: Machine) -> Situation:
         root=machine.root,
         text=text,
         host=host,
-        central=_running_central(machine),
-        may_ask=terminal.is_terminal(),
+        central=_running_central(machine) if may_ask else None,
+        may_ask=may_ask,
     )
 
 
@@ -194,7 +196,7 @@ def _checked(text: str, answers: Answers, machine: Machine) -> Config:
     Raises ConfigError or SecretError.
     """
     config = loader.read(text.encode(), SYSTEM_FILE)
-    with tempfile.TemporaryDirectory(prefix="sensor-agent-") as directory:
+    with writing(tempfile.gettempdir()), tempfile.TemporaryDirectory() as directory:
         stage = Path(directory)
         _lay_out(stage, answers, config, machine.path(SETTINGS))
         try:
@@ -237,7 +239,9 @@ def _with_real_names(sentence: str, stage: Path, given: Options) -> str:
 def _entries(directory: Path) -> list[Path]:
     try:
         return list(directory.iterdir())
-    except OSError:  # It does not exist yet, or only root can look there.
+    except PermissionError:  # In a dry run: reading one of these will report it.
+        return [directory / name for name in meaning.SECRETS]
+    except FileNotFoundError:
         return []
 
 

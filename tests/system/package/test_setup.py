@@ -141,3 +141,41 @@ def test_a_pasted_connection_string_is_not_shown_and_connects_the_service(fresh)
     assert string[-30:] not in done.stdout
     assert fresh.path(STRING).read_text() == f"{string}\n"
     assert not fresh.path(OWN_KEY).exists()
+
+
+@pytest.fixture
+def boot(fresh):
+    """The machine with a service that runs, and a boot partition that can hold one small file."""
+    by_group_key(fresh)
+    fresh.run("mkdir", "-p", "/boot/firmware")
+    fresh.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "/boot/firmware")
+    fresh.run("sh", "-c", "echo dtparam=audio=on >/boot/firmware/config.txt")
+    yield fresh
+    fresh.run("umount", "/boot/firmware")
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (
+            "mount -o remount,ro /boot/firmware",
+            "read-only file system. To make it writable: sudo mount -o remount,rw /boot/firmware",
+        ),
+        (
+            "mount -o remount,size=4k,nr_inodes=2 /boot/firmware",
+            "no space left on device. Remove files that are not needed from /boot/firmware.",
+        ),
+    ],
+)
+def test_a_boot_partition_that_cannot_be_written_changes_nothing(boot, harm, sentence):
+    config = boot.path(CONFIG).read_text()
+    before = boot.show("MainPID")
+    boot.run("sh", "-c", harm)
+    done = setup(boot, "--driver", "kernel", check=False)
+    assert done.returncode == 1
+    assert f"/boot/firmware/config.txt, which is unchanged: {sentence}" in done.stderr
+    assert boot.out("sh", "-c", "cd /boot/firmware; cat config.txt; ls -A") == (
+        "dtparam=audio=on\nconfig.txt\n"
+    )
+    assert boot.path(CONFIG).read_text() == config
+    assert boot.show("MainPID") == before

@@ -104,6 +104,7 @@ def test_ctrl_c_at_a_secret_restores_the_terminal(person):
     person.types("\x03")
     assert person.process.wait(DEADLINE) == 1
     assert person.echoes
+    person.sees("Nothing was changed.")
     assert "Traceback" not in person.screen
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from examinations import write
@@ -204,6 +205,32 @@ def test_a_secret_that_is_missing_is_named_as_installed(shed, capsys):
     shed.path(f"{SETTINGS}/credentials/device.key").unlink()
     assert shed.setup() == 78
     assert capsys.readouterr().err.startswith("/etc/sensor-agent/device.key does not exist.")
+
+
+def test_a_dry_run_of_another_user_does_without_the_secrets(shed, monkeypatch, capsys):
+    """A member of the group sensor-agent can read the configuration, and not the credentials."""
+    credentials = shed.path(f"{SETTINGS}/credentials")
+    entries, content = Path.iterdir, Path.read_bytes
+
+    def iterdir(path):
+        if path == credentials:
+            raise PermissionError(13, "Permission denied")
+        return entries(path)
+
+    def read_bytes(path):
+        if path.resolve().parent == credentials:
+            raise PermissionError(13, "Permission denied")
+        return content(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    shed.is_root = False
+    assert shed.setup(dry_run=True, led_pin="5") == 0
+    assert capsys.readouterr().out == (
+        "Writing /etc/sensor-agent/config.toml\nStarting the service\n"
+        "    systemctl daemon-reload\n    systemctl --quiet enable sensor-agent\n"
+        "    systemctl restart sensor-agent\nNothing was changed.\n"
+    )
 
 
 # What is undone.
