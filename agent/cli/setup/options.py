@@ -58,7 +58,8 @@ class Options:
 
     def command_line(self, *more: str) -> str:
         """Return the command with these options, quoted for the shell."""
-        return " ".join([COMMAND, *map(shlex.quote, [*self.words(), *more])])
+        words = [*self.words(), *more, *(["--dry-run"] if self.dry_run else [])]
+        return " ".join([COMMAND, *map(shlex.quote, words)])
 
 
 REPLACED_BY: Sequence[tuple[str, tuple[str, ...]]] = (

@@ -109,13 +109,17 @@ def test_simulated_hardware_needs_no_board(pi, connection):
     assert pi.path("boot/firmware/config.txt").read_text() == BOOT
 
 
-def test_a_machine_without_gpio_lines_is_refused_with_the_same_options(pi, connection, capsys):
+@pytest.mark.parametrize(("dry_run", "last"), [(False, []), (True, ["--dry-run"])])
+def test_a_machine_without_gpio_lines_is_refused_with_the_same_options(
+    pi, connection, capsys, dry_run, last
+):
     pi.path("dev/gpiochip0").unlink()
-    assert pi.setup(connection_string_file=connection, driver="kernel", pin="5") == 1
+    options = {"connection_string_file": connection, "driver": "kernel", "pin": "5"}
+    assert pi.setup(**options, dry_run=dry_run) == 1
     advice = capsys.readouterr().err.partition("simulated sensor and LED: ")[2]
     assert shlex.split(advice) == [
         *("sudo", "sensor-agent", "setup", "--connection-string-file", str(connection)),
-        *("--pin", "5", "--fake-hw"),
+        *("--pin", "5", "--fake-hw", *last),
     ]
 
 
