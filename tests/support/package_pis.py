@@ -1,13 +1,11 @@
 """A Raspberry Pi that gets the program from packages, and reports to central on its neighbour."""
 
-import base64
-import hmac
 import json
 import shutil
 from pathlib import Path
 
 from containers import Machine
-from pis import CONFIG, DEVICE, OWN_KEY, Pi
+from pis import CONFIG, DEVICE, Pi
 
 CENTRAL_DATA = "/var/lib/sensor-agent-central"
 CENTRAL_ADDRESS, OUR_ADDRESS = "10.77.0.1", "10.77.0.2"
@@ -15,23 +13,6 @@ APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "--no-install-recommends"),
     "--allow-downgrades",
 )
-CONFIGURATION = """\
-[device]
-id = "{device}"
-
-[cloud]
-id_scope = "{id_scope}"
-key_file = "device.key"
-provisioning_host = "{host}"
-ca_file = "/etc/sensor-agent/ca.pem"
-
-[sensor]
-driver = "fake"
-interval = 0.5
-
-[led]
-driver = "fake"
-"""
 
 
 class PackagePi(Pi):
@@ -53,18 +34,19 @@ class PackagePi(Pi):
         return json.loads(self.out("sensor-agent", *arguments, "--json"))
 
     def configure(self):
-        """Write what `sensor-agent setup` writes."""
-        group_key = base64.b64decode(self.neighbour.path(f"{CENTRAL_DATA}/group-key").read_text())
-        key = base64.b64encode(hmac.digest(group_key, DEVICE.encode(), "sha256")).decode()
-        config = CONFIGURATION.format(
-            device=DEVICE, id_scope=self.central["id_scope"], host=CENTRAL_ADDRESS
+        """Set up the service for central on the neighbour, reading its simulated sensor often."""
+        for name in ("group-key", "ca.pem"):
+            content = self.neighbour.path(f"{CENTRAL_DATA}/{name}").read_text()
+            self.put(f"/root/{name}", content, mode="600")
+        self.run("rm", "-f", CONFIG)  # Setup would keep it.
+        done = self.run(
+            *("sensor-agent", "setup", "--fake-hw", "--device-id", DEVICE),
+            *("--id-scope", self.central["id_scope"], "--provisioning-host", CENTRAL_ADDRESS),
+            *("--group-key-file", "/root/group-key", "--ca-file", "/root/ca.pem"),
         )
-        authority = self.neighbour.path(f"{CENTRAL_DATA}/ca.pem").read_text()
-        self.run("install", "-d", "-m", "750", "-g", "sensor-agent", "/etc/sensor-agent")
-        self.run("install", "-d", "-m", "700", "/etc/sensor-agent/credentials")
-        self.put(CONFIG, config, mode="640", group="sensor-agent")
-        self.put(OWN_KEY, key, mode="600")
-        self.put("/etc/sensor-agent/ca.pem", authority, mode="644")
+        self.run("sed", "-i", "s/^\\[sensor\\]/&\\ninterval = 0.5/", CONFIG)
+        self.restart()
+        return done.stdout
 
     def put(self, path, text, *, mode, group="root"):
         """Write a file on the machine."""

@@ -14,7 +14,7 @@ from package_pis import (
     PackagePi,
     install_package,
 )
-from pis import until
+from pis import CONFIG, until
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,7 +50,8 @@ def bare(pi):
 def installed(pi):
     """The machine with the version of this checkout, running and connected."""
     pi.install_package()
-    pi.configure()
+    if not pi.path(CONFIG).exists():
+        pi.configure()
     pi.restart()
     pi.until_connected()
     return pi

@@ -1,7 +1,7 @@
 """The package of central on the machine beside: a service of its own, and little that it may do."""
 
 import pytest
-from package_pis import CENTRAL_ADDRESS, CENTRAL_DATA
+from package_pis import CENTRAL_ADDRESS, CENTRAL_DATA, install_package
 
 UNIT = "sensor-agent-central"
 
@@ -33,3 +33,19 @@ def test_its_unit_is_clean_and_its_exposure_small(neighbour):
     done = neighbour.run("systemd-analyze", "verify", f"/usr/lib/systemd/system/{UNIT}.service")
     assert (done.stdout, done.stderr) == ("", "")
     neighbour.run("systemd-analyze", "security", "--threshold=15", f"{UNIT}.service")
+
+
+def test_the_service_on_the_same_machine_is_pointed_at_it_by_one_answer(neighbour):
+    said = neighbour.out("sensor-agent", "setup", "--fake-hw", "--central", CENTRAL_DATA)
+    assert f"and is connected to {CENTRAL_ADDRESS}." in said
+
+
+def test_purged_alone_it_leaves_the_daemon(pi):
+    install_package(pi, pi.debs["sensor-agent"], pi.debs["sensor-agent-central"])
+    pi.run("systemctl", "is-active", UNIT)
+    said = pi.apt("purge", UNIT)
+    assert f"{CENTRAL_DATA}, with devices, keys and readings, stays until" in said
+    assert not pi.path(CENTRAL_DATA).exists()
+    assert not pi.path("/usr/lib/sensor-agent/central").exists()
+    assert pi.run("getent", "passwd", UNIT, check=False).returncode != 0
+    assert pi.out("sensor-agent", "--version").startswith("sensor-agent 0.1.0")
