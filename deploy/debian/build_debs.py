@@ -181,6 +181,8 @@ def _files(package: Package, brought: Iterable[Vendored]) -> dict[str, bytes]:
     if "azure-iot-device" in package.vendored:
         # A regular package of this name anywhere on the path would hide a namespace package.
         files |= {f"{vendor}/{name}/__init__.py": b"" for name in NAMESPACES}
+    if package.name == "sensor-agent":
+        files |= _manual()
     share = f"usr/share/doc/{package.name}"
     files[f"{share}/copyright"] = _copyright(vendor, brought).encode()
     files[f"{share}/changelog.gz"] = gzip.compress(_changelog(package).encode(), mtime=0)
@@ -188,6 +190,22 @@ def _files(package: Package, brought: Iterable[Vendored]) -> dict[str, bytes]:
     if overrides.exists():
         files[f"usr/share/lintian/overrides/{package.name}"] = overrides.read_bytes()
     return dict(sorted(files.items()))
+
+
+def _manual() -> dict[str, bytes]:
+    """Return the man page and the shells' completions by their paths."""
+    with tempfile.TemporaryDirectory() as directory:
+        subprocess.run(
+            [sys.executable, "-I", "-B", str(ROOT / "deploy" / "manual.py"), directory],
+            check=True,
+            env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch()), "COLUMNS": "80"},
+        )
+        place = Path(directory)
+        written = [path for path in place.rglob("*") if path.is_file()]
+        files = {f"usr/{path.relative_to(place)}": path.read_bytes() for path in written}
+    [page] = (name for name in files if "/man/" in name)
+    files[f"{page}.gz"] = gzip.compress(files.pop(page), mtime=0)
+    return files
 
 
 def _is_helper(name: str) -> bool:
