@@ -99,7 +99,7 @@ deb: ## build the Debian packages in dist/; any user can, on Debian
 deb-lock: ## rewrite deploy/debian/packages.lock with the versions of constraints.txt
 	@$(or $(PYTHON),python3) deploy/debian/build_debs.py --lock
 
-install: ## install the service (sudo make install); ARGS=--help lists options
+install: ## build the package, install it and set up the service; ARGS are options of setup
 	@sh deploy/install.sh $(ARGS)
 
 fuzz: ## give each fuzz test 100,000 inputs: half an hour

@@ -1,4 +1,4 @@
-# What venv.sh and install.sh share about packages from a network.
+# How venv.sh runs pip, and explains a failure of the network.
 # shellcheck shell=sh
 
 # Drops the variables that change where Python looks for modules, or where setuptools installs.

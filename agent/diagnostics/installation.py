@@ -21,7 +21,6 @@ SDK = {"azure.iot.device": "azure-iot-device"}
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "launch"  # The Debian package has it: see hw.sensors.child_process.
 USE_FAKE = 'use --fake-hw, or set driver = "fake" in [sensor] and [led]'
-SERVICES = Path("/opt/sensor-agent")  # Where deploy/install.sh makes its virtual environments.
 DEBIAN = Path("/usr/lib/sensor-agent")  # Where the Debian package is.
 KEPT = Path("/usr/lib/sensor-agent.previous")  # Where it keeps the version before an upgrade.
 ORIGINS = {DEBIAN: "package", KEPT: "previous package, because the new one did not start"}
@@ -48,10 +47,6 @@ class Copy:
     @property
     def is_debian_package(self) -> bool:
         return self.root in ORIGINS
-
-    @property
-    def is_service(self) -> bool:
-        return SERVICES in self.prefix.parents
 
     @property
     def is_pipx(self) -> bool:
@@ -172,19 +167,8 @@ def _advice(packages: Sequence[str], copy: Copy, *, extra: str) -> str:
     them = _them(packages)
     if copy.is_checkout:
         return f"to install {them}: {_in_checkout(copy, extra)}"
-    if copy.is_service and extra == "central":
-        return (
-            "the installed service does not include the local IoT Central. Run it from the "
-            "directory with the source instead: sh deploy/venv.sh central, then "
-            ".venv/bin/sensor-agent central (or make demo)"
-        )
     names = [(lgpio_wheel() or one) if one == "lgpio" else one for one in packages]
     command = _pip(names, copy, upgrade=extra == "pi")
-    if copy.is_service:
-        return (
-            "run sudo make install again in the directory with the source. If you did not change "
-            f"the driver, install {them} with: {command}"
-        )
     if copy.belongs_to_system:
         return (
             "this Python belongs to the system. Make a virtual environment "
@@ -239,8 +223,6 @@ def lgpio_wheel() -> str | None:
 
 def _lgpio_of_system(copy: Copy) -> str:
     version = ".".join(str(number) for number in sys.version_info[:2])
-    if copy.is_service:  # Its environment sees the system's packages.
-        return "to install it: sudo apt install python3-lgpio"
     environment = "DIRECTORY"
     if copy.in_venv and copy.base_prefix == Path("/usr"):
         environment = shlex.quote(str(copy.prefix))

@@ -96,6 +96,7 @@ class Machine:
                     # Where no systemd runs outside there is nobody to ask for a scope.
                     *(["--keep-unit"] if self._groups else []),
                     *("--private-network", "--hostname=raspberrypi", "--console=pipe"),
+                    "--timezone=off",  # An upgrade of tzdata cannot replace a mounted file.
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,8 +3,10 @@
 import base64
 import json
 import secrets
+import shutil
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from containers import Machine
@@ -15,7 +17,8 @@ OWN_KEY = "/etc/sensor-agent/credentials/device.key"
 GROUP_KEY = "/home/anna/group.key"
 CONFIG = "/etc/sensor-agent/config.toml"
 STATE = "/var/lib/sensor-agent"
-WHEELS = "/home/anna/wheels"
+# apt may install what is recommended too, as it does by itself.
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y")
 PATIENCE = 150.0  # Seconds that anything may take; never how long it takes.
 
 CENTRAL_UNIT = """\
@@ -43,23 +46,24 @@ class Pi(Machine):
     """A machine with what the tests of the service ask of it."""
 
     central: dict[str, Any]  # The content of central.json.
+    deb: Path  # The package sensor-agent.
     neighbour: Machine | None = None  # The machine that central runs on, if not on this one.
 
     def install(self, *options, check=True, key=True, board=("--fake-hw",)):
-        """Do what the README says: `sudo make install`, as anna."""
+        """Install the package if it is not there, and have anna set up the service."""
+        if not self.path("/usr/bin/sensor-agent").exists():
+            shutil.copy(self.deb, self.path("/root/sensor-agent.deb"))
+            self.run(*APT, "install", "/root/sensor-agent.deb")
         arguments = [
             *("--id-scope", self.central["id_scope"]),
             *(("--group-key-file", GROUP_KEY) if key else ()),
             *("--provisioning-host", "127.0.0.1", "--ca-file", "/var/lib/central/ca.pem"),
-            *(*board, "--wheels", WHEELS),
-            *options,
+            *(*board, *options),
         ]
-        return self.anna(
-            f"cd sensor-agent && sudo make install ARGS='{' '.join(arguments)}'", check=check
-        )
+        return self.anna(f"sudo sensor-agent setup {' '.join(arguments)}", check=check)
 
-    def uninstall(self, *options):
-        return self.anna(f"cd sensor-agent && sudo sh deploy/uninstall.sh {' '.join(options)}")
+    def purge(self):
+        return self.run("dpkg", "--purge", "sensor-agent")
 
     def anna(self, line, **options):
         """Have anna type a line after she has logged in."""
@@ -158,7 +162,7 @@ class Pi(Machine):
 
 CHANGING = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache"),  # noqa: S108 - left out
-    *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/central", "/var/lib/systemd", "/home/anna/wheels"),
+    *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/central", "/var/lib/systemd"),
     *("/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-"),
     *("/etc/subuid-", "/etc/subgid-"),
 )

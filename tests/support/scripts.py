@@ -30,13 +30,6 @@ def sh(text, *arguments, before=(), **options):
     return subprocess.run(command, check=False, **usual | options)
 
 
-def functions_of(script, lines, directory=ROOT):
-    """Return a script of deploy/ with `lines` in place of its last line, which calls `main`."""
-    *functions, main = (directory / "deploy" / script).read_text().splitlines()
-    assert main.split()[0] == "main"
-    return "\n".join([*functions, lines])
-
-
 def write_program(path, lines):
     """Write a shell script that can be run."""
     path.write_text(f"#!/bin/sh\n{lines}\n")

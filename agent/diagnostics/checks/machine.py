@@ -34,8 +34,8 @@ def clock(examination: Examination) -> Finding:
     if not _can_set_clock(examination.root):
         advice = "Install a program that sets the clock: sudo apt install systemd-timesyncd."
     if service_is_installed(examination.root):
-        # The installer tells the service which program sets the clock.
-        advice += " If you have replaced systemd-timesyncd, run sudo make install again."
+        # Setup tells the service which program sets the clock.
+        advice += " If you have replaced systemd-timesyncd, run sudo sensor-agent setup again."
     return warning(doubt, advice)
 
 

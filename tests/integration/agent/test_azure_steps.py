@@ -28,7 +28,7 @@ ONLY_AZURE = {
     *("az iot hub consumer-group create", "az iot dps create", "az iot dps linked-hub create"),
     "az iot dps enrollment-group create",  # Central has one group, and links its own hub.
 }
-PLAYED_ELSEWHERE = {"sudo sh deploy/install.sh"}  # By the tests of the installer.
+PLAYED_ELSEWHERE = {"sudo sensor-agent setup"}  # By the tests of setup and of the package.
 
 
 def section(title, page=PAGE):

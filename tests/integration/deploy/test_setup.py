@@ -1,4 +1,4 @@
-"""deploy/venv.sh and deploy/install.sh with hostile surroundings, and without a network."""
+"""deploy/venv.sh with hostile surroundings, and without a network."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import scripts
-from scripts import functions_of, write_program
+from scripts import write_program
 from stand_in_project import project, sh, surroundings, wheels
 
 HOSTILE = """\
@@ -91,33 +91,6 @@ def test_hostile_settings_do_not_redirect_the_setup(place, hostile, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def functions_of_installer(place, lines, env):
-    """Run `lines` with the functions of install.sh, in the project at `place`."""
-    text = functions_of("install.sh", lines, directory=place)
-    return scripts.sh(text, "deploy/install.sh", cwd=place, env=env)
-
-
-def test_hostile_settings_do_not_redirect_the_installer(place, hostile, tmp_path):
-    (place / "constraints.txt").write_text("needed==1.0\n")
-    lines = "drop_python_variables; program=$PWD/.venv extra= ; is_taken_for_64_bit() { false; }"
-    done = functions_of_installer(place, f"{lines}; install_program", hostile)
-    assert done.returncode == 0, done.stderr
-    assert says_version(place / ".venv" / "bin" / "sensor-agent")
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_the_installer_fails_if_the_program_is_not_there_afterwards(place, tmp_path):
-    stand_ins = (
-        "make_directory() { mkdir -p $3; }; fingerprint() { echo 1; }; install_program() { :; };"
-        'run() { [ "$1" = /usr/bin/python3 ] || "$@" || fail "This failed: $*"; }'
-    )
-    lines = f"{stand_ins}; programs={tmp_path}/programs driver=fake led_driver=fake; make_program"
-    done = functions_of_installer(place, lines, surroundings(tmp_path / "home"))
-    assert done.returncode == 1
-    assert f"This failed: {tmp_path}/programs/1/bin/sensor-agent --version" in done.stderr
-    assert not (tmp_path / "programs" / "current").is_symlink()
-
-
 def test_make_works_in_a_path_with_spaces_and_letters_beyond_ascii(place, tmp_path):
     env = surroundings(tmp_path / "home", PIP_FIND_LINKS=str(tmp_path / "wheels"))
     env |= {"PIP_NO_INDEX": "1", "VENV": ".venv"}
@@ -146,27 +119,6 @@ def test_without_a_network_the_setup_prints_one_sentence(place, tmp_path, variab
     assert sentence.startswith("Cannot download ")
     assert reason in sentence
     assert "then try again." in sentence
-
-
-def test_without_a_network_the_installer_names_a_way_that_needs_none(place, tmp_path):
-    env = surroundings(tmp_path / "home", **NETWORKS[0][0], PIP_CONFIG_FILE=os.devnull)
-    lines = "program=$PWD/.venv extra= ; is_taken_for_64_bit() { false; }; install_program"
-    done = functions_of_installer(place, lines, env)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Cannot download packages: ")
-    assert done.stderr.endswith("use --wheels DIR: see README.md.\n")
-    assert len(done.stderr.splitlines()) == 2
-
-
-def test_without_a_network_apt_gets_one_sentence_and_the_first_log_has_the_reason(place, tmp_path):
-    log = "E: Unable to locate package python3-venv"
-    before = "W: Failed to fetch http://deb  Temporary failure resolving 'deb'"
-    lines = f"""run sh -c "echo \\"{before}\\""; run sh -c 'echo "{log}"; exit 100' """
-    done = functions_of_installer(place, lines, surroundings(tmp_path / "home"))
-    assert done.returncode == 1
-    assert done.stderr.startswith("Cannot download packages: ")
-    assert "(Temporary failure resolving)" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("damage", ["bin/python", "lib"])

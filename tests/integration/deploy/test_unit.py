@@ -64,7 +64,7 @@ PACKAGES = [
 ]
 
 
-@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh", "venv.sh", *sorted(PACKAGES)])
+@pytest.mark.parametrize("script", ["install.sh", "venv.sh", *sorted(PACKAGES)])
 def test_the_scripts_are_clean(script):
     need_program("shellcheck", package="shellcheck")
     done = subprocess.run(

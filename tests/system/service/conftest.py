@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import sys
 
+import debs
 import pytest
 from by_machine import ByMachine
 from containers import MORE
-from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, OWN_KEY, SERIAL, STATE, WHEELS, Pi, until
+from pis import CENTRAL_UNIT, CONFIG, GROUP_KEY, OWN_KEY, SERIAL, STATE, Pi, until
 from wheels import own_wheel, sources, wheels
 
 
@@ -17,11 +18,17 @@ def pytest_xdist_make_scheduler(config, log):
     return ByMachine(config, log)
 
 
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory):
+    return debs.built(tmp_path_factory.mktemp("debs"))["sensor-agent"]
+
+
 @pytest.fixture(scope="session", params=list(MORE))
-def pi(request, tmp_path_factory):
+def pi(request, deb, tmp_path_factory):
     """A booted machine; central runs, the service is not there yet."""
     home = tmp_path_factory.mktemp(request.param)
     with Pi(request.param, home) as pi:
+        pi.deb = deb
         _furnish(pi, home)
         yield pi
 
@@ -30,7 +37,7 @@ def pi(request, tmp_path_factory):
 def installed(pi):
     """The machine with the service running and connected."""
     if not pi.path(OWN_KEY).exists():  # Another way in, with a configuration that would be kept.
-        pi.uninstall("--purge")
+        pi.purge()
     if pi.show("ActiveState")["ActiveState"] != "active" or not pi.path(CONFIG).exists():
         pi.install()
     hurry(pi)
@@ -41,7 +48,7 @@ def installed(pi):
 @pytest.fixture
 def bare(pi):
     """The machine without a trace of the service."""
-    pi.uninstall("--purge")
+    pi.purge()
     assert not pi.path(STATE).exists()
     return pi
 
@@ -56,29 +63,25 @@ def hurry(pi):
 
 
 def _furnish(pi, home):
-    """Put there what a person would have: sources, wheels, a board's number, an IoT Central."""
+    """Put there what a person would have: a board's number, and an IoT Central."""
     pi.run("useradd", "--create-home", "--shell", "/bin/sh", "anna")
     pi.path("/etc/sudoers.d/anna").write_text("anna ALL=(ALL) NOPASSWD: ALL\n")
-    version = pi.out("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
-    sources(pi.path("/home/anna/sensor-agent"))
-    sources(home / "source")
-    shutil.copytree(wheels(version, "central", "pi"), pi.path(WHEELS))
-    # lgpio is the system's, as on Raspberry Pi OS.
-    for wheel in pi.path(WHEELS).glob("lgpio-*"):
-        wheel.unlink()
-    own_wheel(home / "source", pi.path(WHEELS))
-    pi.run("chown", "-R", "anna:anna", "/home/anna")
     board = pi.path("/root/cpuinfo")
     board.write_text(f"processor\t: 0\nSerial\t\t: {SERIAL}\nModel\t\t: Raspberry Pi 4\n")
     pi.run("mount", "--bind", "/root/cpuinfo", "/proc/cpuinfo")
-    _start_central(pi, version)
+    _start_central(pi, home)
 
 
-def _start_central(pi, version):
+def _start_central(pi, home):
+    version = pi.out("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    sources(home / "source")
+    needed = home / "wheels"
+    shutil.copytree(wheels(version, "central"), needed)
+    own_wheel(home / "source", needed)
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"),
-            *("--no-index", "--find-links", pi.path(WHEELS), "--target", pi.path("/opt/central")),
+            *("--no-index", "--find-links", needed, "--target", pi.path("/opt/central")),
             *("--python-version", version, "--only-binary=:all:", "sensor-agent[central]"),
         ],
         check=True,

@@ -86,7 +86,7 @@ def test_of_the_devices_it_is_given_the_gpio_chips(pi, probed):
     shown = pi.show("DevicePolicy", "DeviceAllow", "PrivateDevices")
     assert shown["DevicePolicy"] == "closed"
     assert shown["PrivateDevices"] == "no"
-    assert "char-gpiochip rw" in pi.path("/etc/systemd/system/sensor-agent.service").read_text()
+    assert "char-gpiochip rw" in pi.path("/usr/lib/systemd/system/sensor-agent.service").read_text()
     assert shown["DeviceAllow"] in {"char-gpiochip rw", "char-rtc r"}
 
 
@@ -94,7 +94,7 @@ def test_of_the_devices_it_is_given_the_gpio_chips(pi, probed):
 def test_real_time_priority_is_for_adafruits_helper_alone(pi, addition):
     pi.install()
     program = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))"
-    text = pi.path(f"/home/anna/sensor-agent/deploy/{addition}").read_text() if addition else ""
+    text = pi.path(f"/usr/share/sensor-agent/{addition}").read_text() if addition else ""
     alone = "[Service]\nType=oneshot\nRestart=no\nExecStopPost=\nExecStart=\n"
     # The capability stands in for LimitRTPRIO, which a machine without CAP_SYS_RESOURCE, as a
     # container may be, leaves at 0 without a word. What else is in the way is what counts here.

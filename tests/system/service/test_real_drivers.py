@@ -37,7 +37,7 @@ REVISION = "[Service]\nBindReadOnlyPaths=/opt/cpuinfo:/proc/cpuinfo\n"
 
 @pytest.fixture(scope="module")
 def board(pi, tmp_path_factory):
-    pi.uninstall("--purge")
+    pi.purge()
     _offer_package(pi, tmp_path_factory.mktemp("package"))
     boot = pi.path("/boot/firmware")
     (boot / "overlays").mkdir(parents=True)
@@ -52,7 +52,7 @@ def board(pi, tmp_path_factory):
     addition.parent.mkdir()
     addition.write_text(REVISION)
     yield pi
-    pi.uninstall("--purge")
+    pi.purge()
     assert not addition.parent.exists()  # With what the owner added to the unit.
     shutil.rmtree(boot)
     overlay.unlink()
@@ -113,13 +113,13 @@ def test_the_kernels_driver_is_proposed_and_enabled(real):
 def test_lgpio_is_the_systems(real):
     shown = real.out("dpkg-query", "--show", "python3-lgpio")
     assert shown.split() == ["python3-lgpio", "0.2.2-1~rpt1"]
-    python = "/opt/sensor-agent/current/bin/python"
-    where = real.out(python, "-c", "import gpiod, gpiozero, lgpio; print(lgpio.__file__)")
+    real.path("/root/where.py").write_text("import gpiozero, lgpio; print(lgpio.__file__)")
+    where = real.out("/usr/lib/sensor-agent/launch", "--program", "/root/where.py")
     assert where.strip() == "/usr/lib/python3/dist-packages/lgpio.py"
 
 
 def test_the_gpio_lines_are_the_groups(real):
-    rules = real.path("/etc/udev/rules.d/60-sensor-agent.rules").read_text()
+    rules = real.path("/usr/lib/udev/rules.d/60-sensor-agent.rules").read_text()
     assert 'KERNEL=="gpiochip*", GROUP="gpio"' in rules
     assert "gpio" in real.show("SupplementaryGroups")["SupplementaryGroups"]
 
@@ -148,7 +148,7 @@ def test_stopped_its_led_goes_off(real):
     real.restart()
 
 
-def test_uninstalled_the_boot_file_is_as_it_was(real):
-    real.uninstall()
+def test_purged_the_boot_file_is_as_it_was(real):
+    real.purge()
     assert real.path("/boot/firmware/config.txt").read_text() == "dtparam=audio=on\n"
-    assert not real.path("/etc/udev/rules.d/60-sensor-agent.rules").exists()
+    assert not real.path("/usr/lib/udev/rules.d/60-sensor-agent.rules").exists()

@@ -9,8 +9,10 @@ from pis import CONFIG, DEVICE, OWN_KEY, a_secret, previous_of, run_of, until
 
 # Blocks the event loop, and only that, when a signal comes: a hang as a careless call makes it.
 HANG = """\
-import signal, time
+import signal, sys, time
+from agent.cli.parser import main
 signal.signal(signal.SIGUSR2, lambda *_: time.sleep(1000))
+sys.exit(main())
 """
 
 
@@ -117,10 +119,9 @@ def test_killed_its_led_is_put_out(installed):
 
 
 def test_a_hung_loop_is_noticed_and_ended(installed):
-    hang = installed.path("/opt/hang/sitecustomize.py")
-    hang.parent.mkdir(exist_ok=True)
-    hang.write_text(HANG)
-    with installed.added("[Service]\nEnvironment=PYTHONPATH=/opt/hang\nWatchdogSec=12\n"):
+    installed.path("/opt/hang.py").write_text(HANG)
+    start = "/usr/lib/sensor-agent/launch --program /opt/hang.py run --config " + CONFIG
+    with installed.added(f"[Service]\nExecStart=\nExecStart={start}\nWatchdogSec=12\n"):
         installed.restart()
         installed.until_connected()
         old, restarts = main_pid(installed), int(installed.show("NRestarts")["NRestarts"])

@@ -122,11 +122,6 @@ def test_every_make_target_that_a_page_names_exists(target):
     assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("option", everywhere(r"deploy/install\.sh[^`\n]*? (--[a-z-]+)"))
-def test_every_option_of_the_installer_that_a_page_names_exists(option):
-    assert option in (ROOT / "deploy/answers.sh").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("label", re.findall(r"\*\*([^*\n]+)\*\*", PAGES["docs/tutorial.md"]))
 def test_every_label_in_the_tutorial_is_on_the_page(label):
     console = ROOT / "central" / "console"

@@ -13,8 +13,8 @@ SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 URL = SETUP["metadata"]["url"]
 ACTIVATED = README.index("\n. .venv/bin/activate\n")
-INSTALLED = README.index("\nsudo sh deploy/install.sh ")
-REMOVED = README.index("\nsudo sh deploy/uninstall.sh ")
+INSTALLED = README.index("\nmake install ")
+REMOVED = README.index("\nsudo apt purge sensor-agent")
 SUPPORTED = re.search(r"^supported='(.*)'$", (ROOT / "deploy/venv.sh").read_text(), re.MULTILINE)
 
 # Every fenced line without a language, and every inline code span, with its position.

@@ -308,11 +308,11 @@ def test_advice_names_the_service_only_if_it_is_installed(machine):
 
     assert "sensor-agent run" in advice()
     assert "systemctl start" not in advice()
-    assert "make install" not in advice()
+    assert "sensor-agent setup" not in advice()
     machine.file("etc/systemd/system/sensor-agent.service", "")
     assert "sudo systemctl start sensor-agent" in advice()
     assert "sudo journalctl" in advice()
-    assert "make install" in advice()
+    assert "sensor-agent setup" in advice()
 
 
 def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):

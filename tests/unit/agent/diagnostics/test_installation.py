@@ -31,13 +31,6 @@ WHEEL = Copy(
     may_write=True,
     is_raspberry_pi=True,
 )
-SERVICE = replace(
-    WHEEL,
-    root=Path("/opt/sensor-agent/123/lib/python3.11/site-packages"),
-    prefix=Path("/opt/sensor-agent/123"),
-    python="/opt/sensor-agent/123/bin/python",
-    may_write=False,
-)
 SYSTEM = replace(
     WHEEL,
     prefix=Path("/usr"),
@@ -93,15 +86,6 @@ def test_an_environment_without_pip_uses_the_tool_that_made_it(tmp_path):
     assert "pipx inject sensor-agent trustme" in advice(["trustme"], extra="", copy=made_by_pipx)
 
 
-def test_the_service_gets_drivers_from_the_installer_and_never_central():
-    said = advice(["gpiozero"], extra="pi", copy=SERVICE)
-    assert "sudo make install" in said
-    assert "sudo /opt/sensor-agent/123/bin/python -m pip install --upgrade gpiozero" in said
-    said = advice(["aiohttp"], extra="central", copy=SERVICE)
-    assert "does not include the local IoT Central" in said
-    assert "pip install" not in said
-
-
 def test_no_package_is_installed_into_the_systems_python():
     said = advice(["aiohttp", "trustme"], extra="central", copy=SYSTEM)
     assert "/usr/bin/python3 -m venv" in said
@@ -131,7 +115,7 @@ def test_versions_name_the_package_that_they_come_from():
     assert kept == "sensor-agent 1.0 (previous package, because the new one did not start)"
 
 
-@pytest.mark.parametrize("copy", [WHEEL, SERVICE, SYSTEM])
+@pytest.mark.parametrize("copy", [WHEEL, SYSTEM])
 @pytest.mark.parametrize("extra", ["", "pi", "central"])
 def test_the_project_name_on_the_package_index_is_never_named(copy, extra):
     assert "sensor-agent[" not in advice(["aiohttp"], extra=extra, copy=copy)
@@ -158,9 +142,6 @@ def test_without_a_wheel_lgpio_comes_from_the_system(monkeypatch, checkout, vers
         said = advice(["lgpio"], extra="pi", copy=copy)
         assert "sudo apt install python3-lgpio" in said
         assert said.endswith(f"python3 -m venv --system-site-packages {copy.prefix}")
-    assert advice(["lgpio"], extra="pi", copy=SERVICE) == (
-        "to install it: sudo apt install python3-lgpio"
-    )
     other_python = replace(WHEEL, base_prefix=Path("/usr/local"))
     assert "--system-site-packages DIRECTORY" in advice(["lgpio"], extra="pi", copy=other_python)
     both = advice(["lgpio", "gpiozero"], extra="pi", copy=WHEEL)
@@ -171,7 +152,7 @@ def test_without_a_wheel_lgpio_comes_from_the_system(monkeypatch, checkout, vers
 
 @pytest.mark.parametrize("packages", [["lgpio"], ["gpiozero", "lgpio"]])
 def test_a_machine_that_is_not_a_pi_is_advised_to_use_the_fake_drivers(checkout, packages):
-    for copy in (WHEEL, SERVICE, SYSTEM, checkout):
+    for copy in (WHEEL, DEBIAN, SYSTEM, checkout):
         said = advice(packages, extra="pi", copy=replace(copy, is_raspberry_pi=False))
         assert said.startswith("this machine is not a Raspberry Pi: use --fake-hw")
         assert 'driver = "fake"' in said

@@ -63,10 +63,10 @@ def test_a_clock_in_doubt_is_a_warning_with_what_the_service_needs(tmp_path):
     assert finding.outcome is Outcome.WARNING
     assert "2023-11-14 22:13 UTC" in finding.line
     assert "timedatectl set-ntp true" in finding.advice
-    assert "make install" not in finding.advice
+    assert "sensor-agent setup" not in finding.advice
     write(tmp_path, "etc/systemd/system/sensor-agent.service", "")
     # The unit lets the kernel be asked only where timesyncd's mark was not there at installation.
-    assert "replaced systemd-timesyncd, run sudo make install again" in (
+    assert "replaced systemd-timesyncd, run sudo sensor-agent setup again" in (
         clock(tmp_path, known=False).advice
     )
 
