@@ -40,6 +40,17 @@ def read_text(file: Path) -> str:
         raise AgentError(f"{file} is not a text file.") from None
 
 
+def read_authorities(file: Path) -> bytes:
+    """Return the content of a file that every user may read afterwards. Raises AgentError."""
+    content = read_bytes(file)
+    if b"PRIVATE KEY" in content:
+        raise AgentError(
+            f"{file} holds a private key, too. Name a file that holds only certificates, because "
+            "every user can read the installed one."
+        )
+    return content
+
+
 def checked_key(text: str, name: str | Path = TYPED) -> str:
     """Return a key in base64, if `text` is one. Raises AgentError; `name` says where it is from."""
     if not text:

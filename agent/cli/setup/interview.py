@@ -132,7 +132,7 @@ class Interview:
         if (file := options.certificate_key_file) is not None:
             found = replace(found, certificate_key=given_files.read_bytes(file))
         if options.ca_file is not None:
-            found = replace(found, ca=given_files.read_bytes(options.ca_file))
+            found = replace(found, ca=given_files.read_authorities(options.ca_file))
         self.answers = found
 
     def _take_central(self, directory: Path) -> None:

@@ -208,6 +208,14 @@ def test_a_file_without_certificates_is_refused_by_its_own_name(pi, connection, 
     assert not pi.path(SETTINGS).exists()
 
 
+def test_a_private_key_among_the_authorities_is_not_installed(pi, connection, certificate, capsys):
+    both = connection.with_name("both.pem")
+    both.write_bytes(b"".join(file.read_bytes() for file in certificate))
+    assert pi.setup(connection_string_file=connection, ca_file=both) == 1
+    assert capsys.readouterr().err.startswith(f"{both} holds a private key, too.")
+    assert not pi.path(SETTINGS).exists()
+
+
 @pytest.mark.parametrize("way", ["connection string", "ID scope"])
 def test_a_certificate_is_installed_with_its_key(pi, connection, certificate, way):
     options = {"certificate_file": certificate[0], "certificate_key_file": certificate[1]}
