@@ -48,9 +48,12 @@ test-ways: ## run the tests on the wire in each way to a hub: DPS, connection st
 
 # The next version of azure-iot-device, which setup.cfg allows and constraints.txt does not install.
 SDK ?= 2.15.0rc1
-SDK_TESTS = tests/unit/agent/cloud tests/integration/agent/cloud tests/integration/agent/test_ways_in.py \
-	tests/integration/agent/test_tls_faults.py \
-	tests/integration/central/test_sdk.py tests/integration/reliability/test_faults_survived.py
+SDK_TESTS = tests/unit/agent/cloud tests/integration/agent/cloud tests/integration/agent/daemon \
+	tests/integration/agent/cli/test_check.py tests/integration/agent/test_ways_in.py \
+	tests/integration/agent/test_tls_faults.py tests/integration/central/test_sdk.py \
+	tests/integration/reliability/test_exhausted.py \
+	tests/integration/reliability/test_faults_survived.py \
+	tests/integration/reliability/test_fleet_move.py
 
 test-sdk: ## run the tests of what uses Azure's SDK with its next version; SDK=2.15.0rc1 names it
 	@SDK=$(SDK) VENV=.venv-sdk sh deploy/venv.sh test

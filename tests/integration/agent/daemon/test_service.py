@@ -375,7 +375,11 @@ def test_a_flood_from_the_hub_is_survived_and_does_not_delay_a_stop(tmp_path, wa
     ):
         daemon.until_connected()
         central.call(send)
-        until(lambda: are_whole(Hub(central, "pi-1").ids(), least=20), what=daemon.tail)
+        until(
+            lambda: are_whole(Hub(central, "pi-1").ids(), least=20),
+            what=daemon.tail,
+            patience=90,  # It logs 10,000 messages at debug level.
+        )
         central.call(send)
         assert daemon.stop() == 0, daemon.tail()
         assert "Traceback" not in daemon.log, daemon.tail()
