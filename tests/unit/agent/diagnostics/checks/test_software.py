@@ -96,7 +96,7 @@ def test_an_untested_version_of_the_sdk_is_a_warning(packages, version):
     finding = packages(azure_iot_device=version)
     assert finding.outcome is Outcome.WARNING
     assert version in finding.line
-    [required] = re.findall(r"^ +azure-iot-device (\S+)$", SETUP, re.MULTILINE)
+    [required] = re.findall(r"^\s+azure-iot-device (\S+)$", SETUP, re.MULTILINE)
     assert f"azure-iot-device{required}" in finding.advice
 
 
