@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from examinations import write
 from setups import BOOT, CONNECTION, DROP_INS, GROUP_KEY, SETTINGS
+from statuses import status_with
 
 from agent.cli.setup.machine import Done
 from hw import boot_config
@@ -285,3 +286,11 @@ def test_ctrl_c_undoes_and_a_second_one_does_not_interrupt_it(shed):
     assert shed.files() == before
     assert shed.changes[-1] == "systemctl restart sensor-agent"
     assert shed.changes.count("systemctl restart sensor-agent") == 2
+
+
+def test_ctrl_c_while_the_connection_is_waited_for_undoes_nothing(shed, monkeypatch):
+    shed.statuses = [status_with(cloud={"hub": None})]
+    monkeypatch.setattr(shed, "_sleep", lambda _seconds: signal.raise_signal(signal.SIGINT))
+    assert shed.setup(led_pin="5") == 1
+    assert shed.text() == CONFIG.replace("27", "5")
+    assert shed.changes.count("systemctl restart sensor-agent") == 1

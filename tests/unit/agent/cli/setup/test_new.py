@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import shlex
+from pathlib import Path
 
 import pytest
 from examinations import write
@@ -111,10 +112,12 @@ def test_simulated_hardware_needs_no_board(pi, connection):
 
 @pytest.mark.parametrize(("dry_run", "last"), [(False, []), (True, ["--dry-run"])])
 def test_a_machine_without_gpio_lines_is_refused_with_the_same_options(
-    pi, connection, capsys, dry_run, last
+    pi, connection, capsys, monkeypatch, dry_run, last
 ):
     pi.path("dev/gpiochip0").unlink()
-    options = {"connection_string_file": connection, "driver": "kernel", "pin": "5"}
+    monkeypatch.chdir(connection.parent)  # The same file from any directory.
+    file = Path(connection.name)
+    options = {"connection_string_file": file, "driver": "kernel", "pin": "5"}
     assert pi.setup(**options, dry_run=dry_run) == 1
     advice = capsys.readouterr().err.partition("simulated sensor and LED: ")[2]
     assert shlex.split(advice) == [

@@ -176,6 +176,14 @@ def test_lines_can_be_exchanged(kept, typed):
     assert kept.text() == KEPT.replace("22", "x").replace("= 5", "= 22").replace("x", "5")
 
 
+def test_a_mistake_in_the_file_does_not_make_the_other_answers_wrong(kept, typed):
+    write(kept.root, f"{SETTINGS}/config.toml", KEPT.replace("22", "99"))
+    asked = typed("", "", "22", "")
+    assert kept.setup() == 0
+    assert len(asked) == 4
+    assert kept.text() == KEPT
+
+
 def test_another_way_is_asked_completely(kept, typed):
     typed("0ne1", "g", GROUP_KEY, "shed", "", "", "")
     assert kept.setup() == 0
