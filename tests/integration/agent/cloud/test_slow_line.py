@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,9 +14,10 @@ from centrals import running_central
 from clouds import Cloud
 from daemons import STOPPED_WITHIN, Daemon, until
 from fakes import until as until_async
+from faults import at_once
 from slow_line import slow_line
 
-from agent.cloud import paho_client, sdk
+from agent.cloud import paho_client, registration, sdk
 from agent.cloud import session as session_module
 from agent.cloud.message import Message
 from agent.cloud.paho_client import PahoClient
@@ -117,12 +119,24 @@ def test_the_daemon_stops_in_time_while_a_proxy_never_finishes_its_answer(
 
 
 async def test_nothing_is_sent_once_a_registration_is_closed(central, tmp_path, monkeypatch):
-    # The SDK waits as long as the service asks it to, and then connects again.
+    # The SDK waits as long as the service asks it to, and then connects if it has to.
     cloud = Cloud(central, tmp_path / "pi")
     await cloud.ask(lambda central: setattr(central.faults, "registration", "throttled"))
-    monkeypatch.setattr(provisioning, "RETRY_AFTER", 2)
+    monkeypatch.setattr(provisioning, "RETRY_AFTER", 3)
+    kept: list[Any] = []  # Its timers work as long as anything refers to the client.
+    make = sdk.provisioning_client
+
+    def make_and_keep(access):
+        kept.append(make(access))
+        return kept[-1]
+
+    monkeypatch.setattr(registration, "provisioning_client", make_and_keep)
+    registering = asyncio.create_task(cloud.register(deadline=2.0))
+    await asyncio.sleep(1.0)
+    await cloud.ask(at_once(network="reset"))
     with pytest.raises(RegistrationError, match="429"):
-        await cloud.register(deadline=1.5)
+        await registering
+    await cloud.ask(at_once(network=None))
     connected: list[str] = []
     real = PahoClient.connect
 
@@ -132,7 +146,8 @@ async def test_nothing_is_sent_once_a_registration_is_closed(central, tmp_path, 
         return result
 
     monkeypatch.setattr(PahoClient, "connect", connect)
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(2.5)
+    assert kept
     assert connected == []
 
 
