@@ -81,4 +81,6 @@ def test_exhausted_descriptors_are_survived_and_logged_once_a_minute(tmp_path, w
         (found,) = numbers(central).values()
         assert len(found) >= accepted
         assert found == set(range(1, max(found) + 1))
-        assert "Traceback" not in daemon.log
+        # The SDK logs one at debug level if it cannot open the file of a certificate.
+        traced = [line for line in daemon.log.splitlines() if "Traceback" in line]
+        assert all(" DEBUG azure.iot.device." in line for line in traced), traced
