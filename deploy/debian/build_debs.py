@@ -101,9 +101,8 @@ def main() -> None:
     if sys.argv[1:] == ["--lock"]:
         write_lock({name for package in PACKAGES for name in package.vendored})
         return
-    for program in ("dpkg-deb", "xz"):
-        if shutil.which(program) is None:
-            sys.exit(f"make deb needs {program}, which Debian and systems derived from it have.")
+    if shutil.which("dpkg-deb") is None:
+        sys.exit("make deb needs dpkg-deb, which Debian and systems derived from it have.")
     DIST.mkdir(exist_ok=True)
     for package in PACKAGES:
         file = build(package, DIST)
@@ -161,7 +160,7 @@ def epoch() -> int:
     try:
         return int(subprocess.run(git, check=True, capture_output=True, text=True).stdout)
     except (OSError, subprocess.CalledProcessError):  # Not a clone, but for example an archive.
-        return int((ROOT / "CHANGELOG.md").stat().st_mtime)
+        return int((ROOT / "agent" / "__init__.py").stat().st_mtime)
 
 
 def _files(package: Package, brought: Iterable[Vendored]) -> dict[str, bytes]:

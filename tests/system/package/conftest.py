@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import build_debs
 import debs
 import pytest
 from by_machine import ByMachine
@@ -49,10 +50,13 @@ def bare(pi):
 @pytest.fixture
 def installed(pi):
     """The machine with the version of this checkout, running and connected."""
-    pi.install_package()
+    query = ("dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}")
+    if pi.run(*query, "sensor-agent", check=False).stdout != f"installed {build_debs.version()}":
+        pi.install_package()
     if not pi.path(CONFIG).exists():
         pi.configure()
-    pi.restart()
+    elif not pi.is_active():
+        pi.restart()
     pi.until_connected()
     return pi
 

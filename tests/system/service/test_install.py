@@ -5,11 +5,31 @@ import hmac
 import json
 import shutil
 
+import vendored
 from pis import DEVICE, GROUP_KEY, OWN_KEY, STATE
+from places import ROOT
+from wheels import sources
 
 CONNECTION = "/home/anna/shed.connection"
 UNIT = "/usr/lib/systemd/system/sensor-agent.service"
 ADDITIONS = "/etc/systemd/system/sensor-agent.service.d"
+
+
+def test_make_install_builds_as_its_caller_and_only_installs_as_root(bare):
+    project = bare.path("/home/anna/sensor-agent")
+    sources(project)
+    # The machine has no network, and here the packages were fetched already.
+    shutil.copytree(vendored.CACHE, project / vendored.CACHE.relative_to(ROOT))
+    bare.run("chown", "-R", "anna:anna", "/home/anna/sensor-agent")
+    options = "--fake-hw --central /var/lib/central"
+    refused = bare.anna("cd sensor-agent && sudo make install", check=False)
+    assert refused.returncode != 0
+    assert "Type make install without sudo" in refused.stderr
+    said = bare.anna(f"cd sensor-agent && make install ARGS='{options}'").stdout
+    assert f"sensor-agent runs as {DEVICE} " in said
+    built = bare.out("find", "/home/anna/sensor-agent", "-user", "root")
+    shutil.rmtree(project)
+    assert built == ""
 
 
 def test_a_dry_run_says_every_step_and_does_none(bare):
