@@ -95,8 +95,8 @@ def installed(distributions, tmp_path, monkeypatch):
 class InstalledDaemon(Daemon):
     """The daemon of the wheel."""
 
-    def __init__(self, command, home, info):
-        super().__init__(home, info)
+    def __init__(self, command, home, central):
+        super().__init__(home, central)
         self.command = command
 
     def program(self):
@@ -108,7 +108,7 @@ def test_the_installed_daemon_reports_to_the_installed_central(installed, tmp_pa
     assert printed.stdout == f"sensor-agent {__version__}\n"
     with (
         CentralProcess(tmp_path / "central", program=[installed]).start() as central,
-        InstalledDaemon(installed, tmp_path / "pi", central.info) as daemon,
+        InstalledDaemon(installed, tmp_path / "pi", central) as daemon,
     ):
         daemon.until_connected()
         until(lambda: daemon.status()["outbox"]["waiting"] == 0, what=daemon.tail)
