@@ -205,7 +205,7 @@ async def test_a_router_that_resets_idle_connections_is_named(cloud):
         for connections in (1, 2):
             await until(lambda n=connections: rig.uplink.connections == n)
             await until(lambda: rig.uplink.hub is not None and rig.outbox.waiting == 0)
-            await asyncio.sleep(KEEP_ALIVE / 2)
+            await asyncio.sleep(KEEP_ALIVE)  # Half of it after the last answer counts as idle.
             await cloud.ask(lambda central: central.faults.drop_connections())
         await until_reason(rig, "failed while it was idle.")
 
