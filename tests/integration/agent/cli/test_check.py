@@ -21,9 +21,15 @@ ROUTES = {PROVISIONING: ("provisioning", "hub")}
 
 
 @pytest.fixture
-def home(tmp_path, central, way):
+def device_id(way):
+    """A device for each way, because all tests share one central."""
+    return f"pi-{way}"
+
+
+@pytest.fixture
+def home(tmp_path, central, way, device_id):
     """A directory of a daemon that is configured but not running."""
-    Daemon(tmp_path / "pi", central, way, device_id="pi-check")
+    Daemon(tmp_path / "pi", central, way, device_id=device_id)
     (tmp_path / "pi" / "state").mkdir()
     return tmp_path / "pi"
 
@@ -42,7 +48,7 @@ def outcomes(done):
     return {one["id"]: one["outcome"] for one in json.loads(done.stdout)["checks"]}
 
 
-def test_without_a_daemon_the_command_runs_the_checks(home, central, way):
+def test_without_a_daemon_the_command_runs_the_checks(home, central, way, device_id):
     done = check(home, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     told = outcomes(done)
@@ -51,13 +57,13 @@ def test_without_a_daemon_the_command_runs_the_checks(home, central, way):
         assert told[name] == "ok", (name, done.stdout)
     assert told["daemon"] == "warning"
     # The check registers the device and does not connect, or it signs in to the configured hub.
-    connections = central.read(history.connections, "pi-check")
+    connections = central.read(history.connections, device_id)
     expected = {"registered"} if way == PROVISIONING else {"connected", "disconnected"}
     assert {one.event for one in connections} == expected
 
 
 def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path, way):
-    device_id = f"pi-{way}"
+    device_id = f"pi-both-{way}"
     with Daemon(tmp_path / "pi", central, way, device_id=device_id, interval=1) as daemon:
         daemon.until_connected()
         until(lambda: daemon.status()["sensor"]["last"], what=daemon.tail)
@@ -141,7 +147,7 @@ def test_a_key_without_read_permission_is_skipped(home):
     assert told["registration"] == "skipped"
 
 
-def test_the_report_has_every_check_and_no_key(home, central, tmp_path):
+def test_the_report_has_every_check_and_no_key(home, central, device_id, tmp_path):
     report = tmp_path / "report.txt"
     done = check(home, "--report", str(report), "--json")
     assert done.returncode == 0
@@ -150,7 +156,7 @@ def test_the_report_has_every_check_and_no_key(home, central, tmp_path):
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
     assert all(f": {name}: " in text for name in IDS)
     group_key = Path(central.info["group_key_file"]).read_text().strip()
-    for secret in (group_key, derive_device_key(group_key, "pi-check")):
+    for secret in (group_key, derive_device_key(group_key, device_id)):
         assert secret not in text + done.stdout + done.stderr
 
 
