@@ -29,10 +29,12 @@ async def publish_readings(
     max_rate: Callable[[], float],
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]],
+    removed: Callable[[], None],
 ) -> Never:
     """Publish readings in `unit` until cancelled, at most `max_rate()` a second.
 
-    Raises CloudError (in a group) when the connection ends.
+    `removed` is called for each reading that has left the outbox. Raises CloudError (in a group)
+    when the connection ends.
     """
     order = _SendOrder(outbox)
     window = asyncio.Semaphore(WINDOW)
@@ -44,6 +46,7 @@ async def publish_readings(
             window.release()
             await outbox.remove([entry], reported=gaps)
             order.removed(entry)
+            removed()
 
         while True:
             await window.acquire()
@@ -96,7 +99,9 @@ class _SendOrder:
 
     def with_previous(self, entry: Entry) -> Entry:
         """Return the entry; without `previous` if a message over this connection had that."""
-        if entry.previous is None or entry.run in self._announced:
+        if entry.previous is None:
+            return entry
+        if entry.run in self._announced:
             return replace(entry, previous=None)
         self._announced.add(entry.run)
         return entry

@@ -336,8 +336,8 @@ class Uplink:
                     max_rate=lambda: self._max_rate,
                     clock=self._clock,
                     sleep=self._sleep,
+                    removed=self._reading_removed,
                 ),
-                "removals": self._watch_removals(),
                 "backlog": self._watch_backlog(),
                 "lasting": self._wait_until_lasting(),
                 "move": self._leave_when_moved(),
@@ -528,13 +528,10 @@ class Uplink:
             if self._outbox.waiting != self._backlog_reported:
                 self._report_backlog()
 
-    async def _watch_removals(self) -> None:
-        while True:
-            await self._outbox.removed.wait()
-            self._outbox.removed.clear()
-            self._daemon.status_changed.set()
-            if self._outbox.waiting == 0 and self._backlog_reported:
-                self._report_backlog()
+    def _reading_removed(self) -> None:
+        self._daemon.status_changed.set()
+        if self._outbox.waiting == 0 and self._backlog_reported:
+            self._report_backlog()
 
     def _report_backlog(self) -> None:
         self._backlog_reported = self._outbox.waiting

@@ -202,8 +202,13 @@ class Service:
         )
 
     def _status_line(self) -> str:
-        sensor, sink = self._sampler.status(self._config.sensor.driver), self._sink
-        return status_line(sensor, sink.cloud_status(), waiting=sink.waiting)
+        last = self._sampler.last
+        return status_line(
+            self._sampler.policy.status,
+            None if last is None else (last[0], self.clock.true_time(last[1])[0]),
+            self._sink.cloud_status(),
+            waiting=self._sink.waiting,
+        )
 
     # What the other parts need of the daemon: their protocols `Daemon`.
 

@@ -9,14 +9,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
 from math import inf
 from typing import Never
 
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.logs.local_time import local_time
-from agent.status import CloudPart, LastReading, SensorPart
+from agent.status import CloudPart
+from hw import Reading
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +97,19 @@ async def notify_systemd(
             await sleep(min(SHORTEST_PAUSE, pause))
 
 
-def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) -> str:
-    """Describe sensor and session in one line. `waiting` is the number of unsent readings."""
+def status_line(
+    sensor: str, last: tuple[Reading, float] | None, cloud: CloudPart | None, *, waiting: int
+) -> str:
+    """Describe sensor and session in one line.
+
+    `sensor` is the sensor's status, `last` its last reading and when that was taken (Unix time),
+    `waiting` the number of unsent readings.
+    """
     parts = []
-    if sensor.status not in {"ok", "starting"}:
-        parts.append(f"the sensor gives no readings ({sensor.status})")
-    if sensor.last is not None:
-        parts.append(f"the last was {_short(sensor.last)}" if parts else _short(sensor.last))
+    if sensor not in {"ok", "starting"}:
+        parts.append(f"the sensor gives no readings ({sensor})")
+    if last is not None:
+        parts.append(f"the last was {_short(*last)}" if parts else _short(*last))
     elif not parts:
         parts.append("no reading yet")
     if cloud is not None:
@@ -112,7 +118,6 @@ def status_line(sensor: SensorPart, cloud: CloudPart | None, *, waiting: int) ->
     return "; ".join(parts)
 
 
-def _short(last: LastReading) -> str:
-    taken = local_time(datetime.fromisoformat(last.taken).timestamp())
-    at = time.strftime("%H:%M", taken)
-    return f"{last.temperature:.1f} °C, {last.humidity:.1f} % at {at}"
+def _short(reading: Reading, taken: float) -> str:
+    at = time.strftime("%H:%M", local_time(taken))
+    return f"{reading.temperature:.1f} °C, {reading.humidity:.1f} % at {at}"

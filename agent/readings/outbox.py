@@ -104,9 +104,9 @@ class Outbox:
     """The queue in `disk`, a folder of the state directory `state`. `open` comes first.
 
     One thread does all work on the disk. Nothing raises if the disk fails: this is logged once, and
-    readings go to memory. `run` is the first part of the ids of this run's readings. `added` and
-    `removed` are set with each change; those who wait for them clear them. `era` grows when
-    readings on disk that were left out of a page can be read again.
+    readings go to memory. `run` is the first part of the ids of this run's readings. `added` is set
+    with each reading; who waits for it clears it. `era` grows when readings on disk that were left
+    out of a page can be read again.
     """
 
     def __init__(
@@ -122,7 +122,6 @@ class Outbox:
         self.run = token_hex(6)
         self.era = 0
         self.added = asyncio.Event()
-        self.removed = asyncio.Event()
         self._disk = disk
         self._state = state
         self._clock = clock
@@ -279,7 +278,6 @@ class Outbox:
                 extra=LogEvent.READINGS_DROPPED.about(READINGS=self._dropped),
             )
             self._dropped = 0
-        self.removed.set()
 
     async def _save(self) -> None:
         """Write what is in memory only."""

@@ -1,16 +1,17 @@
 import asyncio
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, cast
 
 import pytest
 from fakes import HandClock, running, until
-from statuses import status_with
 
 from agent.daemon import systemd as watchdog
 from agent.daemon.systemd import LONGEST_PAUSE, Watch, notify_systemd, status_line
 from agent.logs import journal
 from agent.readings.sampler import ADD_DEADLINE, SLACK, Sampler
+from agent.status import CloudPart
 from hw import ClimateSensor, Policy, Reading
 
 
@@ -247,30 +248,27 @@ def set_zone(monkeypatch):
     time.tzset()
 
 
+CONNECTED = CloudPart(hub="hub.test", attempts=4, connections=3)
+OFFLINE = CloudPart(hub=None, attempts=4, connections=3)
+READ = Reading(21.5, 45.0), datetime(2026, 11, 22, 10, 1, 59, tzinfo=UTC).timestamp()
+
+
 @pytest.mark.parametrize(
-    ("parts", "waiting", "line"),
+    ("sensor", "last", "cloud", "line"),
     [
-        ({}, 0, "21.5 °C, 45.0 % at 10:01; connected to hub.test; 0 waiting"),
-        ({"cloud": {"hub": None}}, 12, "21.5 °C, 45.0 % at 10:01; not connected; 12 waiting"),
-        ({"cloud": None}, 0, "21.5 °C, 45.0 % at 10:01"),
+        ("ok", READ, CONNECTED, "21.5 °C, 45.0 % at 10:01; connected to hub.test; 12 waiting"),
+        ("ok", READ, OFFLINE, "21.5 °C, 45.0 % at 10:01; not connected; 12 waiting"),
+        ("ok", READ, None, "21.5 °C, 45.0 % at 10:01"),
         (
-            {"sensor": {"status": "no_answer"}, "cloud": None},
-            0,
+            "no_answer",
+            READ,
+            None,
             "the sensor gives no readings (no_answer); the last was 21.5 °C, 45.0 % at 10:01",
         ),
-        (
-            {"sensor": {"status": "busy", "last": None}, "cloud": None},
-            0,
-            "the sensor gives no readings (busy)",
-        ),
-        (
-            {"sensor": {"status": "starting", "last": None}},
-            0,
-            "no reading yet; connected to hub.test; 0 waiting",
-        ),
+        ("busy", None, None, "the sensor gives no readings (busy)"),
+        ("starting", None, CONNECTED, "no reading yet; connected to hub.test; 12 waiting"),
     ],
 )
-def test_the_status_line(set_zone, parts, waiting, line):
+def test_the_status_line(set_zone, sensor, last, cloud, line):
     set_zone("UTC0")
-    status = status_with(**parts)
-    assert status_line(status.sensor, status.cloud, waiting=waiting) == line
+    assert status_line(sensor, last, cloud, waiting=12) == line
