@@ -28,7 +28,7 @@ MAX_PACKET = 1_000_000  # Bytes. IoT Hub sends at most a method's 128 KB.
 TCP_DEADLINE = 15.0  # Seconds for each address of a host: Linux sends SYN four times in 15 s.
 TLS_DEADLINE = 45.0  # Seconds. With a round trip of 3 s and 3 KB/s, the handshake takes 8 s.
 ROUND_TRIP = 15.0  # Seconds for the answer to a ping, also behind 32 KB at 3 KB/s.
-LOOKS_EVERY = 1.0  # Seconds between two looks of paho at its connection, at most.
+LOOKS_PER_SILENCE = 6  # Looks of paho at a silent connection in keep_alive.
 PINGS_BY_PAHO = "an answer that takes longer than keep_alive ends the connection"
 OPENS_BY_PAHO = "a proxy that never finishes its answer blocks the SDK"
 NOT_PUBLIC = {
@@ -85,6 +85,7 @@ class PahoClient(_Paho):  # type: ignore[misc]
         self._sockets: WeakSet[socket.socket] = WeakSet()  # Each one from its creation.
         self._has_ended = False
         self._longest_silence = 0.0  # Seconds, as keep_alive.
+        self._looks_every = 1.0  # Seconds.
         self._sent = self._received = self._pinged = 0.0  # Monotonic time.
         with _lock:
             clients.add(self)
@@ -125,6 +126,7 @@ class PahoClient(_Paho):  # type: ignore[misc]
             raise ClientEndedError
         self._longest_silence = keepalive
         self._server = host, port
+        self._looks_every = keepalive / LOOKS_PER_SILENCE
         return super().connect(host, port, max(keepalive, int(ROUND_TRIP)), **options)
 
     def _create_socket_connection(self) -> Any:
@@ -185,7 +187,7 @@ class PahoClient(_Paho):  # type: ignore[misc]
         now, silence = monotonic(), self._longest_silence
         if now - self._received >= silence + max(silence, ROUND_TRIP):
             return self._loop_rc_handle(MQTT_ERR_KEEPALIVE)
-        if now - max(self._pinged, min(self._sent, self._received)) >= silence - LOOKS_EVERY:
+        if now - max(self._pinged, min(self._sent, self._received)) >= silence - self._looks_every:
             self._pinged = now
             return self._send_pingreq()
         return MQTT_ERR_SUCCESS
@@ -211,10 +213,15 @@ class PahoClient(_Paho):  # type: ignore[misc]
     def loop_forever(self, *arguments: Any, **options: Any) -> Any:
         """Run until the connection ends, in paho's thread.
 
+        paho wakes up each second to see whether a ping is due. Here it wakes up when it has
+        something to send or to receive, and otherwise as rarely as pings allow.
+
         A packet that is not MQTT, or a topic that is not UTF-8, raises an error in paho. The thread
         would end without a callback, and the SDK would wait until a message is not acknowledged.
         """
         try:
+            if self._has_all_names:
+                options.setdefault("timeout", self._looks_every)
             return super().loop_forever(*arguments, **options)
         except Exception as error:  # Whatever such a packet makes paho raise.
             if not hasattr(self, "_loop_rc_handle"):

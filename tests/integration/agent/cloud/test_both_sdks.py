@@ -4,9 +4,11 @@
 """
 
 import re
+import socket
 import sys
 from importlib.metadata import version
 
+import paho.mqtt.client
 import pytest
 from azure.iot.device.common.mqtt_transport import MQTTTransport
 from daemons import Daemon, until
@@ -30,6 +32,24 @@ def test_the_mqtt_client_of_the_sdk_is_ours():
     assert isinstance(client, PahoClient)
     assert client._max_inflight_messages == MAX_IN_FLIGHT
     assert client._reconnect_on_failure is False
+
+
+def test_a_silent_connection_wakes_the_mqtt_client_only_as_often_as_pings_need(monkeypatch):
+    waits = []
+
+    def select(_readers, _writers, _errors, seconds):
+        waits.append(seconds)
+        raise ValueError("The connection has ended.")
+
+    monkeypatch.setattr(paho.mqtt.client.select, "select", select)
+    monkeypatch.setattr(paho.mqtt.client.Client.__base__, "connect", lambda *_, **__: 0)
+    client = PahoClient()
+    client.connect("hub.test", 8883, 60)
+    here, there = socket.socketpair()
+    with here, there:
+        client._sock = here
+        client.loop_forever()
+    assert waits == [10.0]
 
 
 def test_the_installed_versions_belong_together():
