@@ -9,15 +9,13 @@ import gc
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from azure.iot.device import X509, ProxyOptions
 from azure.iot.device.aio import IoTHubDeviceClient, ProvisioningDeviceClient
@@ -125,6 +123,7 @@ async def build(make: Callable[[], Any]) -> Any:
     # The previous client is a cycle of references, and holds its sockets until it is collected.
     # With an unreliable connection many would accumulate before Python does it by itself.
     gc.collect()
+    _prepare(asyncio.get_running_loop())
     for name, consequence in missing.items():
         report_missing(name, consequence)
 
@@ -144,21 +143,38 @@ async def build(make: Callable[[], Any]) -> Any:
         raise CertificateUnreadableError(reason(error)) from error
 
 
-@cache
-def _sdk_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop on which the SDK's coroutines run, in a thread of its own.
+class _InOrder(ThreadPoolExecutor):
+    """One thread, in which the SDK's calls enter its pipeline in the order in which they are made.
 
-    The SDK passes each call to its pipeline in the default executor of the running loop, and takes
-    no other one. With several threads there, calls overtake each other and messages arrive out of
-    order. So the SDK gets a loop whose default executor has one thread. The daemon's loop keeps
-    its own, and no SDK call can block it.
+    The SDK passes each call to its pipeline in the default executor of the running loop. With
+    several threads there, calls would overtake each other, and messages arrive out of order.
     """
-    loop = asyncio.new_event_loop()
-    # The SDK may still complete a call that was cancelled when its client was closed.
-    loop.set_exception_handler(lambda _, context: log.debug("The SDK: %s", context["message"]))
-    loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="azure-calls"))
-    threading.Thread(target=loop.run_forever, name="azure-loop", daemon=True).start()
-    return loop
+
+    def __init__(self) -> None:
+        super().__init__(1, thread_name_prefix="azure-calls")
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        """Do not wait: a call that hangs must not delay the end of the daemon."""
+        super().shutdown(wait=False)
+
+
+def _prepare(loop: asyncio.AbstractEventLoop) -> None:
+    """Prepare an event loop for the SDK's coroutines."""
+    if loop not in _prepared:
+        _prepared.add(loop)
+        loop.set_default_executor(_InOrder())
+        loop.set_exception_handler(_handle)
+
+
+def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # The SDK has completed a call that nobody waits for any more: `within` has cancelled it, on its
+    # way into the pipeline or in it.
+    error = context.get("exception")
+    of_sdk = type(error).__module__.startswith("azure.")
+    if of_sdk or isinstance(error, asyncio.InvalidStateError):
+        log.debug("The SDK: %s", context["message"])
+    else:
+        loop.default_exception_handler(context)
 
 
 async def close(client: Any) -> None:
@@ -180,7 +196,6 @@ async def close(client: Any) -> None:
         with _cutting(client):
             await _shut_down(pipeline)
     finally:
-        _cancel_calls()
         await _stop(handlers)
 
 
@@ -218,12 +233,9 @@ async def close_registration(client: Any) -> None:
     # After a failure the client would reconnect for ever, and disconnect the next client. The SDK
     # has no public way to close it.
     pipeline = _private(client, "_pipeline", "a registration that failed leaves a thread behind")
-    try:
-        with _cutting(client):
-            if pipeline is not None:
-                await _shut_down(pipeline)
-    finally:
-        _cancel_calls()
+    with _cutting(client):
+        if pipeline is not None:
+            await _shut_down(pipeline)
 
 
 @contextmanager
@@ -293,60 +305,16 @@ async def _shut_down(pipeline: Any) -> None:
 async def within(deadline: float, what: str, call: Coroutine[Any, Any, T]) -> T:
     """Return the result of an SDK call. Raises NoAnswerError after `deadline` seconds.
 
-    Calls start in the order in which they are made. The SDK cannot cancel a call: a late one
-    continues, and its result is ignored.
+    Calls start in the order in which they are made. The SDK itself does not cancel a call: a late
+    one continues, and its result is ignored.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if answer.done():  # Its deadline is over, or nobody waits any more.
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)
-
-    async def run() -> None:
-        result = error = None
-        try:
-            result = await call
-        except Exception as raised:  # noqa: BLE001 - the SDK raises errors of any class.
-            error = raised
-        except asyncio.CancelledError:
-            error = ConnectionAbortedError("its client was closed")
-        with suppress(RuntimeError):  # The loop is closed: the daemon has stopped.
-            loop.call_soon_threadsafe(settle, result, error)
-
-    _sdk_loop().call_soon_threadsafe(_start, run())
     try:
         async with asyncio.timeout(deadline) as timeout:
-            return await answer
+            return await call
     except TimeoutError:
         if timeout.expired():
             raise NoAnswerError(what, deadline) from None
         raise
-
-
-def _start(call: Coroutine[Any, Any, None]) -> None:
-    """Start a call in the SDK's loop."""
-    task = asyncio.create_task(call)
-    _pending.add(task)  # asyncio refers to a task only weakly.
-    task.add_done_callback(_pending.discard)
-
-
-def _cancel_calls() -> None:
-    """Cancel the calls that are left when a client is closed. There is one client at a time.
-
-    The SDK never completes a request for the twin whose answer was lost. The call would keep the
-    client with all its parts.
-    """
-
-    def cancel() -> None:
-        for task in list(_pending):
-            task.cancel()
-
-    _sdk_loop().call_soon_threadsafe(cancel)
 
 
 async def tls_error(access: CloudAccess, host: str, error: BaseException) -> TlsError | None:
@@ -410,5 +378,5 @@ _log_at_debug_level("azure.iot.device")
 _log_at_debug_level("paho")
 sdk_thread = DeadlineThread("azure-sdk")
 _tls_thread = DeadlineThread("tls-look")
-_pending: set["asyncio.Task[None]"] = set()
+_prepared: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 _mqtt_clients: WeakKeyDictionary[Any, set[PahoClient]] = WeakKeyDictionary()

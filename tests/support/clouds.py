@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from ways import PROVISIONING, cloud_keys
 
@@ -11,6 +12,15 @@ from agent.cloud.session import Event, open_session
 from agent.config.credentials import Credentials, sign_in
 from agent.config.loader import load
 from agent.device.model import CELSIUS
+
+
+async def ask(central, work):
+    """Run `work(central)` on central's loop without blocking this one."""
+    # Not in the loop's default executor: the calls of the SDK need that.
+    return await asyncio.get_running_loop().run_in_executor(_asking, central.call, work)
+
+
+_asking = ThreadPoolExecutor(thread_name_prefix="asking-central")
 
 
 class Cloud:
@@ -57,4 +67,4 @@ class Cloud:
 
     async def ask(self, work):
         """Run `work(central)` on central's loop without blocking this one."""
-        return await asyncio.to_thread(self.central.call, work)
+        return await ask(self.central, work)

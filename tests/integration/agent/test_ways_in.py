@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from centrals import running_central
-from clouds import Cloud
+from clouds import Cloud, ask
 from ways import without_provisioning
 
 from agent.cloud.hub import AzureHub
@@ -71,9 +71,7 @@ async def use(central, cloud, credentials):
         await session.send(Message("box:1", '{"temp": 21.5}', {}))
         await session.report({"state": True})
         assert (await session.twin())["reported"]["state"] is True
-        asked = asyncio.create_task(
-            asyncio.to_thread(central.call, lambda c: c.hub.call("pi-1", "blink", 5))
-        )
+        asked = asyncio.create_task(ask(central, lambda c: c.hub.call("pi-1", "blink", 5)))
         command = await events.get()
         assert isinstance(command, Command)
         await session.answer(command, 200, None)

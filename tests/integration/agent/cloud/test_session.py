@@ -10,13 +10,13 @@ import socket
 import ssl
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
 from addresses import own_address
+from azure.iot.device.exceptions import ClientError
 from centrals import running_central
 from clouds import Cloud
 from fakes import until
@@ -179,23 +179,63 @@ async def test_messages_sent_together_keep_their_order(cloud, session):
     assert [m.system["message_id"] for m in reversed(messages)] == [f"box:{n}" for n in range(200)]
 
 
-async def test_sending_needs_no_default_executor_of_the_loop(cloud, session):
-    release = threading.Event()
-    with ThreadPoolExecutor(1) as blocked:
-        blocked.submit(release.wait, 20)
-        asyncio.get_running_loop().set_default_executor(blocked)
-        await session.send(Message("box:1", "{}", {}))
-        release.set()
+def test_an_sdk_call_that_hangs_does_not_delay_the_end_of_the_loop():
+    release, returned = threading.Event(), threading.Event()
 
+    def hang():
+        release.wait(20)
+        returned.set()
 
-async def test_an_sdk_call_that_hangs_leaves_the_default_executor_free(session):
-    loop, release = sdk._sdk_loop(), threading.Event()
-    loop.call_soon_threadsafe(loop.run_in_executor, None, release.wait, 20)
-    sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
-    await asyncio.to_thread(lambda: None)
-    assert not sending.done()
+    async def call():
+        sdk._prepare(asyncio.get_running_loop())
+        asyncio.get_running_loop().run_in_executor(None, hang)
+
+    asyncio.run(call())
+    assert not returned.is_set()
     release.set()
-    await sending
+    assert returned.wait(5)
+
+
+async def test_an_answer_that_comes_too_late_is_ignored(caplog):
+    loop = asyncio.get_running_loop()
+    sdk._prepare(loop)
+    answer = loop.create_future()
+
+    async def call():
+        return await answer
+
+    with pytest.raises(NoAnswerError):
+        await sdk.within(0.01, "a call", call())
+    loop.call_soon(answer.set_result, None)
+    await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_the_failure_of_a_call_that_was_cancelled_on_its_way_in_is_ignored(caplog):
+    async def call(enter, answer):
+        await enter
+        return await answer
+
+    async def fail():
+        loop = asyncio.get_running_loop()
+        sdk._prepare(loop)
+        answer = loop.create_future()
+        with suppress(NoAnswerError):
+            await sdk.within(0.01, "a call", call(loop.create_future(), answer))
+        answer.set_exception(ClientError("lost"))
+
+    caplog.set_level(logging.DEBUG)
+    asyncio.run(fail())
+    gc.collect()
+    assert "The SDK: Future exception was never retrieved" in caplog.messages
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+async def test_a_mistake_in_a_callback_is_still_reported(caplog):
+    sdk._prepare(asyncio.get_running_loop())
+    asyncio.get_running_loop().call_soon(int, "x")
+    await asyncio.sleep(0)
+    assert "Exception in callback" in caplog.text
 
 
 @every_way
@@ -491,7 +531,7 @@ async def test_a_request_that_is_never_answered_ends_with_its_session(cloud):
 
     def is_gone():
         gc.collect()
-        return not sdk._pending and client() is None
+        return client() is None
 
     await until(is_gone)
 
