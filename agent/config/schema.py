@@ -186,7 +186,7 @@ class CloudConfig:
         10.0,
         "Maximum rate at which waiting readings are sent.",
         low=0.1,
-        high=1000,
+        high=10_000,
         unit="messages/s",
         is_live=True,
     )
