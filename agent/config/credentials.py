@@ -27,7 +27,7 @@ from agent.errors import SecretError, in_words
 
 T = TypeVar("T")
 
-STORED = "credentials"  # The installer keeps the service's keys in this directory.
+STORED = "credentials"  # Setup keeps the service's keys in this directory.
 SERVICE_CREDENTIALS = f"/etc/sensor-agent/{STORED}"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 CONTENTS = {

@@ -24,7 +24,7 @@ from agent.status import Status, status_from_json
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-MODE = 0o660  # The installer adds its caller to the service's group.
+MODE = 0o660  # Setup adds its caller to the service's group.
 LONGEST_LINE = 64 * 1024  # Bytes.
 PATIENCE = 30.0  # Seconds for each of these: receiving a request, handling it, sending the answer.
 MOST_CLIENTS = 16

@@ -40,6 +40,24 @@ def test_without_a_configuration_the_service_waits(bare):
     assert version_of(bare) == "sensor-agent 0.1.0 (package)"
 
 
+def test_what_make_install_put_elsewhere_before_is_removed(bare):
+    old = (
+        "/opt/sensor-agent/1/bin/sensor-agent",
+        "/etc/systemd/system/sensor-agent.service",
+        "/usr/local/bin/sensor-agent",
+        "/etc/udev/rules.d/60-sensor-agent.rules",
+    )
+    for path in old:
+        bare.put(path, "[Service]\nExecStart=/bin/false\n", mode="644")
+    bare.run("ln", "-s", "1", "/opt/sensor-agent/current")
+    bare.run("systemctl", "daemon-reload")
+    bare.install_package()
+    assert [path for path in old if bare.path(path).exists()] == []
+    assert bare.show("FragmentPath")["FragmentPath"] == (
+        "/usr/lib/systemd/system/sensor-agent.service"
+    )
+
+
 def test_with_one_the_first_reading_arrives_at_the_next_machine(bare):
     bare.install_package()
     said = bare.configure()

@@ -1,9 +1,13 @@
 """What the Debian packages bring, and what their builder makes of names and versions."""
 
+import json
+from email.message import Message
+
 import build_debs
 import pytest
 import vendored
 from places import ROOT
+from sbom import bill
 
 
 def test_the_lock_has_the_tested_version_of_each_package():
@@ -33,3 +37,22 @@ def test_a_release_candidate_is_older_than_its_release(ours, debians):
 def test_the_time_of_the_files_can_be_given(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     assert build_debs.epoch() == 1700000000
+
+
+def test_the_bill_of_materials_names_each_package_once_with_its_hash():
+    metadata = Message()
+    metadata["License"] = "MIT"
+    one = vendored.Vendored(vendored.Locked("paho-mqtt", "1.6.1", "ab12"), metadata, {})
+    document = json.loads(bill("1.0", {"sensor-agent": [one], "sensor-agent-central": [one]}))
+    assert document["metadata"]["component"]["name"] == "sensor-agent"
+    central, paho = document["components"]
+    assert (central["name"], central["version"]) == ("sensor-agent-central", "1.0")
+    assert paho["purl"] == "pkg:pypi/paho-mqtt@1.6.1"
+    assert paho["hashes"] == [{"alg": "SHA-256", "content": "ab12"}]
+    assert [one["dependsOn"] for one in document["dependencies"]] == [[paho["bom-ref"]]] * 2
+
+
+def test_a_package_that_does_not_say_its_licence_is_not_packed():
+    one = vendored.Vendored(vendored.Locked("a", "1", "ab"), Message(), {})
+    with pytest.raises(ValueError, match="a does not say its licence"):
+        assert one.licence
