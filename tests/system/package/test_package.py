@@ -53,9 +53,8 @@ def test_what_make_install_put_elsewhere_before_is_removed(bare):
     bare.run("systemctl", "daemon-reload")
     bare.install_package()
     assert [path for path in old if bare.path(path).exists()] == []
-    assert bare.show("FragmentPath")["FragmentPath"] == (
-        "/usr/lib/systemd/system/sensor-agent.service"
-    )
+    unit = bare.show("FragmentPath")["FragmentPath"]  # Below /lib, as bookworm's systemd says.
+    assert unit.removeprefix("/usr") == "/lib/systemd/system/sensor-agent.service"
 
 
 def test_with_one_the_first_reading_arrives_at_the_next_machine(bare):
@@ -98,7 +97,10 @@ def test_the_unit_is_clean_and_its_exposure_small(installed):
     unit = "/usr/lib/systemd/system/sensor-agent.service"
     done = installed.run("systemd-analyze", "verify", unit)
     assert (done.stdout, done.stderr) == ("", "")
-    installed.run("systemd-analyze", "security", "--threshold=15", "sensor-agent.service")
+    # Where timesyncd does not keep the clock, setup has the unit read it.
+    clock = installed.path("/etc/systemd/system/sensor-agent.service.d/clock.conf")
+    limit = 19 if clock.exists() else 15
+    installed.run("systemd-analyze", "security", f"--threshold={limit}", "sensor-agent.service")
 
 
 def test_no_module_comes_from_the_state_directory_or_the_environment(installed):
