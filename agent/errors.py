@@ -165,7 +165,7 @@ class NoAnswerError(CloudError):
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(
             f"{what[0].upper()}{what[1:]} was not answered within {seconds:g} s. The network or "
-            "the service is slow or failing: if it lasts, check the network."
+            "the service is slow or failing; if it lasts: sensor-agent check"
         )
         self.seconds = seconds
 
@@ -245,7 +245,7 @@ class HubClosedError(SessionLostError):
             f"{hub} closed the connection, and the daemon reconnects. Possible causes, the "
             "most likely first: the hub was restarted, the network was interrupted, another "
             f"device signs in as {device_id}, the hub's daily quota is used up, {device_id} was "
-            "disabled or deleted."
+            "disabled or deleted. If it recurs, look for them in this order."
         )
 
 
@@ -256,7 +256,7 @@ class TakenOverError(SessionLostError):
         super().__init__(
             f"{hub} closed a working connection {times} times within {minutes:g} minutes. Most "
             f"likely another device signs in as {device_id} (a copied card, a second daemon): give "
-            "each its own device id, and check the network if there is no other device."
+            "each device its own id. If there is no other device, check the network."
         )
 
 
@@ -277,8 +277,8 @@ class QuotaUsedUpError(SessionLostError):
     def __init__(self, hub: str) -> None:
         super().__init__(
             f"{hub} accepts connections, but takes no messages. Most likely its daily quota is "
-            "used up, which starts again at 00:00 UTC: until then readings are kept; if it recurs, "
-            "set a longer interval in [sensor] or choose a larger tier of IoT Hub."
+            "used up: it starts again at 00:00 UTC, and readings are kept until then; if it "
+            "recurs, set a longer interval in [sensor] or choose a larger tier of IoT Hub."
         )
 
 
@@ -287,7 +287,7 @@ class IdleConnectionError(SessionLostError):
 
     def __init__(self, hub: str, keep_alive: int, *, advised: int | None) -> None:
         advice = (
-            "the network was interrupted: check it."
+            "the network was interrupted; if it recurs: sensor-agent check"
             if advised is None
             else f"a router ends idle connections: set keep_alive = {advised} in [cloud] (now "
             f"{keep_alive}), and check the network if that does not help."

@@ -101,8 +101,8 @@ def _wrong_time(code: int, server: Server, seen: Mapping[str, Any] | None, now: 
         state = "is not valid yet" if code == NOT_YET_VALID else "has expired"
         file = "the package ca-certificates" if server.ca_file is None else str(server.ca_file)
         return TlsFault(
-            f"A certificate of the authority that issued the certificate of {server.host} {state}, "
-            f"and this machine's clock says {clock}.",
+            f"A certificate in the chain of the certificate of {server.host} {state}, and this "
+            f"machine's clock says {clock}.",
             f"If the clock is wrong, set it (timedatectl); if it is right, update {file}, or the "
             "server must send newer certificates.",
             depends_on_clock=True,
@@ -111,7 +111,8 @@ def _wrong_time(code: int, server: Server, seen: Mapping[str, Any] | None, now: 
         return TlsFault(
             f"The certificate of {server.host} is not valid before {day}, and this machine's "
             f"clock says {clock}.",
-            "Set the clock: see timedatectl.",
+            "If the clock is wrong, set it (timedatectl); if it is right, the server needs another "
+            "certificate.",
             depends_on_clock=True,
         )
     return TlsFault(
@@ -133,9 +134,12 @@ def _wrong_name(server: Server, seen: Mapping[str, Any] | None, names: list[str]
     problem = f"The certificate that {server.host} presents is for {shown}."
     if server.is_azure:
         return TlsFault(problem, SIGN_IN)
-    rename = "" if server.setting is None else f"set {server.setting} to the server's name, or "
-    advice = f"{rename}give the server a certificate for {server.host}."
-    return TlsFault(problem, advice[0].upper() + advice[1:])
+    rename = "" if server.setting is None else f"set {server.setting} to its name, or "
+    return TlsFault(
+        problem,
+        f"If this is the right server, {rename}give it a certificate for {server.host}; otherwise "
+        "another server answers in its place: ask whoever runs the network.",
+    )
 
 
 def _unknown_authority(
@@ -151,9 +155,9 @@ def _unknown_authority(
             "Remove ca_file from [cloud]: it is not for Azure."
             if of_azure
             else "A proxy or firewall inspects the connection. Ask whoever runs the network for "
-            "the certificate of its present authority, and put that into the file."
+            "the certificate of its authority, and put that into the file."
             if server.is_azure
-            else "Put the certificate of the server's present authority into that file, or "
+            else "Put the certificate of the server's authority into that file, or "
             "remove ca_file from [cloud] if the server is Azure's.",
         )
     if of_azure:
@@ -186,7 +190,7 @@ def _plain_http(server: Server, answer: bytes) -> TlsFault:
             else "Most likely that is the sign-in page of a guest network: sign in with a browser "
             "on this network, or use another network.",
         )
-    check = "" if server.setting is None else f"check {server.setting}; "
+    check = "" if server.setting is None else f"check {server.setting}, or "
     return TlsFault(
         f"{server.host} port {server.port} replied in plain HTTP instead of TLS.",
         "A web server, proxy or firewall answers instead of the service: "

@@ -155,8 +155,8 @@ HINT_UNAVAILABLE = (
     "failing or busy, and the daemon tries again."
 )
 HINT_BUSY = (
-    "Most likely the service is failing or busy, as it knew this ID scope before. The daemon tries "
-    "again; if it lasts, check id_scope."
+    "Most likely the service is failing or busy, because it knew this ID scope before. The daemon "
+    "tries again; if it lasts, check that the ID scope still exists."
 )
 CHECK_ENROLMENT = (
     "Check the device's enrolment in the provisioning service: it must exist and be enabled, and "
@@ -165,9 +165,9 @@ CHECK_ENROLMENT = (
 CHECK_HOST = "Check provisioning_host in [cloud]."
 HINTS = {
     401: "Check that the key or certificate belongs to this device, that the device is not "
-    "disabled or blocked, id_scope, and this machine's clock (timedatectl).",
-    404: "Check id_scope, and that the device or its enrolment group exists.",
-    429: "The daemon tries again later. If it lasts, too many devices register at a time.",
+    "disabled or blocked, and that id_scope and this machine's clock are right (timedatectl).",
+    404: "Check that id_scope is right, and that the device or its enrolment group exists.",
+    429: "Too many devices register at the same time. The daemon tries again later.",
     503: "The service itself failed. The daemon tries again later; if it lasts, see "
     "https://azure.status.microsoft/status.",
 }

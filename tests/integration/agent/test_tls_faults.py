@@ -118,15 +118,16 @@ SETTINGS = {
             (
                 'The certificate of HOST was issued by "another authority", which is not an '
                 "authority in ca_file = CA_FILE (VERIFY). Put the certificate of the server's "
-                "present authority into that file, or remove ca_file from [cloud] if the server is "
+                "authority into that file, or remove ca_file from [cloud] if the server is "
                 "Azure's."
             ),
         ),
         (
             {"certificate": "another-host"},
             (
-                "The certificate that HOST presents is for portal.example.org. Set SETTING to the "
-                "server's name, or give the server a certificate for HOST."
+                "The certificate that HOST presents is for portal.example.org. If this is the "
+                "right server, set SETTING to its name, or give it a certificate for HOST; "
+                "otherwise another server answers in its place: ask whoever runs the network."
             ),
         ),
         (
@@ -141,15 +142,16 @@ SETTINGS = {
             {"certificate": "not-yet-valid"},
             (
                 f"The certificate of HOST is not valid before {day(a_year(1))}, and this machine's "
-                f"clock says {TODAY}. Set the clock: see timedatectl."
+                f"clock says {TODAY}. If the clock is wrong, set it (timedatectl); if it is right, "
+                "the server needs another certificate."
             ),
         ),
         (
             {"network": "http"},
             (
                 "HOST port 8883 replied in plain HTTP instead of TLS. A web server, proxy or "
-                "firewall answers instead of the service: check SETTING; ask whoever runs the "
-                "network."
+                "firewall answers instead of the service: check SETTING, or ask whoever "
+                "runs the network."
             ),
         ),
     ],
@@ -405,7 +407,7 @@ async def test_what_answers_in_the_place_of_azure_is_named(names, answer, ca, ex
     ("issuer", "advice"),
     [
         ("DigiCert Inc", "Remove ca_file from [cloud]: it is not for Azure."),
-        ("Inspector", "of its present authority, and put that into the file."),
+        ("Inspector", "of its authority, and put that into the file."),
     ],
 )
 async def test_an_authority_of_azures_name_is_not_in_ca_file(names, tmp_path, issuer, advice):

@@ -54,7 +54,8 @@ def test_only_a_configured_host_can_be_changed():
     assigned = Server(host="hub.test", port=8883)
     fault = explain(refused(62, "mismatch"), assigned, unreachable)
     assert fault is not None
-    assert fault.advice == "Give the server a certificate for hub.test."
+    assert "give it a certificate for hub.test" in fault.advice
+    assert "set " not in fault.advice
 
 
 def presenting(monkeypatch, **dates):
@@ -76,7 +77,7 @@ def test_an_expired_authority_is_not_taken_for_the_server(monkeypatch, code, sta
     own = Server(host="hub.test", port=8883, ca_file=Path("ca.pem"))
     fault = explain(refused(code, "wrong time"), own, unreachable, now=lambda: NOW)
     assert fault is not None
-    assert fault.problem.startswith("A certificate of the authority that issued")
+    assert fault.problem.startswith("A certificate in the chain of")
     assert state in fault.problem
     assert "update ca.pem" in fault.advice
 
