@@ -61,6 +61,15 @@ def installed(pi):
     return pi
 
 
+@pytest.fixture
+def with_central(pi):
+    """The machine on which central runs, with the daemon's package and no configuration."""
+    machine = pi.neighbour
+    yield machine
+    machine.run("systemctl", "stop", "sensor-agent")
+    machine.run("sh", "-c", "rm -rf /etc/sensor-agent/* /var/lib/sensor-agent")
+
+
 def _connect(neighbour, pi):
     """Lay a network cable between the two machines."""
     subprocess.run(

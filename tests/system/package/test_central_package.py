@@ -35,8 +35,8 @@ def test_its_unit_is_clean_and_its_exposure_small(neighbour):
     neighbour.run("systemd-analyze", "security", "--threshold=15", f"{UNIT}.service")
 
 
-def test_the_service_on_the_same_machine_is_pointed_at_it_by_one_answer(neighbour):
-    said = neighbour.out("sensor-agent", "setup", "--fake-hw", "--central", CENTRAL_DATA)
+def test_the_service_on_the_same_machine_is_pointed_at_it_by_one_answer(with_central):
+    said = with_central.out("sensor-agent", "setup", "--fake-hw", "--central", CENTRAL_DATA)
     assert f"and is connected to {CENTRAL_ADDRESS}." in said
 
 

@@ -181,15 +181,6 @@ def test_a_boot_partition_that_cannot_be_written_changes_nothing(boot, harm, sen
     assert boot.show("MainPID") == before
 
 
-@pytest.fixture
-def with_central(pi):
-    """The machine on which central runs, with the daemon's package and no configuration."""
-    machine = pi.neighbour
-    yield machine
-    machine.run("systemctl", "stop", "sensor-agent")
-    machine.run("sh", "-c", "rm -rf /etc/sensor-agent/* /var/lib/sensor-agent")
-
-
 def test_enter_connects_to_the_central_of_the_same_machine(with_central):
     done = with_central.run("python3", "-c", TYPE, "--fake-hw", input="\n")
     assert f"Enter connects to the local IoT Central in {CENTRAL_DATA}" in done.stdout
