@@ -108,13 +108,16 @@ def _carry_out(interview: Interview, changes: Changes, before: service.State) ->
     service.start(changes, before)
     interview.has_unsaved = False
     changes.finish()
-    _remove_unused_secrets(changes, config)
     service.let_caller_in(changes)
     if changes.dry_run:
+        _remove_unused_secrets(changes, config)
         print("Nothing was changed.")
         return DONE
     _advise_on_group_key(interview, config)
-    return _report(service.wait_until_connected(machine), config, interview.page)
+    exit_status = _report(service.wait_until_connected(machine), config, interview.page)
+    if exit_status == DONE:  # Before that, the earlier way may be the only one that works.
+        _remove_unused_secrets(changes, config)
+    return exit_status
 
 
 # What is there.

@@ -7,6 +7,7 @@ import socket
 import pytest
 from examinations import write
 from setups import CONNECTION, GROUP_KEY, SECRET, SETTINGS
+from statuses import status_with
 
 from agent.cli.setup.machine import Done
 
@@ -190,6 +191,13 @@ def test_another_way_is_asked_completely(kept, typed):
     assert '[cloud]\nid_scope = "0ne1"\nkey_file = "device.key"\n' in kept.text()
     assert '\n[device]\nid = "shed"\n' in kept.text()
     assert not kept.path(f"{SETTINGS}/credentials/device.connection").exists()
+
+
+def test_the_earlier_secret_stays_until_the_new_way_has_connected(kept, typed):
+    kept.statuses = [status_with(cloud={"hub": None, "error": "hub.test cannot be reached: no."})]
+    typed("0ne1", "g", GROUP_KEY, "shed", "", "", "")
+    assert kept.setup() == 1
+    assert kept.path(f"{SETTINGS}/credentials/device.connection").exists()
 
 
 def test_a_key_does_not_replace_a_connection_string(kept, typed, group_key, capsys):
