@@ -14,8 +14,24 @@ else
 fi
 
 "${PYTHON:-python3}" deploy/debian/build_debs.py
-# shellcheck disable=SC2012 # The names have no special characters.
-package=$(ls -t dist/sensor-agent_*_all.deb | head -n 1)
+# Prints the newest package of this name and architecture.
+newest() {
+    # shellcheck disable=SC2012 # The names have no special characters.
+    ls -t "./dist/$1"_*_"$2.deb" | head -n 1
+}
+
+# Packages of one version belong together: apt would remove the others that are installed.
+packages=$(newest sensor-agent all)
+if dpkg-query --show --showformat '${db:Status-Status}' sensor-agent-central 2>/dev/null | grep -qx installed; then
+    packages="$packages $(newest sensor-agent-central all)"
+fi
+# The service may use Adafruit's driver, which has a package of its own.
+architecture=$(dpkg --print-architecture)
+if $as_root grep -Eqs '^[[:space:]]*driver *= *"(dht|am)' /etc/sensor-agent/config.toml &&
+    [ -n "$(newest sensor-agent-adafruit "$architecture" 2>/dev/null)" ]; then
+    packages="$packages $(newest sensor-agent-adafruit "$architecture")"
+fi
 # Again also if the version is the same: a checkout can change without it.
-$as_root apt-get install -y --reinstall "./$package"
+# shellcheck disable=SC2086 # These are several words.
+$as_root apt-get install -y --reinstall --allow-downgrades --no-remove $packages
 $as_root sensor-agent setup "$@"

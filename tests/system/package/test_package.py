@@ -166,13 +166,19 @@ def test_an_upgrade_that_cannot_start_leaves_the_previous_version_running(instal
     broken = debs.other_version(deb, "0.4.0", with_program(CANNOT_START))
     said = installed.install_package(broken)
     assert (
-        "sensor-agent 0.4.0 did not start (journalctl -u sensor-agent says why), so the previous "
-        "version runs again: sensor-agent 0.1.0"
+        "sensor-agent 0.4.0 did not start, so the previous version runs again: sensor-agent 0.1.0"
     ) in said
     installed.until_connected()
     assert installed.status()["version"] == "0.1.0"
     assert "this version is broken" in installed.out("journalctl", "--unit", "sensor-agent")
     assert installed.out("dpkg", "--audit") == ""
+
+    # What dpkg does if the next package cannot be unpacked, as on a full card.
+    script = "/var/lib/dpkg/info/sensor-agent.postinst"
+    named = "DPKG_MAINTSCRIPT_PACKAGE=sensor-agent"
+    installed.run("env", named, script, "abort-upgrade", "0.4.1")
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
 
     installed.install_package(debs.other_version(deb, "0.4.1", with_program(CANNOT_START)))
     installed.until_connected()
@@ -188,6 +194,29 @@ def test_an_upgrade_that_cannot_start_leaves_the_previous_version_running(instal
     assert not installed.path(COPY).exists()
 
 
+def test_an_upgrade_that_was_interrupted_and_does_not_start_leaves_the_version_before(installed):
+    broken = debs.other_version(installed.debs["sensor-agent"], "0.4.3", with_program(CANNOT_START))
+    shutil.copy(broken, installed.path("/root/new.deb"))
+    for _ in range(2):
+        installed.run("dpkg", "--unpack", "/root/new.deb")
+    said = installed.run("dpkg", "--configure", "sensor-agent").stderr
+    assert "so the previous version runs again: sensor-agent 0.1.0" in said
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
+
+
+def test_if_no_version_starts_it_is_said(installed):
+    broken = debs.other_version(installed.debs["sensor-agent"], "0.4.4", with_program(CANNOT_START))
+    obstacle = installed.path("/etc/systemd/system/sensor-agent.service.d/obstacle.conf")
+    obstacle.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        said = installed.install_package(broken)
+    finally:
+        obstacle.unlink()
+    assert "Neither sensor-agent 0.4.4 nor the previous version starts." in said
+    assert installed.out("readlink", "-f", COMMAND).strip() == f"{TREE}/launch"
+
+
 def test_an_upgrade_that_never_becomes_ready_is_given_up(installed):
     hanging = debs.other_version(installed.debs["sensor-agent"], "0.5.0", with_program(NEVER_READY))
     installed.run("mkdir", "-p", "/etc/systemd/system/sensor-agent.service.d")
@@ -199,7 +228,7 @@ def test_an_upgrade_that_never_becomes_ready_is_given_up(installed):
 
 def test_removed_and_installed_again_it_goes_on(installed):
     said = installed.apt("remove", "sensor-agent")
-    assert f"/etc/sensor-agent and {STATE} stay until the package is purged." in said
+    assert f"Until the package is purged, /etc/sensor-agent, {STATE}, additions to the unit" in said
     for gone in (COMMAND, TREE, COPY, "/run/sensor-agent"):
         assert not installed.path(gone).exists(), gone
     assert all(installed.path(kept).exists() for kept in (CONFIG, OWN_KEY, STATE))
