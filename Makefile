@@ -102,6 +102,9 @@ deb: ## build the Debian packages in dist/; any user can, on Debian
 deb-lock: ## rewrite deploy/debian/packages.lock with the versions of constraints.txt
 	@$(or $(PYTHON),python3) deploy/debian/build_debs.py --lock
 
+repo: ## make a signed apt repository of dist/; KEY=FINGERPRINT URL=https://...
+	@$(or $(PYTHON),python3) deploy/debian/repository.py "$(KEY)" "$(URL)"
+
 install: ## build the package, install it and set up the service; ARGS are options of setup
 	@sh deploy/install.sh $(ARGS)
 
@@ -138,4 +141,4 @@ clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-ways test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock install fuzz
+.PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-ways test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock repo install fuzz

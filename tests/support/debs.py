@@ -7,6 +7,7 @@ from pathlib import Path
 import build_debs
 
 PROGRAM = Path("usr/lib/sensor-agent")
+CANNOT_START = "raise RuntimeError('this version is broken')\n"
 
 
 def built(directory):
@@ -33,3 +34,13 @@ def other_version(deb, version, change=lambda tree: None):
     )
     shutil.rmtree(stage)
     return made
+
+
+def with_program(text):
+    """Return a change that puts `text` in front of the module that runs the daemon."""
+
+    def change(tree):
+        run = tree / "agent/cli/run.py"
+        run.write_text(text + run.read_text().replace('"""', "#", 1).replace('"""', "", 1))
+
+    return change

@@ -38,7 +38,7 @@ service)
     ;;
 package)
     programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux \
-        ip:iproute2 lintian:lintian
+        ip:iproute2 lintian:lintian gpg:gpg gpg-agent:gpg-agent
     root
     ;;
 everywhere)

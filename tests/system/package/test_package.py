@@ -5,23 +5,13 @@ import shutil
 
 import debs
 import pytest
+from debs import CANNOT_START, with_program
 from pis import CONFIG, OWN_KEY, STATE, until
 
 COMMAND = "/usr/bin/sensor-agent"
 TREE = "/usr/lib/sensor-agent"
 COPY = "/usr/lib/sensor-agent.previous"
-CANNOT_START = "raise RuntimeError('this version is broken')\n"
 NEVER_READY = "import time\ntime.sleep(1000)\n"
-
-
-def with_program(text):
-    """Return a change that puts `text` in front of the module that runs the daemon."""
-
-    def change(tree):
-        run = tree / "agent/cli/run.py"
-        run.write_text(text + run.read_text().replace('"""', "#", 1).replace('"""', "", 1))
-
-    return change
 
 
 def version_of(pi):
