@@ -76,9 +76,8 @@ def installed(shop):
     pi.run("sh", "-c", "rm -f /root/*.tar /etc/apt/*/*sensor-agent* /var/lib/apt/lists/*_*")
     pi.run("apt-get", "clean")
     until(lambda: pi.run("ss", "-Hltn", "sport = 8000").stdout)
-    pi.said = pi.run(
-        "sh", "-e", input="cd /root\n" + lines.replace("apt-get install", "apt-get install -y")
-    ).stdout
+    lines = lines.replace("apt-get install", "apt-get install -y")
+    pi.said = pi.out("sh", "-ec", f"cd /root\n{lines}")
     pi.put("/etc/apt/apt.conf.d/60sensor-agent", SITE, mode="644")
     until_runs(pi, "0.1.0")
     return shop
