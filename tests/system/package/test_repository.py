@@ -1,5 +1,6 @@
 """The signed repository: installed from by the three lines, and upgraded from unattended."""
 
+import filecmp
 import json
 import os
 import subprocess
@@ -96,6 +97,18 @@ def running(pi):
 def candidate(pi, package):
     lines = pi.out("apt-cache", "policy", package).splitlines()
     return next(line.split()[1] for line in lines if line.startswith("  Candidate:"))
+
+
+def test_the_same_packages_key_and_time_give_the_same_bytes(packages, tmp_path):
+    with throwaway_key(tmp_path / "gnupg", created=1_700_000_000) as key:
+        for name in ("first", "second"):
+            place = tmp_path / name
+            files = packages.values()
+            repository.write_repository(place, files, key=key, url=URL, when=1_700_000_060)
+    names = {file.name for file in (tmp_path / "first").iterdir()}
+    assert len(names) == len(packages) + len(("InRelease", "Packages", repository.BUNDLE))
+    same, *others = filecmp.cmpfiles(tmp_path / "first", tmp_path / "second", names, shallow=False)
+    assert (set(same), others) == (names, [[], []])
 
 
 def test_three_lines_install_it_from_the_repository(installed):

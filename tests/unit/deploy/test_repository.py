@@ -12,7 +12,8 @@ URL = "https://packages.example.org/pi/"
 
 def unpacked(content):
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        return {entry.name: tar.extractfile(entry).read().decode() for entry in tar}
+        files = {entry.name: tar.extractfile(entry) for entry in tar}
+        return {name: file.read().decode() for name, file in files.items() if file is not None}
 
 
 def test_the_bundle_has_the_key_the_source_and_the_pins():
