@@ -163,8 +163,7 @@ def test_after_an_unattended_upgrade_that_cannot_start_the_previous_version_runs
     installed.upgrade_unattended()
     until_runs(pi, "0.1.0")
     assert (
-        "sensor-agent 0.7.1 did not start (journalctl -u sensor-agent says why), so the previous "
-        "version runs again: sensor-agent 0.1.0"
+        "sensor-agent 0.7.1 did not start, so the previous version runs again: sensor-agent 0.1.0"
     ) in pi.path(DPKG_LOG).read_text()
     assert pi.out("dpkg", "--audit") == ""
 
