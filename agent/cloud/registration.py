@@ -167,7 +167,7 @@ HINTS = {
     401: "Check that the key or certificate belongs to this device, that the device is not "
     "disabled or blocked, and that id_scope and this machine's clock are right (timedatectl).",
     404: "Check that id_scope is right, and that the device or its enrolment group exists.",
-    429: "Too many devices register at the same time. The daemon tries again later.",
+    429: "The daemon tries again later. Too many devices register at the same time.",
     503: "The service itself failed. The daemon tries again later; if it lasts, see "
     "https://azure.status.microsoft/status.",
 }
