@@ -1,4 +1,4 @@
-"""What the answers mean: settings of the configuration file, and files beside it."""
+"""Turns the answers into settings of the configuration file and into files beside it."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What setup needs to know of the board, and what it changes: the kernel's sensor driver."""
+"""Examines the board, and enables or disables the kernel's sensor driver."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def proposed_driver(root: Path, model: str | None) -> str:
 
 
 def proposed_device_id(root: Path) -> str | None:
-    """Return an id made from the board's serial number. None if there is no number."""
+    """Return an id made from the board's serial number, or None if it has none."""
     number = board_id(root)
     return None if number is None else f"pi-{number[-8:].lower()}"
 
@@ -74,7 +74,7 @@ def use_kernel_driver(changes: Changes, pin: int) -> None:
 
 
 def release_line(changes: Changes) -> None:
-    """Make the kernel give the line back that setup made it use, because another driver reads."""
+    """Disable the kernel's driver if setup enabled it: another driver needs the line."""
     root = changes.machine.root
     file = boot_config.find(root)
     if file is None:

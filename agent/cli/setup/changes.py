@@ -25,7 +25,7 @@ class File:
 
 
 class Changes:
-    """What one run has changed. `made` is whether anything was. A dry run only prints it."""
+    """The changes of one run; `made` tells whether there are any. A dry run only prints them."""
 
     def __init__(self, machine: Machine, *, dry_run: bool) -> None:
         self.machine = machine
@@ -147,7 +147,7 @@ class Changes:
             if self.dry_run:
                 return -1
             raise AgentError(
-                f"There is no group {group}. Install the package sensor-agent again."
+                f"The group {group} does not exist. Install the package sensor-agent again."
             ) from None
 
     def _announce(self, sentence: str) -> None:
@@ -156,7 +156,7 @@ class Changes:
         print(sentence)
 
     def _before(self, path: Path) -> File | None:
-        """Return the file as it is now; None if there is none, or a dry run may not read it."""
+        """Return the present file, or None if it does not exist or a dry run may not read it."""
         try:
             found = path.stat()
             content = path.read_bytes()
@@ -202,7 +202,7 @@ def replace_file(path: Path, wanted: File, chown: Callable[[int, int, int], None
             os.fsync(descriptor)
         new.rename(path)
     except BaseException:
-        with suppress(OSError):  # It may have its name already.
+        with suppress(OSError):  # It may have been renamed already.
             new.unlink()
         raise
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""`sensor-agent setup`: the steps, and what is said at the end."""
+"""`sensor-agent setup`: its steps and its final message."""
 
 import json
 import signal
@@ -120,7 +120,7 @@ def _carry_out(interview: Interview, changes: Changes, before: service.State) ->
     return exit_status
 
 
-# What is there.
+# The machine before setup.
 
 
 def _situation(machine: Machine) -> Situation:
@@ -175,7 +175,7 @@ def _running_central(machine: Machine) -> Path | None:
     caller = machine.environ.get("SUDO_USER", "")
     homes = [Path(machine.environ.get("HOME", "/root"))]
     if caller:
-        with suppress(RuntimeError):  # There is no such user.
+        with suppress(RuntimeError):  # The user does not exist.
             homes.insert(0, Path(f"~{caller}").expanduser())
     for place in [*(home / OF_USER for home in homes), *map(Path, CENTRALS)]:
         directory = machine.path(place)
@@ -189,7 +189,7 @@ def _running_central(machine: Machine) -> Path | None:
     return None
 
 
-# What is written.
+# Checking and writing.
 
 
 def _checked(text: str, answers: Answers, machine: Machine) -> Config:
@@ -289,7 +289,7 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# What is said.
+# The final message.
 
 
 def _advise_on_group_key(interview: Interview, config: Config) -> None:

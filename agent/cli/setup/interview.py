@@ -34,10 +34,10 @@ SENSOR = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What is there before the first question.
+    """The machine before the first question.
 
-    `text` is the configuration file, or None if there is none, and `host` the host that it connects
-    to. `central` is the data directory of a local IoT Central that runs here.
+    `text` is the configuration file, or None if it does not exist, and `host` the host that it
+    connects to. `central` is the data directory of a local IoT Central that runs here.
     """
 
     file: Path
@@ -76,7 +76,7 @@ class Interview:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is no configuration yet."""
+        """Whether the configuration does not exist yet."""
         return self.situation.text is None
 
     def hold(self) -> str:
@@ -100,7 +100,7 @@ class Interview:
         loader.read(text.encode(), self.situation.file)
         return text
 
-    # What the options have.
+    # The options.
 
     def _must_have_gpio(self) -> None:
         """Raise AgentError on a machine whose lines the LED's driver, gpiozero, cannot drive."""
@@ -173,7 +173,7 @@ class Interview:
     # The way to the hub.
 
     def _is_new_way(self) -> bool:
-        """Return whether the ID scope needs a credential and an id of its own."""
+        """Return whether a credential and a device id must be found for the ID scope."""
         if self.options.id_scope is None:
             return False
         cloud = self._today.get("cloud", {})
@@ -291,7 +291,7 @@ class Interview:
             self.assumed += ["--key-file", "FILE"]
             return
         question = (
-            "Has this device a key of its own (d), the key of an enrolment group (g), or a "
+            "Does this device have its own key (d), the key of an enrolment group (g), or a "
             "certificate (c)?"
         )
         while (kind := terminal.ask_line(question, "d").lower()) not in {"d", "g", "c"}:

@@ -42,7 +42,7 @@ def run_program(command: Sequence[str]) -> Done:
             check=False,
         )
     except OSError:
-        return Done(NOT_FOUND, f"there is no program {command[0]}")
+        return Done(NOT_FOUND, f"the program {command[0]} is not installed")
     except subprocess.TimeoutExpired:
         return Done(TIMED_OUT, f"not finished within {LONGEST_COMMAND:g} s")
     return Done(done.returncode, done.stdout)

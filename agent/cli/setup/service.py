@@ -70,7 +70,7 @@ def _put_drop_in(changes: Changes, name: str, *, wanted: bool) -> None:
             return
     if not changes.machine.path(installed).exists():
         raise AgentError(
-            f"There is no {SOURCES[0] / name}, which the service needs on this machine. Install "
+            f"{SOURCES[0] / name}, which the service needs on this machine, is missing. Install "
             "the package sensor-agent again."
         )
 
@@ -157,7 +157,7 @@ def why_not_connected(cloud: CloudPart) -> str:
 
 
 def let_caller_in(changes: Changes) -> None:
-    """Let the caller of sudo use the commands status, read and led without sudo."""
+    """Add the user who called sudo to the group that may use the control socket."""
     machine = changes.machine
     caller = machine.environ.get("SUDO_USER", "root")
     if caller == "root" or SERVICE in groups_of(machine, caller):

@@ -43,7 +43,7 @@ def ask_secret(question: str) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Switch the terminal's echo off in the block; what ends the block switches it on again."""
+    """Switch the terminal's echo off in the block, and on again however the block ends."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     silent = list(before)

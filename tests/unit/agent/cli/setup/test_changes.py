@@ -109,6 +109,6 @@ def test_a_missing_group_is_named(pi):
         raise KeyError(name)
 
     machine = replace(pi.machine(), group_number=group_number)
-    with pytest.raises(AgentError, match="There is no group sensor-agent"):
+    with pytest.raises(AgentError, match="The group sensor-agent does not exist"):
         Changes(machine, dry_run=False).put(NAME, b"", 0o640, "sensor-agent")
     Changes(machine, dry_run=True).put(NAME, b"", 0o640, "sensor-agent")

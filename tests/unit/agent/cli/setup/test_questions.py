@@ -20,7 +20,7 @@ def test_everything_is_asked_and_a_default_is_proposed(pi, typed, capsys):
     assert pi.setup() == 0
     assert [question.partition(" (")[0] for question in asked] == [
         "Connection string of this device, as IoT Hub shows it, or ID scope",
-        "Has this device a key of its own",
+        "Does this device have its own key",
         "Key",
         "Device id [pi-abcd1234]",
         "Sensor driver",
