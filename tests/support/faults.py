@@ -82,7 +82,7 @@ FAULTS = {
     ),
     "session forgotten": Fault(at_once(sessions_lost=True), 1, NEXT, stays=True),
     "certificate of tomorrow": Fault(
-        at_once(certificate="not-yet-valid"), 2, ONE_UNDER_WAY, says="Set the clock"
+        at_once(certificate="not-yet-valid"), 2, ONE_UNDER_WAY, says="is not valid before"
     ),
     "throttled": Fault(set_faults(throttle=3), 2, ONE_UNDER_WAY),
 }
