@@ -1,7 +1,7 @@
-"""The firmware's configuration file, config.txt: the overlay that loads the kernel's dht11 driver.
+"""The firmware's configuration file, config.txt: what it loads, and the kernel's dht11 driver.
 
-What the owner wrote stays as it is, to the byte. The only lines that are added and removed are
-between two marks:
+`load` tells which overlays the firmware will load at the next start. What the owner wrote stays as
+it is, to the byte. The only lines that are added and removed are between two marks:
 
     # begin sensor-agent
     [all]
@@ -15,20 +15,80 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
+from hw import boot_overlays, device_tree
+from hw.boot_overlays import DRIVER, Overlay
 from hw.errors import BootConfigError
 
 PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
-OVERLAYS = "overlays"  # The directory of compiled overlays, beside the file.
+OVERLAYS = "overlays/"  # Where the firmware looks for overlays, unless the file says otherwise.
 
 BEGIN, END, EVERY_BOARD = b"# begin sensor-agent", b"# end sensor-agent", b"[all]"
 OURS = re.compile(rb"dtoverlay=dht11,gpiopin=([0-9]+)")
-OVERLAY = re.compile(rb"\s*dtoverlay\s*=\s*dht11(?:-sensor)?(?![\w-])(.*)", re.DOTALL)
-OVERLAYS_PIN = 4  # The overlay's own default.
 
 LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class BootConfig:
+    """The file, and what it makes the firmware do at the next start.
+
+    `overlays` are those that it loads on this board, including the parameters of the board itself.
+    `offers_driver` is whether the overlay of the kernel's dht11 driver is installed.
+    """
+
+    file: Path
+    content: bytes
+    overlays: tuple[Overlay, ...]
+    offers_driver: bool
+
+    def users(self, pin: int) -> list[Overlay]:
+        """Return the overlays that use GPIO `pin` (BCM)."""
+        return [one for one in self.overlays if pin in one.lines]
+
+    def loads_driver(self, pin: int) -> bool:
+        """Return whether the kernel's dht11 driver is loaded for GPIO `pin` in any case."""
+        loaded = (one for one in self.overlays if one.name == DRIVER and one.filter is None)
+        return any(pin in one.lines for one in loaded)
+
+
+def load(root: Path = Path("/")) -> BootConfig | None:
+    """Return what the file of this machine says, or None if there is none.
+
+    `root` is the root directory. Raises BootConfigError if the file cannot be read.
+    """
+    file = find(root)
+    if file is None:
+        return None
+    content, partition = read(file), file.parent
+    effect = boot_overlays.read(
+        content, device_tree.board(root), lambda name: _included(partition, name)
+    )
+    return BootConfig(file, content, effect.overlays, _offers_driver(partition, effect.settings))
+
+
+def _included(partition: Path, name: str) -> bytes:
+    """Return the content of a file on the boot partition, empty if it does not exist."""
+    parts = [part for part in PurePosixPath(name).parts if part not in {"/", ".."}]
+    file = partition.joinpath(*parts)
+    return read(file) if _exists(file) else b""
+
+
+def _offers_driver(partition: Path, settings: Mapping[str, str]) -> bool:
+    """Return whether the firmware finds the overlay of the kernel's dht11 driver.
+
+    It looks below `os_prefix` only if there is a file README beside the overlays:
+    https://www.raspberrypi.com/documentation/computers/config_txt.html#os_prefix
+    """
+    overlay_prefix = settings.get("overlay_prefix", OVERLAYS)
+    prefix = settings.get("os_prefix", "") + overlay_prefix
+    if not (partition / f"{prefix}README".lstrip("/")).exists():
+        prefix = overlay_prefix
+    return (partition / f"{prefix}{DRIVER}.dtbo".lstrip("/")).exists()
 
 
 def overlay_line(pin: int) -> str:
@@ -50,29 +110,12 @@ def _exists(file: Path) -> bool:
         return True
 
 
-def offers_driver(file: Path) -> bool:
-    """Return whether the firmware that reads `file` has the overlay of the kernel's driver."""
-    return (file.parent / OVERLAYS / "dht11.dtbo").exists()
-
-
 def read(file: Path) -> bytes:
     """Return the content of the file. Raises BootConfigError."""
     try:
         return file.read_bytes()
     except OSError as error:
         raise BootConfigError(f"Cannot read {file}: {_reason(error)}.") from error
-
-
-def loads_driver(content: bytes, pin: int) -> bool:
-    """Return whether a line, of the owner or ours, loads the driver for GPIO `pin`."""
-    for line in LINES.findall(content):
-        found = OVERLAY.fullmatch(line.rstrip(b"\r\n"))
-        if found is None:
-            continue
-        pins = re.findall(rb"\bgpiopin=([0-9]+)", found[1])
-        if pin in ([int(number) for number in pins] or [OVERLAYS_PIN]):
-            return True
-    return False
 
 
 def own_pin(content: bytes) -> int | None:
@@ -138,7 +181,7 @@ def write(file: Path, content: bytes) -> None:
             mode = stat.S_IMODE(file.stat().st_mode)
             _write_synced(new, content, mode)
             new.rename(file)
-        except OSError:
+        except BaseException:  # A signal, too, must not leave it behind.
             with suppress(OSError):  # It may not exist, and the first error is the one to report.
                 new.unlink()
             raise

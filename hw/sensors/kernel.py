@@ -1,8 +1,8 @@
 """A DHT22, DHT21 or DHT11 that is read by the kernel's dht11 driver, through sysfs.
 
 The driver timestamps edges in its interrupt handler. So it needs no helper, no group and no
-real-time priority, and works on a busy machine. To enable it on a Raspberry Pi, add
-`dtoverlay=dht11,gpiopin=4` to /boot/firmware/config.txt and restart. Source:
+real-time priority, and works on a busy machine. `sensor-agent setup` loads it at each start, by the
+line `dtoverlay=dht11,gpiopin=4` in config.txt. Source:
 https://github.com/torvalds/linux/blob/master/drivers/iio/humidity/dht11.c
 """
 
@@ -85,9 +85,9 @@ class KernelSensor(ClimateSensor):
                 found[device] = _line_of(device)
         if not found:
             raise SensorError(
-                "The kernel's dht11 driver is not loaded. Add the line "
-                f"dtoverlay=dht11,gpiopin={self._pin} to /boot/firmware/config.txt and restart, "
-                f"or load it until the next restart: sudo dtoverlay dht11 gpiopin={self._pin}",
+                "The kernel's dht11 driver is not loaded. To load it now and at each start: "
+                "sudo sensor-agent setup. To load it until the next one: "
+                f"sudo dtoverlay dht11 gpiopin={self._pin}",
                 fault=Fault.FAILED,
             )
         for device, line in found.items():
@@ -99,7 +99,8 @@ class KernelSensor(ClimateSensor):
         lines = ", ".join(sorted(f"GPIO {line}" for line in found.values() if line is not None))
         raise SensorError(
             f"The kernel's dht11 driver reads {lines or 'unknown lines'}, not GPIO {self._pin}. "
-            "Correct gpiopin in its dtoverlay line, or the configured pin.",
+            f"Correct the configured pin, or load the driver for GPIO {self._pin}: "
+            "sudo sensor-agent setup",
             fault=Fault.FAILED,
         )
 

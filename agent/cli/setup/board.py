@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from agent.cli.setup.changes import Changes
-from agent.config.loader import IMAGE_NAMES
-from agent.diagnostics.checks.gpio import kernel_device
+from agent.config.loader import IMAGE_NAMES, Config
+from agent.diagnostics.checks.gpio import driver_lines, kernel_device
+from agent.diagnostics.line_users import described, how_to_free
 from agent.errors import AgentError
 from agent.storage.machine_id import board_id
 from hw import boot_config
+from hw.boot_config import BootConfig
+from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 from hw.gpio import is_raspberry_pi
 
@@ -31,8 +34,8 @@ def proposed_driver(root: Path, model: str | None) -> str:
 
     The kernel's needs less processor time and misses fewer readings.
     """
-    file = boot_config.find(root)
-    if (file is not None and boot_config.offers_driver(file)) or kernel_device(root) is not None:
+    boot = _boot_config(root)
+    if (boot is not None and boot.offers_driver) or kernel_device(root) is not None:
         return "kernel"
     return model or "dht22"
 
@@ -48,50 +51,85 @@ def is_image_name(device_id: str) -> bool:
     return device_id.lower() in IMAGE_NAMES
 
 
+def must_have_free_lines(root: Path, config: Config) -> None:
+    """Raise AgentError if the kernel takes a configured line for something else at each start."""
+    boot = _boot_config(root)
+    if boot is None:
+        return
+    by_kernel = config.sensor.driver == "kernel"
+    own = boot_config.own_pin(boot.content)
+    for option, pin in _lines(config).items():
+        for user in boot.users(pin):
+            is_driver = user.name == DRIVER
+            if (is_driver and (pin == own or (by_kernel and option == "--pin"))) or user.filter:
+                continue
+            raise AgentError(
+                f"GPIO {pin} is used by {described(user)}, by the line {user.text} in {boot.file}. "
+                f"{how_to_free(user, boot.file)}, or choose another pin with {option}."
+            )
+    if by_kernel and not boot.offers_driver and kernel_device(root) is None:
+        raise AgentError(
+            f"The firmware has no overlay for the kernel's dht11 driver beside {boot.file}. Choose "
+            "another driver, such as --driver dht22, or install Raspberry Pi's firmware."
+        )
+
+
+def _lines(config: Config) -> dict[str, int]:
+    """Return the configured lines by the option that changes them."""
+    lines = {}
+    if config.sensor.driver != "fake":
+        lines["--pin"] = config.sensor.pin
+    if config.led.driver != "fake":
+        lines["--led-pin"] = config.led.pin
+    return lines
+
+
 def use_kernel_driver(changes: Changes, pin: int) -> None:
     """Make the kernel read the sensor on GPIO `pin`, now and after each start of the machine."""
     root = changes.machine.root
-    loaded = kernel_device(root) is not None
-    file = boot_config.find(root)
-    if file is None:
+    loaded = _is_loaded(root, pin)
+    boot = _boot_config(root)
+    if boot is None:
         if not loaded:
             print(
                 "Note: this system has no /boot/firmware/config.txt. Enable the kernel's dht11 "
                 f"driver on GPIO {pin} yourself."
             )
         return
-    content = _read(file)
-    if boot_config.loads_driver(content, pin):
+    if boot.loads_driver(pin):
         if not loaded:
             _load(changes, pin)
         return
-    print(f"Writing {boot_config.overlay_line(pin)} to {file}")
-    changes.put_boot_config(file, boot_config.with_driver(content, pin))
-    before = boot_config.own_pin(content)
-    if loaded and before is not None:
+    print(f"Writing {boot_config.overlay_line(pin)} to {boot.file}")
+    changes.put_boot_config(boot.file, boot_config.with_driver(boot.content, pin))
+    before = boot_config.own_pin(boot.content)
+    if before is not None and before != pin and kernel_device(root) is not None:
         _unload(changes, before)
-    _load(changes, pin)
+    if not loaded or before is not None:
+        _load(changes, pin)
+
+
+def _is_loaded(root: Path, pin: int) -> bool:
+    """Return whether the driver is loaded for GPIO `pin`, or for a line that is not known."""
+    return kernel_device(root) is not None and pin in (driver_lines(root) or [pin])
 
 
 def release_line(changes: Changes) -> None:
     """Disable the kernel's driver if setup enabled it: another driver needs the line."""
     root = changes.machine.root
-    file = boot_config.find(root)
-    if file is None:
+    boot = _boot_config(root)
+    if boot is None or not boot_config.has_block(boot.content):
         return
-    content = _read(file)
-    if not boot_config.has_block(content):
-        return
-    print(f"Removing the kernel's driver from {file}")
-    changes.put_boot_config(file, boot_config.without_driver(content))
-    pin = boot_config.own_pin(content)
+    print(f"Removing the kernel's driver from {boot.file}")
+    changes.put_boot_config(boot.file, boot_config.without_driver(boot.content))
+    pin = boot_config.own_pin(boot.content)
     if pin is not None and kernel_device(root) is not None:
         _unload(changes, pin)
 
 
-def _read(file: Path) -> bytes:
+def _boot_config(root: Path) -> BootConfig | None:
     try:
-        return boot_config.read(file)
+        return boot_config.load(root)
     except BootConfigError as error:
         raise AgentError(str(error)) from error
 

@@ -135,10 +135,10 @@ class Changes:
         self.is_pending = True
         try:
             before = boot_config.read(file)
+            self.undo_with(f"restoring {file}", lambda: _restore(file, before))
             boot_config.write(file, content)
         except BootConfigError as error:
             raise AgentError(str(error)) from error
-        self.undo_with(f"restoring {file}", lambda: boot_config.write(file, before))
 
     def _number(self, group: str) -> int:
         try:
@@ -174,6 +174,12 @@ class Changes:
         else:
             chown = self.machine.chown
             self.undo_with(f"restoring {name}", lambda: replace_file(path, before, chown))
+
+
+def _restore(file: Path, content: bytes) -> None:
+    """Write config.txt as it was, unless it still is so: it may be on a full disk."""
+    if boot_config.read(file) != content:
+        boot_config.write(file, content)
 
 
 @contextmanager

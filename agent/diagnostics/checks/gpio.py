@@ -8,13 +8,16 @@ from pathlib import Path
 
 from agent.diagnostics.examination import SENSOR_PIN, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
+from agent.diagnostics.line_users import described, how_to_free
 from agent.diagnostics.registry import check
+from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import in_words, phrase
-from hw import boot_config
+from hw import boot_config, device_tree
+from hw.boot_config import BootConfig
+from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 
 HEADER = "pinctrl-"  # The label of the header's chip begins so on every Raspberry Pi.
-KERNEL_DRIVER = "dht11"
 
 TAKEN = "Stop that program, or set another pin. To find it: sudo lsof /dev/gpiochip*"
 TAKEN_BY_KERNEL = (
@@ -124,9 +127,9 @@ def _judge(
     for name, line in lines.items():
         holder = chip.holders.get(line)
         expected = by_kernel and name == SENSOR_PIN
-        if holder is None or (KERNEL_DRIVER in holder and expected):
+        if holder is None or (DRIVER in holder and expected):
             continue
-        if KERNEL_DRIVER in holder:
+        if DRIVER in holder:
             return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN_BY_KERNEL, *details)
         if not daemon_runs:  # A running daemon is the holder.
             return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN, *details)
@@ -143,45 +146,104 @@ def _judge(
 
 @check("gpio-overlay", needs=("configuration",))
 def overlay(examination: Examination) -> Finding:
-    """Check that the kernel's dht11 driver is loaded if it is configured, and is used if loaded."""
-    root, pin = examination.root, examination.config.sensor.pin
-    device = kernel_device(root)
+    """Check what the firmware loads for the lines, and the kernel's dht11 driver if configured."""
     try:
-        file = boot_config.find(root)
-        written = file is not None and boot_config.loads_driver(boot_config.read(file), pin)
+        boot = boot_config.load(examination.root)
     except BootConfigError as error:
         return skipped(f"it is unknown which overlays the firmware loads: {phrase(error)}")
+    if boot is not None and (taken := _taken_at_start(examination, boot)) is not None:
+        return taken
     if examination.config.sensor.driver != "kernel":
-        if device is not None and written:
-            return warning(
-                f"The kernel's dht11 driver is loaded for GPIO {pin} by {file}, but is not used.",
-                'Set driver = "kernel" in [sensor]: it reads more reliably.',
-            )
         return skipped("the kernel's driver is not configured")
-    return _judge_overlay(pin, device, file, written=written)
+    return _judge_driver(examination, boot)
 
 
-def _judge_overlay(pin: int, device: str | None, file: Path | None, *, written: bool) -> Finding:
-    line = boot_config.overlay_line(pin)
-    if device is not None and (written or file is None):
+def _taken_at_start(examination: Examination, boot: BootConfig) -> Finding | None:
+    """Return the finding about a line that the firmware gives to something else, if there is one.
+
+    Several programs can use a line that is not driven as GPIO, but to the damage of one of them.
+    """
+    by_kernel = examination.config.sensor.driver == "kernel"
+    for name, pin in examination.lines(with_kernel=True).items():
+        for user in boot.users(pin):
+            is_driver = user.name == DRIVER
+            if is_driver and by_kernel and name == SENSOR_PIN:
+                continue
+            condition = f" if the filter {user.filter} holds" if user.filter else ""
+            line = (
+                f"After a restart{condition}, GPIO {pin} ({name}) is used by {described(user)}: "
+                f"{boot.file} has the line {user.text}."
+            )
+            if is_driver and name == SENSOR_PIN:
+                return warning(line, 'Set driver = "kernel" in [sensor]: it reads more reliably.')
+            advice = f"{how_to_free(user, boot.file)}, or set another pin."
+            return (failed if not user.filter else warning)(line, advice)
+    return None
+
+
+def _judge_driver(examination: Examination, boot: BootConfig | None) -> Finding:
+    root, pin = examination.root, examination.config.sensor.pin
+    device = kernel_device(root)
+    lines = driver_lines(root)
+    written = boot is not None and boot.loads_driver(pin)
+    if device is not None and lines and pin not in lines:
+        listed = ", ".join(f"GPIO {line}" for line in lines)
+        return failed(
+            f"The kernel's dht11 driver is loaded for {listed}, not for GPIO {pin}.",
+            "Restart the machine." if written else _how_to_load(root, pin, boot),
+        )
+    if device is not None and (written or boot is None):
         return ok(f"The kernel's dht11 driver is loaded: {device}.")
     if device is not None:
         return warning(
-            f"The kernel's dht11 driver is loaded, but {file} does not load it for GPIO {pin} "
-            "after a restart.",
-            f"Add the line {line} to {file}.",
+            f"The kernel's dht11 driver is loaded, but not after a restart: {_file(boot)} does not "
+            f"load it for GPIO {pin}{_condition(boot, pin)}.",
+            _how_to_load(root, pin, boot),
+        )
+    if boot is not None and not boot.offers_driver:
+        return failed(
+            f"The firmware has no overlay for the kernel's dht11 driver beside {boot.file}.",
+            "Install Raspberry Pi's own firmware and kernel, or set another driver in [sensor], "
+            'such as "dht22".',
         )
     if written:
         return failed(
-            f"{file} has the kernel's dht11 driver, but it is not loaded.",
+            f"{_file(boot)} loads the kernel's dht11 driver, but it is not loaded now.",
             f"Restart the machine, or until then: sudo dtoverlay dht11 gpiopin={pin}. For the "
             "reason: dmesg | grep dht11",
         )
     return failed(
-        "The kernel's dht11 driver is not loaded.",
-        f"Add the line {line} to {file or '/boot/firmware/config.txt'} and restart. Until then: "
-        f"sudo dtoverlay dht11 gpiopin={pin}",
+        f"The kernel's dht11 driver is not loaded: {_file(boot)} does not load it for "
+        f"GPIO {pin}{_condition(boot, pin)}.",
+        _how_to_load(root, pin, boot),
     )
+
+
+def _file(boot: BootConfig | None) -> str:
+    return "the boot partition" if boot is None else str(boot.file)
+
+
+def _condition(boot: BootConfig | None, pin: int) -> str:
+    """Return ", unless the filter ... holds" if the driver's overlay is under one."""
+    users = [] if boot is None else boot.users(pin)
+    filters = [user.filter for user in users if user.name == DRIVER and user.filter]
+    return f" unless the filter {filters[0]} holds" if filters else ""
+
+
+def _how_to_load(root: Path, pin: int, boot: BootConfig | None) -> str:
+    if service_is_installed(root):
+        return "To load it now and at each start: sudo sensor-agent setup"
+    file = boot.file if boot is not None else "/boot/firmware/config.txt"
+    return (
+        f"Without the service, setup cannot do it: add the line {boot_config.overlay_line(pin)} to "
+        f"{file} and restart. Until then: sudo dtoverlay dht11 gpiopin={pin}"
+    )
+
+
+def driver_lines(root: Path) -> list[int]:
+    """Return the lines that the device tree has for the kernel's dht11 driver now."""
+    found = device_tree.devices(root)
+    return [line for device in found if device.compatible == DRIVER for line in device.lines]
 
 
 def kernel_device(root: Path) -> str | None:
@@ -191,6 +253,6 @@ def kernel_device(root: Path) -> str | None:
             text = name.read_text(encoding="ascii", errors="replace").strip()
         except OSError:  # The device has been removed.
             continue
-        if text.startswith(KERNEL_DRIVER):
+        if text.startswith(DRIVER):
             return text
     return None

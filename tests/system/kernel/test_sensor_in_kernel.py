@@ -165,12 +165,12 @@ def test_a_failing_sensor_is_reported_and_sends_nothing_until_it_recovers(
     assert set(central.readings(daemon.id)) <= {(21.5, 45.6), (23.0, 47.0)}
 
 
-def test_a_removed_overlay_is_reported_with_the_line_to_add(central, daemon):
+def test_a_removed_overlay_is_reported_with_the_command_that_loads_it(central, daemon):
     driver = Path("/sys/bus/platform/drivers/dht11")
     (driver / "unbind").write_text("dht11")
     try:
         central.until_told(daemon.id, sensorStatus="failed")
-        until(lambda: "dtoverlay=dht11,gpiopin=4" in daemon.status()["sensor"]["error"])
+        until(lambda: "sudo dtoverlay dht11 gpiopin=4" in daemon.status()["sensor"]["error"])
     finally:
         (driver / "bind").write_text("dht11")
     central.until_told(daemon.id, sensorStatus="ok")

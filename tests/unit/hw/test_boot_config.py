@@ -5,10 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from boot_configs import load
+from examinations import raspberry_pi, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw import boot_config
+from hw import boot_config, boot_overlays
+from hw.boot_config import BootConfig
+from hw.boot_overlays import Board
 from hw.errors import BootConfigError
 
 CONFIG = b"dtparam=audio=on\n[pi4]\narm_boost=1\n"
@@ -19,31 +23,9 @@ def block(pin, end=b"\n"):
     return b"".join(line + end for line in (*lines, b"# end sensor-agent"))
 
 
-@pytest.mark.parametrize(
-    ("line", "pin"),
-    [
-        (b"dtoverlay=dht11", 4),
-        (b"dtoverlay=dht11\r", 4),
-        (b"  dtoverlay=dht11,gpiopin=4", 4),
-        (b"dtoverlay = dht11,gpiopin=22", 22),
-        (b"dtoverlay=dht11-sensor,gpiopin=22", 22),
-        (b"dtoverlay=dht11,foo=1,gpiopin=4", 4),
-        (b"dtoverlay=dht11,gpiopin=4,foo=1", 4),
-        (b"dtoverlay=dht11,gpiopin=4 # the sensor", 4),
-        (b"#dtoverlay=dht11,gpiopin=4", None),
-        (b"dtoverlay=dht11,gpiopin=44", 44),
-        (b"dtoverlay=dht110,gpiopin=4", None),
-        (b"dtoverlay=dht11-other,gpiopin=4", None),
-        (b"dtoverlay=w1-gpio,gpiopin=4", None),
-        (b"dtparam=dht11,gpiopin=4", None),
-        (b"dtoverlay=dht11 \xff\xfe", 4),
-    ],
-)
-def test_a_line_of_the_owner_loads_the_driver_for_its_pin(line, pin):
-    content = CONFIG + line + b"\n"
-    assert [one for one in range(64) if boot_config.loads_driver(content, one)] == (
-        [] if pin is None else [pin]
-    )
+def loads_driver(content, pin):
+    overlays = boot_overlays.read(content, Board()).overlays
+    return BootConfig(Path("config.txt"), content, overlays, offers_driver=True).loads_driver(pin)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -51,7 +33,7 @@ def test_the_block_is_added_in_the_line_ends_of_the_file(end):
     config = CONFIG.replace(b"\n", end)
     enabled = boot_config.with_driver(config, 4)
     assert enabled == config + block(4, end)
-    assert boot_config.loads_driver(enabled, 4)
+    assert loads_driver(enabled, 4)
     assert boot_config.own_pin(enabled) == 4
     assert boot_config.without_driver(enabled) == config
 
@@ -130,7 +112,7 @@ def test_enabling_and_disabling_leaves_the_bytes_of_the_owner(lines, pins):
 @given(content=st.binary(max_size=80))
 def test_any_bytes_can_be_read_and_changed(content):
     enabled = boot_config.with_driver(content, 4)
-    assert boot_config.loads_driver(enabled, 4)
+    assert loads_driver(enabled, 4)
     assert not boot_config.has_block(boot_config.without_driver(enabled))
 
 
@@ -152,11 +134,54 @@ def test_the_file_is_found_where_the_system_has_it(tmp_path, file):
     assert boot_config.find(tmp_path) is None
 
 
-def test_the_driver_is_offered_if_its_overlay_is_beside_the_file(file):
-    assert not boot_config.offers_driver(file)
-    (file.parent / "overlays").mkdir()
-    (file.parent / "overlays" / "dht11.dtbo").touch()
-    assert boot_config.offers_driver(file)
+@pytest.mark.parametrize(
+    ("settings", "place", "readme"),
+    [
+        ("", "overlays/dht11.dtbo", None),
+        ("overlay_prefix=mine/\n", "mine/dht11.dtbo", None),
+        ("overlay_prefix=/mine/x-\n", "mine/x-dht11.dtbo", None),
+        ("os_prefix=current/\n", "current/overlays/dht11.dtbo", "current/overlays/README"),
+        ("os_prefix=current/\n", "overlays/dht11.dtbo", None),
+        ("os_prefix=old/\n[pi5]\nos_prefix=\n", "old/overlays/dht11.dtbo", "old/overlays/README"),
+    ],
+)
+def test_the_driver_is_offered_if_its_overlay_is_where_the_firmware_looks(
+    tmp_path, file, settings, place, readme
+):
+    raspberry_pi(tmp_path)
+    file.write_text(settings)
+    if readme is not None:
+        write(file.parent, readme, "")
+    assert not load(tmp_path).offers_driver
+    write(file.parent, place, "")
+    assert load(tmp_path).offers_driver
+
+
+def test_an_included_file_is_read_from_the_boot_partition_only(tmp_path, file):
+    write(tmp_path, "etc/extra.txt", "dtoverlay=dht11,gpiopin=17\n")
+    write(file.parent, "etc/extra.txt", "dtoverlay=dht11\n")
+    for name in ("/etc/extra.txt", "../../etc/extra.txt"):
+        file.write_text(f"include {name}\n")
+        assert load(tmp_path).loads_driver(4), name
+
+
+def test_an_included_file_that_cannot_be_read_is_named(tmp_path, file, monkeypatch):
+    file.write_text("include extra.txt\n")
+    extra = write(file.parent, "extra.txt", "")
+    real = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: fail_eio() if path == extra else real(path)
+    )
+    with pytest.raises(BootConfigError, match=r"^Cannot read .*/extra\.txt: input/output error\.$"):
+        boot_config.load(tmp_path)
+
+
+def fail_eio():
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_machine_without_the_file_has_no_boot_configuration(tmp_path):
+    assert boot_config.load(tmp_path) is None
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -207,5 +232,17 @@ def test_a_failure_to_write_leaves_the_file_and_nothing_else(
     with pytest.raises(BootConfigError) as raised:
         boot_config.write(file, b"new\n")
     assert str(raised.value).startswith(f"Cannot write {file}, which is unchanged: {sentence}")
+    assert file.read_bytes() == CONFIG
+    assert [path.name for path in file.parent.iterdir()] == ["config.txt"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_ctrl_c_leaves_the_file_and_nothing_else(file, monkeypatch, step):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((Path, "rename") if step == "rename" else (os, step)), interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        boot_config.write(file, b"new\n")
     assert file.read_bytes() == CONFIG
     assert [path.name for path in file.parent.iterdir()] == ["config.txt"]

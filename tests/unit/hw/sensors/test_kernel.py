@@ -90,7 +90,8 @@ def test_of_two_devices_without_known_lines_neither_is_read(tmp_path):
 def test_a_missing_overlay_is_reported_with_the_line_to_add(tmp_path):
     fault, sentence = fault_of(sensor_in(tmp_path, pin=22))
     assert fault is Fault.FAILED
-    assert "dtoverlay=dht11,gpiopin=22" in sentence
+    assert "sudo sensor-agent setup" in sentence
+    assert "sudo dtoverlay dht11 gpiopin=22" in sentence
 
 
 def test_an_overlay_that_is_loaded_or_moved_later_is_found(tmp_path):

@@ -41,6 +41,7 @@ def shed(pi):
     pi.secret("device.key", KEY)
     pi.path(DROP_INS).mkdir(parents=True)
     write(pi.root, "boot/firmware/config.txt", BOOT)
+    write(pi.root, "boot/firmware/overlays/dht11.dtbo", "")
     boot = pi.path("boot/firmware/config.txt")
     boot.write_bytes(boot_config.with_driver(boot.read_bytes(), 4))
     write(pi.root, LOADED, "dht11@4\n")
@@ -75,6 +76,21 @@ def test_an_overlay_of_the_owner_for_the_pin_suffices(shed):
     assert shed.setup(led_pin="5") == 0
     assert shed.path("boot/firmware/config.txt").read_text() == boot
     assert not any("dtoverlay" in command for command in shed.commands)
+
+
+def test_a_line_that_1_wire_has_is_refused_and_the_daemon_goes_on(shed, capsys):
+    file = shed.path("boot/firmware/config.txt")
+    file.write_text(f"{BOOT}dtoverlay=w1-gpio,gpiopin=17\n")
+    before = shed.files()
+    assert shed.setup(pin="17") == 1
+    assert capsys.readouterr().err.startswith(
+        f"GPIO 17 is used by 1-Wire, by the line dtoverlay=w1-gpio,gpiopin=17 in {file}. Remove "
+        f"that line from {file} (in raspi-config: Interface Options, 1-Wire) and restart, or "
+        "choose another pin with --pin.\n"
+    )
+    assert shed.files() == before
+    assert shed.setup(pin="4", led_pin="17") == 1
+    assert "with --led-pin." in capsys.readouterr().err
 
 
 def test_another_driver_makes_the_kernel_release_the_line(shed):
@@ -272,6 +288,20 @@ def test_a_boot_partition_that_is_full_leaves_the_daemon_untouched(shed, monkeyp
     assert shed.files() == before
     assert "which is unchanged: full." in capsys.readouterr().err
     assert shed.changes == []
+
+
+def test_ctrl_c_after_config_txt_was_replaced_restores_it(shed, monkeypatch):
+    before = shed.files()
+    write_really = boot_config.write
+
+    def interrupt(file, content):
+        write_really(file, content)
+        monkeypatch.setattr(boot_config, "write", write_really)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(boot_config, "write", interrupt)
+    assert shed.setup(pin="17") == 1
+    assert shed.files() == before
 
 
 def test_ctrl_c_undoes_and_a_second_one_does_not_interrupt_it(shed):

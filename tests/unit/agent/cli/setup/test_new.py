@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from boot_configs import SHAPES, board_with, load
 from examinations import write
 from setups import BOOT, CONNECTION, DROP_INS, GROUP_KEY, SECRET, SETTINGS
 from statuses import status_with
@@ -77,6 +78,33 @@ def test_the_kernels_driver_is_proposed_and_enabled(pi, connection, capsys):
     ]
     assert not pi.path(f"{DROP_INS}/adafruit.conf").exists()
     assert "reboot" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_shape_of_config_txt_loads_the_driver_afterwards(pi, connection, capsys, name):
+    shape = SHAPES[name]
+    file = board_with(pi.root, shape)
+    status = pi.setup(connection_string_file=connection, driver="kernel", pin="4", led_pin="27")
+    content = file.read_bytes()
+    if shape.users:
+        assert status == 1
+        assert f"by the line {shape.users[0]} in {file}" in capsys.readouterr().err
+        assert content == shape.content
+        return
+    assert status == 0
+    assert load(pi.root).loads_driver(4)
+    if 4 in shape.pins:
+        assert content == shape.content
+    else:
+        assert content == boot_config.with_driver(shape.content, 4)
+        assert boot_config.without_driver(content).startswith(shape.content)
+
+
+def test_the_kernels_driver_is_refused_if_the_firmware_lacks_its_overlay(pi, connection, capsys):
+    before = pi.files()
+    assert pi.setup(connection_string_file=connection, driver="kernel") == 1
+    assert "has no overlay for the kernel's dht11 driver" in capsys.readouterr().err
+    assert pi.files() == before
 
 
 def test_a_driver_that_cannot_be_loaded_now_needs_a_restart(pi, connection, capsys):

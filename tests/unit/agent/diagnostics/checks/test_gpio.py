@@ -5,14 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from boot_configs import SHAPES, board_with, shape
 from examinations import CONFIG, FAKE, examination, raspberry_pi, write
 from statuses import STATUS
 
-from agent.config.loader import SensorConfig
+from agent.config.loader import LedConfig, SensorConfig
 from agent.diagnostics.checks import gpio
 from agent.diagnostics.finding import Outcome
 
 HEADER = gpio.Chip("gpiochip0", "pinctrl-rp1", {})
+UNIT = "usr/lib/systemd/system/sensor-agent.service"
 KERNEL = replace(CONFIG, sensor=SensorConfig(driver="kernel"))
 
 
@@ -126,60 +128,119 @@ def test_without_gpiod_the_lines_are_skipped(board, monkeypatch):
     assert "gpiod" in finding.line
 
 
-def overlay(root, *, driver="kernel", pin=4):
-    config = replace(CONFIG, sensor=SensorConfig(driver=driver, pin=pin))
+def overlay(root, *, driver="kernel", pin=4, unit=True):
+    if unit:
+        write(root, UNIT, "")
+    led = LedConfig(driver="gpiozero", pin=27)
+    config = replace(CONFIG, sensor=SensorConfig(driver=driver, pin=pin), led=led)
     return gpio.overlay(examination(root, config))
 
 
-def pi(root, *, config=None, device=None, where="boot/firmware"):
-    if config is not None:
-        (root / where).mkdir(parents=True)
-        (root / where / "config.txt").write_text(config)
+def pi(root, *, device=None, line=4):
+    """Have the kernel's driver loaded for this line."""
     if device is not None:
-        (root / "sys/bus/iio/devices/iio:device0").mkdir(parents=True)
-        (root / "sys/bus/iio/devices/iio:device0/name").write_text(f"{device}\n")
+        write(root, "sys/bus/iio/devices/iio:device0/name", f"{device}\n")
+        write(root, f"proc/device-tree/{device}/compatible", "dht11\0")
+        gpios = root / f"proc/device-tree/{device}/gpios"
+        gpios.write_bytes(b"\0\0\0\7" + line.to_bytes(4, "big") + bytes(4))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("device", [None, "dht11@4"])
+def test_each_shape_of_the_firmwares_configuration_is_judged(tmp_path, name, device):
+    one = SHAPES[name]
+    board_with(tmp_path, one)
+    pi(tmp_path, device=device)
+    finding = overlay(tmp_path)
+    if one.users:
+        wanted = ("failed", f"has the line {one.users[0]}.", "Remove that line from")
+    elif device is not None and 4 in one.pins:
+        wanted = ("ok", "is loaded: dht11@4.", "")
+    elif device is not None:
+        wanted = ("warning", "but not after a restart", "sensor-agent setup")
+    elif 4 in one.pins:
+        wanted = ("failed", "but it is not loaded now", "Restart the machine")
+    else:
+        wanted = ("failed", "does not load it for GPIO 4", "sensor-agent setup")
+    outcome, words, advice = wanted
+    assert finding.outcome == outcome, finding
+    assert words in finding.line
+    assert advice in (finding.advice or "")
+
+
+@pytest.mark.parametrize("device", ["bme280", None])
+def test_without_the_file_the_driver_must_be_loaded(tmp_path, device):
+    pi(tmp_path, device=device)
+    finding = overlay(tmp_path)
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line.startswith("The kernel's dht11 driver is not loaded")
+    pi(tmp_path, device="dht11@4")
+    assert overlay(tmp_path).outcome is Outcome.OK
+
+
+def test_without_the_service_the_line_to_add_is_named(tmp_path):
+    board_with(tmp_path, SHAPES["bookworm"])
+    advice = overlay(tmp_path, unit=False).advice
+    assert (
+        f"add the line dtoverlay=dht11,gpiopin=4 to {tmp_path}/boot/firmware/config.txt" in advice
+    )
+
+
+def test_a_filter_that_may_not_hold_is_named(tmp_path):
+    board_with(tmp_path, SHAPES["the state of a line"])
+    assert "for GPIO 4 unless the filter [gpio5=1] holds." in overlay(tmp_path).line
+    board_with(tmp_path, shape("[gpio5=1]\ndtoverlay=w1-gpio\n[all]\ndtoverlay=dht11\n"))
+    finding = overlay(tmp_path)
+    assert finding.outcome is Outcome.WARNING
+    assert finding.line.startswith(
+        "After a restart if the filter [gpio5=1] holds, GPIO 4 ([sensor]"
+    )
+
+
+def test_a_firmware_without_the_overlay_is_named(tmp_path):
+    file = board_with(tmp_path, SHAPES["the default pin"])
+    (file.parent / "overlays/dht11.dtbo").unlink()
+    assert "has no overlay for the kernel's dht11 driver" in overlay(tmp_path).line
 
 
 @pytest.mark.parametrize(
-    ("config", "device", "outcome", "words"),
-    [
-        ("dtoverlay=dht11,gpiopin=4\n", "dht11@4", "ok", "is loaded"),
-        ("dtoverlay=dht11\n", "dht11@0", "ok", "is loaded"),
-        (None, "dht11@4", "ok", "is loaded"),
-        ("", "dht11@4", "warning", "after a restart"),
-        ("#dtoverlay=dht11,gpiopin=4\n", "dht11@4", "warning", "after a restart"),
-        ("dtoverlay=dht11,gpiopin=44\n", "dht11@4", "warning", "after a restart"),
-        ("dtoverlay=dht11,gpiopin=4\n", None, "failed", "it is not loaded"),
-        ("dtoverlay=dht11,gpiopin=4\n", "bme280", "failed", "it is not loaded"),
-        ("", None, "failed", "is not loaded"),
-        (None, None, "failed", "is not loaded"),
-    ],
+    ("name", "advice"), [("bookworm", "setup"), ("the default pin", "Restart")]
 )
-def test_the_overlay_of_a_configured_kernel_driver(tmp_path, config, device, outcome, words):
-    pi(tmp_path, config=config, device=device)
+def test_a_driver_that_is_loaded_for_another_pin_is_named(tmp_path, name, advice):
+    board_with(tmp_path, SHAPES[name])
+    pi(tmp_path, device="dht11@11", line=17)
     finding = overlay(tmp_path)
-    assert finding.outcome == outcome, finding
-    assert words in finding.line
-    if outcome != "ok":
-        assert "gpiopin=4" in finding.advice
+    assert finding.line == "The kernel's dht11 driver is loaded for GPIO 17, not for GPIO 4."
+    assert advice in finding.advice
+
+
+def test_the_leds_line_must_be_free_after_a_restart(tmp_path):
+    board_with(tmp_path, shape("dtoverlay=dht11\ndtoverlay=gpio-fan,gpiopin=27\n"))
+    pi(tmp_path, device="dht11@4")
+    finding = overlay(tmp_path)
+    assert finding.outcome is Outcome.FAILED
+    assert "GPIO 27 ([led] pin) is used by a fan:" in finding.line
+    assert "(in raspi-config: Performance Options, Fan) and restart" in finding.advice
 
 
 def test_the_older_path_of_the_firmwares_configuration_is_read(tmp_path):
-    pi(tmp_path, config="dtoverlay = dht11,gpiopin=22\n", device="dht11@16", where="boot")
+    write(tmp_path, "boot/config.txt", "dtoverlay=dht11,gpiopin=22\n")
+    pi(tmp_path, device="dht11@16", line=22)
     assert overlay(tmp_path, pin=22).outcome is Outcome.OK
 
 
 def test_an_unused_kernel_driver_is_recommended(tmp_path):
-    pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
+    board_with(tmp_path, SHAPES["the default pin"])
     finding = overlay(tmp_path, driver="dht22")
     assert finding.outcome is Outcome.WARNING
+    assert 'driver = "kernel"' in finding.advice
     assert overlay(tmp_path, driver="dht22", pin=5).outcome is Outcome.SKIPPED
 
 
 def test_a_firmware_configuration_that_cannot_be_read_is_skipped_with_the_reason(
     tmp_path, monkeypatch
 ):
-    pi(tmp_path, config="dtoverlay=dht11,gpiopin=4\n", device="dht11@4")
+    board_with(tmp_path, SHAPES["the default pin"])
 
     def fail(_path):
         raise OSError(errno.EIO, "Input/output error")
