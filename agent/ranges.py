@@ -13,10 +13,23 @@ class Range(NamedTuple):
     high: int
 
 
+def is_low_enough(low: float, high: float, margin: float) -> bool:
+    """Return whether a low limit is below a high one by more than both margins.
+
+    Without that distance no reading would be within both limits again.
+    """
+    # Rounded: 71.8 and 70 degrees Fahrenheit are 1 degree Celsius apart, and not a little more.
+    return round(high - low, 9) > 2 * margin
+
+
 INTERVAL = Range(5, 86400)  # Seconds between two readings.
 BLINK_PERIOD = Range(1, 3600)  # Seconds.
 BRIGHTNESS = Range(1, 3)  # 1 is high, 3 is low.
 GPIO = Range(0, 27)  # BCM numbers.
+TEMPERATURE_LIMIT = Range(-40, 125)  # Degrees Celsius: what the sensors measure.
+HUMIDITY_LIMIT = Range(0, 100)  # Percent.
+TEMPERATURE_MARGIN = 0.5  # Degrees Celsius inside a limit at which readings are within it again.
+HUMIDITY_MARGIN = 2.0  # Percent.
 NAME_LENGTH = 256  # Characters at most, of the customer's name.
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

@@ -45,12 +45,29 @@ class SensorPart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedPart:
-    """The LED. `state` is `off`, `on` or `blinking`; `brightness` 1 high, 2 medium, 3 low."""
+    """The LED. `state` is `off`, `on` or `blinking`; `brightness` 1 high, 2 medium, 3 low.
+
+    `signals` is true while it shows that a limit is crossed, and not what was last ordered.
+    """
 
     driver: str
     state: str
     brightness: int
+    signals: bool = False
     fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitsPart:
+    """The limits. `status` is the value of the property `limitStatus`.
+
+    `in_force` has the limits that are set, by property. `outside` has those that are crossed, and
+    since when; while the sensor gives no readings, those that were crossed before.
+    """
+
+    status: str
+    in_force: dict[str, float]
+    outside: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +147,8 @@ class Status:
     """The daemon's status. It contains no secrets.
 
     `origin` says which Debian package the version comes from, if it comes from one. `cloud`,
-    `properties` (the writable ones, by name) and `outbox` are None without a cloud.
+    `properties` (the writable ones, by name) and `outbox` are None without a cloud, and `limits`
+    from a daemon that has none.
     """
 
     time: str
@@ -139,6 +157,7 @@ class Status:
     device_id: str
     sensor: SensorPart
     led: LedPart
+    limits: LimitsPart | None = None
     cloud: CloudPart | None = None
     properties: dict[str, Any] | None = None
     outbox: OutboxPart | None = None

@@ -75,6 +75,7 @@ async def cloud_sink(
             ),
             commands=Commands(daemon, {COMMAND: moves.device_move}),
             properties=properties,
+            settings=settings,
             unit=config.sensor.unit,
             max_rate=cloud.max_rate,
             first_delay=FIRST_DELAY if just_booted else 0.0,

@@ -99,6 +99,7 @@ class Uplink:
         assignments: Callable[[str | None], StoredAssignment],
         commands: commands.Commands,
         properties: properties.Properties,
+        settings: properties.Settings,
         unit: str,
         max_rate: float,
         first_delay: float = 0.0,
@@ -117,6 +118,7 @@ class Uplink:
         self._assignment = assignments(self._id_scope)
         self._commands = commands
         self._properties = properties
+        self._settings = settings
         self._unit = unit
         self._max_rate = max_rate
         self._first_delay = first_delay
@@ -176,6 +178,14 @@ class Uplink:
         self._all_reported.clear()
         self._to_report.set()
         self._daemon.status_changed.set()
+
+    async def keep(self, name: str, value: Any) -> None:
+        """Keep a value over a restart. None deletes it."""
+        await self._settings.put(name, value)
+
+    async def kept(self, name: str) -> Any:
+        """Return the value that was kept under this name, or None."""
+        return await self._settings.get(name)
 
     def cloud_status(self) -> CloudPart:
         """Return the status of the connection."""

@@ -23,12 +23,13 @@ from agent.config.schema import (
     DeviceConfig,
     Key,
     LedConfig,
+    LimitsConfig,
     LogConfig,
     OutboxConfig,
     SensorConfig,
 )
 from agent.errors import ConfigError, in_words, phrase
-from agent.ranges import DPS_DEVICE_ID
+from agent.ranges import DPS_DEVICE_ID, HUMIDITY_MARGIN, TEMPERATURE_MARGIN, is_low_enough
 from hw.sensors.models import MODELS
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "LedConfig",
+    "LimitsConfig",
     "LogConfig",
     "OutboxConfig",
     "SensorConfig",
@@ -220,6 +222,7 @@ class _Reader:
             self._cloud(values["cloud"])
         self._sensor(values["sensor"], given.get("sensor", {}))
         self._pins(values)
+        self._limits(values["limits"])
         if self.mistakes:
             return None
         if "cloud" not in given:
@@ -369,6 +372,20 @@ class _Reader:
                     f"[{section}] {name} = {pin}: {taken[pin]} uses that GPIO too; set another one"
                 )
             taken.setdefault(pin, f"[{section}] {name}")
+
+    def _limits(self, values: dict[str, Any]) -> None:
+        for what, margin, unit in (
+            ("temperature", TEMPERATURE_MARGIN, "degree Celsius"),
+            ("humidity", HUMIDITY_MARGIN, "%"),
+        ):
+            low, high = f"{what}_low", f"{what}_high"
+            if {("limits", low), ("limits", high)} & self.mistaken:
+                continue
+            if not is_low_enough(values[low], values[high], margin):
+                self._mistake(
+                    f"[limits] {low} = {show(values[low])}: must be more than {2 * margin:g} "
+                    f"{unit} below {high} = {show(values[high])}"
+                )
 
 
 def _wrong(key: Key, value: object, *, low: float | None) -> str | None:

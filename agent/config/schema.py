@@ -12,7 +12,16 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from agent.ranges import GPIO, HOST_NAME, HUB_DEVICE_ID, ID_SCOPE, INTERVAL
+from agent.ranges import (
+    GPIO,
+    HOST_NAME,
+    HUB_DEVICE_ID,
+    HUMIDITY_LIMIT,
+    ID_SCOPE,
+    INTERVAL,
+    TEMPERATURE_LIMIT,
+    Range,
+)
 from hw.sensors.models import MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
@@ -97,6 +106,11 @@ def _file(text: str, example: str) -> Any:
 
 def _pin(default: int | None, text: str, example: int | None = None) -> Any:
     return _entry(default, text, low=GPIO.low, high=GPIO.high, unit="GPIO number", example=example)
+
+
+def _limit(default: float, allowed: Range, text: str, unit: str) -> Any:
+    what = f"{text} {default:g} means no limit."
+    return _entry(float(default), what, low=allowed.low, high=allowed.high, unit=unit, is_live=True)
 
 
 def _choice(default: str, text: str, *choices: str, **more: Any) -> Any:
@@ -275,6 +289,28 @@ class LedConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """Limits of temperature and humidity. Outside them the LED signals, also without a cloud."""
+
+    temperature_low: float = _limit(
+        TEMPERATURE_LIMIT.low, TEMPERATURE_LIMIT, "Lowest temperature.", "degrees Celsius"
+    )
+    temperature_high: float = _limit(
+        TEMPERATURE_LIMIT.high, TEMPERATURE_LIMIT, "Highest temperature.", "degrees Celsius"
+    )
+    humidity_low: float = _limit(HUMIDITY_LIMIT.low, HUMIDITY_LIMIT, "Lowest humidity.", "%")
+    humidity_high: float = _limit(HUMIDITY_LIMIT.high, HUMIDITY_LIMIT, "Highest humidity.", "%")
+    led: str = _choice(
+        "blink",
+        'What the LED does outside the limits. "none" leaves it as it is.',
+        "blink",
+        "on",
+        "none",
+        is_live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxConfig:
     """Readings that wait to be sent. Beyond either limit the oldest are dropped and counted."""
 
@@ -314,6 +350,7 @@ class Config:
     cloud: CloudConfig | None = None
     sensor: SensorConfig = SensorConfig()
     led: LedConfig = LedConfig()
+    limits: LimitsConfig = LimitsConfig()
     outbox: OutboxConfig = OutboxConfig()
     log: LogConfig = LogConfig()
 
@@ -323,6 +360,7 @@ SECTIONS: dict[str, type[Any]] = {
     "cloud": CloudConfig,
     "sensor": SensorConfig,
     "led": LedConfig,
+    "limits": LimitsConfig,
     "outbox": OutboxConfig,
     "log": LogConfig,
 }

@@ -14,10 +14,12 @@ from agent.config.changes import Applied, changes
 from agent.config.loader import Config
 from agent.daemon.control_requests import control_requests
 from agent.daemon.control_socket import SOCKET_NAME, control_socket
+from agent.daemon.limit_watch import KEPT, LimitWatch, choice_before
 from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information
 from agent.device.led import AsyncLed
+from agent.device.limits import configured
 from agent.diagnostics import CHECKS_BUDGET, installation, runner
 from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import ConfigError, ControlError
@@ -93,7 +95,9 @@ class Service:
     async def _start(self, resources: AsyncExitStack) -> None:
         """Open sink, LED, sensor and control socket. `resources` closes them in reverse order."""
         self._sink = await resources.enter_async_context(self._open_sink(self))
-        self._led = self._make_led()
+        kept = await self._sink.kept(KEPT)
+        self._led = self._make_led(kept)
+        self._limits = self._make_limits(kept)
         resources.push_async_callback(self._led.close)
         await self._led.open()
         self._sensor = resources.enter_context(self._make_sensor())
@@ -163,14 +167,39 @@ class Service:
             stopping.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
-    def _make_led(self) -> AsyncLed:
-        config = self._config.led
+    def _make_led(self, kept: Any) -> AsyncLed:
+        config, limits = self._config.led, self._config.limits
         led = open_led(config.driver, pin=config.pin, active_high=config.active_high)
         led.set_brightness(self._sink.set_by_operator.get("brightness", 1))
-        return AsyncLed(led, on_change=self._on_led)
+        return AsyncLed(
+            led,
+            on_change=self._on_led,
+            on_choice=self._on_led_choice,
+            choice=choice_before(kept, configured(limits), limits.led),
+        )
 
     def _on_led(self, state: LedState) -> None:
         self.report({"ledState": state})
+
+    def _make_limits(self, kept: Any) -> LimitWatch:
+        return LimitWatch(
+            values=configured(self._config.limits),
+            look=self._config.limits.led,
+            led=self._led,
+            clock=self.clock,
+            report=self.report,
+            keep=self._keep_limits,
+            kept=kept,
+        )
+
+    def _on_led_choice(self) -> None:
+        self._limits.save()
+
+    def _keep_limits(self, state: Any) -> None:
+        # Not by `start_task`: someone may order the LED before the group of tasks is there.
+        task = asyncio.create_task(self._sink.keep(KEPT, state), name="limits")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _make_sensor(self) -> ClimateSensor:
         config = self._config.sensor
@@ -199,6 +228,7 @@ class Service:
             clock=self.clock,
             sink=self._sink,
             expect=self._watch.expect,
+            observe=self._limits.attempted,
         )
 
     def _status_line(self) -> str:
@@ -237,6 +267,7 @@ class Service:
             "state": True,
             **self._sampler.properties(),
             "ledState": self._led.state,
+            "limitStatus": self._limits.status,
             "deviceInformation": self._information,
         }
 
@@ -297,6 +328,8 @@ class Service:
         before, self._config = self._config.sensor, config
         sensor = config.sensor
         self._sampler.policy.set_offsets(sensor.temperature_offset, sensor.humidity_offset)
+        self._limits.set_look(config.limits.led)
+        self._limits.set_values(configured(config.limits))
         self._sink.apply(config)
         if sensor.interval == before.interval:
             return []
@@ -316,6 +349,7 @@ class Service:
             device_id=self._config.device.id,
             sensor=self._sampler.status(self._config.sensor.driver),
             led=self._led.status(self._config.led.driver),
+            limits=self._limits.describe(),
         )
         return await self._sink.describe(status)
 

@@ -35,6 +35,7 @@ READ_ONLY = {
     "sensorStatusSince",
     "sensorWarning",
     "ledState",
+    "limitStatus",
     "backlog",
     "moveStatus",
     "rundiagnostics",

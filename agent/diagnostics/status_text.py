@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from agent.device.limits import LIMITS, LimitStatus
 from agent.diagnostics.installation import described
 from agent.status import (
     CloudPart,
     LedPart,
+    LimitsPart,
     OutboxPart,
     SensorPart,
     Status,
@@ -22,6 +24,7 @@ def summary(status: Status) -> str:
             f"{described(status.version, status.origin)} on {status.device_id}",
             *_sensor(status.sensor),
             _led(status.led),
+            *_limits(status.limits),
             _cloud(status.cloud),
             *place(status.cloud),
             *_outbox(status.outbox),
@@ -54,7 +57,28 @@ def _sensor(sensor: SensorPart) -> Iterator[str]:
 
 def _led(led: LedPart) -> str:
     fault = f"; {led.fault}" if led.fault else ""
-    return f"LED ({led.driver}): {led.state}, brightness {led.brightness}{fault}"
+    signal = ", the signal of a limit" if led.signals else ""
+    return f"LED ({led.driver}): {led.state}{signal}, brightness {led.brightness}{fault}"
+
+
+def _limits(limits: LimitsPart | None) -> Iterator[str]:
+    if limits is None or limits.status == LimitStatus.OFF:
+        return
+    bounds = ", ".join(f"{name} {value:g}" for name, value in limits.in_force.items())
+    outside = ", ".join(
+        f"{_words(LIMITS[name].status)} since {since}"
+        for name, since in limits.outside.items()
+        if name in LIMITS
+    )
+    if limits.status == LimitStatus.UNKNOWN:
+        before = f"; last known: {outside or 'within'}"
+        yield f"limits: unknown, because the sensor gives no readings{before} ({bounds})"
+    else:
+        yield f"limits: {outside or _words(limits.status)} ({bounds})"
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def _cloud(cloud: CloudPart | None) -> str:

@@ -37,6 +37,8 @@ class LogEvent(StrEnum):
     SENSOR_TRUSTED = "584f79a496574a7a827ffe7d4d615586"
     LED_FAILED = "b92e86102d4848dca55f20a212c5390e"
     LED_RECOVERED = "c158f0ea48cd4a26a3188ef1627e9e7d"
+    LIMIT_CROSSED = "4641fb3392f643eea1c4c1b3fef6ad30"
+    LIMIT_LEFT = "5b5e01df091b4ca59f0e507cc4b125ac"
 
     # The queue of readings and the state directory.
     STORE_DAMAGED = "9e619b7d70b14e63ab53790609d06f01"

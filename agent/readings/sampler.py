@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.deadline_thread import DeadlineThread
@@ -22,6 +22,10 @@ ADD_DEADLINE = 60.0  # Seconds in which a slow card writes one reading.
 SLACK = 30.0  # Seconds by which a busy machine may be late.
 
 
+Observer = Callable[[Sequence[tuple[Reading, Stamp]], SensorStatus, SensorWarning], None]
+"""Is called after each attempt, with the accepted readings and the sensor's status."""
+
+
 @dataclass(slots=True)
 class _Request:
     """A request for a reading outside the schedule."""
@@ -33,6 +37,7 @@ class _Request:
 class Sampler:
     """Reads one sensor, and passes accepted readings and changes of its status to `sink`.
 
+    `observe` gets the readings first: a slow card does not delay it.
     `expect` is called before each step with the seconds until the next call, at most. Without one
     the sampler is stuck: a step hangs, or so many attempts hang that no other can start.
     `attempted` is set after the first attempt, successful or not.
@@ -46,6 +51,7 @@ class Sampler:
         clock: Clock,
         sink: Sink,
         expect: Callable[[float], None] = lambda _seconds: None,
+        observe: Observer = lambda _accepted, _status, _warning: None,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
         self.policy = policy
@@ -57,6 +63,7 @@ class Sampler:
         self._clock = clock
         self._sink = sink
         self._expect = expect
+        self._observe = observe
         self._wait = wait or wait_for
         self._thread = DeadlineThread("sensor")
         self._logged_exceptions: set[type[Exception]] = set()
@@ -149,21 +156,18 @@ class Sampler:
             self._status_changed(self.policy.status, status)
         if self.policy.warning is not warning:
             self._warning_changed(self.policy.warning, warning)
-        for one in accepted:
-            # A suspect reading that is confirmed now was taken earlier.
-            earlier = began.uptime - one.at
-            taken = Stamp(
-                began.wall - earlier, began.uptime - earlier, began.boot_id, began.synchronised
-            )
-            self.last = (one.reading, taken)
+        readings = [(one.reading, _taken(one.at, began)) for one in accepted]
+        self._observe(readings, self.policy.status, self.policy.warning)
+        for reading, taken in readings:
+            self.last = (reading, taken)
             log.debug(
                 "%.1f °C, %.1f %%.",
-                one.reading.temperature,
-                one.reading.humidity,
-                extra=LogEvent.READING.about(**_values(one.reading)),
+                reading.temperature,
+                reading.humidity,
+                extra=LogEvent.READING.about(**_values(reading)),
             )
             self._expect(ADD_DEADLINE)
-            await self._sink.add(one.reading, taken)
+            await self._sink.add(reading, taken)
         self._answer(requests, failure if not accepted else None)
 
     def _answer(self, requests: list[_Request], failure: SensorError | None) -> None:
@@ -249,6 +253,12 @@ class Sampler:
                 extra=LogEvent.SENSOR_DOUBTED.about(SENSOR_WARNING=warning),
             )
         self._sink.report(self.properties())
+
+
+def _taken(at: float, began: Stamp) -> Stamp:
+    """Return when a reading was taken: a suspect one that is confirmed now was taken earlier."""
+    earlier = began.uptime - at
+    return Stamp(began.wall - earlier, began.uptime - earlier, began.boot_id, began.synchronised)
 
 
 def _values(reading: Reading) -> dict[str, str]:

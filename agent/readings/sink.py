@@ -36,6 +36,14 @@ class Sink(Protocol):
         """Report properties, now or as soon as there is a connection."""
         ...
 
+    async def keep(self, name: str, value: Any) -> None:
+        """Keep a value (of JSON's types) over a restart. None deletes it."""
+        ...
+
+    async def kept(self, name: str) -> Any:
+        """Return the value that was kept under this name, or None."""
+        ...
+
     async def run(self) -> None:
         """Deliver readings and reports until cancelled."""
         ...
@@ -82,6 +90,12 @@ class PrintingSink:
 
     def report(self, _properties: Mapping[str, Any]) -> None:
         self._changed.set()
+
+    async def keep(self, _name: str, _value: Any) -> None:
+        return
+
+    async def kept(self, _name: str) -> None:
+        return None
 
     async def run(self) -> None:
         return

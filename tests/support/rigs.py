@@ -78,6 +78,7 @@ class Rig:
             assignments=lambda _id_scope: cast("Any", self.assignment),
             commands=parts,
             properties=parts,
+            settings=cast("Any", MemorySettings()),
             unit="celsius",
             max_rate=max_rate,
             first_delay=first_delay,

@@ -23,6 +23,10 @@ const SPECIAL = new Map([
     },
   ],
   ["sensorStatusSince", { elsewhere: true }],
+  [
+    "limitStatus",
+    { kind: (value) => ({ within: "fine", off: "quiet", unknown: "busy" })[value] ?? "bad" },
+  ],
   ["sensorWarning", { kind: (value) => (value === "none" ? "quiet" : "busy") }],
   [
     "moveStatus",

@@ -10,7 +10,7 @@ from places import ROOT
 from statuses import PLACE, STATUS, status_with
 
 from agent.diagnostics.status_text import summary
-from agent.status import DroppedReadings, SetAsideFile
+from agent.status import DroppedReadings, LimitsPart, SetAsideFile
 from agent.storage.set_aside import SENTENCES
 
 DOCUMENT = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -87,6 +87,9 @@ def test_each_row_is_a_message(heading):
 FAILING = status_with(
     sensor={"status": "no_answer", "error": "REASON", "warning": "unchanging"},
     led={"fault": "REASON"},
+    limits=LimitsPart(
+        status="too_dry", in_force={"humidityLow": 30}, outside={"humidityLow": "TIME"}
+    ),
     cloud={"hub": None, "error": "REASON", "place": replace(PLACE, status="REASON")},
     outbox={
         "in_memory": 3,

@@ -8,6 +8,7 @@ from agent.daemon.control_socket import read_status
 from agent.errors import ControlError
 from agent.status import (
     DroppedReadings,
+    LimitsPart,
     SetAsideFile,
     status_from_json,
     status_to_json,
@@ -17,6 +18,9 @@ WITHOUT_CLOUD = status_with(cloud=None, properties=None, outbox=None)
 SICK = status_with(
     sensor={"status": "busy", "last": None, "error": "Another program holds GPIO 4."},
     led={"fault": "The line is busy."},
+    limits=LimitsPart(
+        status="too_dry", in_force={"humidityLow": 30.5}, outside={"humidityLow": "TIME"}
+    ),
     cloud={"hub": None, "error": "hub.test cannot be reached."},
     outbox={
         "dropped": (DroppedReadings("box", 1, 200, "room"), DroppedReadings("box", 7, 7, "age")),
@@ -38,8 +42,8 @@ def test_a_status_survives_the_control_socket(status):
 def test_the_keys_on_the_wire_stay_as_they_are():
     sent = on_the_wire(SICK)
     assert list(sent) == [
-        *("time", "version", "origin", "device_id", "sensor", "led", "cloud", "properties"),
-        "outbox",
+        *("time", "version", "origin", "device_id", "sensor", "led", "limits", "cloud"),
+        *("properties", "outbox"),
     ]
     assert list(on_the_wire(STATUS)["sensor"]["last"]) == [
         *("temperature", "humidity", "unit", "taken")

@@ -65,6 +65,7 @@ class RunningDaemon(OperatedDaemon):
                 stored={},
                 property_format="plug-and-play",
             ),
+            settings=parts,
             unit="celsius",
             max_rate=10,
             sleep=self.sleep,

@@ -103,6 +103,19 @@ def test_all_mistakes_are_reported_at_once(mistakes):
         ('[device]\nid = "växthus"', "must be 1 to 128"),
         ('[device]\nid = "a\\n"', 'id = "a\\n": must be 1 to 128'),
         (f'[device]\nid = "{"a" * 129}"', "must be 1 to 128"),
+        ("[limits]\ntemperature_low = -41", "must be a number from -40 to 125 (degrees Celsius)"),
+        (
+            "[limits]\nhumidity_high = nan",
+            "high = nan: must be a number from 0 to 100 (%)",
+        ),
+        ("[limits]\nhumidity_low = true", "humidity_low = true: must be a number"),
+        ('[limits]\nled = "flash"', 'must be "blink", "on" or "none"'),
+        (
+            "[limits]\ntemperature_low = 24\ntemperature_high = 25.0",
+            "low = 24.0: must be more than 1 degree Celsius below temperature_high = 25.0",
+        ),
+        ("[limits]\nhumidity_low = 96", "must be more than 4 % below humidity_high = 100.0"),
+        ("[limits]\ntemperature_low = 20\ntemperature_high = 200", "temperature_high = 200: must"),
         ('[log]\nlevel = "loud"', 'must be "debug", "info", "warning" or "error"'),
     ],
 )
@@ -206,7 +219,7 @@ def test_a_section_written_as_a_key_is_reported_as_such(mistakes):
 def test_an_unknown_name_is_reported_with_the_list_of_keys(mistakes):
     assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
         '[outbox] "x\\ny" = 1: no such key; the names are: max_age_days, max_megabytes',
-        "[zzz]: no such section; the names are: device, cloud, sensor, led, outbox, log",
+        "[zzz]: no such section; the names are: device, cloud, sensor, led, limits, outbox, log",
     ]
 
 

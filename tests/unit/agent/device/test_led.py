@@ -7,7 +7,8 @@ from fakes import until
 
 from agent.device import led as led_module
 from agent.device.led import AsyncLed
-from hw import DriverError, LedError
+from agent.device.led_order import OFF, ON, SIGNALS, LedChoice, Order
+from hw import DriverError, LedError, LedState
 from hw.leds.fake_led import SimulatedLed
 
 
@@ -25,10 +26,16 @@ class HangingLed(SimulatedLed):
 
 
 class Rig:
-    def __init__(self, simulated=None):
+    def __init__(self, simulated=None, choice=LedChoice()):  # noqa: B008 - it is immutable.
         self.simulated: Any = simulated or SimulatedLed(wait=lambda event, seconds: event.wait(10))
         self.reported: list[object] = []
-        self.led = AsyncLed(self.simulated, on_change=self.reported.append)
+        self.choices: list[LedChoice] = []
+        self.led = AsyncLed(
+            self.simulated,
+            on_change=self.reported.append,
+            on_choice=lambda: self.choices.append(self.led.choice),
+            choice=choice,
+        )
 
     def shown(self):
         return [level for _, level in self.simulated.changes]
@@ -179,3 +186,115 @@ async def test_closing_an_led_that_never_had_its_line_logs_nothing(caplog):
     rig.simulated.broken = "The line is busy."
     await rig.led.close()
     assert not caplog.records
+
+
+SIGNAL = SIGNALS["blink"]
+
+
+async def test_a_signal_is_shown_until_the_readings_return(rig):
+    await rig.led.on()
+    rig.led.signal(SIGNAL)
+    await until(lambda: rig.led.state == "blinking")
+    assert rig.led.status("fake").signals
+    rig.led.signal(None)
+    await until(lambda: rig.led.state == "on")
+    assert not rig.led.status("fake").signals
+    assert rig.choices == [LedChoice(ON), LedChoice(ON, SIGNAL), LedChoice(ON)]
+
+
+async def test_an_order_ends_a_signal_and_is_shown_on_return(rig):
+    rig.led.signal(SIGNAL)
+    await rig.led.off()
+    assert rig.led.state == "off"
+    rig.led.signal(None)
+    await until(lambda: len(rig.choices) == 3)
+    assert (rig.led.state, rig.choices[-1]) == ("off", LedChoice())
+
+
+async def test_a_blink_that_was_ordered_goes_on_while_the_signal_is_none(rig):
+    await rig.led.blink(7)
+    before = rig.shown()
+    rig.led.signal(SIGNALS["none"])
+    await until(lambda: len(rig.choices) == 2)
+    assert rig.shown() == before
+
+
+async def test_an_order_that_fails_is_not_the_last_order(rig):
+    rig.led.signal(SIGNAL)
+    await until(lambda: rig.choices)
+    rig.simulated.broken = "The line is busy."
+    with pytest.raises(LedError):
+        await rig.led.on()
+    assert rig.led.choice == LedChoice(OFF, SIGNAL)
+    rig.simulated.broken = None
+    rig.led.repair()
+    await until(lambda: rig.led.state == "blinking")
+
+
+async def test_a_signal_that_fails_is_logged_once_and_repaired(rig, caplog):
+    caplog.set_level("INFO")
+    rig.simulated.broken = "The line is busy."
+    rig.led.signal(SIGNAL)
+    await until(lambda: rig.choices)
+    rig.led.repair()
+    await until(lambda: len(rig.choices) == 2)
+    assert caplog.messages == ["The LED cannot signal: The line is busy."]
+    rig.simulated.broken = None
+    rig.led.repair()
+    await until(lambda: rig.led.state == "blinking")
+    await until(lambda: caplog.messages[-1] == "The LED can be driven again.")
+
+
+async def test_a_return_that_fails_is_repaired(rig):
+    rig.led.signal(SIGNAL)
+    await until(lambda: rig.choices)
+    rig.simulated.broken = "The line is busy."
+    rig.led.signal(None)
+    await until(lambda: len(rig.choices) == 2)
+    rig.simulated.broken = None
+    rig.led.repair()
+    await until(lambda: len(rig.choices) == 3)
+    assert (rig.led.state, rig.shown()[-1]) == ("off", 0.0)
+
+
+async def test_without_a_fault_there_is_nothing_to_repair(rig):
+    await rig.led.on()
+    rig.led.repair()
+    rig.led.signal(SIGNAL)
+    await until(lambda: len(rig.choices) == 2)
+    rig.led.repair()
+    await rig.led.off()
+    assert len(rig.choices) == 3
+
+
+async def test_a_signal_waits_for_a_driver_that_hangs(caplog):
+    rig = Rig(HangingLed())
+    rig.led.signal(SIGNAL)
+    await until(rig.simulated.driving.is_set)
+    rig.led.repair()
+    rig.simulated.release.set()
+    await until(lambda: rig.led.state == "blinking")
+    assert len(rig.choices) == 1
+    await rig.led.close()
+    rig.led.signal(None)
+    await asyncio.sleep(0)
+    assert not caplog.records
+
+
+async def test_after_a_restart_the_led_shows_the_signal_again():
+    rig = Rig(choice=LedChoice(ON, SIGNAL))
+    await rig.led.open()
+    assert rig.led.state == "blinking"
+    rig.led.signal(None)
+    await until(lambda: rig.led.state == "on")
+    await rig.led.close()
+
+
+async def test_after_a_restart_an_order_that_won_is_shown_again(caplog):
+    rig = Rig(choice=LedChoice(Order(LedState.BLINKING, 5.0)))
+    rig.simulated.broken = "The line is busy."
+    await rig.led.open()
+    rig.simulated.broken = None
+    rig.led.repair()
+    await until(lambda: rig.led.state == "blinking")
+    await rig.led.close()

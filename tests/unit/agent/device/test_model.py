@@ -5,6 +5,7 @@ from importlib import resources
 import pytest
 
 from agent.cloud.move import COMMAND, FIELDS
+from agent.device.limits import LimitStatus
 from agent.device.model import (
     CELSIUS,
     COMPONENTS,
@@ -16,7 +17,7 @@ from agent.device.model import (
 )
 from agent.device.properties import READ_ONLY
 from agent.device.validation import CHECKS
-from hw import SensorStatus, SensorWarning
+from hw import LedState, SensorStatus, SensorWarning
 
 DTMI = re.compile(r"dtmi:[A-Za-z](?:\w*\w)?(?::[A-Za-z](?:\w*\w)?)*;[1-9]\d{0,8}")
 
@@ -39,12 +40,17 @@ def test_there_are_no_other_files():
 def test_version_2_of_the_model_adds_to_version_1(dtmi):
     first = interface(dtmi.replace(";2", ";1"))["contents"]
     added = [content["name"] for content in interface(dtmi)["contents"] if content not in first]
-    assert added == ["sensorWarning", "moveStatus", "migration"]
+    assert added == ["sensorWarning", "moveStatus", "limitStatus", "migration"]
     assert all(content in interface(dtmi)["contents"] for content in first)
 
 
 def test_the_enumerations_have_the_values_that_the_device_reports():
-    for name, values in (("sensorStatus", SensorStatus), ("sensorWarning", SensorWarning)):
+    for name, values in {
+        "sensorStatus": SensorStatus,
+        "sensorWarning": SensorWarning,
+        "ledState": LedState,
+        "limitStatus": LimitStatus,
+    }.items():
         (found,) = (c for c in interface(CELSIUS)["contents"] if c["name"] == name)
         assert [one["enumValue"] for one in found["schema"]["enumValues"]] == list(values)
 

@@ -4,7 +4,7 @@ import pytest
 from statuses import PLACE, STATUS, status_with
 
 from agent.diagnostics.status_text import summary
-from agent.status import DroppedReadings, SetAsideFile
+from agent.status import DroppedReadings, LimitsPart, SetAsideFile
 
 
 def test_a_healthy_device_in_words():
@@ -70,6 +70,41 @@ def test_where_a_device_belongs_in_words(changes, line):
 def test_a_device_without_a_provisioning_service_has_no_place():
     text = summary(status_with(cloud={"place": replace(PLACE, id_scope=None)}))
     assert "place:" not in text
+
+
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        (
+            LimitsPart(
+                status="too_warm",
+                in_force={"temperatureHigh": 25.0, "humidityLow": 3},
+                outside={"temperatureHigh": "TIME", "humidityLow": "9", "later": "TIME"},
+            ),
+            "too warm since TIME, too dry since 9 (temperatureHigh 25, humidityLow 3)",
+        ),
+        (
+            LimitsPart(status="within", in_force={"humidityLow": 30}, outside={}),
+            "within (humidityLow 30)",
+        ),
+        (
+            LimitsPart(status="unknown", in_force={"humidityLow": 3}, outside={}),
+            "unknown, because the sensor gives no readings; last known: within (humidityLow 3)",
+        ),
+    ],
+)
+def test_limits_in_words(limits, line):
+    assert f"limits: {line}" in summary(status_with(limits=limits)).splitlines()
+
+
+def test_without_limits_there_is_no_line_about_them():
+    off = LimitsPart(status="off", in_force={}, outside={})
+    assert summary(status_with(limits=off)) == summary(STATUS)
+
+
+def test_the_signal_of_a_limit_is_not_taken_for_an_order():
+    text = summary(status_with(led={"signals": True}))
+    assert "LED (gpiozero): blinking, the signal of a limit, brightness 2" in text
 
 
 def test_a_device_without_a_cloud_in_words():
