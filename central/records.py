@@ -33,7 +33,7 @@ class Message:
     number: int  # Central's own, increasing.
     device_id: str
     received: float
-    created: float | None  # The property `iothub-creation-time-utc`, if it is a valid time.
+    created: float | None  # When the device says that it made it, if that is a valid time.
     body: bytes
     properties: dict[str, str]  # Set by the application.
     system: dict[str, str]  # message_id, content_type, component, ...: names without `$.`

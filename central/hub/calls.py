@@ -1,13 +1,15 @@
 """Calls of commands (direct methods) that wait for the device's answer."""
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Callable
 
 from central.errors import NoAnswer, UnknownDevice
 from central.records import Command
 from central.storage.history import NO_ANSWER
 from central.storage.registry import Registry
+
+LARGEST_ID = 0xFFFF  # Azure's C SDK keeps request ids in 16 bits.
 
 
 class Calls:
@@ -17,14 +19,15 @@ class Calls:
         self._registry = registry
         self._clock = clock
         self._waiting: dict[str, tuple[Command, asyncio.Future[Command]]] = {}
+        # After a restart, an answer to an earlier call must not count for a new one.
+        self._last_id = secrets.randbelow(LARGEST_ID)
 
     async def call(self, command: Command, send: Callable[[str], None], seconds: float) -> Command:
         """Send a recorded command with `send(request_id)`, and return it answered.
 
         Raise NoAnswer after `seconds`, or UnknownDevice if the device is deleted meanwhile.
         """
-        # Unique also across restarts: an answer to an earlier call must not count for this one.
-        request_id = uuid.uuid4().hex
+        request_id = self._next_id()
         answer: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = command, answer
         try:
@@ -36,6 +39,14 @@ class Calls:
             raise NoAnswer(command.device_id, command.name, seconds) from None
         finally:
             del self._waiting[request_id]
+
+    def _next_id(self) -> str:
+        """Return a request id as IoT Hub makes them: a hexadecimal number of 1 to 4 digits."""
+        while True:
+            self._last_id = self._last_id % LARGEST_ID + 1
+            request_id = f"{self._last_id:x}"
+            if request_id not in self._waiting:
+                return request_id
 
     async def answered(
         self, device_id: str, request_id: str, status: int, response: object

@@ -219,7 +219,7 @@ class DeviceSession:
             return
         await self._registry.record_message(
             self.device_id,
-            created=creation_time(properties),
+            created=creation_time(bag),
             body=packet.body,
             properties=properties | added,
             system=system,

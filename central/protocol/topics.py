@@ -65,13 +65,14 @@ def split_properties(bag: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
     return own, system
 
 
-def creation_time(properties: Mapping[str, str]) -> float | None:
+def creation_time(bag: Mapping[str, str]) -> float | None:
     """Return when the device created the message (unix seconds), or None without a valid time.
 
-    As in the service, only times in UTC are valid.
+    The property `iothub-creation-time-utc` says it, or else the system's `$.ctime`. As in the
+    service, only times in UTC are valid.
     """
     try:
-        time = datetime.fromisoformat(properties.get(CREATION_TIME, ""))
+        time = datetime.fromisoformat(bag.get(CREATION_TIME, bag.get("$.ctime", "")))
         if time.utcoffset() not in {None, timedelta(0)}:
             return None
         seconds = time.replace(tzinfo=UTC).timestamp()

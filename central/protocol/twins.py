@@ -5,6 +5,7 @@ https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins#device-t
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,15 +61,27 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f .$#]")
+
+
+def is_property_name(name: str) -> bool:
+    """Return whether the hub accepts this as the name of a property."""
+    return (
+        bool(name)
+        and is_unicode(name)
+        and not FORBIDDEN.search(name)
+        and len(name.encode()) <= MAX_NAME
+    )
+
+
 def _check_object(value: Mapping[str, Any], *, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise InvalidTwin(f"Properties may be nested at most {MAX_DEPTH} deep.")
     for name, part in value.items():
-        forbidden = not is_unicode(name) or any(c in ".$ " or c < " " for c in name)
-        if not name or forbidden or len(name.encode()) > MAX_NAME:
+        if not is_property_name(name):
             raise InvalidTwin(
                 f"{name[:40]!r} cannot be the name of a property: it has 1 to {MAX_NAME} bytes, "
-                "without dots, spaces, $ and control characters."
+                "without dots, spaces, $, # and control characters."
             )
         _check_value(name, part, depth=depth)
 

@@ -257,6 +257,16 @@ def test_telemetry_is_stored_with_its_properties(central, connect, device):
     }
 
 
+def test_the_system_property_ctime_is_the_creation_time(central, connect, device):
+    client = connect()
+    client.publish(
+        telemetry_of(device) + "%24.ctime=2026-11-22T10%3A00%3A00.123Z", b"x", packet_id=9
+    )
+    assert client.receive(4).packet_id == 9
+    (message,) = central.read(telemetry.messages, device)
+    assert message.created == 1795341600.123
+
+
 def test_telemetry_of_quality_of_service_0_is_stored(central, connect, device):
     client = connect()
     client.publish(f"devices/{device}/messages/events", b"x", flags=0x00)

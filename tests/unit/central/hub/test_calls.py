@@ -1,11 +1,12 @@
 """Calls that wait for a device's answer."""
 
 import asyncio
+import re
 
 import pytest
 
 from central.errors import UnknownDevice
-from central.hub.calls import Calls
+from central.hub.calls import LARGEST_ID, Calls
 from central.protocol.sas import new_key
 from central.records import Command
 from central.storage.registry import Registry
@@ -44,6 +45,21 @@ async def test_each_call_has_a_request_id_of_its_own(calls, command):
     assert await calls.answered("pi", second_id, 202, None)
     assert await calls.answered("pi", first_id, 200, None)
     assert [(await first).status, (await second).status] == [200, 202]
+
+
+async def test_request_ids_are_short_hexadecimal_numbers_without_repetition(calls, command):
+    """As IoT Hub's: clients keep them in 16 bits. An id that waits is not given again."""
+    waiting = [await called(calls, command) for _ in range(20)]
+    calls._last_id = LARGEST_ID - 10
+    waiting += [await called(calls, command) for _ in range(20)]
+    calls._last_id = int(waiting[0][1], 16) - 1
+    waiting.append(await called(calls, command))
+    ids = [request_id for _, request_id in waiting]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch("[1-9a-f][0-9a-f]{0,3}", request_id) for request_id in ids)
+    for task, request_id in waiting:
+        assert await calls.answered("pi", request_id, 200, None)
+        await task
 
 
 async def test_only_the_first_answer_of_the_called_device_counts(calls, command):

@@ -71,6 +71,12 @@ def test_the_creation_time_is_a_time_in_utc(text, time):
     assert creation_time({"iothub-creation-time-utc": text}) == time
 
 
+def test_the_system_property_ctime_is_the_creation_time_without_the_other():
+    earlier, later = "2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z"
+    assert creation_time({"$.ctime": earlier}) == 1795341600
+    assert creation_time({"$.ctime": earlier, "iothub-creation-time-utc": later}) == 1795345200
+
+
 def test_without_the_property_there_is_no_creation_time():
     assert creation_time({}) is None
 
