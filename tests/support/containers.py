@@ -7,6 +7,7 @@ network but its own loopback.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -63,9 +64,10 @@ def debian(suite, *options):
 class Machine:
     """One machine: its files in a directory of its own, its systemd running inside."""
 
-    def __init__(self, suite, home, name="pi", files=None):
+    def __init__(self, suite, home, name="pi", files=None, added=None):
         self.suite = suite
         self._files = files or root_file_system(suite)  # A tar file.
+        self._added = added or {}  # The texts of more files, by path.
         self.root = home / "root"
         self._log = home / "boot.log"
         self._groups = _control_groups(f"sensor-agent-test-{os.getpid()}-{suite}-{name}")
@@ -76,6 +78,9 @@ class Machine:
         (self.root / "etc/machine-id").write_text("")
         (self.root / "etc/hostname").write_text("raspberrypi\n")
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
+        for path, text in self._added.items():
+            self.path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.path(path).write_text(text)
         self.boot()
         return self
 
@@ -117,6 +122,13 @@ class Machine:
 
     def power_off(self):
         self.run("systemctl", "poweroff", check=False)
+        self._clear_up()
+
+    def cut_power(self):
+        os.kill(int(self.pid), signal.SIGKILL)
+        self._clear_up()
+
+    def _clear_up(self):
         try:
             self._nspawn.wait(BOOTED_WITHIN)
         finally:

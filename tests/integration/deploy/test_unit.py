@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -70,5 +71,16 @@ def test_the_scripts_are_clean(script):
     done = subprocess.run(
         ["shellcheck", "--external-sources", "--check-sourced", f"deploy/{script}"],
         cwd=DEPLOY.parent, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_script_of_the_first_boot_is_clean():
+    need_program("shellcheck", package="shellcheck")
+    user_data = (DEPLOY / "cloud-init/user-data").read_text()
+    script = user_data.partition("content: |\n")[2].partition("\n  - path:")[0]
+    done = subprocess.run(
+        ["shellcheck", "-"],
+        input=textwrap.dedent(script), capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
