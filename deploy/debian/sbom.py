@@ -40,6 +40,7 @@ def _component(one: Vendored) -> dict[str, Any]:
         "purl": _purl(one),
         "licenses": [{"license": {"name": one.licence}}],
         "hashes": [{"alg": "SHA-256", "content": one.locked.sha256}],
+        "properties": [{"name": "sensor-agent:hashed-file", "value": one.locked.hashed}],
     }
 
 

@@ -1,11 +1,13 @@
 """The pure-Python packages inside the Debian packages: fetched by hash, and unpacked.
 
 packages.lock has their versions, which are those of constraints.txt, and the hash of the one file
-that is used of each: a wheel for every Python or, for FROM_SOURCE, the source distribution.
+that is used of each: a wheel for every Python or, for FROM_SOURCE, the source distribution. CACHE
+keeps what was fetched and built. It is checked each time it is used.
 """
 
 import email.parser
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -22,6 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LOCK = HERE / "packages.lock"
 CACHE = ROOT / "build" / "debian"
+BUILT = "built.sha256"  # In a directory of the cache: the hashes of the wheels built there.
 
 BUILD_TOOL = "setuptools"  # Builds the next ones. It is in no package.
 FROM_SOURCE = ("aiohttp", "paho-mqtt")  # No index has wheels of theirs for every Python.
@@ -45,6 +48,11 @@ class Locked:
     name: str
     version: str
     sha256: str
+
+    @property
+    def hashed(self) -> str:
+        """Return which file of the package has the hash."""
+        return "source distribution" if self.name in FROM_SOURCE else "wheel"
 
     @property
     def line(self) -> str:
@@ -124,9 +132,9 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _wheels() -> dict[str, Path]:
+def _wheels() -> dict[str, bytes]:
     """Return the wheel of each locked package, by name. They are fetched once for each lock."""
-    place = CACHE / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
+    place = CACHE / f"wheels-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
     if not place.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
@@ -136,8 +144,23 @@ def _wheels() -> dict[str, Path]:
             except OSError:
                 if not place.exists():  # Else another process was faster.
                     raise
-    found = {_lock(path).name: path for path in place.glob("*-none-any.whl")}
-    if missing := locked().keys() - found.keys() - {BUILD_TOOL}:
+    return _verified(place)
+
+
+def _verified(place: Path) -> dict[str, bytes]:
+    """Return the wheels in `place` by the names of their packages. Exits if one is not as fetched.
+
+    Those that were built here have no hash in the lock: BUILT has theirs.
+    """
+    lock, built = locked(), (place / BUILT).read_text(encoding="ascii").split()
+    found = {}
+    for path in sorted(place.glob("*-none-any.whl")):
+        content = path.read_bytes()
+        one = _lock(path, content)
+        if one.sha256 not in (built if one.name in FROM_SOURCE else [lock[one.name].sha256]):
+            sys.exit(f"{path} has changed since it was fetched. Remove {place}, and try again.")
+        found[one.name] = content
+    if missing := lock.keys() - found.keys() - {BUILD_TOOL}:
         sys.exit(f"{place} has no wheel for every Python of: {', '.join(sorted(missing))}.")
     return found
 
@@ -158,6 +181,9 @@ def _fetch(place: Path, python: Path) -> None:
         "--no-build-isolation",
         f"--wheel-dir={place}",
     )
+    built = [_lock(path) for path in place.glob("*-none-any.whl")]
+    hashes = [one.sha256 for one in built if one.name in FROM_SOURCE]
+    (place / BUILT).write_text("".join(f"{digest}\n" for digest in hashes), encoding="ascii")
 
 
 def _environment(directory: Path) -> Path:
@@ -186,17 +212,18 @@ def _pip(python: Path, command: str, requirements: Iterable[str], *options: str)
         sys.exit(f"pip {command} failed:\n{done.stdout}{done.stderr}")
 
 
-def _lock(file: Path) -> Locked:
-    """Return what identifies a wheel or a source distribution."""
+def _lock(file: Path, content: bytes | None = None) -> Locked:
+    """Return what identifies a wheel or a source distribution, by default as it is on disk."""
     if file.suffix == ".whl":
         name, version, *_ = file.name.split("-")
     else:
         name, version = file.name.removesuffix(".tar.gz").rsplit("-", 1)
-    return Locked(normalised(name), version, hashlib.sha256(file.read_bytes()).hexdigest())
+    content = file.read_bytes() if content is None else content
+    return Locked(normalised(name), version, hashlib.sha256(content).hexdigest())
 
 
-def _unpacked(locked: Locked, wheel: Path) -> Vendored:
-    with zipfile.ZipFile(wheel) as archive:
+def _unpacked(locked: Locked, wheel: bytes) -> Vendored:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         names = [name for name in archive.namelist() if _is_used(PurePosixPath(name))]
         files = {name: archive.read(name) for name in names}
     [metadata] = (name for name in files if name.endswith(".dist-info/METADATA"))
