@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from agent import __version__
 from agent.errors import MissingPackagesError
 from hw import DriverError
 from hw.gpio import is_raspberry_pi
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "launch"  # The Debian package has it: see hw.sensors.child_process.
 USE_FAKE = 'use --fake-hw, or set driver = "fake" in [sensor] and [led]'
 DEBIAN = Path("/usr/lib/sensor-agent")  # Where the Debian package is.
+REPOSITORY = Path("/etc/apt/sources.list.d/sensor-agent.sources")  # See docs/repository.md.
 KEPT = Path("/usr/lib/sensor-agent.previous")  # Where it keeps the version before an upgrade.
 ORIGINS = {DEBIAN: "package", KEPT: "previous package, because the new one did not start"}
 
@@ -39,6 +42,7 @@ class Copy:
     has_pip: bool
     may_write: bool
     is_raspberry_pi: bool
+    has_repository: bool  # Whether apt can fetch the Debian packages.
 
     @property
     def is_checkout(self) -> bool:
@@ -67,6 +71,7 @@ def this_copy() -> Copy:
         has_pip=find_spec("pip") is not None,
         may_write=os.access(sysconfig.get_path("purelib"), os.W_OK),
         is_raspberry_pi=is_raspberry_pi(),
+        has_repository=REPOSITORY.exists(),
     )
 
 
@@ -137,7 +142,7 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     if extra == "pi" and not copy.is_raspberry_pi:
         return f"this machine is not a Raspberry Pi: {USE_FAKE}"
     if copy.is_debian_package:
-        return _of_debian(packages, extra)
+        return _of_debian(packages, extra, has_repository=copy.has_repository)
     if "lgpio" in packages and lgpio_wheel() is None:
         others = [package for package in packages if package != "lgpio"]
         more = f"; then {advice(others, extra=extra, copy=copy)}" if others else ""
@@ -145,18 +150,33 @@ def advice(packages: Sequence[str], *, extra: str, copy: Copy | None = None) -> 
     return _advice(packages, copy, extra=extra)
 
 
-def _of_debian(packages: Sequence[str], extra: str) -> str:
-    """Return how to install what the Debian package sensor-agent does not bring."""
-    if extra != "pi":
-        name = "sensor-agent-central" if extra else "--reinstall sensor-agent"
-        return f"to install {_them(packages)}: sudo apt install {name}"
-    names = ["sensor-agent-adafruit"] if set(packages) != {"lgpio"} else []
+def _of_debian(packages: Sequence[str], extra: str, *, has_repository: bool) -> str:
+    """Return how to install what the Debian package sensor-agent does not bring, or has lost."""
+    ours = {"pi": "sensor-agent-adafruit", "": "sensor-agent"}.get(extra, "sensor-agent-central")
+    names = [ours] if has_repository else [f"./{_deb(ours)}"]
+    notes = [] if has_repository else [f"make deb builds {_deb(ours)} in dist/: docs/install.md"]
+    if set(packages) == {"lgpio"}:
+        names, notes = [], []
     if "lgpio" in packages:
-        return (
-            f"to install {_them(packages)}: sudo apt install {' '.join(['python3-lgpio', *names])} "
-            "(Raspberry Pi OS has python3-lgpio, Debian does not)"
-        )
-    return f"to install {_them(packages)}: sudo apt install {names[0]}"
+        names.insert(0, "python3-lgpio")
+        notes.insert(0, "Raspberry Pi OS has python3-lgpio, Debian does not")
+    options = "" if extra else "--reinstall "
+    note = f" ({'; '.join(notes)})" if notes else ""
+    return f"to install {_them(packages)}: sudo apt install {options}{' '.join(names)}{note}"
+
+
+def _deb(name: str) -> str:
+    """Return the name of the package file of this version that `make deb` builds."""
+    architecture = "all"
+    if name == "sensor-agent-adafruit":
+        # The 64-bit kernel of a 32-bit Raspberry Pi OS would name another one.
+        architecture = "arm64" if sys.maxsize > 2**32 else "armhf"
+    return f"{name}_{debian_version(__version__)}_{architecture}.deb"
+
+
+def debian_version(version: str) -> str:
+    """Return a version of Python's as one of Debian's, which sorts 1.0~rc1 before 1.0."""
+    return re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version)
 
 
 def _them(packages: Sequence[str]) -> str:

@@ -4,12 +4,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import build_debs
 import pytest
 
 from agent.diagnostics import installation
 from agent.diagnostics.installation import (
     Copy,
     advice,
+    debian_version,
     described,
     listed,
     need,
@@ -30,6 +32,7 @@ WHEEL = Copy(
     has_pip=True,
     may_write=True,
     is_raspberry_pi=True,
+    has_repository=False,
 )
 SYSTEM = replace(
     WHEEL,
@@ -92,20 +95,44 @@ def test_no_package_is_installed_into_the_systems_python():
     assert "pip install" not in said
 
 
+IN_DIST = "make deb builds {} in dist/: docs/install.md"
+ADAFRUIT = f"sensor-agent-adafruit_{build_debs.version()}_arm64.deb"
+CENTRAL_DEB = f"sensor-agent-central_{build_debs.version()}_all.deb"
+OURS = f"sensor-agent_{build_debs.version()}_all.deb"
+NOT_DEBIAN = "Raspberry Pi OS has python3-lgpio, Debian does not"
+
+
 @pytest.mark.parametrize(
-    ("packages", "extra", "command"),
+    ("packages", "extra", "fetched", "built"),
     [
-        (["aiohttp"], "central", "it: sudo apt install sensor-agent-central"),
-        (["lgpio"], "pi", "it: sudo apt install python3-lgpio (Raspberry Pi OS has"),
-        (["Adafruit-Blinka"], "pi", "it: sudo apt install sensor-agent-adafruit"),
-        (["gpiod", "lgpio"], "pi", "them: sudo apt install python3-lgpio sensor-agent-adafruit ("),
-        (["azure-iot-device"], "", "it: sudo apt install --reinstall sensor-agent"),
+        (["aiohttp"], "central", "sensor-agent-central",
+         f"./{CENTRAL_DEB} ({IN_DIST.format(CENTRAL_DEB)})"),
+        (["lgpio"], "pi", f"python3-lgpio ({NOT_DEBIAN})", f"python3-lgpio ({NOT_DEBIAN})"),
+        (["gpiod"], "pi", "sensor-agent-adafruit", f"./{ADAFRUIT} ({IN_DIST.format(ADAFRUIT)})"),
+        (["gpiod", "lgpio"], "pi", f"python3-lgpio sensor-agent-adafruit ({NOT_DEBIAN})",
+         f"python3-lgpio ./{ADAFRUIT} ({NOT_DEBIAN}; {IN_DIST.format(ADAFRUIT)})"),
+        (["janus"], "", "--reinstall sensor-agent",
+         f"--reinstall ./{OURS} ({IN_DIST.format(OURS)})"),
     ],
-)
-def test_the_debian_package_is_completed_with_packages(packages, extra, command):
+)  # fmt: skip
+def test_the_debian_package_is_completed_with_packages(packages, extra, fetched, built):
     kept = replace(DEBIAN, root=Path("/usr/lib/sensor-agent.previous"))
+    them = "them" if len(packages) > 1 else "it"
     for copy in (DEBIAN, kept):
-        assert advice(packages, extra=extra, copy=copy).startswith(f"to install {command}")
+        said = advice(packages, extra=extra, copy=replace(copy, has_repository=True))
+        assert said == f"to install {them}: sudo apt install {fetched}"
+        said = advice(packages, extra=extra, copy=copy)
+        assert said == f"to install {them}: sudo apt install {built}"
+
+
+def test_a_32_bit_system_gets_the_package_for_it(monkeypatch):
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    assert "_armhf.deb" in advice(["gpiod"], extra="pi", copy=DEBIAN)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.0rc1", "1.0b2", "1.0.dev3"])
+def test_the_package_files_are_named_as_make_deb_names_them(version):
+    assert debian_version(version) == build_debs.debian_version(version)
 
 
 def test_versions_name_the_package_that_they_come_from():
