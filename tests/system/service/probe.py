@@ -45,6 +45,19 @@ def files():
         yield place, [str(directory / name) for name in names]
 
 
+def devices():
+    """Open each device; return the numbers of the errors by the device's name, 0 for none."""
+    found: dict[str, int | None] = {}
+    for path in Path("/dev").iterdir():
+        if not path.is_symlink() and (path.is_char_device() or path.is_block_device()):
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_NOCTTY))
+                found[path.name] = 0
+            except OSError as error:
+                found[path.name] = error.errno
+    return found
+
+
 def probe():
     found: dict[str, list[str]] = {"directories": [], "files": [], "secrets": []}
     for directory, names in files():
@@ -63,6 +76,7 @@ def probe():
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
     return found | {
+        "devices": devices(),
         "named": [name for name in sys.argv[1:] if works(read, name)],
         "protected": [name for name in PROTECTED if works(write, name)],
         "raw": works(socket.socket, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
