@@ -7,7 +7,6 @@ the start. While the disk fails, changes stay in memory.
 import asyncio
 import json
 import logging
-import os
 import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from zlib import crc32
 
 from agent.errors import StoreInUse, in_words
 from agent.logs.events import LogEvent
+from agent.storage.files import replace_file
 from agent.storage.lock import Lock
 from agent.storage.set_aside import Reason, set_aside
 
@@ -206,25 +206,6 @@ def decode(content: bytes, board: str | None) -> Mapping[str, Any] | Reason:
     if board is not None and file["board"] not in (None, board):
         return Reason.OTHER_BOARD
     return file["settings"]
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file so that a power cut leaves the old content or the new one. Raises OSError."""
-    new = path.with_name(f"{path.name}.new")
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        written = 0
-        while written < len(content):
-            written += os.write(file, content[written:])
-        os.fsync(file)
-    finally:
-        os.close(file)
-    new.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _read(path: Path) -> bytes:

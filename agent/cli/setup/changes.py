@@ -4,12 +4,13 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cli.setup.machine import Done, Machine
 from agent.errors import AgentError, in_words
+from agent.storage.files import replace_file
 from hw import boot_config
 from hw.errors import BootConfigError
 
@@ -110,7 +111,7 @@ class Changes:
         if not self.dry_run:
             with writing(name):
                 self._keep(name, path, before)
-                replace_file(path, wanted, self.machine.chown)
+                self._replace(path, wanted)
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""
@@ -172,8 +173,14 @@ class Changes:
         if before is None:
             self.undo_with(f"removing {name}", lambda: path.unlink(missing_ok=True))
         else:
-            chown = self.machine.chown
-            self.undo_with(f"restoring {name}", lambda: replace_file(path, before, chown))
+            self.undo_with(f"restoring {name}", lambda: self._replace(path, before))
+
+    def _replace(self, path: Path, wanted: File) -> None:
+        def prepare(descriptor: int) -> None:
+            self.machine.chown(descriptor, wanted.user, wanted.group)
+            os.fchmod(descriptor, wanted.mode)
+
+        replace_file(path, wanted.content, prepare)
 
 
 def _restore(file: Path, content: bytes) -> None:
@@ -189,30 +196,3 @@ def writing(name: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise AgentError(f"Cannot write {name}: {in_words(error)}.") from error
-
-
-def replace_file(path: Path, wanted: File, chown: Callable[[int, int, int], None]) -> None:
-    """Replace a file so that at any moment it is the old one or the new one. Raises OSError.
-
-    Nobody but root can open the new file before it has its owner and mode.
-    """
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(wanted.content)
-            file.flush()
-            chown(descriptor, wanted.user, wanted.group)
-            os.fchmod(descriptor, wanted.mode)
-            os.fsync(descriptor)
-        new.rename(path)
-    except BaseException:
-        with suppress(OSError):  # It may have been renamed already.
-            new.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

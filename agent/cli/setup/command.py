@@ -24,6 +24,7 @@ from agent.config.loader import SYSTEM_FILE, Config
 from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import AgentError, ConfigError, SecretError, is_loopback
 from agent.status import Status
+from agent.storage.files import replace_file, unfinished
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78
 GROUP = "sensor-agent"
@@ -200,7 +201,9 @@ def _checked(text: str, answers: Answers, machine: Machine) -> Config:
     Raises ConfigError or SecretError.
     """
     config = loader.read(text.encode(), SYSTEM_FILE)
-    with writing(tempfile.gettempdir()), tempfile.TemporaryDirectory() as directory:
+    # /run is in memory. /tmp may be on the card, which keeps a secret that was deleted.
+    place = str(machine.path("/run")) if machine.is_root else tempfile.gettempdir()
+    with writing(place), tempfile.TemporaryDirectory(dir=place) as directory:
         stage = Path(directory)
         _lay_out(stage, answers, config, machine.path(SETTINGS))
         try:
@@ -218,8 +221,7 @@ def _lay_out(stage: Path, answers: Answers, config: Config, today: Path) -> None
         new[meaning.CA] = answers.ca
     (stage / STORED).mkdir(mode=0o700)
     for name, content in new.items():
-        (stage / name).write_bytes(content)
-        (stage / name).chmod(0o600)
+        replace_file(stage / name, content)
     for place in (Path(), Path(STORED)):
         for file in _entries(today / place):
             link = stage / place / file.name
@@ -256,6 +258,8 @@ def _secrets(answers: Answers, config: Config) -> dict[str, bytes]:
 def _write(changes: Changes, text: str, answers: Answers, config: Config) -> None:
     changes.directory(SETTINGS, 0o750, GROUP)
     changes.directory(SERVICE_CREDENTIALS, 0o700)
+    for name in meaning.SECRETS:  # A power cut may have left one.
+        changes.remove(str(unfinished(Path(SERVICE_CREDENTIALS, name))))
     for name, content in _secrets(answers, config).items():
         changes.put(f"{SERVICE_CREDENTIALS}/{name}", content, 0o600)
     if answers.ca is not None:

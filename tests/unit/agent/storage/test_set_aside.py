@@ -49,7 +49,7 @@ def test_the_store_of_an_earlier_version_is_renamed_with_its_wal(tmp_path, caplo
 
 
 def test_other_files_and_a_missing_directory_are_not_listed(tmp_path):
-    for name in ("settings.json", "settings.json.new", "a.damaged", ".damaged-20261126T120000Z"):
+    for name in ("settings.json", ".settings.json.new", "a.damaged", ".damaged-20261126T120000Z"):
         (tmp_path / name).touch()
     assert set_aside_files(tmp_path) == ()
     assert set_aside_files(tmp_path / "none") == ()

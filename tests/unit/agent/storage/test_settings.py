@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from strategies import json_values
 
 from agent.errors import StoreInUse
+from agent.storage import files as files_module
 from agent.storage import settings as settings_module
 from agent.storage.set_aside import Reason
 from agent.storage.settings import SETTINGS_NAME, Settings, decode, encode
@@ -87,11 +88,11 @@ async def test_a_cancelled_change_is_kept(tmp_path):
 class Card:
     """A file system in memory that can show what a power cut leaves.
 
-    What was not synced may be on the card or not, file contents also in part. `settings_module`
-    calls it instead of `os`.
+    What was not synced may be on the card or not, file contents also in part. `files_module` calls
+    it instead of `os`.
     """
 
-    O_WRONLY, O_RDONLY, O_CREAT, O_TRUNC, O_DIRECTORY = 1, 0, 2, 4, 8
+    O_WRONLY, O_RDONLY, O_CREAT, O_EXCL, O_DIRECTORY = 1, 0, 2, 4, 8
 
     def __init__(self, content):
         self.names = {SETTINGS_NAME: 1}  # Name to inode, as programs see it.
@@ -150,9 +151,9 @@ class Card:
 
 
 def replace_on(card, monkeypatch, path):
-    monkeypatch.setattr(settings_module, "os", card)
+    monkeypatch.setattr(files_module, "os", card)
     monkeypatch.setattr(Path, "rename", lambda source, target: card.rename(source, target))  # noqa: PLW0108 - a method would not get `source`.
-    settings_module.replace_file(path / SETTINGS_NAME, NEW)
+    files_module.replace_file(path / SETTINGS_NAME, NEW)
 
 
 def test_a_power_cut_leaves_the_old_settings_or_the_new_ones(tmp_path, monkeypatch):

@@ -55,6 +55,36 @@ def test_everything_gets_its_mode(pi, group_key, ca, path, mode):
     assert pi.path(path).stat().st_mode & 0o777 == mode
 
 
+@pytest.mark.parametrize("is_root", [True, False])
+def test_secrets_are_checked_in_memory_by_root_and_only_its_user_can_read_them(
+    pi, connection, monkeypatch, tmp_path, is_root
+):
+    pi.is_root = is_root
+    others = tmp_path / "tmp"
+    others.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(others))
+    seen = []
+
+    def sign_in(config, *, base, environ):
+        secret = base / "credentials/device.connection"
+        seen.append((base.parent, secret.parent.stat().st_mode, secret.stat().st_mode))
+        return config, None
+
+    monkeypatch.setattr("agent.cli.setup.command.sign_in", sign_in)
+    assert pi.setup(connection_string_file=connection, dry_run=True) == 0
+    place = pi.path("run") if is_root else others
+    assert seen == [(place, 0o40700, 0o100600)]
+    assert [path.name for path in place.iterdir()] == (["systemd"] if is_root else [])
+
+
+def test_what_a_power_cut_left_of_a_secret_is_removed(pi, connection):
+    pi.path(f"{SETTINGS}/credentials").mkdir(parents=True)
+    left = pi.path(f"{SETTINGS}/credentials/.device.key.new")
+    left.write_text(SECRET)
+    assert pi.setup(connection_string_file=connection) == 0
+    assert not left.exists()
+
+
 def test_only_this_devices_own_key_is_installed(pi, group_key, capsys):
     assert pi.setup(id_scope="0ne1", group_key_file=group_key, driver="dht11") == 0
     assert '[device]\nid = "pi-abcd1234"\n\n[cloud]\nid_scope = "0ne1"\n' in pi.text()
