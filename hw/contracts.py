@@ -31,7 +31,7 @@ class ClimateSensor(ABC):
     """
 
     model: str
-    """`dht22`, `dht21` or `dht11`. It determines the range of plausible values."""
+    """One of `hw.sensors.models.MODELS`. It determines which values are plausible."""
 
     spacing: float
     """The minimum time in seconds from the end of one attempt to the start of the next."""

@@ -48,7 +48,7 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
         before = _counters(socket_path)
     except NoDaemonError:
         return _read_here(config, count=count, as_json=as_json)
-    missing = _show_readings(count, lambda: _read_by_daemon(socket_path), as_json=as_json)
+    missing = _show_readings(count, lambda: read_by_daemon(socket_path), as_json=as_json)
     if count > 1 or not as_json:
         after = _counters(socket_path)
         # The daemon's own attempts in between are counted, too.
@@ -83,7 +83,8 @@ def _show_readings(count: int, read_line: Callable[[], Line], *, as_json: bool) 
     return missing
 
 
-def _read_by_daemon(socket_path: Path) -> Line:
+def read_by_daemon(socket_path: Path) -> Line:
+    """Return one reading of the running daemon. Raises ControlError."""
     reading = ask(socket_path, {"command": "read"}, timeout=PATIENCE + MARGIN)["reading"]
     # A daemon from before an upgrade may not send the time.
     taken = reading.get("taken") or utc(time.time())
@@ -96,24 +97,34 @@ def _counters(socket_path: Path) -> dict[str, int]:
 
 def _read_here(config: Config, *, count: int, as_json: bool) -> int:
     with _open_sensor(config) as sensor:
-        policy = Policy(
-            model=sensor.model,
-            spacing=sensor.spacing,
-            # One interval is one reading, with time for all its attempts.
-            interval=max(sensor.spacing, 0.01) * (ATTEMPTS_PER_SLOT + 1),
-            temperature_offset=config.sensor.temperature_offset,
-            humidity_offset=config.sensor.humidity_offset,
-            now=time.monotonic(),
-        )
-
-        def read_line() -> Line:
-            reading = read_once(sensor, policy)
-            return Line(utc(time.time()), reading.temperature, reading.humidity)
-
-        missing = _show_readings(count, read_line, as_json=as_json)
+        policy = _policy(sensor, config)
+        missing = _show_readings(count, lambda: _read_line(sensor, policy), as_json=as_json)
     if count > 1 or not as_json:
         _summarize(count - missing, policy.counters, as_json=as_json)
     return FAILURE if missing else DONE
+
+
+def reading_here(config: Config) -> Line:
+    """Return one reading, without the daemon. Raises ConfigError or SensorError."""
+    with _open_sensor(config) as sensor:
+        return _read_line(sensor, _policy(sensor, config))
+
+
+def _policy(sensor: ClimateSensor, config: Config) -> Policy:
+    return Policy(
+        model=sensor.model,
+        spacing=sensor.spacing,
+        # One interval is one reading, with time for all its attempts.
+        interval=max(sensor.spacing, 0.01) * (ATTEMPTS_PER_SLOT + 1),
+        temperature_offset=config.sensor.temperature_offset,
+        humidity_offset=config.sensor.humidity_offset,
+        now=time.monotonic(),
+    )
+
+
+def _read_line(sensor: ClimateSensor, policy: Policy) -> Line:
+    reading = read_once(sensor, policy)
+    return Line(utc(time.time()), reading.temperature, reading.humidity)
 
 
 def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
@@ -239,6 +250,8 @@ def _open_sensor(config: Config) -> ClimateSensor:
             config.sensor.driver,
             model=config.sensor.model,
             pin=config.sensor.pin,
+            bus=config.sensor.bus,
+            address=config.sensor.address,
             power_pin=config.sensor.power_pin,
         )
     except DriverError as error:

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog="sensor-agent",
-        description="Read a DHT22, drive an LED, and report to Azure IoT Hub.",
+        description="Read a sensor, drive an LED, and report to Azure IoT Hub.",
         epilog="To try it without a Raspberry Pi and without an account: sensor-agent demo",
     )
     top.add_argument(
@@ -79,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     read = commands.add_parser("read", help="read the sensor")
     read.add_argument(
         "--count", type=_count, default=1, metavar="N", help="number of readings (default: 1)"
+    )
+    read.add_argument(
+        "--list", action="store_true", help="read each sensor that can be read here, once"
     )
     read.set_defaults(do=_read)
     led = commands.add_parser("led", help="drive the LED")
@@ -428,6 +431,11 @@ def _read(arguments: argparse.Namespace) -> int:
     from agent.cli.hardware import read  # noqa: PLC0415 - brings in a driver.
 
     config, path = _load(arguments)
+    if arguments.list:
+        from agent.cli.read_list import read_list  # noqa: PLC0415 - not for every command.
+
+        with interruptible():
+            return read_list(config, _socket(path), as_json=arguments.json)
     with interruptible():
         return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from agent.config.loader import Config
 from agent.config.schema import KEYS, Key
-from hw.sensors.models import MODELS
+from hw.sensors.models import DHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +79,5 @@ def _follows(key: Key, config: Config) -> bool:
         case ("device", "id") | ("cloud", "hub"):
             return config.cloud is not None and config.cloud.connection_string_file is not None
         case "sensor", "model":
-            return config.sensor.driver in MODELS
+            return config.sensor.driver in DHTS
     return False

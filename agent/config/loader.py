@@ -30,7 +30,7 @@ from agent.config.schema import (
 )
 from agent.errors import ConfigError, in_words, phrase
 from agent.ranges import DPS_DEVICE_ID, HUMIDITY_MARGIN, TEMPERATURE_MARGIN, is_low_enough
-from hw.sensors.models import MODELS
+from hw.sensors.models import BUS, BUS_PINS, CHIPS, DHTS
 
 __all__ = [
     "CloudConfig",
@@ -101,10 +101,11 @@ def default(*, host_name: str | None = None) -> Config:
 
 
 def with_fake_hardware(config: Config) -> Config:
-    """Return `config` with both drivers fake."""
+    """Return `config` with both drivers fake. In the place of a sensor on I2C is a DHT22."""
+    model = config.sensor.model if config.sensor.model in DHTS else "dht22"
     return replace(
         config,
-        sensor=replace(config.sensor, driver="fake"),
+        sensor=replace(config.sensor, driver="fake", model=model),
         led=replace(config.led, driver="fake"),
     )
 
@@ -346,24 +347,62 @@ class _Reader:
             )
 
     def _sensor(self, values: dict[str, Any], given: dict[str, Any]) -> None:
-        driver = values["driver"]
-        if driver not in MODELS:
-            return
-        if given.get("model", driver) != driver:
+        driver, model = values["driver"], values["model"]
+        if driver in DHTS and given.get("model", driver) != driver:
+            other = "kernel" if model in CHIPS else model
             self._mistake(
-                f'[sensor] model = "{given["model"]}": driver = "{driver}" is for a '
-                f'"{driver}"; remove model, or set driver = "{given["model"]}"'
+                f'[sensor] model = "{model}": driver = "{driver}" is for a "{driver}"; remove '
+                f'model, or set driver = "{other}"'
             )
-        values["model"] = driver
+        elif driver == "fake" and model in CHIPS:
+            self._mistake(
+                f'[sensor] model = "{model}": driver = "fake" simulates only a DHT; remove model, '
+                'or set driver = "kernel"'
+            )
+        elif ("sensor", "model") not in self.mistaken and ("sensor", "driver") not in self.mistaken:
+            self._place(values, given)
+        if driver in DHTS:
+            values["model"] = driver
+
+    def _place(self, values: dict[str, Any], given: dict[str, Any]) -> None:
+        """Check that the sensor's place is a pin for a DHT, and else a bus and an address."""
+        driver, model = values["driver"], values["model"]
+        chip = CHIPS[model].chip if driver == "kernel" and model in CHIPS else None
+        what = f'model = "{model}"' if driver == "kernel" else f'driver = "{driver}"'
+        for name in ("bus", "address") if chip is None else ("pin", "power_pin"):
+            if name in given:
+                where = "not on I2C" if chip is None else "on I2C, and not on a GPIO of its own"
+                self._mistake(
+                    f"[sensor] {name} = {given[name]}: the sensor of {what} is {where}; remove "
+                    f"{name}"
+                )
+        if chip is None:
+            return
+        if values["bus"] is None:
+            values["bus"] = BUS
+        if values["address"] is None:
+            values["address"] = chip.addresses[0]
+        elif values["address"] not in chip.addresses:
+            *most, last = (f"0x{address:02x}" for address in chip.addresses)
+            can_be = f"{', '.join(most)} or {last}" if most else last
+            self._mistake(
+                f"[sensor] address = 0x{values['address']:02x}: the sensor of {what} has the "
+                f"address {can_be}"
+            )
 
     def _pins(self, values: Sections) -> None:
+        sensor = values["sensor"]
+        is_on_i2c = sensor["driver"] == "kernel" and sensor["model"] in CHIPS
         taken: dict[int, str] = {}
+        if is_on_i2c and sensor["bus"] == BUS:
+            taken = dict.fromkeys(BUS_PINS, f"I2C bus {BUS}")
         for section, name in (("sensor", "pin"), ("sensor", "power_pin"), ("led", "pin")):
             pin = values[section][name]
             # Fake drivers use no GPIO.
             if (
                 pin is None
                 or values[section]["driver"] == "fake"
+                or (section == "sensor" and is_on_i2c)
                 or (section, name) in self.mistaken
             ):
                 continue

@@ -36,7 +36,8 @@ def _example_lines() -> Iterator[str]:
             yield f"# {key.rule.help}"
             yield from _wrapped(f"Allowed: {key.allowed}.{_default(key)}")
             if key.rule.example is not None:
-                yield f"#{key.name} = {show(key.rule.example)}"
+                shown = show(key.rule.example)
+                yield f"#{key.name} = {hex(int(shown)) if key.rule.is_hex else shown}"
             else:
                 yield f"{off}{key.name} = {show(key.default)}"
 

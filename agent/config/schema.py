@@ -22,7 +22,7 @@ from agent.ranges import (
     TEMPERATURE_LIMIT,
     Range,
 )
-from hw.sensors.models import MODELS, SYNONYMS, advice
+from hw.sensors.models import DHT_SYNONYMS, DHTS, MODELS, SYNONYMS, advice
 
 FASTEST_FAKE = 0.05  # seconds; a fake sensor needs no pause between readings
 
@@ -43,6 +43,7 @@ class Rule:
     advice: Callable[[str], str | None] = lambda _text: None  # On what is not a choice.
     form: Callable[[str], bool] = bool
     example: str | int | None = None  # for the example file, commented out there
+    is_hex: bool = False
     is_live: bool = False  # A change applies while the daemon runs; else it needs a restart.
 
 
@@ -70,11 +71,11 @@ class Key:
         if rule.choices:
             *most, last = (f'"{choice}"' for choice in rule.choices)
             return f"{', '.join(most)} or {last}"
-        if rule.low is not None:
+        if rule.low is not None and rule.high is not None:
             number = "a whole number" if self.kind is int else "a number"
-            return f"{number} from {rule.low:g} to {rule.high:g}" + (
-                f" ({rule.unit})" if rule.unit else ""
-            )
+            ends = (rule.low, rule.high)
+            low, high = (f"0x{int(end):02x}" if rule.is_hex else f"{end:g}" for end in ends)
+            return f"{number} from {low} to {high}" + (f" ({rule.unit})" if rule.unit else "")
         return rule.allowed
 
 
@@ -225,22 +226,39 @@ class SensorConfig:
         "dht22",
         "Driver: the kernel's, a simulated sensor, or Adafruit's for a DHT22 (AM2302), DHT21 "
         "(AM2301) or DHT11.",
-        *MODELS,
+        *DHTS,
         "kernel",
         "fake",
-        synonyms=SYNONYMS,
+        synonyms=DHT_SYNONYMS,
         advice=advice,
     )
     model: str = _choice(
         "dht22",
-        'Model of the sensor. Used only if driver is "kernel" or "fake". The kernel reads no DHT11 '
-        "below 0 °C.",
+        'Model of the sensor. Used only if driver is "kernel" or "fake", which simulates only a '
+        "DHT. The kernel reads no DHT11 below 0 °C.",
         *MODELS,
         synonyms=SYNONYMS,
         advice=advice,
         example="dht22",
     )
-    pin: int = _pin(4, "GPIO of the sensor's data wire.")
+    pin: int = _pin(4, "GPIO of a DHT's data wire.")
+    bus: int | None = _entry(
+        None,
+        "Bus of a sensor on I2C. Default: 1, which is on the header.",
+        low=0,
+        high=255,
+        unit="I2C bus",
+        example=1,
+    )
+    address: int | None = _entry(
+        None,
+        "Address of a sensor on I2C. Default: the model's usual one.",
+        low=0x08,
+        high=0x77,
+        unit="I2C address",
+        example=0x76,
+        is_hex=True,
+    )
     interval: float = _entry(
         60.0,
         "Time between two readings.",
@@ -267,7 +285,7 @@ class SensorConfig:
         is_live=True,
     )
     power_pin: int | None = _pin(
-        None, "GPIO that powers the sensor. The daemon uses it to restart a stuck sensor.", 22
+        None, "GPIO that powers a DHT. The daemon uses it to restart a stuck sensor.", 22
     )
 
 

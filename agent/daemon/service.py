@@ -207,6 +207,8 @@ class Service:
             config.driver,
             model=config.model,
             pin=config.pin,
+            bus=config.bus,
+            address=config.address,
             power_pin=config.power_pin,
             # The simulated room keeps its weather over a restart.
             seed=crc32(self._config.device.id.encode()),

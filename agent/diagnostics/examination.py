@@ -18,10 +18,10 @@ from agent.readings.clock import Clock
 from agent.status import Status
 from hw import ClimateSensor, Led, open_led, open_sensor
 from hw.gpio import is_raspberry_pi
-from hw.sensors.models import MODELS
+from hw.sensors.models import CHIPS, DHTS
 
 SENSOR_PIN = "[sensor] pin"
-ADAFRUIT = frozenset(MODELS)  # The drivers that read the sensor over GPIO lines.
+ADAFRUIT = frozenset(DHTS)  # The drivers that read the sensor over GPIO lines.
 
 
 def package_version(name: str) -> str:
@@ -128,13 +128,20 @@ class Examination:
         `with_kernel` adds the line of a sensor that the kernel reads.
         """
         sensor, led = self.config.sensor, self.config.led
-        reads = sensor.driver in ADAFRUIT or (with_kernel and sensor.driver == "kernel")
+        reads = sensor.driver in ADAFRUIT or (
+            with_kernel and sensor.driver == "kernel" and not self.reads_i2c
+        )
         lines = {
             SENSOR_PIN: sensor.pin if reads else None,
             "[sensor] power_pin": None if sensor.driver == "fake" else sensor.power_pin,
             "[led] pin": led.pin if led.driver == "gpiozero" else None,
         }
         return {name: line for name, line in lines.items() if line is not None}
+
+    @property
+    def reads_i2c(self) -> bool:
+        """Whether the sensor is on I2C, so that it has no GPIO line."""
+        return self.config.sensor.model in CHIPS
 
     @property
     def lacks_board(self) -> bool:

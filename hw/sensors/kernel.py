@@ -49,7 +49,7 @@ class KernelSensor(ClimateSensor):
     ) -> None:
         self.model = model
         self._pin = pin
-        self._devices = sysfs / "bus" / "iio" / "devices"
+        self._sysfs = sysfs
         self._read_text = read_text
 
     def read(self) -> Reading:
@@ -73,16 +73,7 @@ class KernelSensor(ClimateSensor):
         self._closed = True
 
     def _find(self) -> Path:
-        found: dict[Path, int | None] = {}
-        for device in sorted(self._devices.glob("iio:device*")):
-            try:
-                name = self._read_text(device / "name")
-            except OSError as error:
-                if error.errno in {errno.ENOENT, errno.ENODEV}:  # It has just disappeared.
-                    continue
-                raise
-            if name.startswith("dht11"):
-                found[device] = _line_of(device)
+        found = dht_devices(self._sysfs, self._read_text)
         if not found:
             raise SensorError(
                 "The kernel's dht11 driver is not loaded. To load it now and at each start: "
@@ -136,6 +127,26 @@ class KernelSensor(ClimateSensor):
             f"Cannot read the kernel's dht11 driver: {error.strerror or error}",
             fault=Fault.FAILED,
         )
+
+
+def dht_devices(
+    sysfs: Path, read_text: Callable[[Path], str] = Path.read_text
+) -> dict[Path, int | None]:
+    """Return the devices of the dht11 driver, and their GPIOs if the kernel says them.
+
+    Raises OSError if their names cannot be read.
+    """
+    found: dict[Path, int | None] = {}
+    for device in sorted((sysfs / "bus" / "iio" / "devices").glob("iio:device*")):
+        try:
+            name = read_text(device / "name")
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENODEV}:  # It has just disappeared.
+                continue
+            raise
+        if name.startswith("dht11"):
+            found[device] = _line_of(device)
+    return found
 
 
 def _line_of(device: Path) -> int | None:

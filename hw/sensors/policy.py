@@ -15,11 +15,6 @@ from hw.errors import Fault
 from hw.sensors.models import MODELS
 from hw.sensors.steadiness import SensorWarning, Steadiness
 
-GHOST = Reading(0.0, 2.0)
-"""A frame with a valid checksum that is always wrong: damaged sensors, and those that are read too
-often, send it. ESPHome refuses it, too:
-https://github.com/esphome/esphome/blob/dev/esphome/components/dht/dht.cpp"""
-
 ATTEMPTS_PER_SLOT = 5
 """On Linux, about one attempt in five to read a DHT22 fails. Five in a row are not by chance."""
 
@@ -46,6 +41,9 @@ with an open window changes by about 2 degrees a minute. Humidity moves faster, 
 bathroom. The limits are tight because confirming a true step costs only one more attempt.
 """
 
+UNCHECKED = 0.5
+"""The part of each limit that applies if no checksum recognizes a value damaged on the wire."""
+
 CONFIRMED_WITHIN = 120.0
 """The time in seconds (at least two slots) within which a reading can confirm a suspect. Later the
 air may have moved close to a wrong value.
@@ -56,6 +54,7 @@ TIMER_SLACK = 0.05
 
 
 CHECK_MODEL = "This is outside its range: check driver and model in [sensor]."
+CHECK_WIRES = "This is outside its range: check its wires, and model in [sensor]."
 REPLACE = "If it happens always, replace the sensor."
 JUMPS = "The sensor's values jump, and no two agree. Check its cable and its supply."
 """Why an attempt gave no reading although its value is possible: nothing confirmed its step."""
@@ -101,6 +100,8 @@ class Policy:
 
     `interval` may be set at any time. The next slot then begins that long after the start of the
     current one. With `spacing` 0, the sensor can be read at any time and its values are current.
+
+    A model without a checksum needs a confirmation for steps of half the size.
 
     Offsets are in degrees Celsius and percentage points. An accepted temperature is within the
     model's range with and without its offset; humidity is cut off at 0 and 100 %. Raise
@@ -241,8 +242,10 @@ class Policy:
         suspect, the list has both.
         """
         self._ended = now
-        is_old = self._spacing > 0.0 and self._began - self._answered > max(
-            FRESH, 2 * self._spacing
+        is_old = (
+            self._model.answers_previous
+            and self._spacing > 0.0
+            and self._began - self._answered > max(FRESH, 2 * self._spacing)
         )
         self._answered = self._began
         reading = Reading(_tidy(reading.temperature), _tidy(reading.humidity))
@@ -280,21 +283,23 @@ class Policy:
 
     def _implausible(self, reading: Reading) -> str | None:
         """Return why this value cannot be true. None: it can."""
-        coldest, hottest, driest, wettest, _ = self._model
+        model = self._model
+        coldest, hottest, driest = model.coldest, model.hottest, model.driest
         temperature, humidity = reading.temperature, reading.humidity
         values = f"{temperature:g} °C and {humidity:g} %"
         # Comparisons with NaN are false, so NaN is outside, too.
-        if not (coldest <= temperature <= hottest and 0.0 <= humidity <= wettest):
-            return f"The sensor reports {values}. {CHECK_MODEL}"
+        can_be_humidity = min(0.0, driest) <= humidity <= model.wettest
+        if not (coldest <= temperature <= hottest and can_be_humidity):
+            return f"The sensor reports {values}. {CHECK_WIRES if model.chip else CHECK_MODEL}"
         if temperature == humidity == 0.0:
             return "The sensor sends only zeros. Its data wire may be shorted to ground."
         if humidity < driest:
             return (
                 f"The sensor reports {humidity:g} % humidity, but it measures from {driest:g} %. "
-                "Its humidity element is probably broken: replace the sensor."
+                f"{model.dry_advice}"
             )
-        both_ends = temperature in {coldest, hottest} and humidity >= self._model.saturated
-        if both_ends or reading == GHOST:
+        both_ends = temperature in {coldest, hottest} and humidity >= model.saturated
+        if both_ends or reading in model.ghosts:
             return f"The sensor reports {values}, as damaged sensors do. {REPLACE}"
         offset = self._offsets[0]
         if not coldest <= _tidy(temperature + offset) <= hottest:
@@ -310,11 +315,11 @@ class Policy:
         So a true step is never locked out, and a wrong value never becomes the reference.
         """
         suspect, self._suspect = self._suspect, None
-        step = _step(self._reference, sample)
+        step = self._step(self._reference, sample)
         if (
             suspect is not None
             and sample.at - suspect.at <= max(CONFIRMED_WITHIN, 2 * self._interval)
-            and _step(suspect, sample) <= min(1.0, step)
+            and self._step(suspect, sample) <= min(1.0, step)
         ):
             return [suspect, sample]
         if step <= 1.0:
@@ -326,6 +331,11 @@ class Policy:
         if suspect is not None:
             self._refuse(JUMPS, now)
         return []
+
+    def _step(self, since: _Sample | None, sample: _Sample) -> float:
+        """Return the size of a step. 1.0 is the largest that needs no confirmation."""
+        step = _step(since, sample)
+        return step if self._model.is_checked else step / UNCHECKED
 
     def _calibrated(self, sample: _Sample) -> Accepted:
         temperature_offset, humidity_offset = self._offsets
@@ -359,7 +369,7 @@ class Policy:
 
 
 def _step(since: _Sample | None, sample: _Sample) -> float:
-    """Return the size of a step. 1.0 is the largest that needs no confirmation."""
+    """Return the size of a step. 1.0 is the largest of a sensor with a checksum."""
     if since is None:
         return 0.0
     minutes = (sample.at - since.at) / 60.0

@@ -11,7 +11,7 @@ from agent.cli.setup.options import Options
 from agent.config.credentials import derive_device_key
 from agent.config.loader import X509
 from agent.config.schema import KEYS
-from hw.sensors.models import MODELS, SYNONYMS
+from hw.sensors.models import DHT_SYNONYMS, DHTS
 
 KEY, CONNECTION = "device.key", "device.connection"
 CERTIFICATE, CERTIFICATE_KEY = "device-cert.pem", "device-key.pem"
@@ -22,7 +22,7 @@ CA = "ca.pem"
 PROVISIONING_HOST = KEYS["cloud"]["provisioning_host"].default
 WAYS = ("connection_string_file", "hub", "id_scope")
 UNKNOWN = "unknown"  # Stands for an answer that is not known yet.
-ADAFRUIT = (*MODELS, *SYNONYMS)
+ADAFRUIT = (*DHTS, *DHT_SYNONYMS)
 
 Sections = Mapping[str, Mapping[str, Any]]
 

@@ -13,7 +13,7 @@ from agent.config.loader import SYSTEM_FILE, SYSTEM_RUNTIME, Config
 from agent.diagnostics.installation import ROOT
 from agent.errors import AgentError, ControlError
 from agent.status import CloudPart, Status
-from hw.sensors.models import MODELS
+from hw.sensors.models import DHTS
 
 SERVICE = "sensor-agent"
 DROP_INS = "/etc/systemd/system/sensor-agent.service.d"
@@ -47,7 +47,7 @@ def write_drop_ins(changes: Changes, config: Config) -> None:
     """Write the additions to the unit that this configuration needs, and remove the others."""
     machine = changes.machine
     changes.directory(DROP_INS, 0o755)
-    _put_drop_in(changes, "adafruit.conf", wanted=config.sensor.driver in MODELS)
+    _put_drop_in(changes, "adafruit.conf", wanted=config.sensor.driver in DHTS)
     timesyncd = machine.run(("systemctl", "is-enabled", "systemd-timesyncd"))
     _put_drop_in(changes, "clock.conf", wanted=timesyncd.output.strip() != "enabled")
     name = f"{DROP_INS}/certificate.conf"

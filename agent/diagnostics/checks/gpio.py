@@ -155,6 +155,8 @@ def overlay(examination: Examination) -> Finding:
         return taken
     if examination.config.sensor.driver != "kernel":
         return skipped("the kernel's driver is not configured")
+    if examination.reads_i2c:
+        return skipped("the sensor is on I2C (sensor)")
     return _judge_driver(examination, boot)
 
 

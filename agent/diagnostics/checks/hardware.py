@@ -1,7 +1,7 @@
 """The sensor and the LED: tried here, or judged by the status of the running daemon."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.examination import ADAFRUIT, Examination
@@ -9,6 +9,7 @@ from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, plural, war
 from agent.diagnostics.registry import check
 from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, DriverError, Fault, HardwareError, Led, Policy, SensorError
+from hw.sensors.models import CHIPS
 from hw.sensors.steadiness import ADVICE as DOUBTS
 
 READS = 5
@@ -23,21 +24,41 @@ ADVICE = {
     Fault.BUSY: "See the check gpio-lines.",
     Fault.FAILED: "See the checks packages and gpio-overlay.",
 }
+ON_I2C = ADVICE | {
+    Fault.NO_ANSWER: "If the wires are right, correct model and address in [sensor]. To list the "
+    "sensors that can be read: sensor-agent read --list",
+    Fault.CHECKSUM: "Shorten the wires to the sensor, and check their contacts.",
+    Fault.IMPLAUSIBLE: "Check the wires, and model in [sensor]. If they are right, replace the "
+    "sensor.",
+    Fault.NO_PERMISSION: "The files in /sys must be readable: check the permissions of that file.",
+    Fault.BUSY: "Stop the other program.",
+    Fault.FAILED: "Do what the message says. To list the sensors that can be read: sensor-agent "
+    "read --list",
+}
 
 
 @check("sensor", deadline=90.0, needs=("configuration", "daemon"))
 def sensor(examination: Examination) -> Finding:
     if examination.status is not None:
-        return sensor_of_daemon(examination.status.sensor)
+        return sensor_of_daemon(examination.status.sensor, _advice(examination.config.sensor))
     config = examination.config.sensor
     if examination.lacks_board and config.driver in ADAFRUIT:
         return NO_BOARD
     return sensor_here(
         lambda: examination.open_sensor(
-            config.driver, model=config.model, pin=config.pin, power_pin=config.power_pin
+            config.driver,
+            model=config.model,
+            pin=config.pin,
+            bus=config.bus,
+            address=config.address,
+            power_pin=config.power_pin,
         ),
         config,
     )
+
+
+def _advice(config: SensorConfig) -> Mapping[Fault, str]:
+    return ON_I2C if config.model in CHIPS else ADVICE
 
 
 def sensor_here(
@@ -48,7 +69,7 @@ def sensor_here(
     now: Callable[[], float] = time.monotonic,
 ) -> Finding:
     """Read the sensor five times, at the shortest interval it allows."""
-    details, worst = [], Fault.FAILED
+    details, worst, advice = [], Fault.FAILED, _advice(config)
     try:
         with open_sensor() as sensor:
             policy = Policy(
@@ -71,9 +92,9 @@ def sensor_here(
     good = READS - faults
     line = f"{good} of {READS} attempts, {spacing:g} s apart, returned a reading."
     if not good:
-        return failed(details[-1], ADVICE[worst], *details)
+        return failed(details[-1], advice[worst], *details)
     if good < ENOUGH:
-        return warning(line, ADVICE[worst], *details)
+        return warning(line, advice[worst], *details)
     return ok(f"{line} The last one: {details[-1]}" if not faults else line, *details)
 
 
@@ -92,7 +113,7 @@ def _one(
     return None, f"{reading.temperature:.1f} °C, {reading.humidity:.1f} %."
 
 
-def sensor_of_daemon(sensor: SensorPart) -> Finding:
+def sensor_of_daemon(sensor: SensorPart, advice: Mapping[Fault, str] = ADVICE) -> Finding:
     """Judge the running daemon's sensor by its status: the daemon holds the GPIO line."""
     counters, attempts = sensor.counters, sensor.attempts
     faults = {fault: counters[fault] for fault in Fault if counters.get(fault)}
@@ -111,7 +132,7 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
         return failed(
             f"No readings ({sensor.status}) since {sensor.status_since}: "
             f"{sensor.error or 'its values are implausible.'}",
-            ADVICE[Fault(sensor.status)],
+            advice[Fault(sensor.status)],
             *details,
         )
     if doubt := DOUBTS.get(sensor.warning):
@@ -119,7 +140,7 @@ def sensor_of_daemon(sensor: SensorPart) -> Finding:
     rate = 1 - sum(faults.values()) / max(1, attempts)
     line = f"The daemon reads the sensor. {rate:.0%} of {plural(attempts, 'attempt')} succeeded."
     if rate < ENOUGH / READS:
-        return warning(line, ADVICE[max(faults, key=lambda fault: faults[fault])], *details)
+        return warning(line, advice[max(faults, key=lambda fault: faults[fault])], *details)
     return ok(line, *details)
 
 

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from sysfs import add_chip
 
 from hw import ClimateSensor, Led, LedState, Reading, open_led, open_sensor
 from hw.errors import DriverError, Fault, LedError, SensorError
@@ -11,6 +12,7 @@ from hw.leds.fake_led import SimulatedLed
 from hw.leds.gpiozero_led import GpiozeroLed
 from hw.sensors.adafruit import AdafruitSensor
 from hw.sensors.fake import SimulatedSensor
+from hw.sensors.i2c import I2cSensor
 from hw.sensors.kernel import KernelSensor
 from hw.sensors.models import MODELS
 from hw.sensors.power import PoweredSensor
@@ -31,6 +33,11 @@ def kernel(directory):
     (device / "in_temp_input").write_text("21500\n")
     (device / "in_humidityrelative_input").write_text("45600\n")
     return KernelSensor(model="dht22", pin=4, sysfs=directory)
+
+
+def on_i2c(directory):
+    add_chip(directory, "sht3x")
+    return I2cSensor(model="sht3x", sysfs=directory)
 
 
 def child(_):
@@ -56,7 +63,7 @@ def mock_led(_):
     return GpiozeroLed(17, factory=mock.MockFactory(pin_class=mock.MockPWMPin))
 
 
-@pytest.fixture(params=[fake_dht22, fake_dht11, kernel, child, powered])
+@pytest.fixture(params=[fake_dht22, fake_dht11, kernel, on_i2c, child, powered])
 def sensor(request, tmp_path):
     with request.param(tmp_path) as sensor:
         yield sensor

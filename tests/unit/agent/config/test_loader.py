@@ -446,15 +446,9 @@ def test_other_names_of_a_model_are_understood(loaded, name, model):
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("dht20", "read over I2C"),
-        ("sht31", "read over I2C"),
-        ("SHT-31", "read over I2C"),
-        ("sht40", "read over I2C"),
-        ("bme280", "read over I2C"),
-        ("BME 680", "read over I2C"),
-        ("aht20", "read over I2C"),
-        ("am2320", "read over I2C"),
-        ("si7021", "read over I2C"),
+        ("SHT-31", 'set driver = "kernel" and model = "sht3x"'),
+        ("BME 680", "is not supported"),
+        ("am2320", "is not supported"),
         ("sht15", "a bus of its own"),
         ("bmp280", "no humidity"),
         ("ds18b20", "no humidity"),
@@ -469,6 +463,102 @@ def test_a_sensor_that_cannot_be_read_is_refused_with_what_can_be(mistakes, key,
     [sentence] = mistakes(f'[sensor]\n{key} = "{name}"')
     assert sentence.startswith(f'[sensor] {key} = "{name}": ')
     assert part in sentence
+
+
+CHIP_MODELS = [
+    ("dht20", "aht20", 0x38),
+    ("sht31", "sht3x", 0x44),
+    ("sht45", "sht4x", 0x44),
+    ("bme280", "bme280", 0x76),
+    ("hdc1080", "hdc1080", 0x40),
+    ("si7021", "si7021", 0x40),
+    ("htu21d", "htu21", 0x40),
+    ("sht21", "sht2x", 0x40),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "address"), CHIP_MODELS)
+def test_a_sensor_on_i2c_is_read_by_the_kernel_at_its_address(
+    loaded, mistakes, name, model, address
+):
+    read = loaded(f'[sensor]\ndriver = "kernel"\nmodel = "{name}"').sensor
+    assert (read.model, read.bus, read.address) == (model, 1, address)
+    [sentence] = mistakes(f'[sensor]\ndriver = "{name}"')
+    assert sentence == (
+        f'[sensor] driver = "{name}": the kernel reads this sensor: set driver = "kernel" and '
+        f'model = "{model}"'
+    )
+
+
+def test_a_sensor_on_i2c_may_be_elsewhere(loaded):
+    text = '[sensor]\ndriver = "kernel"\nmodel = "bme280"\nbus = 3\naddress = 0x77'
+    read = loaded(f"{text}\n[led]\npin = 2").sensor
+    assert (read.bus, read.address) == (3, 0x77)
+    assert loader.with_fake_hardware(loaded(text)).sensor.model == "dht22"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            'driver = "kernel"\nmodel = "sht3x"\npin = 4',
+            (
+                '[sensor] pin = 4: the sensor of model = "sht3x" is on I2C, and not on a GPIO of '
+                "its own; remove pin"
+            ),
+        ),
+        (
+            'driver = "kernel"\nmodel = "sht3x"\npower_pin = 5',
+            (
+                '[sensor] power_pin = 5: the sensor of model = "sht3x" is on I2C, and not on a '
+                "GPIO of its own; remove power_pin"
+            ),
+        ),
+        (
+            'driver = "kernel"\naddress = 0x44',
+            '[sensor] address = 68: the sensor of model = "dht22" is not on I2C; remove address',
+        ),
+        (
+            'driver = "dht11"\nbus = 1',
+            '[sensor] bus = 1: the sensor of driver = "dht11" is not on I2C; remove bus',
+        ),
+        (
+            'driver = "fake"\nbus = 1',
+            '[sensor] bus = 1: the sensor of driver = "fake" is not on I2C; remove bus',
+        ),
+        (
+            'driver = "kernel"\nmodel = "sht4x"\naddress = 0x76',
+            (
+                '[sensor] address = 0x76: the sensor of model = "sht4x" has the address 0x44, '
+                "0x45 or 0x46"
+            ),
+        ),
+        (
+            'driver = "kernel"\nmodel = "si7021"\naddress = 200',
+            "[sensor] address = 200: must be a whole number from 0x08 to 0x77 (I2C address)",
+        ),
+        (
+            'driver = "fake"\nmodel = "sht4x"',
+            (
+                '[sensor] model = "sht4x": driver = "fake" simulates only a DHT; remove model, or '
+                'set driver = "kernel"'
+            ),
+        ),
+        (
+            'driver = "dht22"\nmodel = "sht31"',
+            (
+                '[sensor] model = "sht3x": driver = "dht22" is for a "dht22"; remove model, or set '
+                'driver = "kernel"'
+            ),
+        ),
+        (
+            'driver = "kernel"\nmodel = "sht3x"\n[led]\npin = 3',
+            "[led] pin = 3: I2C bus 1 uses that GPIO too; set another one",
+        ),
+    ],
+)
+def test_a_sensor_has_a_pin_or_a_bus_and_an_address(mistakes, text, sentence):
+    assert mistakes(f"[sensor]\n{text}") == [sentence]
 
 
 def test_the_driver_adafruit_is_named_by_its_model(mistakes):
@@ -560,7 +650,8 @@ def test_each_optional_setting_of_the_example_loads_when_uncommented(loaded):
             assert f"#{key.name} = " in loader.example()
             shown = re.search(rf"^#({key.name} = .*)$", loader.example(), re.MULTILINE)
             assert shown
-            loaded(f"[{key.section}]\n{shown[1]}")
+            on_i2c = 'driver = "kernel"\nmodel = "bme280"' if key.name in {"bus", "address"} else ""
+            loaded(f"[{key.section}]\n{on_i2c}\n{shown[1]}")
 
 
 def test_the_reference_has_a_row_for_every_key():

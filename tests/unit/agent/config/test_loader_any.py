@@ -107,7 +107,9 @@ def allowed(rule: Rule):
     sensor=st.fixed_dictionaries(
         {},
         optional={
-            key.name: allowed(key.rule) for key in KEYS["sensor"].values() if key.name != "model"
+            key.name: allowed(key.rule)
+            for key in KEYS["sensor"].values()
+            if key.name not in {"model", "bus", "address"}  # The others depend on the model.
         },
     )
 )

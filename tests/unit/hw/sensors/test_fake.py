@@ -6,7 +6,7 @@ import pytest
 from hw import Reading
 from hw.errors import Fault, SensorError
 from hw.sensors.fake import DAY, FAULTS, Room, SimulatedSensor
-from hw.sensors.models import MODELS
+from hw.sensors.models import DHTS
 from hw.sensors.policy import Policy
 
 NOON = 20_000 * DAY + DAY / 2
@@ -178,10 +178,10 @@ def test_the_fault_stuck_repeats_the_last_value(readings_before):
     assert [sensor.read() for _ in range(5)] == [last] * 5
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", sorted(DHTS))
 @pytest.mark.parametrize("temperature", [5, 21, 30, 45])
 def test_a_spike_is_one_plausible_value_that_the_policy_drops(model, temperature):
-    coldest, hottest, *_ = MODELS[model]
+    coldest, hottest = DHTS[model].coldest, DHTS[model].hottest
     sensor = SimulatedSensor(room_at(), model=model)
     policy = Policy(model=model, spacing=0.0, interval=5.0, now=0.0)
     sensor.room.play({"temperature": temperature})

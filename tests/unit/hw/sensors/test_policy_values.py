@@ -127,13 +127,13 @@ def test_offsets_leave_no_rounding_errors():
 )
 def test_no_value_outside_the_range_is_ever_accepted(model, attempts, spacing, interval):
     it = policy(model=model, spacing=spacing, interval=interval)
-    coldest, hottest, driest, wettest, _ = MODELS[model]
+    limits = MODELS[model]
     times = [-1.0]
     for outcome, late, takes in attempts:
         for accepted in step(it, outcome, late=late, takes=takes):
-            assert coldest <= accepted.reading.temperature <= hottest
-            assert driest <= accepted.reading.humidity <= wettest
-            assert accepted.reading != Reading(0.0, 2.0)
+            assert limits.coldest <= accepted.reading.temperature <= limits.hottest
+            assert max(0.0, limits.driest) <= accepted.reading.humidity <= min(100, limits.wettest)
+            assert accepted.reading not in limits.ghosts
             times.append(accepted.at)
     assert times == sorted(times)
     assert it.counters["accepted"] == len(times) - 1

@@ -4,7 +4,7 @@ import pytest
 
 from hw import Reading
 from hw.sensors.fake import Room, SimulatedSensor
-from hw.sensors.models import MODELS
+from hw.sensors.models import DHTS
 from hw.sensors.policy import Policy
 from hw.sensors.steadiness import SensorWarning, Steadiness
 
@@ -16,7 +16,7 @@ class Sensor:
     """A model whose readings are judged, one each minute unless told otherwise."""
 
     def __init__(self, model="dht22"):
-        self.steadiness = Steadiness(MODELS[model])
+        self.steadiness = Steadiness(DHTS[model])
         self.now = 30 * DAY  # The board has been running for longer than the daemon.
 
     def reports(self, reading, seconds, *, interval=MINUTE):
@@ -122,7 +122,7 @@ def test_a_few_equal_readings_at_long_intervals_give_no_warning():
     assert sensor.reports(CELLAR, 4 * HOUR, interval=HOUR) != []
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", sorted(DHTS))
 def test_a_simulated_room_gives_no_warning_in_a_week_and_a_stuck_sensor_one(model):
     now = 0.0
     sensor = SimulatedSensor(Room(seed=1, clock=lambda: now), model=model)

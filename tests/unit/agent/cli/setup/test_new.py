@@ -207,7 +207,7 @@ def test_a_machine_without_gpio_lines_is_refused_with_the_same_options(
         ({"pin": "04"}, 78, '[sensor] pin = "04": must be'),
         ({"pin": "5", "led_pin": "5"}, 78, "uses that GPIO too"),
         ({"driver": "dht44"}, 78, 'did you mean "dht22"?'),
-        ({"driver": "sht31"}, 78, "read over I2C"),
+        ({"driver": "sht31"}, 78, 'set driver = "kernel" and model = "sht3x"'),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_changed(

@@ -223,6 +223,14 @@ def test_the_leds_line_must_be_free_after_a_restart(tmp_path):
     assert "(in raspi-config: Performance Options, Fan) and restart" in finding.advice
 
 
+def test_a_sensor_on_i2c_has_no_line_and_needs_no_dht11_overlay(tmp_path):
+    board_with(tmp_path, shape(""))
+    sensor = SensorConfig(driver="kernel", model="sht3x", bus=1, address=0x44)
+    examined = examination(tmp_path, replace(CONFIG, sensor=sensor))
+    assert gpio.overlay(examined).outcome is Outcome.SKIPPED
+    assert list(examined.lines(with_kernel=True)) == ["[led] pin"]
+
+
 def test_the_older_path_of_the_firmwares_configuration_is_read(tmp_path):
     write(tmp_path, "boot/config.txt", "dtoverlay=dht11,gpiopin=22\n")
     pi(tmp_path, device="dht11@16", line=22)

@@ -1,5 +1,8 @@
+import errno
+
 import pytest
 from statuses import status_with
+from sysfs import add_chip, failing
 
 from agent.config.loader import SensorConfig
 from agent.diagnostics.checks import hardware
@@ -7,6 +10,7 @@ from agent.diagnostics.finding import Outcome
 from hw import ClimateSensor, DriverError, Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
 from hw.sensors.fake import Room, SimulatedSensor
+from hw.sensors.i2c import I2cSensor
 
 GOOD = Reading(21.0, 45.0)
 SILENT = SensorError("The sensor did not answer.", fault=Fault.NO_ANSWER)
@@ -75,6 +79,30 @@ def test_a_sensor_without_readings_fails_with_the_advice_for_its_fault(answer, w
     assert finding.outcome is Outcome.FAILED
     assert words in finding.line
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome", "words", "advice"),
+    [
+        (None, "ok", "5 of 5 attempts", None),
+        (errno.EREMOTEIO, "failed", "did not answer", "model and address in [sensor]"),
+        (errno.EIO, "failed", "was incomplete", "wires"),
+        (errno.EINVAL, "failed", "Cannot read", "sensor-agent read --list"),
+    ],
+)
+def test_a_sensor_on_i2c_has_advice_of_its_own(tmp_path, number, outcome, words, advice):
+    add_chip(tmp_path, "sht3x")
+    more = {} if number is None else {"read_text": failing(number)}
+    finding = hardware.sensor_here(
+        lambda: I2cSensor(model="sht3x", sysfs=tmp_path, **more),
+        SensorConfig(driver="kernel", model="sht3x", bus=1, address=0x44),
+        sleep=lambda _: None,
+    )
+    assert finding.outcome == outcome
+    assert words in finding.line
+    assert (finding.advice is None) is (advice is None)
+    assert (advice or "") in (finding.advice or "")
+    assert "gpio" not in (finding.advice or "")
 
 
 def test_a_warning_of_the_daemon_about_its_readings_is_a_warning_of_the_check():
