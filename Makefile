@@ -140,5 +140,6 @@ constraints: ## rewrite constraints.txt with today's versions
 clean: ## remove what make created here
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find agent central deploy hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "In each terminal in which .venv is activated, type: deactivate"
 
 .PHONY: help check demo test coverage soak bench lint dist docs format constraints clean test-ways test-sdk test-azure test-kernel test-pi3 test-pi test-service test-package test-everywhere deb deb-lock repo install fuzz

@@ -19,7 +19,7 @@ class LastReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SensorPart:
-    """The sensor. `interval` is in seconds.
+    """The sensor. `interval` is in seconds, `unit` the unit in which temperatures are sent.
 
     `status` and `warning` are values of the properties `sensorStatus` and `sensorWarning`.
     `counters` has `attempts`, `accepted`, and the attempts without a reading by reason.
@@ -33,6 +33,7 @@ class SensorPart:
     counters: dict[str, int]
     error: str | None = None
     warning: str = "none"
+    unit: str = "celsius"
 
     @property
     def attempts(self) -> int:
@@ -88,12 +89,16 @@ class PlacePart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloudPart:
-    """The session. `hub` is None while the daemon is not connected."""
+    """The session. `hub` is None while the daemon is not connected.
+
+    `next_attempt` is in how many seconds it tries to connect again; None if it does so now.
+    """
 
     hub: str | None
     attempts: int = 0
     connections: int = 0
     error: str | None = None
+    next_attempt: float | None = None
     place: PlacePart | None = None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.config.loader import Config
 from agent.daemon.control_socket import PATIENCE, ask, read_status
+from agent.device.units import temperature_text
 from agent.diagnostics.finding import plural
 from agent.diagnostics.installation import with_advice
 from agent.errors import ConfigError, ControlError, NoDaemonError
@@ -35,6 +36,7 @@ from hw import (
 from hw.sensors.policy import ATTEMPTS_PER_SLOT, JUMPS
 
 DONE, FAILURE = 0, 1
+BRIGHTNESSES = {1: "high", 2: "medium", 3: "low"}
 MARGIN = 5.0  # Seconds beyond the daemon's own timeout, to receive its reason.
 
 
@@ -48,7 +50,8 @@ def read(config: Config, socket_path: Path, *, count: int, as_json: bool) -> int
         before = _counters(socket_path)
     except NoDaemonError:
         return _read_here(config, count=count, as_json=as_json)
-    missing = _show_readings(count, lambda: read_by_daemon(socket_path), as_json=as_json)
+    unit = None if as_json else config.sensor.unit
+    missing = _show_readings(count, lambda: read_by_daemon(socket_path), unit)
     if count > 1 or not as_json:
         after = _counters(socket_path)
         # The daemon's own attempts in between are counted, too.
@@ -68,8 +71,11 @@ class Line:
     error: str | None = None
 
 
-def _show_readings(count: int, read_line: Callable[[], Line], *, as_json: bool) -> int:
-    """Print `count` lines, also for missing readings. Return how many are missing."""
+def _show_readings(count: int, read_line: Callable[[], Line], unit: str | None) -> int:
+    """Print `count` lines, also for missing readings. Return how many are missing.
+
+    `unit` is that of temperatures; None prints JSON.
+    """
     missing = 0
     for _ in range(count):
         try:
@@ -79,7 +85,7 @@ def _show_readings(count: int, read_line: Callable[[], Line], *, as_json: bool) 
         except (ControlError, SensorError) as error:
             missing += 1
             line = Line(utc(time.time()), error=str(error))
-        _show(line, as_json=as_json)
+        _show(line, unit)
     return missing
 
 
@@ -98,7 +104,8 @@ def _counters(socket_path: Path) -> dict[str, int]:
 def _read_here(config: Config, *, count: int, as_json: bool) -> int:
     with _open_sensor(config) as sensor:
         policy = _policy(sensor, config)
-        missing = _show_readings(count, lambda: _read_line(sensor, policy), as_json=as_json)
+        unit = None if as_json else config.sensor.unit
+        missing = _show_readings(count, lambda: _read_line(sensor, policy), unit)
     if count > 1 or not as_json:
         _summarize(count - missing, policy.counters, as_json=as_json)
     return FAILURE if missing else DONE
@@ -150,13 +157,14 @@ def read_once(sensor: ClimateSensor, policy: Policy) -> Reading:
     raise failure
 
 
-def _show(line: Line, *, as_json: bool) -> None:
-    if as_json:
+def _show(line: Line, unit: str | None) -> None:
+    if unit is None:
         print(json.dumps(asdict(line)), flush=True)
-    elif line.error is not None:
+    elif line.temperature is None:
         print(f"No reading: {line.error}", file=sys.stderr)
     else:
-        print(f"{line.temperature:6.1f} °C  {line.humidity:5.1f} %", flush=True)
+        temperature = temperature_text(line.temperature, unit)
+        print(f"{temperature:>9}  {line.humidity:5.1f} %", flush=True)
 
 
 def _summarize(readings: int, counters: Mapping[str, int], *, as_json: bool) -> None:
@@ -203,14 +211,22 @@ def led(config: Config, socket_path: Path, *, what: str, number: int | None, as_
     except NoDaemonError:
         _led_here(config, what=what, number=number, as_json=as_json)
     else:
-        _show_led(state["state"], state["brightness"], as_json=as_json)
+        _show_led(what, state["state"], state["brightness"], as_json=as_json)
     return DONE
 
 
-def _show_led(state: str, brightness: int, *, as_json: bool, until: str = "") -> None:
+def _show_led(what: str, state: str, brightness: int, *, as_json: bool, until: str = "") -> None:
     if as_json:
         told = {"time": utc(time.time()), "state": state, "brightness": brightness}
         print(json.dumps(told), flush=True)
+    elif what == "brightness" and state == "off":
+        print(
+            f"The LED's brightness is {brightness} ({BRIGHTNESSES[brightness]}). It is off; to "
+            "turn it on: sensor-agent led on"
+        )
+    elif what == "brightness":
+        shown = f"with brightness {brightness} ({BRIGHTNESSES[brightness]})"
+        print(f"The LED is {state} {shown}{until}.", flush=True)
     else:
         print(f"The LED is {state}{until}.", flush=True)
 
@@ -222,7 +238,7 @@ def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -
     try:
         with led, suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.
             _drive(led, what, number)
-            _show_led(led.state, led.brightness, as_json=as_json, until=until)
+            _show_led(what, led.state, led.brightness, as_json=as_json, until=until)
             if stays:
                 threading.Event().wait()
     except DriverError as error:

@@ -15,7 +15,7 @@ from agent.cli.signals import interruptible
 from agent.config import loader as configuration
 from agent.config.loader import Config
 from agent.diagnostics import installation
-from agent.errors import AgentError, ConfigError, OutputError, SecretError
+from agent.errors import AgentError, ConfigError, ControlError, OutputError, SecretError
 from agent.ranges import BLINK_PERIOD, BRIGHTNESS
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
@@ -431,6 +431,7 @@ def _read(arguments: argparse.Namespace) -> int:
     from agent.cli.hardware import read  # noqa: PLC0415 - brings in a driver.
 
     config, path = _load(arguments)
+    _note_real_hardware(arguments, path)
     if arguments.list:
         from agent.cli.read_list import read_list  # noqa: PLC0415 - not for every command.
 
@@ -452,6 +453,7 @@ def _led(arguments: argparse.Namespace) -> int:
         print(f"sensor-agent led: {needs}", file=sys.stderr)
         return USAGE
     config, path = _load(arguments)
+    _note_real_hardware(arguments, path)
     with interruptible():
         return led(
             config,
@@ -459,6 +461,25 @@ def _led(arguments: argparse.Namespace) -> int:
             what=arguments.what,
             number=number,
             as_json=arguments.json,
+        )
+
+
+def _note_real_hardware(arguments: argparse.Namespace, path: Path | None) -> None:
+    """With --fake-hw: print whether a running daemon with real hardware does the work instead."""
+    from agent.daemon.control_socket import ask, read_status  # noqa: PLC0415 - brings in asyncio.
+
+    if not arguments.fake_hw:
+        return
+    try:
+        status = read_status(ask(_socket(path), {"command": "status"}))
+    except ControlError:  # The command itself reports it.
+        return
+    real = [part.driver for part in (status.sensor, status.led) if part.driver != "fake"]
+    if real:
+        print(
+            f"--fake-hw has no effect: the running daemon does the work, with {' and '.join(real)}."
+            " To simulate the hardware, stop the daemon first.",
+            file=sys.stderr,
         )
 
 
@@ -501,6 +522,7 @@ def _check(arguments: argparse.Namespace) -> int:
         config, path = _load(arguments)
     except ConfigError as error:
         mistakes = error.mistakes
+    _note_real_hardware(arguments, path)
     with interruptible():
         return check_command.check(
             config,

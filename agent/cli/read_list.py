@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.cli.hardware import DONE, FAILURE, Line, read_by_daemon, reading_here
 from agent.config.loader import Config, SensorConfig
+from agent.device.units import temperature_text
 from agent.errors import ConfigError, ControlError, NoDaemonError
 from agent.readings.clock import utc
 from hw import SensorError
@@ -41,10 +42,10 @@ def read_list(
     that are declared to the kernel. With `as_json`, each line has an object with the keys of
     `Entry`.
     """
-    is_any = False
+    is_any, unit = False, config.sensor.unit
     for entry in _entries(config, socket_path, sysfs):
         is_any = is_any or entry.error is None
-        print(json.dumps(asdict(entry)) if as_json else _line(entry), flush=True)
+        print(json.dumps(asdict(entry)) if as_json else _line(entry, unit), flush=True)
     return DONE if is_any else FAILURE
 
 
@@ -96,13 +97,13 @@ def _read(config: Config, socket_path: Path) -> Line:
         return reading_here(config)
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Entry, unit: str) -> str:
     if entry.address is not None:
         place = f"I2C bus {entry.bus}, 0x{entry.address:02x}"
     else:
         place = "" if entry.pin is None else f"GPIO {entry.pin}"
-    if entry.error is None:
-        values = f"{entry.temperature:6.1f} °C  {entry.humidity:5.1f} %"
+    if entry.temperature is not None:
+        values = f"{temperature_text(entry.temperature, unit):>9}  {entry.humidity:5.1f} %"
     else:
         values = f"no reading: {entry.error}"
     mark = "configured" if entry.configured else ""

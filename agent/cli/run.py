@@ -100,7 +100,11 @@ def _sink(
             "To try everything: sensor-agent demo"
         )
         return lambda service: nullcontext(
-            PrintingSink(lambda line: _show(line, service.stop), service.status_changed)
+            PrintingSink(
+                lambda line: _show(line, service.stop),
+                service.status_changed,
+                unit=config.sensor.unit,
+            )
         )
     return partial(
         cloud_sink,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.device.units import in_unit
 from agent.readings.clock import Clock, utc
 from agent.readings.outbox import Entry
 from agent.status import DroppedReadings
@@ -31,9 +32,7 @@ def message(
     `dropped` lists readings that never come, as `<run>:<first>-<last>:<reason>`.
     """
     taken, believable = clock.true_time(entry.taken)
-    temperature = entry.reading.temperature
-    if unit == "fahrenheit":
-        temperature = temperature * 9 / 5 + 32
+    temperature = in_unit(entry.reading.temperature, unit)
     # A DHT22 resolves tenths. Conversion and offsets need a second digit.
     body = {"temp": round(temperature, 2), "humid": round(entry.reading.humidity, 2)}
     properties = {"iothub-creation-time-utc": utc(taken)}

@@ -122,6 +122,7 @@ class Uplink:
         self._unit = unit
         self._max_rate = max_rate
         self._first_delay = first_delay
+        self._next_attempt: float | None = None  # Uptime, seconds; None while connecting.
         self._sleep = sleep
         self._jitter = jitter
         self._health = ConnectionHealth(daemon.clock, hub.cloud)
@@ -195,8 +196,14 @@ class Uplink:
             attempts=self.attempts,
             connections=self.connections,
             error=self._health.last_error,
+            next_attempt=self._seconds_to_next_attempt(),
             place=self._moves.describe(None if assigned is None else assigned.hub),
         )
+
+    def _seconds_to_next_attempt(self) -> float | None:
+        if self._next_attempt is None:
+            return None
+        return round(max(0.0, self._next_attempt - self._clock.uptime()), 1)
 
     async def describe(self, status: Status) -> Status:
         """Return `status` with the parts about connection, properties and outbox."""
@@ -232,7 +239,7 @@ class Uplink:
 
         Raises SdkStuckError when only a restart of the process can help.
         """
-        await self._sleep(self._jitter() * self._first_delay)
+        await self._pause(self._jitter() * self._first_delay)
         stuck = 0
         while True:
             self._connected_at, self._used = inf, None
@@ -262,6 +269,7 @@ class Uplink:
 
     async def _pause(self, seconds: float) -> None:
         """Wait before the next attempt; not if the device was moved meanwhile."""
+        self._next_attempt = self._clock.uptime() + seconds
         waits = [
             asyncio.create_task(self._moves.changed.wait(), name="uplink.moved"),
             asyncio.ensure_future(self._sleep(seconds)),
@@ -269,6 +277,7 @@ class Uplink:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._next_attempt = None
             for wait in waits:
                 wait.cancel()
 

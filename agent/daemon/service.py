@@ -240,6 +240,7 @@ class Service:
             None if last is None else (last[0], self.clock.true_time(last[1])[0]),
             self._sink.cloud_status(),
             waiting=self._sink.waiting,
+            unit=self._config.sensor.unit,
         )
 
     # What the other parts need of the daemon: their protocols `Daemon`.
@@ -349,7 +350,7 @@ class Service:
             version=self._version,
             origin=self._origin,
             device_id=self._config.device.id,
-            sensor=self._sampler.status(self._config.sensor.driver),
+            sensor=self._sampler.status(self._config.sensor.driver, unit=self._config.sensor.unit),
             led=self._led.status(self._config.led.driver),
             limits=self._limits.describe(),
         )

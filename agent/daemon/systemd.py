@@ -12,6 +12,7 @@ from contextlib import suppress
 from math import inf
 from typing import Never
 
+from agent.device.units import temperature_text
 from agent.logs import journal
 from agent.logs.events import LogEvent
 from agent.logs.local_time import local_time
@@ -98,18 +99,24 @@ async def notify_systemd(
 
 
 def status_line(
-    sensor: str, last: tuple[Reading, float] | None, cloud: CloudPart | None, *, waiting: int
+    sensor: str,
+    last: tuple[Reading, float] | None,
+    cloud: CloudPart | None,
+    *,
+    waiting: int,
+    unit: str,
 ) -> str:
     """Describe sensor and session in one line.
 
     `sensor` is the sensor's status, `last` its last reading and when that was taken (Unix time),
-    `waiting` the number of unsent readings.
+    `waiting` the number of unsent readings, `unit` that of temperatures.
     """
     parts = []
     if sensor not in {"ok", "starting"}:
         parts.append(f"the sensor gives no readings ({sensor})")
     if last is not None:
-        parts.append(f"the last was {_short(*last)}" if parts else _short(*last))
+        text = _short(*last, unit)
+        parts.append(f"the last was {text}" if parts else text)
     elif not parts:
         parts.append("no reading yet")
     if cloud is not None:
@@ -118,6 +125,6 @@ def status_line(
     return "; ".join(parts)
 
 
-def _short(reading: Reading, taken: float) -> str:
+def _short(reading: Reading, taken: float, unit: str) -> str:
     at = time.strftime("%H:%M", local_time(taken))
-    return f"{reading.temperature:.1f} °C, {reading.humidity:.1f} % at {at}"
+    return f"{temperature_text(reading.temperature, unit)}, {reading.humidity:.1f} % at {at}"

@@ -16,7 +16,6 @@ from agent.device.validation import CHECKS, RefusedError
 from agent.errors import quote
 from agent.logs.complaints import Complaints
 from agent.logs.events import LogEvent
-from agent.ranges import INTERVAL
 from hw.errors import HardwareError
 
 log = logging.getLogger(__name__)
@@ -88,10 +87,10 @@ async def stored_values(settings: Settings) -> dict[str, Any]:
 def defaults(interval: float) -> dict[str, Any]:
     """Return the values of properties that the operator has not set.
 
-    `interval` is the configured one, in seconds. The model has whole seconds in a range.
+    `interval` is the configured one, in seconds, which the model has as whole seconds. That of a
+    simulated sensor may be shorter than the operator can set.
     """
-    whole = max(INTERVAL.low, math.ceil(interval))
-    return {"name": "", "brightness": 1, "telemetryInterval": whole}
+    return {"name": "", "brightness": 1, "telemetryInterval": math.ceil(interval)}
 
 
 def _key(name: str) -> str:

@@ -1,9 +1,12 @@
 """The status in words, for people."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
-from agent.device.limits import LIMITS, LimitStatus
+from agent.device.limits import LIMITS, LimitStatus, Quantity
+from agent.device.units import SYMBOLS, in_unit, temperature_text
 from agent.diagnostics.installation import described
+from agent.logs.local_time import in_local_time
 from agent.status import (
     CloudPart,
     LedPart,
@@ -14,31 +17,32 @@ from agent.status import (
 )
 from hw.sensors.steadiness import ADVICE, SensorWarning
 
-DAY = 86400.0  # Seconds.
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0  # Seconds.
 
 
 def summary(status: Status) -> str:
-    """Describe sensor, LED, session and backlog in a few lines."""
+    """Describe sensor, LED, session and backlog in a few lines, with local times."""
     return "\n".join(
         [
             f"{described(status.version, status.origin)} on {status.device_id}",
-            *_sensor(status.sensor),
+            *_sensor(status.sensor, status.time),
             _led(status.led),
-            *_limits(status.limits),
-            _cloud(status.cloud),
-            *place(status.cloud),
-            *_outbox(status.outbox),
+            *_limits(status.limits, status.sensor.unit, status.time),
+            *_cloud(status.cloud),
+            *place(status.cloud, now=status.time),
+            *_outbox(status.outbox, status.time),
         ]
     )
 
 
-def _sensor(sensor: SensorPart) -> Iterator[str]:
-    yield f"sensor ({sensor.driver}): {sensor.status} since {sensor.status_since}"
+def _sensor(sensor: SensorPart, now: str) -> Iterator[str]:
+    since = in_local_time(sensor.status_since, now=now)
+    yield f"sensor ({sensor.driver}): {sensor.status} since {since}"
     if sensor.last is not None:
         last = sensor.last
         yield (
-            f"last reading: {last.temperature:.1f} degrees Celsius, {last.humidity:.1f} %, "
-            f"taken {last.taken}"
+            f"last reading: {temperature_text(last.temperature, sensor.unit)}, "
+            f"{last.humidity:.1f} %, {ago(last.taken, now)}"
         )
     faults = ", ".join(
         f"{name} {count}"
@@ -61,12 +65,14 @@ def _led(led: LedPart) -> str:
     return f"LED ({led.driver}): {led.state}{signal}, brightness {led.brightness}{fault}"
 
 
-def _limits(limits: LimitsPart | None) -> Iterator[str]:
+def _limits(limits: LimitsPart | None, unit: str, now: str) -> Iterator[str]:
     if limits is None or limits.status == LimitStatus.OFF:
         return
-    bounds = ", ".join(f"{name} {value:g}" for name, value in limits.in_force.items())
+    bounds = ", ".join(
+        f"{name} {limit_text(name, value, unit)}" for name, value in limits.in_force.items()
+    )
     outside = ", ".join(
-        f"{_words(LIMITS[name].status)} since {since}"
+        f"{_words(LIMITS[name].status)} since {in_local_time(since, now=now)}"
         for name, since in limits.outside.items()
         if name in LIMITS
     )
@@ -77,26 +83,62 @@ def _limits(limits: LimitsPart | None) -> Iterator[str]:
         yield f"limits: {outside or _words(limits.status)} ({bounds})"
 
 
+def limit_text(name: str, value: float, unit: str) -> str:
+    """Return a limit for people: "30 °C" or "60 %"."""
+    if name in LIMITS and LIMITS[name].quantity is Quantity.HUMIDITY:
+        return f"{value:g} %"
+    return f"{in_unit(value, unit):g} {SYMBOLS.get(unit, SYMBOLS['celsius'])}"
+
+
 def _words(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _cloud(cloud: CloudPart | None) -> str:
+def ago(taken: str, now: str) -> str:
+    """Return how long before `now` that was, and when, in local time. Both are in ISO 8601."""
+    when = in_local_time(taken, now=now)
+    try:
+        age = datetime.fromisoformat(now) - datetime.fromisoformat(taken)
+    except (ValueError, TypeError):  # Another version of the daemon may send other times.
+        return f"taken {when}"
+    return f"{in_units(max(0.0, age.total_seconds()))} ago ({when})"
+
+
+def in_units(seconds: float) -> str:
+    """Return a time span for people: "45 s", "3 min", "2 h 5 min" or "3.0 days"."""
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / MINUTE)
+    if minutes < HOUR / MINUTE:
+        return f"{minutes} min"
+    if seconds < DAY:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{seconds / DAY:.1f} days"
+
+
+def _cloud(cloud: CloudPart | None) -> Iterator[str]:
     if cloud is None:
-        return "cloud: not configured"
-    if cloud.hub is None:
-        return f"session: not connected; {cloud.error or 'connecting'}"
-    lately = f"; lately: {cloud.error}" if cloud.error else ""
-    return f"session: connected to {cloud.hub}, connection {cloud.connections}{lately}"
+        yield "cloud: not configured"
+    elif cloud.hub is None:
+        yield f"session: not connected; {cloud.error or 'connecting'}"
+        if cloud.next_attempt is not None:
+            yield f"next attempt to connect: in {in_units(cloud.next_attempt)}"
+        elif cloud.error:
+            yield "next attempt to connect: now"
+    else:
+        lately = f"; lately: {cloud.error}" if cloud.error else ""
+        yield f"session: connected to {cloud.hub}, connection {cloud.connections}{lately}"
 
 
-def place(cloud: CloudPart | None) -> Iterator[str]:
-    """Describe where the device belongs, and its last move."""
+def place(cloud: CloudPart | None, *, now: str = "") -> Iterator[str]:
+    """Describe where the device belongs, and its last move; today's times without the date."""
     if cloud is None or cloud.place is None or cloud.place.id_scope is None:
         return
     place = cloud.place
     hub = f", hub {place.hub}" if place.hub else ""
-    order = f"; since {place.since}, by {place.by}" if place.since else "; as configured"
+    order = "; as configured"
+    if place.since:
+        order = f"; since {in_local_time(place.since, now=now)}, by {place.by}"
     if place.moving_to is not None:
         yield f"place: moving from ID scope {place.id_scope} to {place.moving_to}{order}"
     else:
@@ -105,14 +147,14 @@ def place(cloud: CloudPart | None) -> Iterator[str]:
         yield f"last move: {place.status}"
 
 
-def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
+def _outbox(outbox: OutboxPart | None, now: str) -> Iterator[str]:
     if outbox is None:
         yield "outbox: none, readings are shown and not sent"
         return
     readings = "reading" if outbox.waiting == 1 else "readings"
-    since = f", since {outbox.oldest}" if outbox.oldest else ""
+    since = f", since {in_local_time(outbox.oldest, now=now)}" if outbox.oldest else ""
     yield f"backlog: {outbox.waiting} {readings} waiting{since}"
-    yield f"outbox: room for {_span(outbox.room_seconds)} without the hub"
+    yield f"outbox: room for {in_units(outbox.room_seconds)} without the hub"
     if outbox.error is not None:
         yield f"outbox: {outbox.error}"
     if outbox.error is not None or outbox.in_memory:
@@ -123,7 +165,3 @@ def _outbox(outbox: OutboxPart | None) -> Iterator[str]:
         yield f"set aside ({file.reason}): {file.file}"
     for gap in outbox.dropped:
         yield f"dropped ({gap.reason}): {gap.run}:{gap.first} to {gap.last}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / DAY:.1f} days" if seconds >= DAY else f"{seconds / 3600:.1f} hours"

@@ -71,10 +71,11 @@ class Sampler:
         self._rescheduled = asyncio.Event()
         self._requests: list[_Request] = []
 
-    def status(self, driver: str) -> SensorPart:
-        """Return the sensor's part of the status."""
+    def status(self, driver: str, *, unit: str) -> SensorPart:
+        """Return the sensor's part of the status; `driver` and `unit` are those configured."""
         return SensorPart(
             driver=driver,
+            unit=unit,
             interval=self.policy.interval,
             status=self.policy.status.value,
             status_since=self._clock.true_utc(self.status_since),

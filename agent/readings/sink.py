@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Never, Protocol
 
 from agent.config.loader import Config
+from agent.device.units import temperature_text
 from agent.errors import ControlError
 from agent.readings.clock import Stamp, utc
 from agent.status import CloudPart, PlacePart, Status
@@ -70,19 +71,23 @@ class Sink(Protocol):
 
 
 class PrintingSink:
-    """The sink without a cloud: prints readings and keeps nothing.
+    """The sink without a cloud: prints readings, with temperatures in `unit`, and keeps nothing.
 
     `changed` is set when the daemon's status may have changed.
     """
 
-    def __init__(self, show: Callable[[str], None], changed: asyncio.Event) -> None:
+    def __init__(
+        self, show: Callable[[str], None], changed: asyncio.Event, *, unit: str = "celsius"
+    ) -> None:
         self.set_by_operator: Mapping[str, Any] = {}
         self.waiting = 0
         self._show = show
         self._changed = changed
+        self._unit = unit
 
     async def add(self, reading: Reading, taken: Stamp) -> None:
-        self._show(f"{utc(taken.wall)}  {reading.temperature:6.1f} °C  {reading.humidity:5.1f} %")
+        temperature = temperature_text(reading.temperature, self._unit)
+        self._show(f"{utc(taken.wall)}  {temperature:>9}  {reading.humidity:5.1f} %")
         self._changed.set()
 
     def apply(self, _config: Config) -> None:

@@ -53,6 +53,7 @@ def test_the_keys_on_the_wire_stay_as_they_are():
         "attempts": 4,
         "connections": 3,
         "error": "hub.test cannot be reached.",
+        "next_attempt": None,
         "place": {
             "id_scope": "0ne000000BB",
             "hub": "hub.new",

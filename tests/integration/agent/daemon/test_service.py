@@ -90,7 +90,7 @@ def test_the_daemon_reports_its_properties(daemon, hub):
     assert reported["deviceInformation"]["totalMemory"] > 0
     until(lambda: "telemetryInterval" in hub.reported())
     assert hub.reported()["telemetryInterval"]["ac"] == 203
-    assert hub.reported()["telemetryInterval"]["value"] == 5
+    assert hub.reported()["telemetryInterval"]["value"] == 1
 
 
 @every_way

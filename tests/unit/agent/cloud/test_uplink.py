@@ -555,3 +555,18 @@ async def test_cancelling_ends_the_session(outbox):
         await until(lambda: rig.hub.open == 1)
     assert rig.hub.open == 0
     assert rig.uplink.hub is None
+
+
+async def test_the_status_has_the_time_until_the_next_attempt(outbox):
+    rig = Rig(outbox, FakeHub(*[UnreachableError("hub.test", "no route")] * 3, FakeSession()))
+    seen = []
+
+    async def look(seconds):
+        seen.append((seconds, rig.uplink.cloud_status().next_attempt))
+        await rig.sleep(seconds)
+
+    rig.uplink._sleep = look
+    async with rig.running():
+        await until(lambda: rig.uplink.connections == 1)
+    assert seen[:4] == [(0.0, 0.0), (2.0, 2.0), (4.0, 4.0), (8.0, 8.0)]
+    assert rig.uplink.cloud_status().next_attempt is None

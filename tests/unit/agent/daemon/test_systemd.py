@@ -271,4 +271,10 @@ READ = Reading(21.5, 45.0), datetime(2026, 11, 22, 10, 1, 59, tzinfo=UTC).timest
 )
 def test_the_status_line(set_zone, sensor, last, cloud, line):
     set_zone("UTC0")
-    assert status_line(sensor, last, cloud, waiting=12) == line
+    assert status_line(sensor, last, cloud, waiting=12, unit="celsius") == line
+
+
+def test_the_status_line_has_temperatures_in_the_configured_unit(set_zone):
+    set_zone("UTC0")
+    line = status_line("ok", READ, None, waiting=0, unit="fahrenheit")
+    assert line.startswith("70.7 °F, 45.0 % at ")

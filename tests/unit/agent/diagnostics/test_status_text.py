@@ -1,23 +1,32 @@
+import time
 from dataclasses import replace
 
 import pytest
 from statuses import PLACE, STATUS, status_with
 
-from agent.diagnostics.status_text import summary
+from agent.diagnostics.status_text import in_units, summary
 from agent.status import DroppedReadings, LimitsPart, SetAsideFile
+
+
+@pytest.fixture(autouse=True)
+def _central_european_time(monkeypatch):
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_healthy_device_in_words():
     assert summary(STATUS) == (
         "sensor-agent 1.2.3 on pi-1\n"
-        "sensor (dht22): ok since 2026-11-22T10:00:00.000Z\n"
-        "last reading: 21.5 degrees Celsius, 45.0 %, taken 2026-11-22T10:01:00.000Z\n"
+        "sensor (dht22): ok since 11:00:00 CET\n"
+        "last reading: 21.5 °C, 45.0 %, 30 s ago (11:01:00 CET)\n"
         "attempts: 12, readings: 10, without one: checksum 2\n"
         "LED (gpiozero): blinking, brightness 2\n"
         "session: connected to hub.test, connection 3\n"
-        "place: ID scope 0ne000000BB, hub hub.new; since 2026-11-22T10:00:00.000Z, "
+        "place: ID scope 0ne000000BB, hub hub.new; since 11:00:00 CET, "
         "by DeviceMove from hub.old\n"
-        "backlog: 1 reading waiting, since 2023-11-14T22:13:20.000Z\n"
+        "backlog: 1 reading waiting, since 2023-11-14 23:13:20 CET\n"
         "outbox: room for 30.0 days without the hub"
     )
 
@@ -27,7 +36,11 @@ def test_a_failing_device_in_words():
         status_with(
             sensor={"status": "no_answer", "last": None, "error": "Is it wired?"},
             led={"fault": "The line is busy."},
-            cloud={"hub": None, "error": "hub.test cannot be reached: no route."},
+            cloud={
+                "hub": None,
+                "error": "hub.test cannot be reached: no route.",
+                "next_attempt": 95.4,
+            },
             outbox={
                 "waiting": 1440,
                 "in_memory": 3,
@@ -43,8 +56,9 @@ def test_a_failing_device_in_words():
     assert "last fault: Is it wired?" in text
     assert "LED (gpiozero): blinking, brightness 2; The line is busy." in text
     assert "session: not connected; hub.test cannot be reached: no route." in text
+    assert "\nnext attempt to connect: in 2 min\n" in text
     assert "backlog: 1440 readings waiting" in text
-    assert "room for 1.5 hours" in text
+    assert "room for 1 h 30 min" in text
     assert "outbox: Cannot use outbox: it is full." in text
     assert "set aside (other-board): a.other-board-x" in text
     assert "the disk fails, 3 readings are in memory only" in text
@@ -58,7 +72,7 @@ def test_a_failing_device_in_words():
         ({"since": None, "by": None, "hub": None}, "place: ID scope 0ne000000BB; as configured\n"),
         (
             {"moving_to": "0ne000000CC"},
-            "place: moving from ID scope 0ne000000BB to 0ne000000CC; since 2026-11-22T10:00:00",
+            "place: moving from ID scope 0ne000000BB to 0ne000000CC; since 11:00:00 CET, by",
         ),
         ({"status": "The move was undone: no."}, "\nlast move: The move was undone: no.\n"),
     ],
@@ -81,15 +95,15 @@ def test_a_device_without_a_provisioning_service_has_no_place():
                 in_force={"temperatureHigh": 25.0, "humidityLow": 3},
                 outside={"temperatureHigh": "TIME", "humidityLow": "9", "later": "TIME"},
             ),
-            "too warm since TIME, too dry since 9 (temperatureHigh 25, humidityLow 3)",
+            "too warm since TIME, too dry since 9 (temperatureHigh 25 °C, humidityLow 3 %)",
         ),
         (
             LimitsPart(status="within", in_force={"humidityLow": 30}, outside={}),
-            "within (humidityLow 30)",
+            "within (humidityLow 30 %)",
         ),
         (
             LimitsPart(status="unknown", in_force={"humidityLow": 3}, outside={}),
-            "unknown, because the sensor gives no readings; last known: within (humidityLow 3)",
+            "unknown, because the sensor gives no readings; last known: within (humidityLow 3 %)",
         ),
     ],
 )
@@ -118,3 +132,51 @@ def test_a_warning_about_the_readings_is_explained():
     assert "\nwarning (humidity_saturated): Humidity has been at the end" in text
     text = summary(status_with(sensor={"warning": "of a later version"}))
     assert "\nwarning (of a later version): The readings may not be true." in text
+
+
+def test_temperatures_are_in_the_configured_unit():
+    text = summary(status_with(sensor={"unit": "fahrenheit"}))
+    assert "\nlast reading: 70.7 °F, 45.0 %, " in text
+
+
+def test_a_unit_that_only_a_later_version_knows_is_shown_in_celsius():
+    assert "last reading: 21.5 °C" in summary(status_with(sensor={"unit": "kelvin"}))
+
+
+@pytest.mark.parametrize(
+    ("now", "age"),
+    [
+        ("2026-11-22T10:01:00.400Z", "0 s ago (11:01:00 CET)"),
+        ("2026-11-22T10:00:00.000Z", "0 s ago (11:01:00 CET)"),  # The clock was set back.
+        ("2026-11-22T10:05:10.000Z", "4 min ago (11:01:00 CET)"),
+        ("2026-11-22T13:06:00.000Z", "3 h 5 min ago (11:01:00 CET)"),
+        ("2026-11-22T23:30:00.000Z", "13 h 29 min ago (2026-11-22 11:01:00 CET)"),
+        ("2026-11-25T10:01:00.000Z", "3.0 days ago (2026-11-22 11:01:00 CET)"),
+        ("2026-07-01T10:00:00.000Z", "0 s ago (2026-11-22 11:01:00 CET)"),
+        ("some day", "taken 2026-11-22T10:01:00.000Z"),
+        ("2026-11-22T10:05:10", "taken 11:01:00 CET"),
+    ],
+)
+def test_the_age_of_the_last_reading(now, age):
+    assert f"45.0 %, {age}\n" in summary(replace(STATUS, time=now))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "1 h 0 min"), (86_400, "1.0 days")],
+)
+def test_time_spans_in_words(seconds, text):
+    assert in_units(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"error": "No route.", "next_attempt": 12.3}, "\nnext attempt to connect: in 12 s\n"),
+        ({"error": "No route."}, "\nnext attempt to connect: now\n"),
+        ({"next_attempt": 2.0}, "; connecting\nnext attempt to connect: in 2 s\n"),
+        ({}, "session: not connected; connecting\nplace:"),
+    ],
+)
+def test_the_next_attempt_to_connect(changes, line):
+    assert line in summary(status_with(cloud={"hub": None, **changes}))
