@@ -3,6 +3,7 @@
 Tests hold the device model and the table of configuration keys to these ranges.
 """
 
+import re
 from typing import NamedTuple
 
 
@@ -42,3 +43,25 @@ HUB_DEVICE_ID = r"[A-Za-z0-9.:%_*?!(),=@;$'-]{1,128}"
 # https://learn.microsoft.com/azure/iot-dps/concepts-service#registration-id
 DPS_DEVICE_ID = r"[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]"
 ID_SCOPE = r"[A-Za-z0-9_-]{1,128}"  # Of a provisioning service.
+
+# The host names of new images: of distributions, of what is made of them for one purpose, and of
+# boards, after which Armbian names its hosts. With the domains that a local network adds.
+_IMAGE_NAMES = re.compile(
+    r"""(?xi)
+    (?: raspberrypi | raspberry | raspbian | dietpi
+    | localhost (?: -live )? | alarm | alarmpi | alpine | arch | archlinux | armbian | box
+    | buildroot | debian | fedora | kali (?: -raspberry-?pi )? | linux | manjaro (?: -arm )?
+    | nixos | opensuse | suse | ubuntu | yocto
+    | batocera | homeassistant | hassio | lakka | libreelec | moode | octopi | openwrt | osmc
+    | picoreplayer | pihole | recalbox | retropie | volumio
+    | (?: orangepi | bananapi | nanopi | rockpi | odroid | radxa ) [a-z0-9]*
+      (?: - (?: lts | plus | pro | max | ultra | mini | zero | lite ) )?
+    )
+    (?: \. (?: local | localdomain | lan | home | home\.arpa ) )?
+    """
+)
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether every machine with a new image has this host name, so that no id is it."""
+    return _IMAGE_NAMES.fullmatch(name) is not None

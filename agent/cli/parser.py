@@ -16,7 +16,7 @@ from agent.config import loader as configuration
 from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.errors import AgentError, ConfigError, ControlError, OutputError, SecretError
-from agent.ranges import BLINK_PERIOD, BRIGHTNESS
+from agent.ranges import BLINK_PERIOD, BRIGHTNESS, is_image_name
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 LED_NUMBERS = {"blink": BLINK_PERIOD, "brightness": BRIGHTNESS}
@@ -561,6 +561,13 @@ def _config_check(arguments: argparse.Namespace) -> int:
             "one to start from: sensor-agent config example > config.toml"
         )
     config = configuration.load(path)
+    if config.cloud is not None and is_image_name(config.device.id):
+        print(
+            f"{path}: [device] id = {config.device.id!r} is the host name of every new image. "
+            "Devices with the same id disconnect each other, so choose a name that no other "
+            "device has.",
+            file=sys.stderr,
+        )
     try:
         sign_in(config, base=path.parent, environ=os.environ)
     except SecretError as error:

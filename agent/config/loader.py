@@ -18,6 +18,7 @@ from agent.config.schema import (
     FASTEST_FAKE,
     KEYS,
     SECTIONS,
+    ClockConfig,
     CloudConfig,
     Config,
     DeviceConfig,
@@ -29,10 +30,17 @@ from agent.config.schema import (
     SensorConfig,
 )
 from agent.errors import ConfigError, in_words, phrase
-from agent.ranges import DPS_DEVICE_ID, HUMIDITY_MARGIN, TEMPERATURE_MARGIN, is_low_enough
+from agent.ranges import (
+    DPS_DEVICE_ID,
+    HUMIDITY_MARGIN,
+    TEMPERATURE_MARGIN,
+    is_image_name,
+    is_low_enough,
+)
 from hw.sensors.models import BUS, BUS_PINS, CHIPS, DHTS
 
 __all__ = [
+    "ClockConfig",
     "CloudConfig",
     "Config",
     "DeviceConfig",
@@ -59,7 +67,6 @@ SYSTEM_STATE = Path("/var/lib/sensor-agent")
 SYSTEM_RUNTIME = Path("/run/sensor-agent")
 
 LARGEST_FILE = 1_000_000  # Bytes; a longer file is not a configuration.
-IMAGE_NAMES = ("raspberrypi", "localhost")  # The host names of new images.
 WAYS_IN = "connection_string_file, hub or id_scope"
 X509 = ("x509_cert_file", "x509_key_file")
 CERTIFICATE = " and ".join(X509)
@@ -279,7 +286,8 @@ class _Reader:
             values["id"] = ""  # `sign_in` takes it from the connection string.
             return
         name = _reduced(self.host_name)
-        if cloud and name.lower() in (*IMAGE_NAMES, "") and ("device", "id") not in self.mistaken:
+        is_unique = bool(name) and not is_image_name(name)
+        if cloud and not is_unique and ("device", "id") not in self.mistaken:
             self._mistake(
                 f"[device] id is missing, and the host name {show(self.host_name)} is not unique; "
                 "set id to a unique name"

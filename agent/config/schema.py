@@ -346,6 +346,17 @@ class OutboxConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockConfig:
+    """The clock of this machine."""
+
+    trust_rtc: bool = _entry(
+        False,
+        "Whether a clock that agrees with a battery-backed real-time clock (RTC) counts as right, "
+        "even if it was not set from the network.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """The log."""
 
@@ -370,6 +381,7 @@ class Config:
     led: LedConfig = LedConfig()
     limits: LimitsConfig = LimitsConfig()
     outbox: OutboxConfig = OutboxConfig()
+    clock: ClockConfig = ClockConfig()
     log: LogConfig = LogConfig()
 
 
@@ -380,6 +392,7 @@ SECTIONS: dict[str, type[Any]] = {
     "led": LedConfig,
     "limits": LimitsConfig,
     "outbox": OutboxConfig,
+    "clock": ClockConfig,
     "log": LogConfig,
 }
 

@@ -67,7 +67,7 @@ class Service:
         read_config: Callable[[], Config] | None = None,
     ) -> None:
         self.stop = asyncio.Event()
-        self.clock = Clock()
+        self.clock = Clock(trust_rtc=config.clock.trust_rtc)
         self.status_changed = asyncio.Event()  # Set it when the status line may have changed.
         self._config = config
         self._places = places

@@ -14,15 +14,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `line` is a sentence; `details` are shown on request."""
+    """The result of one check. `line` is a sentence; `details` are shown on request.
+
+    `see` are ids of checks that may have found the cause: those that did replace the advice.
+    """
 
     outcome: Outcome
     line: str
     advice: str | None = None
     details: tuple[str, ...] = ()
+    see: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"details": list(self.details)}
+        found = asdict(self) | {"details": list(self.details)}
+        del found["see"]
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Finding":
@@ -40,14 +46,14 @@ def ok(line: str, *details: str) -> Finding:
     return Finding(Outcome.OK, line, None, details)
 
 
-def warning(line: str, advice: str, *details: str) -> Finding:
+def warning(line: str, advice: str, *details: str, see: tuple[str, ...] = ()) -> Finding:
     """Return that something works, but may not for long."""
-    return Finding(Outcome.WARNING, line, advice, details)
+    return Finding(Outcome.WARNING, line, advice, details, see)
 
 
-def failed(line: str, advice: str, *details: str) -> Finding:
+def failed(line: str, advice: str, *details: str, see: tuple[str, ...] = ()) -> Finding:
     """Return that something does not work."""
-    return Finding(Outcome.FAILED, line, advice, details)
+    return Finding(Outcome.FAILED, line, advice, details, see)
 
 
 def skipped(because: str) -> Finding:

@@ -118,9 +118,18 @@ def with_advice(error: DriverError) -> str:
 
     That is how to install packages that are missing, or to use the fake drivers.
     """
+    if error.packages or not this_copy().is_raspberry_pi:
+        return f"{error} {driver_advice(error)}"
+    return str(error)
+
+
+def driver_advice(error: DriverError) -> str:
+    """Return what to do about a driver that cannot work here."""
     if error.packages:
-        return f"{error} {sentence(error.packages, extra='pi')}"
-    return str(error) if this_copy().is_raspberry_pi else f"{error} {_capitalized(USE_FAKE)}."
+        return sentence(error.packages, extra="pi")
+    if this_copy().is_raspberry_pi:
+        return "Set another driver in [sensor] or [led]."
+    return f"{_capitalized(USE_FAKE)}."
 
 
 def sentence(packages: Sequence[str], *, extra: str) -> str:

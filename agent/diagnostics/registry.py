@@ -1,12 +1,13 @@
 """The checks by id: `@check("clock")` on a function of `agent.diagnostics.checks` adds one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome, skipped
 
 DEADLINE = 8.0  # Seconds.
+WRONG = {Outcome.FAILED, Outcome.WARNING}
 
 CheckFunction = Callable[[Examination], Finding]
 
@@ -52,5 +53,15 @@ def find(name: str, examination: Examination) -> Finding:
                 found[name] = skipped(f"the check {needed} failed")
                 break
         else:
-            found[name] = CHECKS[name].function(examination)
+            found[name] = _referring(CHECKS[name].function(examination), examination)
     return found[name]
+
+
+def _referring(finding: Finding, examination: Examination) -> Finding:
+    """Return the finding with its advice, or with a reference to the checks that found the cause.
+
+    A check that says ok is never referred to.
+    """
+    bad = [one for one in finding.see if find(one, examination).outcome in WRONG]
+    advice = f"See the check{'s' * (len(bad) > 1)} {' and '.join(bad)}." if bad else finding.advice
+    return replace(finding, advice=advice, see=())

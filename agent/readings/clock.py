@@ -16,6 +16,8 @@ from pathlib import Path
 
 TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # No such RTC ran before this program.
+RTC_TOLERANCE = 60.0  # Seconds. Without a network, a Pi's clock drifts some seconds a day.
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
@@ -24,7 +26,7 @@ class Stamp:
     """The time of an event by all clocks of the machine.
 
     `wall` is Unix time in seconds as the clock showed it, `uptime` the seconds since boot
-    (suspended time included), `synchronised` whether the wall clock was set from the network.
+    (suspended time included), `synchronised` whether the wall clock was known to be right.
     """
 
     wall: float
@@ -33,12 +35,49 @@ class Stamp:
     synchronised: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Rtc:
+    """A real-time clock: its name and model, and what it shows (Unix time)."""
+
+    name: str
+    model: str
+    shows: float
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether it has been set: after its battery was empty, it begins with an old date."""
+        return self.shows >= EARLIEST
+
+    def agrees_with(self, wall: float) -> bool:
+        """Return whether it has been set, and shows the time `wall`."""
+        return self.is_plausible and abs(self.shows - wall) <= RTC_TOLERANCE
+
+
+def read_rtc(root: Path = Path("/")) -> Rtc | None:
+    """Return the first real-time clock that can be read, or None; `root` is the root directory.
+
+    The kernel gives its time in UTC: https://docs.kernel.org/admin-guide/rtc.html
+    """
+    for device in sorted((root / "sys/class/rtc").glob("rtc*")):
+        try:
+            shows = float((device / "since_epoch").read_text(encoding="ascii"))
+            model = (device / "name").read_text(encoding="ascii", errors="replace").split()
+        except (OSError, ValueError):  # Its chip does not answer, or has lost its time.
+            continue
+        return Rtc(device.name, model[0] if model else "", shows)
+    return None
+
+
 class Clock:
-    """The machine's clocks. Tests pass their own."""
+    """The machine's clocks. Tests pass their own.
+
+    With `trust_rtc`, a clock that agrees with the real-time clock counts as synchronised, too.
+    """
 
     def __init__(
         self,
         *,
+        trust_rtc: bool = False,
         wall: Callable[[], float] = time.time,
         uptime: Callable[[], float] | None = None,
         synchronised: Callable[[], bool] | None = None,
@@ -46,7 +85,9 @@ class Clock:
     ) -> None:
         self.wall = wall
         self.uptime = uptime or machine_uptime
-        self.synchronised = synchronised or machine_synchronised
+        self.synchronised = synchronised or (
+            synchronised_or_as_rtc if trust_rtc else machine_synchronised
+        )
         self.boot_id = boot_id or machine_boot_id()
 
     def stamp(self) -> Stamp:
@@ -127,6 +168,20 @@ def machine_synchronised() -> bool:
     if sys.platform != "linux":
         return True  # macOS has no such call, and a Mac keeps its time.
     return _synchronised_in(int(time.monotonic()))
+
+
+def synchronised_or_as_rtc() -> bool:
+    """Return whether the wall clock was set from the network, or agrees with the RTC.
+
+    The answer may be a second old.
+    """
+    return machine_synchronised() or _as_rtc_in(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _as_rtc_in(_second: int) -> bool:
+    rtc = read_rtc()
+    return rtc is not None and rtc.agrees_with(time.time())
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.cli.setup.changes import Changes
-from agent.config.loader import IMAGE_NAMES, Config
+from agent.config.loader import Config
 from agent.diagnostics.checks.gpio import driver_lines, kernel_device
 from agent.diagnostics.line_users import described, how_to_free
 from agent.errors import AgentError
@@ -44,11 +44,6 @@ def proposed_device_id(root: Path) -> str | None:
     """Return an id made from the board's serial number, or None if it has none."""
     number = board_id(root)
     return None if number is None else f"pi-{number[-8:].lower()}"
-
-
-def is_image_name(device_id: str) -> bool:
-    """Return whether `device_id` is the host name of every new image."""
-    return device_id.lower() in IMAGE_NAMES
 
 
 def must_have_free_lines(root: Path, config: Config) -> None:

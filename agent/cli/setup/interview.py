@@ -16,6 +16,7 @@ from agent.config import loader
 from agent.config.pasted import unquoted
 from agent.config.schema import KEYS
 from agent.errors import AgentError, ConfigError
+from agent.ranges import is_image_name
 
 HEAD = """\
 # Written by sensor-agent setup. To see every key: sensor-agent config example
@@ -147,7 +148,7 @@ class Interview:
     def _check(self) -> None:
         """Raise AgentError or ConfigError if what is given already cannot be used."""
         device_id = self.options.device_id
-        if device_id is not None and board.is_image_name(device_id):
+        if device_id is not None and is_image_name(device_id):
             proposed = board.proposed_device_id(self.situation.root)
             advice = f" Made from the serial number of this board: --device-id {proposed}"
             raise AgentError(
@@ -384,7 +385,7 @@ class Interview:
             if not answer:
                 continue
             self.has_unsaved = True
-            if option == "device_id" and board.is_image_name(answer):
+            if option == "device_id" and is_image_name(answer):
                 print(
                     "Every new image has this name, and devices with the same id disconnect each "
                     "other.",

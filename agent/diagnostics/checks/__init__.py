@@ -6,4 +6,5 @@ from agent.diagnostics.checks import gpio as gpio
 from agent.diagnostics.checks import hardware as hardware
 from agent.diagnostics.checks import machine as machine
 from agent.diagnostics.checks import storage as storage
+from agent.diagnostics.checks import journal as journal
 from agent.diagnostics.checks import network as network

@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from agent.config.loader import SensorConfig
+from agent.device.units import temperature_text
+from agent.diagnostics import installation
 from agent.diagnostics.examination import ADAFRUIT, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, plural, warning
 from agent.diagnostics.registry import check
+from agent.logs.local_time import in_local_time
 from agent.status import LedPart, SensorPart
 from hw import ClimateSensor, DriverError, Fault, HardwareError, Led, Policy, SensorError
 from hw.sensors.models import CHIPS
@@ -20,9 +23,10 @@ ADVICE = {
     Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin in [sensor].",
     Fault.CHECKSUM: "Shorten the cable, and check the pull-up resistor (4.7 to 10 kOhm).",
     Fault.IMPLAUSIBLE: "Check driver and model in [sensor]. If they are right, replace the sensor.",
-    Fault.NO_PERMISSION: "See the check gpio-access.",
-    Fault.BUSY: "See the check gpio-lines.",
-    Fault.FAILED: "See the checks packages and gpio-overlay.",
+    Fault.NO_PERMISSION: "To see which group may use the lines: ls -l /dev/gpiochip*",
+    Fault.BUSY: "Stop the program that uses the line, or set another pin in [sensor].",
+    Fault.FAILED: "Restart the machine. If it happens again, please report it with the file from: "
+    "sensor-agent check --report FILE",
 }
 ON_I2C = ADVICE | {
     Fault.NO_ANSWER: "If the wires are right, correct model and address in [sensor]. To list the "
@@ -35,6 +39,14 @@ ON_I2C = ADVICE | {
     Fault.FAILED: "Do what the message says. To list the sensors that can be read: sensor-agent "
     "read --list",
 }
+SEE = {
+    Fault.NO_PERMISSION: ("gpio-access",),
+    Fault.BUSY: ("gpio-lines",),
+    Fault.FAILED: ("packages", "gpio-overlay"),
+}
+ADVICE_LED = "Set another pin in [led], and try it with: sensor-agent led on"
+LED_SEES = ("gpio-access", "gpio-lines")
+NO_DRIVER = ("packages", "gpio-access")
 
 
 @check("sensor", deadline=90.0, needs=("configuration", "daemon"))
@@ -87,14 +99,14 @@ def sensor_here(
                 details.append(line)
             spacing = sensor.spacing
     except DriverError as error:
-        return failed(str(error), "See the checks packages and gpio-access.")
+        return failed(str(error), installation.driver_advice(error), see=NO_DRIVER)
     faults = sum(policy.counters[fault] for fault in Fault)
     good = READS - faults
     line = f"{good} of {READS} attempts, {spacing:g} s apart, returned a reading."
     if not good:
-        return failed(details[-1], advice[worst], *details)
+        return failed(details[-1], advice[worst], *details, see=SEE.get(worst, ()))
     if good < ENOUGH:
-        return warning(line, advice[worst], *details)
+        return warning(line, advice[worst], *details, see=SEE.get(worst, ()))
     return ok(f"{line} The last one: {details[-1]}" if not faults else line, *details)
 
 
@@ -122,25 +134,29 @@ def sensor_of_daemon(sensor: SensorPart, advice: Mapping[Fault, str] = ADVICE) -
     last = sensor.last
     if last is not None:
         details.append(
-            f"Last reading: {last.temperature:.1f} °C, {last.humidity:.1f} %, {last.taken}"
+            f"Last reading: {temperature_text(last.temperature, sensor.unit)}, "
+            f"{last.humidity:.1f} %, {in_local_time(last.taken)}"
         )
     if sensor.status == "starting":
         return warning(
             "The daemon has no reading yet.", "Run the check again in a minute.", *details
         )
     if sensor.status != "ok":
+        fault = Fault(sensor.status)
         return failed(
-            f"No readings ({sensor.status}) since {sensor.status_since}: "
+            f"No readings ({fault}) since {in_local_time(sensor.status_since)}: "
             f"{sensor.error or 'its values are implausible.'}",
-            advice[Fault(sensor.status)],
+            advice[fault],
             *details,
+            see=SEE.get(fault, ()),
         )
     if doubt := DOUBTS.get(sensor.warning):
         return warning(f"The readings may not be true ({sensor.warning}).", doubt, *details)
     rate = 1 - sum(faults.values()) / max(1, attempts)
     line = f"The daemon reads the sensor. {rate:.0%} of {plural(attempts, 'attempt')} succeeded."
     if rate < ENOUGH / READS:
-        return warning(line, advice[max(faults, key=lambda fault: faults[fault])], *details)
+        most = max(faults, key=lambda fault: faults[fault])
+        return warning(line, advice[most], *details, see=SEE.get(most, ()))
     return ok(line, *details)
 
 
@@ -166,14 +182,14 @@ def led_here(
             sleep(LIT)
             led.off()
     except DriverError as error:
-        return failed(str(error), "See the checks packages and gpio-access.")
+        return failed(str(error), installation.driver_advice(error), see=NO_DRIVER)
     except HardwareError as error:
-        return failed(str(error), "See the checks gpio-access and gpio-lines.")
+        return failed(str(error), ADVICE_LED, see=LED_SEES)
     return ok("The LED was on for a moment. If you did not see it, check its wires and polarity.")
 
 
 def led_of_daemon(led: LedPart) -> Finding:
     """Judge the running daemon's LED by its status."""
     if led.fault is not None:
-        return failed(led.fault, "See the checks gpio-access and gpio-lines.")
+        return failed(led.fault, ADVICE_LED, see=LED_SEES)
     return ok(f"The daemon drives the LED: {led.state}, brightness {led.brightness}.")

@@ -9,12 +9,15 @@ from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
 from agent.diagnostics.service_advice import service_is_installed
+from agent.readings.clock import read_rtc
+from hw.gpio import is_raspberry_pi
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 NOW = {0: "under-voltage", 1: "slowed down", 2: "throttled", 3: "near its temperature limit"}
 SINCE_BOOT = 16  # The same conditions since the start are this many bits higher.
 HOT, TOO_HOT = 80.0, 85.0  # Degrees Celsius: the board slows down, and slows down further.
 
+CLOCK_DROP_IN = "etc/systemd/system/sensor-agent.service.d/clock.conf"
 UNIT_PLACES = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 
 SUPPLY = (
@@ -26,17 +29,41 @@ COOLING = "Add ventilation or a heat sink, and keep the sensor away from the boa
 
 @check("clock")
 def clock(examination: Examination) -> Finding:
+    root, wall = examination.root, examination.clock.wall()
+    shows = f"It shows {_minute(wall)}."
     doubt = examination.clock.doubt()
     if doubt is None:
-        now = datetime.fromtimestamp(examination.clock.wall(), UTC)
-        return ok(f"The clock was set from the network. It shows {now:%Y-%m-%d %H:%M} UTC.")
+        return ok(f"The clock was set from the network. {shows}")
     advice = "To set the clock from the network: sudo timedatectl set-ntp true."
-    if not _can_set_clock(examination.root):
+    if not _can_set_clock(root):
         advice = "Install a program that sets the clock: sudo apt install systemd-timesyncd."
-    if service_is_installed(examination.root):
+    if service_is_installed(root) and not (root / CLOCK_DROP_IN).exists():
         # Setup tells the service which program sets the clock.
         advice += " If you have replaced systemd-timesyncd, run sudo sensor-agent setup again."
-    return warning(doubt, advice)
+    rtc = read_rtc(root)
+    if not examination.config.clock.trust_rtc:
+        if rtc is not None and rtc.agrees_with(wall):
+            advice += (
+                f" If there is no network, and the real-time clock {rtc.name} ({rtc.model}) is "
+                "right, set trust_rtc = true in [clock]."
+            )
+        return warning(doubt, advice)
+    if rtc is None:
+        return warning(
+            f"{doubt} trust_rtc is set in [clock], but no real-time clock can be read.",
+            f"Enable its overlay, for example dtoverlay=i2c-rtc,ds3231, and restart. {advice}",
+        )
+    if not rtc.agrees_with(wall):
+        return warning(
+            f"{doubt} The real-time clock {rtc.name} ({rtc.model}) shows {_minute(rtc.shows)}.",
+            f"{advice} Then set the real-time clock by it: sudo hwclock --systohc. If it shows an "
+            "old date after each power cut, replace its battery.",
+        )
+    return ok(f"The clock agrees with the real-time clock {rtc.name} ({rtc.model}). {shows}")
+
+
+def _minute(unix_time: float) -> str:
+    return f"{datetime.fromtimestamp(unix_time, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _can_set_clock(root: Path) -> bool:
@@ -88,6 +115,8 @@ def _hwmon_alarm(root: Path) -> bool | None:
 @check("temperature")
 def temperature(examination: Examination) -> Finding:
     root = examination.root
+    if not is_raspberry_pi(root):
+        return skipped("only a Raspberry Pi is judged by its temperature")
     zones = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         text = _read(zone / "temp")

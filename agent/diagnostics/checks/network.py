@@ -132,7 +132,7 @@ def registration_of_daemon(cloud: CloudPart | None, *, root: Path = Path("/")) -
         return warning("The daemon is connecting.", again, *place(cloud))
     return failed(
         f"The daemon is not connected: {cloud.error}",
-        f"The checks around this one narrow it down. {where_the_log_is(root)}",
+        f"The other checks of the network narrow it down. {where_the_log_is(root)}",
         *place(cloud),
     )
 
@@ -149,7 +149,8 @@ def registration_here(
     except SecretError:
         raise
     except AgentError as error:
-        return failed(str(error), _advice(error)), None
+        see = () if isinstance(error, CloudError) else ("packages",)
+        return failed(str(error), _advice(error), see=see), None
     if not cloud.id_scope:
         return ok(f"{hub} accepted {device_id}."), hub
     return ok(f"{cloud.provisioning_host} assigned {device_id} to {hub}."), hub
@@ -166,7 +167,9 @@ def _advice(error: AgentError) -> str:
             )
         case CloudError():
             return "Run the check again in a minute."
-    return "See the check packages."
+    return (
+        "If it happens again, please report it with the file from: sensor-agent check --report FILE"
+    )
 
 
 _route_checks("hub")

@@ -20,6 +20,7 @@ from agent.diagnostics.service_advice import (
     where_the_log_is,
 )
 from agent.errors import SecretError, in_words
+from agent.ranges import is_image_name
 from hw.sensors.adafruit import PACKAGES as DHT_PACKAGES
 
 LED_PACKAGES = {"gpiozero": "gpiozero", "lgpio": "lgpio"}
@@ -55,7 +56,7 @@ def daemon(examination: Examination) -> Finding:
 
 @check("configuration")
 def configuration(examination: Examination) -> Finding:
-    path, mistakes, in_file = examination.path, examination.mistakes, examination.config_in_file
+    path, mistakes = examination.path, examination.mistakes
     if mistakes and path is not None and exists(path) and not examination.may_read(path):
         return failed(_first_of(mistakes), how_to_join(group_of(path)))
     if mistakes:
@@ -69,9 +70,22 @@ def configuration(examination: Examination) -> Finding:
             "There is no configuration file. The defaults apply, and no readings are sent.",
             "To print a file to start from: sensor-agent config example",
         )
+    return _judge(path, examination)
+
+
+def _judge(path: Path, examination: Examination) -> Finding:
+    """Judge a file without mistakes."""
+    in_file = examination.config_in_file
     if in_file is not None and _without_secrets(in_file) != _without_secrets(examination.config):
         return warning(
             f"{path} was changed after the daemon started.", how_to_restart(examination.root)
+        )
+    if examination.config.cloud is not None and is_image_name(examination.config.device.id):
+        return warning(
+            f"{path}: every new image has the host name {examination.config.device.id}, and "
+            "devices with the same id disconnect each other.",
+            "Set id in [device] to a name that no other device has. A key belongs to one id, so a "
+            "device needs its own key for a new one.",
         )
     if examination.config.cloud is None:
         return warning(

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
+from agent.diagnostics.mounts import memory_of, read_mounts
 from agent.diagnostics.registry import check
 from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import in_words
@@ -18,11 +17,14 @@ from agent.status import OutboxPart
 
 MEGABYTE = 1_000_000
 LEAST = 20 * MEGABYTE  # Bytes free; with less, programs on the machine begin to fail.
-VOLATILE = {"tmpfs", "ramfs", "overlay"}
+OVERLAY_ROOT = (
+    "If raspi-config made the root file system an overlay, turn that off: sudo raspi-config, "
+    "Performance Options, Overlay File System. Then restart."
+)
 ROOM_WANTED = 86400.0  # Seconds that the outbox should last without the hub.
 ASK_ROOT = "this user has no access to {}: use sudo sensor-agent check"
 MAKE_ROOM = "Make room: sudo apt clean; sudo journalctl --vacuum-size=50M"
-DISK_LOG = "dmesg | grep -i -e mmcblk -e ext4"
+DISK_LOG = "sudo dmesg | grep -i -e mmcblk -e nvme -e 'sd[a-z]' -e ext4"
 
 
 @check("disk-space")
@@ -46,11 +48,13 @@ def disk_space(examination: Examination) -> Finding:
 def disk_write(examination: Examination) -> Finding:
     """Write a file to the disk, read it back, and check that the disk is a lasting one."""
     state = examination.state
-    mounts = _mounts(examination.root / "proc/self/mountinfo")
-    is_read_only = _is_read_only(mounts.get("/"))
+    mounts = read_mounts(examination.root)
+    top = mounts.get(Path("/"))
+    is_read_only = top is not None and top.is_read_only
     remark = " The root file system is read-only." if is_read_only else ""
+    memory = memory_of(state, mounts, examination.root)
     if not state.exists():
-        return _missing(state, examination)
+        return _missing(state, examination) if memory is None else _in_memory(state, memory)
     try:
         _write_and_read(state)
     except OSError as error:
@@ -58,18 +62,21 @@ def disk_write(examination: Examination) -> Finding:
             return skipped(ASK_ROOT.format(state))
         line = f"Cannot write to {state}: {in_words(error)}.{remark}"
         return failed(line, _remedy(error, state))
-    kind = _kind_of(state, mounts)
-    if kind in VOLATILE:
-        return warning(
-            f"{state} is in memory ({kind}), so a power cut loses the readings in it.",
-            "Move it to a disk. If raspi-config made the card read-only, use another disk.",
-        )
+    if memory is not None:
+        return _in_memory(state, memory)
     if is_read_only:
         return warning(
             f"{state} is writable.{remark}",
-            f"Unless that is on purpose, the card is failing: {DISK_LOG}",
+            f"Unless that is on purpose, the disk is failing: {DISK_LOG}",
         )
     return ok(f"{state} is writable.")
+
+
+def _in_memory(state: Path, memory: str) -> Finding:
+    advice = "Move it to a disk."
+    if memory.startswith("overlay"):
+        advice = f"{OVERLAY_ROOT} Or mount a disk at {state}."
+    return warning(f"{state} is in memory ({memory}), so a power cut loses what is in it.", advice)
 
 
 def _missing(state: Path, examination: Examination) -> Finding:
@@ -98,40 +105,10 @@ def _remedy(error: OSError, state: Path) -> str:
         return MAKE_ROOM
     if error.errno == errno.EROFS:
         return (
-            f"Linux makes a failing card read-only: {DISK_LOG}. Try sudo mount -o remount,rw / and "
-            "have a new card ready."
+            f"Linux makes a failing disk read-only: {DISK_LOG}. Try sudo mount -o remount,rw / and "
+            "have a new disk or card ready."
         )
     return f"To find the reason: {DISK_LOG}"
-
-
-def _mounts(mountinfo: Path) -> dict[str, tuple[str, str]]:
-    """Return type and options of each file system by its mount point.
-
-    The options are the file system's own, which systemd's sandbox does not change.
-    """
-    mounts = {}
-    try:
-        lines = mountinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        where = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), before.split()[4])
-        kind, _, options = after.split(" ", 2)
-        mounts[where] = (kind, options)
-    return mounts
-
-
-def _is_read_only(mount: tuple[str, str] | None) -> bool:
-    return mount is not None and "ro" in mount[1].split(",")
-
-
-def _kind_of(path: Path, mounts: Mapping[str, tuple[str, str]]) -> str:
-    real = path.resolve()
-    for place in (real, *real.parents):
-        if str(place) in mounts:
-            return mounts[str(place)][0]
-    return "unknown"
 
 
 @check("outbox", needs=("daemon",))
@@ -149,12 +126,13 @@ def outbox_here(state: Path) -> Finding:
     except OSError as error:
         if isinstance(error, PermissionError):
             return skipped(ASK_ROOT.format(directory))
-        return failed(f"Cannot read {directory}: {in_words(error)}.", "See the check disk-write.")
+        line = f"Cannot read {directory}: {in_words(error)}."
+        return failed(line, _remedy(error, state), see=("disk-write",))
     line = f"{_readings(found.count)}, in {directory}."
     if found.damaged:
         return failed(
             f"{line} {found.damaged} damaged records or blocks are skipped.",
-            f"The card may be failing: {DISK_LOG}",
+            f"The disk may be failing: {DISK_LOG}",
         )
     return ok(line)
 
@@ -172,8 +150,9 @@ def outbox_of_daemon(outbox: OutboxPart | None) -> Finding:
     if outbox.error is not None or outbox.in_memory:
         return failed(
             outbox.error or f"Readings that are in memory only: {outbox.in_memory}.",
-            "See the checks disk-space and disk-write.",
+            f"To find the reason: {DISK_LOG}",
             *details,
+            see=("disk-space", "disk-write"),
         )
     line = _readings(outbox.waiting)
     if details:

@@ -49,3 +49,34 @@ def test_the_writable_properties_have_the_ranges(name, allowed):
     for outside in (allowed.low - 1, allowed.high + 1):
         with pytest.raises(ValueError, match=f"from {allowed.low} to {allowed.high}"):
             check(outside)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("raspberrypi", "RaspberryPi", "DietPi", "ubuntu", "debian", "localhost", "armbian"),
+        *("RetroPie", "LibreELEC", "OSMC", "octopi", "homeassistant", "kali-raspberry-pi", "alarm"),
+        *(
+            "orangepi",
+            "orangepizero3",
+            "orangepi5-plus",
+            "orangepi3-lts",
+            "bananapim5",
+            "nanopineo",
+        ),
+        *("raspberrypi.local", "DietPi.lan", "localhost.localdomain", "ubuntu.home.arpa"),
+    ],
+)
+def test_host_names_that_every_image_has(name):
+    assert ranges.is_image_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pi-1", "raspberrypi-attic", "raspberrypi2", "my-ubuntu", "ubuntu.example.org", ""),
+        *("orangepi-kitchen", "debian-12-server", "greenhouse-1", "pi.local.example", "localhosts"),
+    ],
+)
+def test_host_names_that_a_person_has_chosen(name):
+    assert not ranges.is_image_name(name)

@@ -219,7 +219,8 @@ def test_a_section_written_as_a_key_is_reported_as_such(mistakes):
 def test_an_unknown_name_is_reported_with_the_list_of_keys(mistakes):
     assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
         '[outbox] "x\\ny" = 1: no such key; the names are: max_age_days, max_megabytes',
-        "[zzz]: no such section; the names are: device, cloud, sensor, led, limits, outbox, log",
+        "[zzz]: no such section; the names are: "
+        "device, cloud, sensor, led, limits, outbox, clock, log",
     ]
 
 
@@ -396,7 +397,9 @@ def test_a_connection_string_under_an_unknown_key_is_not_shown(mistakes):
     ]
 
 
-@pytest.mark.parametrize("name", ["raspberrypi", "RaspberryPi.local", "localhost", "", "..", "ü"])
+@pytest.mark.parametrize(
+    "name", ["raspberrypi", "RaspberryPi.local", "localhost", "DietPi", "orangepi5", "", "..", "ü"]
+)
 def test_the_host_name_of_an_image_is_not_a_device_id_for_the_cloud(loaded, mistakes, name):
     [sentence] = mistakes(CLOUD, name)
     assert sentence.startswith("[device] id is missing")

@@ -25,7 +25,7 @@ from agent.errors import (
     SecretError,
 )
 from agent.status import SetAsideFile
-from hw import Fault, LedError, Reading, SensorError
+from hw import DriverError, Fault, LedError, Reading, SensorError
 from hw.leds.fake_led import SimulatedLed
 
 
@@ -83,6 +83,8 @@ class Machine:
         self.file("sys/bus/iio/devices/iio:device0/name", "dht11@4\n")
         self.file("boot/firmware/config.txt", "dtparam=audio=on\ndtoverlay=dht11,gpiopin=4\n")
         self.file("proc/self/mountinfo", "22 1 179:2 / / rw,noatime - ext4 /dev/root rw,errors=x\n")
+        self.file("etc/systemd/journald.conf", "[Journal]\n#Storage=auto\n")
+        (root / "var/log/journal").mkdir(parents=True)
         self.state = root / "state"
         self.state.mkdir()
         self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
@@ -151,6 +153,19 @@ def damaged_outbox(machine):
     (machine.state / "outbox" / "00000001.log").write_bytes(b"no blocks" * 1000)
 
 
+def with_service(machine):
+    machine.file("etc/systemd/system/sensor-agent.service", "")
+    (machine.root / "run/systemd/journal").mkdir(parents=True)
+
+
+def volatile_journal(machine):
+    with_service(machine)
+    machine.file(
+        "usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf",
+        "[Journal]\nStorage=volatile\n",
+    )
+
+
 def full_card(machine):
     machine.monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(5_000_000))
 
@@ -198,6 +213,7 @@ FAILING = {
     "disk-space": full_card,
     "disk-write": unwritable,
     "outbox": damaged_outbox,
+    "journal": volatile_journal,
     "registration": unregistered,
 } | {
     f"{host}-{stage}": partial(route_fails, name=f"{host}-{stage}")
@@ -209,6 +225,7 @@ FAILING = {
 PASSING = {
     "daemon": lambda machine: machine.daemon(),
     "gpio-overlay": lambda machine: machine.sensor(driver="kernel"),
+    "journal": with_service,
 }
 
 
@@ -225,7 +242,7 @@ def test_every_check_passes_on_a_healthy_machine(machine, name):
 def test_every_check_finds_its_fault(machine, name):
     FAILING[name](machine)
     finding = machine.find(name)
-    wanted = Outcome.WARNING if name == "clock" else Outcome.FAILED
+    wanted = Outcome.WARNING if name in {"clock", "journal"} else Outcome.FAILED
     assert finding.outcome is wanted, finding
     assert "\n" not in finding.line
     assert finding.advice
@@ -397,7 +414,10 @@ def test_an_unusable_ca_file_does_not_fail_the_network_checks(machine):
         (RegistrationError("pi-1", said="Unauthorized", hint="Check the key."), "id_scope and key"),
         (NoAnswerError("the registration", 30), "again in a minute"),
         (RefusedError("hub.test", "pi-1"), "az iot hub device-identity connection-string show"),
-        (ConfigError("Microsoft's SDK cannot be imported: no module azure."), "check packages"),
+        (
+            ConfigError("Microsoft's SDK cannot be imported: no module azure."),
+            "sensor-agent check --report",
+        ),
     ],
 )
 def test_the_advice_for_a_failed_registration_fits_its_reason(machine, error, advice):
@@ -440,3 +460,79 @@ def test_a_check_runs_once_for_an_examination(machine):
     for name in ("registration", "hub-dns", "hub-tls", "registration"):
         assert find(name, examined).outcome is Outcome.OK
     assert asked == [1]
+
+
+def failing_sensor(fault):
+    def fail(machine):
+        machine.options["open_sensor"] = lambda *_, **__: Sensor(SensorError("No.", fault=fault))
+
+    return fail
+
+
+def without_driver(machine):
+    def open_sensor(*_, **__):
+        raise DriverError("The package adafruit_dht is not installed.", packages=("adafruit_dht",))
+
+    machine.options["open_sensor"] = open_sensor
+
+
+def unsaved(machine):
+    machine.daemon(outbox={"in_memory": 3})
+
+
+def no_sdk(machine):
+    def register():
+        raise ConfigError("Microsoft's SDK cannot be imported: no module azure.")
+
+    machine.options["register"] = register
+
+
+@pytest.mark.parametrize(
+    ("name", "break_it"),
+    [
+        *(("sensor", failing_sensor(fault)) for fault in Fault),
+        ("sensor", without_driver),
+        ("led", busy_led),
+        ("outbox", unsaved),
+        ("registration", no_sdk),
+    ],
+)
+def test_no_check_refers_to_a_check_that_says_ok(machine, name, break_it):
+    (machine.root / "sys/bus/iio/devices/iio:device0/name").unlink()  # A warning of gpio-overlay.
+    break_it(machine)
+    finding = machine.find(name)
+    assert finding.outcome is Outcome.FAILED
+    assert finding.advice
+    assert "See the check" not in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "break_it", "cause"),
+    [
+        ("sensor", failing_sensor(Fault.BUSY), "gpio-lines"),
+        ("sensor", failing_sensor(Fault.NO_PERMISSION), "gpio-access"),
+        ("sensor", without_driver, "packages"),
+        ("led", busy_led, "gpio-lines"),
+        ("outbox", unsaved, "disk-space"),
+        ("registration", no_sdk, "packages"),
+    ],
+)
+def test_a_check_refers_to_the_check_that_found_the_cause(machine, name, break_it, cause):
+    break_it(machine)
+    FAILING[cause](machine)
+    assert machine.find(name).advice == f"See the check {cause}."
+
+
+def test_a_check_refers_to_every_check_that_found_a_cause(machine):
+    busy_led(machine)
+    FAILING["gpio-lines"](machine)
+    FAILING["gpio-access"](machine)
+    assert machine.find("led").advice == "See the checks gpio-access and gpio-lines."
+
+
+@pytest.mark.parametrize("name", ["raspberrypi", "DietPi", "Ubuntu.local"])
+def test_a_host_name_of_an_image_is_a_warning_as_device_id(machine, name):
+    machine.options["config"] = replace(CONFIG, device=DeviceConfig(id=name))
+    finding = machine.find("configuration")
+    assert finding.outcome is Outcome.WARNING
+    assert f"the host name {name}" in finding.line

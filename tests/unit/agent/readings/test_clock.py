@@ -1,12 +1,21 @@
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fakes import HandClock
 
 from agent.readings import clock as clock_module
-from agent.readings.clock import Clock, Stamp, machine_boot_id, machine_synchronised, machine_uptime
+from agent.readings.clock import (
+    Clock,
+    Rtc,
+    Stamp,
+    machine_boot_id,
+    machine_synchronised,
+    machine_uptime,
+    read_rtc,
+)
 
 
 def test_a_synchronised_stamp_keeps_its_time():
@@ -92,3 +101,42 @@ def test_an_unsynchronised_clock_gives_a_warning():
     assert HandClock(known=True).doubt() is None
     said = str(HandClock(known=False).doubt())
     assert "shows 2023-11-14 22:13 UTC and has not been set from the" in said
+
+
+RIGHT = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("shows", "agrees"),
+    [(RIGHT, True), (RIGHT + 59, True), (RIGHT - 59, True), (RIGHT + 61, False), (0.0, False)],
+)
+def test_a_real_time_clock_agrees_within_a_minute(shows, agrees):
+    assert Rtc("rtc0", "ds3231", shows).agrees_with(RIGHT) is agrees
+
+
+def test_a_real_time_clock_whose_battery_was_empty_is_never_right():
+    wall = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+    assert not Rtc("rtc0", "ds3231", wall).agrees_with(wall)
+
+
+def test_the_first_real_time_clock_that_can_be_read_is_used(tmp_path):
+    assert read_rtc(tmp_path) is None
+    for number, text in enumerate(("", "no number", "1790000000\n")):
+        device = tmp_path / f"sys/class/rtc/rtc{number}"
+        device.mkdir(parents=True)
+        (device / "name").write_text("rpi-rtc soc:rpi_rtc\n")
+        (device / "since_epoch").write_text(text)
+    assert read_rtc(tmp_path) == Rtc("rtc2", "rpi-rtc", 1_790_000_000.0)
+
+
+def test_a_trusted_real_time_clock_makes_the_clock_known(monkeypatch):
+    monkeypatch.setattr(clock_module, "machine_synchronised", lambda: False)
+    shown = [time.time()]
+    monkeypatch.setattr(clock_module, "read_rtc", lambda: Rtc("rtc0", "ds3231", shown[0]))
+    clock_module._as_rtc_in.cache_clear()
+    assert Clock(trust_rtc=True).stamp().synchronised
+    assert not Clock(synchronised=lambda: False, trust_rtc=True).stamp().synchronised
+    shown[0] -= 3600
+    clock_module._as_rtc_in.cache_clear()
+    assert not Clock(trust_rtc=True).stamp().synchronised
+    clock_module._as_rtc_in.cache_clear()

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
-from examinations import examination, write
+from examinations import CONFIG, examination, raspberry_pi, write
 from fakes import HandClock
 
+from agent.config.loader import ClockConfig
 from agent.diagnostics.checks import machine
 from agent.diagnostics.finding import Outcome
 
@@ -81,7 +84,63 @@ def test_a_machine_without_measurements_is_skipped(tmp_path):
     [("45000", "ok"), ("80500", "warning"), ("86000", "failed"), ("-3000", "ok")],
 )
 def test_the_temperature_of_the_processor(tmp_path, millidegrees, outcome):
+    raspberry_pi(tmp_path)
     zone = tmp_path / "sys/class/thermal/thermal_zone0"
     zone.mkdir(parents=True)
     (zone / "temp").write_text(f"{millidegrees}\n")
     assert machine.temperature(examination(tmp_path)).outcome == outcome
+
+
+def test_the_temperature_of_a_laptop_is_its_own_affair(tmp_path):
+    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "97000\n")
+    assert machine.temperature(examination(tmp_path)).outcome is Outcome.SKIPPED
+
+
+NOW = 1_790_000_000.0
+
+
+def rtc(root, shows):
+    write(root, "sys/class/rtc/rtc0/name", "rtc-ds1307 1-0068\n")
+    write(root, "sys/class/rtc/rtc0/since_epoch", f"{shows:.0f}\n")
+
+
+def clock_with_rtc(root, *, trust=True, known=False):
+    config = replace(CONFIG, clock=ClockConfig(trust_rtc=trust))
+    return machine.clock(examination(root, config, clock=HandClock(wall=NOW, known=known)))
+
+
+def test_a_trusted_real_time_clock_that_is_right_is_believed(tmp_path):
+    rtc(tmp_path, NOW + 20)
+    finding = clock_with_rtc(tmp_path)
+    assert finding.outcome is Outcome.OK
+    assert "agrees with the real-time clock rtc0 (rtc-ds1307)" in finding.line
+
+
+@pytest.mark.parametrize("shows", [NOW + 3600, 0, 946_684_800])
+def test_a_trusted_real_time_clock_that_is_wrong_is_not_believed(tmp_path, shows):
+    rtc(tmp_path, shows)
+    finding = clock_with_rtc(tmp_path)
+    assert finding.outcome is Outcome.WARNING
+    assert "The real-time clock rtc0 (rtc-ds1307) shows" in finding.line
+    assert "hwclock --systohc" in finding.advice
+    assert clock_with_rtc(tmp_path, known=True).outcome is Outcome.OK
+
+
+def test_a_trusted_real_time_clock_that_is_missing_is_reported(tmp_path):
+    finding = clock_with_rtc(tmp_path)
+    assert "no real-time clock can be read" in finding.line
+    assert "dtoverlay=i2c-rtc" in finding.advice
+
+
+def test_a_real_time_clock_that_would_help_is_proposed(tmp_path):
+    assert "trust_rtc" not in clock_with_rtc(tmp_path, trust=False).advice
+    rtc(tmp_path, NOW)
+    assert "trust_rtc = true" in clock_with_rtc(tmp_path, trust=False).advice
+    rtc(tmp_path, 0)
+    assert "trust_rtc" not in clock_with_rtc(tmp_path, trust=False).advice
+
+
+def test_a_service_that_may_ask_the_kernel_is_not_set_up_again(tmp_path):
+    write(tmp_path, "etc/systemd/system/sensor-agent.service", "")
+    write(tmp_path, machine.CLOCK_DROP_IN, "")
+    assert "sensor-agent setup" not in clock(tmp_path, known=False).advice

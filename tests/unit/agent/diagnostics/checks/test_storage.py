@@ -14,11 +14,16 @@ PLAIN = "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw,errors=remount-r
 # With ProtectSystem=strict, a service sees a read-only mount of a writable disk.
 PROTECTED = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n"
 READ_ONLY = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root ro,errors=remount-ro\n"
+ZRAM = "22 1 253:0 / / rw,noatime - ext4 /dev/zram0 rw\n"
 OVERLAY = "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
 
 
 def disk_write(tmp_path, mounts=PLAIN, *, is_root=True):
     write(tmp_path, "proc/self/mountinfo", mounts)
+    link = tmp_path / "sys/dev/block/253:0"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to("../../devices/virtual/block/zram0")
     (tmp_path / "state").mkdir(exist_ok=True)
     return storage.disk_write(examination(tmp_path, is_root=is_root))
 
@@ -30,6 +35,7 @@ def disk_write(tmp_path, mounts=PLAIN, *, is_root=True):
         (PROTECTED, "ok", "is writable"),
         (READ_ONLY, "warning", "The root file system is read-only"),
         (OVERLAY, "warning", "in memory (overlay)"),
+        (ZRAM, "warning", "in memory (ext4 on zram)"),
         ("", "ok", "is writable"),
     ],
 )
@@ -47,7 +53,7 @@ def test_the_nearest_mount_point_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(28, "Make room"), (30, "new card"), (5, "dmesg"), (13, "chown")]
+    ("number", "words"), [(28, "Make room"), (30, "have a new disk"), (5, "dmesg"), (13, "chown")]
 )
 def test_each_failure_to_write_has_its_advice(tmp_path, monkeypatch, number, words):
     def refuse(**_):
