@@ -219,8 +219,10 @@ def test_a_section_written_as_a_key_is_reported_as_such(mistakes):
 def test_an_unknown_name_is_reported_with_the_list_of_keys(mistakes):
     assert mistakes('[outbox]\n"x\\ny" = 1\n[zzz]') == [
         '[outbox] "x\\ny" = 1: no such key; the names are: max_age_days, max_megabytes',
-        "[zzz]: no such section; the names are: "
-        "device, cloud, sensor, led, limits, outbox, clock, log",
+        (
+            "[zzz]: no such section; the names are: "
+            "device, cloud, sensor, led, limits, outbox, clock, log"
+        ),
     ]
 
 
