@@ -102,8 +102,8 @@ def _counters(socket_path: Path) -> dict[str, int]:
 
 
 def _read_here(config: Config, *, count: int, as_json: bool) -> int:
-    with _open_sensor(config) as sensor:
-        policy = _policy(sensor, config)
+    with open_configured(config) as sensor:
+        policy = policy_for(sensor, config)
         unit = None if as_json else config.sensor.unit
         missing = _show_readings(count, lambda: _read_line(sensor, policy), unit)
     if count > 1 or not as_json:
@@ -113,11 +113,12 @@ def _read_here(config: Config, *, count: int, as_json: bool) -> int:
 
 def reading_here(config: Config) -> Line:
     """Return one reading, without the daemon. Raises ConfigError or SensorError."""
-    with _open_sensor(config) as sensor:
-        return _read_line(sensor, _policy(sensor, config))
+    with open_configured(config) as sensor:
+        return _read_line(sensor, policy_for(sensor, config))
 
 
-def _policy(sensor: ClimateSensor, config: Config) -> Policy:
+def policy_for(sensor: ClimateSensor, config: Config) -> Policy:
+    """Return the policy of a command that reads as often as the sensor allows."""
     return Policy(
         model=sensor.model,
         spacing=sensor.spacing,
@@ -260,7 +261,8 @@ def _drive(led: Led, what: str, number: int | None) -> None:
             led.off()
 
 
-def _open_sensor(config: Config) -> ClimateSensor:
+def open_configured(config: Config) -> ClimateSensor:
+    """Open the configured sensor. Raises ConfigError, with advice, if its driver cannot work."""
     try:
         return open_sensor(
             config.sensor.driver,

@@ -77,11 +77,15 @@ def parser() -> argparse.ArgumentParser:
     _setup_command(commands)
 
     read = commands.add_parser("read", help="read the sensor")
-    read.add_argument(
+    amount = read.add_mutually_exclusive_group()
+    amount.add_argument(
         "--count", type=_count, default=1, metavar="N", help="number of readings (default: 1)"
     )
-    read.add_argument(
+    amount.add_argument(
         "--list", action="store_true", help="read each sensor that can be read here, once"
+    )
+    amount.add_argument(
+        "--watch", action="store_true", help="draw the last readings in the terminal until Ctrl-C"
     )
     read.set_defaults(do=_read)
     led = commands.add_parser("led", help="drive the LED")
@@ -429,6 +433,7 @@ def _central(arguments: argparse.Namespace) -> int:
 
 def _read(arguments: argparse.Namespace) -> int:
     from agent.cli.hardware import read  # noqa: PLC0415 - brings in a driver.
+    from agent.cli.watch import watch  # noqa: PLC0415 - the same.
 
     config, path = _load(arguments)
     _note_real_hardware(arguments, path)
@@ -438,6 +443,8 @@ def _read(arguments: argparse.Namespace) -> int:
         with interruptible():
             return read_list(config, _socket(path), as_json=arguments.json)
     with interruptible():
+        if arguments.watch:
+            return watch(config, _socket(path), as_json=arguments.json)
         return read(config, _socket(path), count=arguments.count, as_json=arguments.json)
 
 
