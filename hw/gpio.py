@@ -110,8 +110,8 @@ def _named(error: Exception, pin: int) -> HardwareError:
     kind = type(error).__name__
     if "GPIO busy" in text or kind == "GPIOPinInUse":
         return LineError(
-            f"Another program holds GPIO {pin}. Stop it (gpioinfo of the package gpiod shows its "
-            "name), or choose another pin.",
+            f"GPIO {pin} is in use by something else. To see what holds it: sensor-agent check "
+            "--only gpio",
             fault=Fault.BUSY,
         )
     if "can not open gpiochip" in text:

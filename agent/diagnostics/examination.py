@@ -12,12 +12,14 @@ from agent.config.credentials import Credentials, read_credentials, secret_files
 from agent.config.loader import CloudConfig, Config
 from agent.diagnostics.finding import Finding
 from agent.diagnostics.installation import is_installed
+from agent.diagnostics.line_processes import Processes, processes
 from agent.diagnostics.route import Route
 from agent.errors import ControlError
 from agent.readings.clock import Clock
 from agent.status import Status
 from hw import ClimateSensor, Led, open_led, open_sensor
 from hw.gpio import is_raspberry_pi
+from hw.gpio_lines import Chip, read_chip
 from hw.sensors.models import CHIPS, DHTS
 
 SENSOR_PIN = "[sensor] pin"
@@ -83,6 +85,8 @@ class Examination:
     version: Callable[[str], str] = package_version
     clock: Clock = field(default_factory=Clock)
     vcgencmd: Callable[[], str | None] = vcgencmd
+    read_chip: Callable[[Path, Sequence[int]], Chip] = read_chip
+    processes: Callable[[Path], Processes] = processes
     open_sensor: Callable[..., ClimateSensor] = open_sensor
     open_led: Callable[..., Led] = open_led
     route: Callable[..., Route] = Route

@@ -192,9 +192,8 @@ class AdafruitSensor(ClimateSensor):
         """Return the error with the cause and the remedy, if the output shows them."""
         if "Unable to set line" in said or "Unable to open line" in said:
             return SensorError(
-                f"Another program or the kernel's dht11 driver holds GPIO {self._pin}. Stop it "
-                "(gpioinfo of the package gpiod shows its name), or choose the driver 'kernel' or "
-                "another pin.",
+                f"GPIO {self._pin} is in use by another program or by the kernel. To see by which: "
+                "sensor-agent check --only gpio",
                 fault=Fault.BUSY,
             )
         if "Unable to open chip" in said or fault is Fault.NO_PERMISSION:

@@ -13,6 +13,7 @@ from hw.boot_config import BootConfig
 from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 from hw.gpio import is_raspberry_pi
+from hw.sensors.models import CHIPS
 
 
 def has_gpio(root: Path) -> bool:
@@ -51,7 +52,7 @@ def must_have_free_lines(root: Path, config: Config) -> None:
     boot = _boot_config(root)
     if boot is None:
         return
-    by_kernel = config.sensor.driver == "kernel"
+    by_kernel = config.sensor.driver == "kernel" and config.sensor.model not in CHIPS
     own = boot_config.own_pin(boot.content)
     for option, pin in _lines(config).items():
         for user in boot.users(pin):
@@ -72,7 +73,7 @@ def must_have_free_lines(root: Path, config: Config) -> None:
 def _lines(config: Config) -> dict[str, int]:
     """Return the configured lines by the option that changes them."""
     lines = {}
-    if config.sensor.driver != "fake":
+    if config.sensor.driver != "fake" and config.sensor.model not in CHIPS:
         lines["--pin"] = config.sensor.pin
     if config.led.driver != "fake":
         lines["--led-pin"] = config.led.pin

@@ -1,42 +1,24 @@
 """The GPIO lines: access to them, their holders, and the kernel's sensor driver."""
 
-import importlib
+import re
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from agent.diagnostics.examination import SENSOR_PIN, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
-from agent.diagnostics.line_users import described, how_to_free
+from agent.diagnostics.line_processes import Processes
+from agent.diagnostics.line_users import Holder, described, holder, how_to_free
 from agent.diagnostics.registry import check
-from agent.diagnostics.service_advice import service_is_installed
+from agent.diagnostics.service_advice import group_of, service_is_installed
 from agent.errors import in_words, phrase
-from hw import boot_config, device_tree
+from hw import boot_config, device_tree, gpio_lines
 from hw.boot_config import BootConfig
 from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
+from hw.gpio_lines import Chip
 
-HEADER = "pinctrl-"  # The label of the header's chip begins so on every Raspberry Pi.
-
-TAKEN = "Stop that program, or set another pin. To find it: sudo lsof /dev/gpiochip*"
-TAKEN_BY_KERNEL = (
-    'The kernel\'s driver holds the line. Set driver = "kernel" in [sensor] to use it, or remove '
-    "its dtoverlay line from /boot/firmware/config.txt and restart."
-)
-
-
-class NoBindingError(Exception):
-    """The package gpiod, which reads the state of GPIO lines, is not installed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A GPIO chip. `holders` has those of the requested lines that are in use."""
-
-    name: str
-    label: str
-    holders: Mapping[int, str]
+GROUP = "gpio"  # The service's unit gives it this group.
 
 
 @check("gpio-access", needs=("configuration",))
@@ -49,14 +31,19 @@ def access(examination: Examination) -> Finding:
             f"This machine is not a Raspberry Pi, so {' and '.join(lines)} cannot be used.",
             'Use --fake-hw, or set driver = "fake" in [sensor] and [led].',
         )
-    chips = sorted((examination.root / "dev").glob("gpiochip*"))
-    if not chips:
+    paths = gpio_lines.paths(examination.root / "dev")
+    if not paths:
         return failed(
             "The kernel offers no GPIO lines: there is no /dev/gpiochip0.",
             "Use the kernel of Raspberry Pi OS, or one that is built with CONFIG_GPIO_CDEV.",
         )
-    details = [_described(chip) for chip in chips]
-    closed = [chip for chip in chips if not examination.may_use(chip)]
+    chips, _ = _read_chips(examination, {})
+    # Other chips, which a Raspberry Pi 5 has, may be closed.
+    header = [path for path, chip in chips.items() if chip.is_header] or paths
+    details = [_described(path) for path in header]
+    if examination.is_root and service_is_installed(examination.root):
+        return _access_of_service(header, details)
+    closed = [path for path in header if not examination.may_use(path)]
     if closed:
         return failed(
             f"This user has no access to {closed[0].name}.",
@@ -64,9 +51,23 @@ def access(examination: Examination) -> Finding:
             "$USER. The service has the group from its unit.",
             *details,
         )
-    if examination.is_root:
-        return ok("Root has access to the GPIO lines, as always.", *details)
     return ok("This user has access to the GPIO lines.", *details)
+
+
+def _access_of_service(header: list[Path], details: list[str]) -> Finding:
+    """Judge the access of the service: root has it always, and the service is not root."""
+    for path in header:
+        found = path.stat()
+        wanted = 0o060 if group_of(path) == GROUP else 0o006
+        if found.st_mode & wanted != wanted:
+            return failed(
+                f"The service has no access to {path.name}, which belongs to group "
+                f"{group_of(path)}: its user is in the group {GROUP}.",
+                "Install the package sensor-agent again, which brings the udev rule for it. Then: "
+                "sudo udevadm trigger",
+                *details,
+            )
+    return ok("The service has access to the GPIO lines.", *details)
 
 
 def _described(chip: Path) -> str:
@@ -75,22 +76,17 @@ def _described(chip: Path) -> str:
     return f"{chip.name}: mode {mode:04o}, owner {found.st_uid}:{found.st_gid}"
 
 
-def read_chips(dev: Path, lines: Sequence[int]) -> list[Chip]:
-    """Read every chip in `dev`. Raises NoBindingError, or OSError without access."""
-    try:
-        gpiod = importlib.import_module("gpiod")
-    except ImportError as error:
-        raise NoBindingError from error
-    chips = []
-    for path in sorted(dev.glob("gpiochip*")):
-        with gpiod.Chip(str(path)) as chip:
-            info = chip.get_info()
-            held = {}
-            for line in lines:
-                if line < info.num_lines and (found := chip.get_line_info(line)).used:
-                    held[line] = found.consumer or "the kernel"
-            chips.append(Chip(info.name, info.label, held))
-    return chips
+def _read_chips(
+    examination: Examination, lines: Mapping[str, int]
+) -> tuple[dict[Path, Chip], OSError | None]:
+    """Return the chips that can be read, and why another one cannot."""
+    found, reason = {}, None
+    for path in gpio_lines.paths(examination.root / "dev"):
+        try:
+            found[path] = examination.read_chip(path, list(lines.values()))
+        except OSError as error:
+            reason = error
+    return found, reason
 
 
 @check("gpio-lines", needs=("configuration",))
@@ -101,47 +97,47 @@ def holders(examination: Examination) -> Finding:
         return skipped("no configured driver uses a GPIO line")
     if examination.lacks_board:
         return NO_BOARD
-    try:
-        found = read_chips(examination.root / "dev", list(lines.values()))
-    except NoBindingError:
-        return skipped("the package gpiod is not installed")
-    except OSError as error:
-        return skipped(f"the lines cannot be read: {in_words(error)} (gpio-access)")
-    if not found:
+    chips, reason = _read_chips(examination, lines)
+    header = next((chip for chip in chips.values() if chip.is_header), None)
+    if header is not None:
+        return _judge(header, lines, examination)
+    if reason is not None:
+        return skipped(f"the lines cannot be read: {in_words(reason)}")
+    if not chips:
         return skipped("there are no GPIO chips (gpio-access)")
-    return _judge(
-        found,
-        lines,
-        by_kernel=examination.config.sensor.driver == "kernel",
-        daemon_runs=examination.daemon_runs,
+    return warning(
+        f"No GPIO chip is the header of a Raspberry Pi: "
+        f"{', '.join(f'{chip.name} is {chip.label}' for chip in chips.values())}.",
+        "Make sure that the configured pins are those of this board.",
     )
 
 
-def _judge(
-    found: Sequence[Chip], lines: Mapping[str, int], *, by_kernel: bool, daemon_runs: bool
-) -> Finding:
-    # A Raspberry Pi 5 has several chips, but only the header's has this label.
-    chip = next((one for one in found if one.label.startswith(HEADER)), found[0])
-    details = [f"{one.name}: {one.label}" for one in found]
-    details += [f"GPIO {line}: held by {holder}" for line, holder in chip.holders.items()]
+def _judge(chip: Chip, lines: Mapping[str, int], examination: Examination) -> Finding:
+    if not chip.holders:
+        return ok(f"The lines of {chip.name} ({chip.label}) are free.")
+    by_kernel = examination.config.sensor.driver == "kernel"
+    found = examination.processes(examination.root / "proc")
+    details = [f"GPIO {line}: held by {name or 'a driver'}" for line, name in chip.holders.items()]
     for name, line in lines.items():
-        holder = chip.holders.get(line)
-        expected = by_kernel and name == SENSOR_PIN
-        if holder is None or (DRIVER in holder and expected):
+        consumer = chip.holders.get(line)
+        if consumer is None or (by_kernel and name == SENSOR_PIN and consumer.startswith(DRIVER)):
             continue
-        if DRIVER in holder:
-            return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN_BY_KERNEL, *details)
-        if not daemon_runs:  # A running daemon is the holder.
-            return failed(f"GPIO {line} ({name}) is held by {holder}.", TAKEN, *details)
-    if not chip.label.startswith(HEADER):
-        return warning(
-            f"{chip.name} is {chip.label}, not the header of a Raspberry Pi.",
-            "Make sure that the configured pins are those of this board.",
-            *details,
-        )
+        holds = _holder(chip, line, found, examination)
+        if not (holds.is_own and examination.daemon_runs):
+            return failed(f"GPIO {line} ({name}) is held by {holds.name}.", holds.advice, *details)
     return ok(
-        f"The lines of {chip.name} ({chip.label}) are free, or held by this program.", *details
+        f"The lines of {chip.name} ({chip.label}) are free, or held by the right holder.", *details
     )
+
+
+def _holder(chip: Chip, line: int, found: Processes, examination: Examination) -> Holder:
+    root = examination.root
+    try:
+        boot = boot_config.load(root)
+    except BootConfigError:  # The check gpio-overlay reports it.
+        boot = None
+    devices = [one for one in device_tree.devices(root) if line in one.lines]
+    return holder(chip, line, found, devices[0] if devices else None, boot, root)
 
 
 @check("gpio-overlay", needs=("configuration",))
@@ -171,10 +167,10 @@ def _taken_at_start(examination: Examination, boot: BootConfig) -> Finding | Non
             is_driver = user.name == DRIVER
             if is_driver and by_kernel and name == SENSOR_PIN:
                 continue
-            condition = f" if the filter {user.filter} holds" if user.filter else ""
+            condition = f" if the filter {user.filter} holds," if user.filter else ""
             line = (
-                f"After a restart{condition}, GPIO {pin} ({name}) is used by {described(user)}: "
-                f"{boot.file} has the line {user.text}."
+                f"At each start,{condition} the firmware gives GPIO {pin} ({name}) to "
+                f"{described(user)}: {boot.file} has the line {user.text}."
             )
             if is_driver and name == SENSOR_PIN:
                 return warning(line, 'Set driver = "kernel" in [sensor]: it reads more reliably.')
@@ -192,7 +188,8 @@ def _judge_driver(examination: Examination, boot: BootConfig | None) -> Finding:
         listed = ", ".join(f"GPIO {line}" for line in lines)
         return failed(
             f"The kernel's dht11 driver is loaded for {listed}, not for GPIO {pin}.",
-            "Restart the machine." if written else _how_to_load(root, pin, boot),
+            f"If the sensor is on GPIO {lines[0]}, correct [sensor] pin. If not: "
+            + ("restart the machine." if written else _how_to_load(root, pin, boot)),
         )
     if device is not None and (written or boot is None):
         return ok(f"The kernel's dht11 driver is loaded: {device}.")
@@ -234,7 +231,10 @@ def _condition(boot: BootConfig | None, pin: int) -> str:
 
 def _how_to_load(root: Path, pin: int, boot: BootConfig | None) -> str:
     if service_is_installed(root):
-        return "To load it now and at each start: sudo sensor-agent setup"
+        note = ""
+        if boot is not None and re.search(rb"^\s*dtoverlay=dht11", boot.content, re.MULTILINE):
+            note = f" (the line that {boot.file} has is for another pin, board or condition)"
+        return f"To load it now and at each start{note}: sudo sensor-agent setup"
     file = boot.file if boot is not None else "/boot/firmware/config.txt"
     return (
         f"Without the service, setup cannot do it: add the line {boot_config.overlay_line(pin)} to "

@@ -141,10 +141,10 @@ def test_by_hand_the_running_daemon_drives_the_led(daemon):
 def test_a_busy_line_is_reported_and_claimed_when_it_is_free(central, no_daemon):
     with another_program_has_the_line():
         no_daemon.start().until_connected()
-        assert "Another program holds GPIO 17" in no_daemon.status()["led"]["fault"]
+        assert "GPIO 17 is in use by something else" in no_daemon.status()["led"]["fault"]
         status, answer = central.command(no_daemon.id, "turnon")
         assert status == 500
-        assert "Another program holds GPIO 17" in str(answer)
+        assert "GPIO 17 is in use by something else" in str(answer)
         central.until_told(no_daemon.id, ledState="off", sensorStatus="ok")
     assert central.command(no_daemon.id, "turnon")[0] == 200
     assert level() == 1

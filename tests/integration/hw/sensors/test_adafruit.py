@@ -142,7 +142,7 @@ def test_no_answer_is_reported_with_what_to_check(sensor, monkeypatch):
 @pytest.mark.parametrize(
     ("helper", "fault", "part"),
     [
-        ("busy", Fault.BUSY, "holds GPIO 4"),
+        ("busy", Fault.BUSY, "GPIO 4 is in use"),
         ("no chip", Fault.NO_PERMISSION, "usermod -aG gpio"),
         ("no start", Fault.FAILED, "did not start within 0.25 s"),
         ("exits", Fault.FAILED, "no thanks"),

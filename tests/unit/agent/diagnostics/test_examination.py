@@ -12,8 +12,9 @@ from fakes import HandClock
 from statuses import COUNTERS, status_with
 
 from agent.config.loader import CloudConfig, DeviceConfig, SensorConfig
-from agent.diagnostics.checks import gpio, hardware
+from agent.diagnostics.checks import hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
+from agent.diagnostics.line_processes import Processes
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
 from agent.errors import (
@@ -26,6 +27,7 @@ from agent.errors import (
 )
 from agent.status import SetAsideFile
 from hw import DriverError, Fault, LedError, Reading, SensorError
+from hw.gpio_lines import Chip
 from hw.leds.fake_led import SimulatedLed
 
 
@@ -87,7 +89,6 @@ class Machine:
         (root / "var/log/journal").mkdir(parents=True)
         self.state = root / "state"
         self.state.mkdir()
-        self.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {}))
         self.versions = {"azure-iot-device": "2.14.0", "lgpio": "0.2.2.0"}
         self.missing: set[str] = set()
         monkeypatch.setattr(hardware, "LIT", 0.0)
@@ -96,18 +97,22 @@ class Machine:
             "state": self.state,
             "is_installed": lambda module: module not in self.missing,
             "version": lambda name: self.versions.get(name, "1.0"),
+            "processes": lambda _proc: Processes(),
             "clock": self.clock,
             "open_sensor": lambda *_, **__: Sensor(Reading(21.0, 45.0)),
             "open_led": lambda *_, **__: SimulatedLed(),
             "route": lambda *a, **k: Route(*a, fails=self.fails, **k),
             "register": lambda: "hub.test",
         }
+        self.holders({})
 
     def file(self, name, text):
         return write(self.root, name, text)
 
-    def chips(self, *chips):
-        self.monkeypatch.setattr(gpio, "read_chips", lambda _dev, _lines: list(chips))
+    def holders(self, holders):
+        """Have these holders of the header's lines."""
+        chip = Chip("gpiochip0", "pinctrl-bcm2711", holders)
+        self.options["read_chip"] = lambda _path, _lines: chip
 
     def sensor(self, **keys):
         self.options["config"] = replace(CONFIG, sensor=SensorConfig(**keys))
@@ -196,9 +201,7 @@ FAILING = {
     "secrets": open_key,
     "packages": lambda machine: machine.missing.add("adafruit_dht"),
     "gpio-access": option("may_use", lambda _file: False),
-    "gpio-lines": lambda machine: machine.chips(
-        gpio.Chip("gpiochip0", "pinctrl-bcm2711", {17: "pigpiod"})
-    ),
+    "gpio-lines": lambda machine: machine.holders({17: "pigpiod"}),
     "gpio-overlay": lambda machine: (
         machine.sensor(driver="kernel"),
         (machine.root / "sys/bus/iio/devices/iio:device0/name").unlink(),
@@ -340,7 +343,8 @@ def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):
     assert machine.find("sensor").outcome is Outcome.OK
     assert machine.find("led").outcome is Outcome.OK
     assert machine.find("hub-tls").outcome is Outcome.OK
-    machine.chips(gpio.Chip("gpiochip0", "pinctrl-bcm2711", {4: "PulseIn", 17: "lg"}))
+    machine.holders({4: "libgpiod_pulsein", 17: "lg"})
+    machine.options["processes"] = lambda _proc: Processes(are_all=False)
     assert machine.find("gpio-lines").outcome is Outcome.OK
 
 

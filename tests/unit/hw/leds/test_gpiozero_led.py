@@ -70,7 +70,10 @@ def test_a_blink_switches_the_mock_pin_on_time_and_close_makes_it_an_input(facto
 
 
 def test_a_pin_used_by_another_device_of_this_process_is_busy(factory):
-    with gpiozero.LED(17, pin_factory=factory), pytest.raises(LedError, match="Another program"):
+    with (
+        gpiozero.LED(17, pin_factory=factory),
+        pytest.raises(LedError, match="in use by something"),
+    ):
         GpiozeroLed(17, factory=factory).off()
 
 
@@ -171,7 +174,7 @@ def test_closing_an_unused_led_does_not_claim_its_line(lgpio):
 def test_a_line_held_by_another_program_is_busy(lgpio):
     with GpiozeroLed(17) as first:
         first.off()
-        with pytest.raises(LedError, match="Another program holds GPIO 17"):
+        with pytest.raises(LedError, match="GPIO 17 is in use by something else"):
             GpiozeroLed(17).off()
         assert len(lgpio.handles) == 1
         first.on()
