@@ -27,6 +27,9 @@ from vendored import ROOT
 NAME = "sensor-agent"
 BUNDLE = "sensor-agent-apt.tar"  # What a Pi owner unpacks in /etc/apt.
 KEYRING = "keyrings/sensor-agent.asc"
+# A cache between host and devices may have Packages of one release and InRelease of another. By
+# its checksum, apt gets the right one: https://wiki.debian.org/DebianRepository/Format
+BY_HASH = "by-hash/SHA256"
 # A constant: the checksum of the bundle must not change with a release. tar doubts a time of 0.
 BUNDLE_TIME = 946684800
 
@@ -82,16 +85,18 @@ def write_repository(place: Path, debs: Iterable[Path], *, key: str, url: str, w
         for deb in debs:
             shutil.copyfile(deb, made / deb.name)
             stanzas.append(_stanza(deb))
-        (made / "Packages").write_text("\n".join(stanzas), encoding="utf-8")
-        (made / "InRelease").write_bytes(
-            _gpg(key, "--clearsign", text=_release(made / "Packages", when), when=when)
-        )
+        packages = "\n".join(stanzas).encode()
+        checksum = hashlib.sha256(packages).hexdigest()
+        (made / BY_HASH).mkdir(parents=True)
+        for name in ("Packages", f"{BY_HASH}/{checksum}"):
+            (made / name).write_bytes(packages)
+        release = _release(f"{checksum} {len(packages)} Packages", when)
+        (made / "InRelease").write_bytes(_gpg(key, "--clearsign", text=release, when=when))
         public = _gpg(key, *EXPORT, key)
         (made / BUNDLE).write_bytes(bundle(public, url))
-        for file in made.iterdir():
-            file.chmod(0o644)
+        for file in (made, *made.rglob("*")):
+            file.chmod(0o755 if file.is_dir() else 0o644)
             os.utime(file, (when, when))  # A host tells apt by it whether a file is newer.
-        made.chmod(0o755)
         if place.exists():
             shutil.rmtree(place)
         made.rename(place)
@@ -115,13 +120,13 @@ def _stanza(deb: Path) -> str:
     return f"{control.rstrip()}\nFilename: ./{deb.name}\nSize: {len(content)}\nSHA256: {checksum}\n"
 
 
-def _release(packages: Path, when: int) -> bytes:
-    content = packages.read_bytes()
+def _release(entry: str, when: int) -> bytes:
+    """Return what is signed. It never expires: a repository that is left alone stays usable."""
     date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(when))
     return (
         f"Origin: {NAME}\nLabel: {NAME}\nSuite: stable\nDate: {date}\n"
-        "Architectures: all amd64 arm64 armhf\n"
-        f"SHA256:\n {hashlib.sha256(content).hexdigest()} {len(content)} Packages\n"
+        "Architectures: all amd64 arm64 armhf\nAcquire-By-Hash: yes\n"
+        f"SHA256:\n {entry}\n"
     ).encode()
 
 

@@ -105,10 +105,12 @@ def test_the_same_packages_key_and_time_give_the_same_bytes(packages, tmp_path):
             place = tmp_path / name
             files = packages.values()
             repository.write_repository(place, files, key=key, url=URL, when=1_700_000_060)
-    names = {file.name for file in (tmp_path / "first").iterdir()}
-    assert len(names) == len(packages) + len(("InRelease", "Packages", repository.BUNDLE))
-    same, *others = filecmp.cmpfiles(tmp_path / "first", tmp_path / "second", names, shallow=False)
-    assert (set(same), others) == (names, [[], []])
+    first = tmp_path / "first"
+    names = {str(file.relative_to(first)) for file in first.rglob("*") if file.is_file()}
+    others = ("InRelease", "Packages", "by-hash/...", repository.BUNDLE)
+    assert len(names) == len(packages) + len(others)
+    same, *different = filecmp.cmpfiles(first, tmp_path / "second", names, shallow=False)
+    assert (set(same), different) == (names, [[], []])
 
 
 def test_three_lines_install_it_from_the_repository(installed):
@@ -148,6 +150,16 @@ def test_an_unattended_upgrade_brings_a_new_version(installed):
     assert pi.out("dpkg", "--audit") == ""
 
 
+def test_a_list_of_packages_from_a_cache_does_not_prevent_an_upgrade(installed):
+    cached = installed.pi.path(SERVED) / "Packages"
+    before = cached.read_bytes()
+    installed.publish(installed.version("0.7.5"))
+    assert cached.read_bytes() != before
+    cached.write_bytes(before)
+    installed.upgrade_unattended()
+    until_runs(installed.pi, "0.7.5")
+
+
 def test_without_its_site_an_unattended_upgrade_leaves_it(installed):
     pi = installed.pi
     pi.run("rm", "/etc/apt/apt.conf.d/60sensor-agent")
@@ -178,8 +190,8 @@ def edit_release(place):
 
 
 def edit_packages(place):
-    file = place / "Packages"
-    file.write_text(file.read_text().replace("Installed-Size: ", "Installed-Size: 1"))
+    for file in (place / "Packages", *(place / repository.BY_HASH).iterdir()):
+        file.write_text(file.read_text().replace("Installed-Size: ", "Installed-Size: 1"))
 
 
 def edit_package(place):
@@ -195,7 +207,7 @@ def test_a_tampered_repository_brings_nothing(installed, tamper):
     newer = installed.version("0.7.3")
     installed.publish(newer)
     tamper(pi.path(SERVED))
-    for file in pi.path(SERVED).iterdir():
+    for file in pi.path(SERVED).rglob("*"):
         os.utime(file, (installed.when, installed.when))
     pi.run("apt-get", "-q", "update", check=False)
     pi.run("unattended-upgrade", "--verbose", check=False, timeout=300)
