@@ -10,8 +10,10 @@ from agent.cloud.uplink import Daemon, Uplink
 from agent.config.credentials import Credentials
 from agent.config.loader import CloudConfig, Config
 from agent.device.commands import Commands
+from agent.device.limit_properties import LimitProperties
+from agent.device.limits import configured
 from agent.device.model import model_id
-from agent.device.properties import Properties, defaults, stored_values
+from agent.device.properties import Properties, defaults, stored_limits, stored_values
 from agent.readings.disk import Directory
 from agent.readings.outbox import OUTBOX_NAME, Outbox
 from agent.storage.assignment import StoredAssignment
@@ -50,6 +52,11 @@ async def cloud_sink(
             settings,
             defaults=defaults(config.sensor.interval),
             stored=await stored_values(settings),
+            limits=LimitProperties(
+                file=configured(config.limits),
+                operator=await stored_limits(settings),
+                unit=config.sensor.unit,
+            ),
             property_format=cloud.property_format,
         )
         moves = Moves(

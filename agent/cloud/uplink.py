@@ -26,6 +26,7 @@ from agent.cloud.session import (
 )
 from agent.config.loader import Config
 from agent.device import commands, properties
+from agent.device.limits import Values, configured
 from agent.errors import (
     AgentError,
     CloudError,
@@ -148,6 +149,11 @@ class Uplink:
         return self._properties.set_by_operator
 
     @property
+    def limits_by_operator(self) -> Values:
+        """The limits that the operator has set, in degrees Celsius and percent."""
+        return self._properties.limits_by_operator
+
+    @property
     def waiting(self) -> int:
         """Number of readings in the outbox."""
         return self._outbox.waiting
@@ -172,6 +178,7 @@ class Uplink:
             max_age_days=config.outbox.max_age_days, max_megabytes=config.outbox.max_megabytes
         )
         self._properties.set_defaults(properties.defaults(config.sensor.interval))
+        self._properties.set_file_limits(configured(config.limits))
 
     def report(self, patch: Mapping[str, Any]) -> None:
         """Report properties, now or after connecting. Of each, only the last value is kept."""

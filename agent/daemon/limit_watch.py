@@ -45,7 +45,7 @@ class SignalLed(Protocol):
     def choice(self) -> LedChoice: ...
 
     def signal(self, signal: Order | None) -> None:
-        """Show a signal, or with None what was last ordered. Returns at once."""
+        """Show a signal, or with None what was last ordered. Returns at once, saves later."""
         ...
 
     def repair(self) -> None:
@@ -127,7 +127,10 @@ class LimitWatch:
                 self._led.signal(SIGNALS[look])
 
     def save(self) -> None:
-        """Keep what a restart must not forget: what is outside, and what the LED shows."""
+        """Keep what a restart must not forget: what is outside, and what the LED shows.
+
+        Called after each change of the LED's choice, so that both are from the same moment.
+        """
         state = None
         if self._since:
             choice = self._led.choice
@@ -162,7 +165,7 @@ class LimitWatch:
             self._led.signal(SIGNALS[self._look])
         elif crossings and not self._since:
             self._led.signal(None)
-        if crossings:
+        elif crossings:
             self.save()
 
     def _report_status(self) -> None:

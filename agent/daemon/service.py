@@ -19,7 +19,7 @@ from agent.daemon.systemd import Watch, notify_systemd, status_line
 from agent.deadline_thread import DeadlineThread
 from agent.device.information import device_information
 from agent.device.led import AsyncLed
-from agent.device.limits import configured
+from agent.device.limits import LIMITS, Values, configured, in_force
 from agent.diagnostics import CHECKS_BUDGET, installation, runner
 from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import ConfigError, ControlError
@@ -175,7 +175,7 @@ class Service:
             led,
             on_change=self._on_led,
             on_choice=self._on_led_choice,
-            choice=choice_before(kept, configured(limits), limits.led),
+            choice=choice_before(kept, self._limits_in_force(), limits.led),
         )
 
     def _on_led(self, state: LedState) -> None:
@@ -183,7 +183,7 @@ class Service:
 
     def _make_limits(self, kept: Any) -> LimitWatch:
         return LimitWatch(
-            values=configured(self._config.limits),
+            values=self._limits_in_force(),
             look=self._config.limits.led,
             led=self._led,
             clock=self.clock,
@@ -191,6 +191,9 @@ class Service:
             keep=self._keep_limits,
             kept=kept,
         )
+
+    def _limits_in_force(self) -> Values:
+        return in_force(configured(self._config.limits), self._sink.limits_by_operator)
 
     def _on_led_choice(self) -> None:
         self._limits.save()
@@ -262,6 +265,9 @@ class Service:
     def set_interval(self, seconds: float) -> None:
         self._sampler.set_interval(seconds)
 
+    def set_limits(self, values: Values) -> None:
+        self._limits.set_values(values)
+
     def report(self, properties: Mapping[str, Any]) -> None:
         self._sink.report(properties)
 
@@ -328,18 +334,24 @@ class Service:
 
     def _take_over(self, config: Config) -> list[str]:
         """Use these settings. Return those in whose place the operator's value stays in force."""
-        before, self._config = self._config.sensor, config
+        before, self._config = self._config, config
         sensor = config.sensor
         self._sampler.policy.set_offsets(sensor.temperature_offset, sensor.humidity_offset)
         self._limits.set_look(config.limits.led)
-        self._limits.set_values(configured(config.limits))
+        self._limits.set_values(self._limits_in_force())
         self._sink.apply(config)
-        if sensor.interval == before.interval:
-            return []
-        if "telemetryInterval" in self._sink.set_by_operator:
-            return ["interval in [sensor]"]
-        self._sampler.set_interval(sensor.interval)
-        return []
+        overridden = []
+        if sensor.interval != before.sensor.interval:
+            if "telemetryInterval" in self._sink.set_by_operator:
+                overridden.append("interval in [sensor]")
+            else:
+                self._sampler.set_interval(sensor.interval)
+        wanted, known = configured(config.limits), configured(before.limits)
+        return overridden + [
+            f"{LIMITS[name].key} in [limits]"
+            for name, value in self._limits_in_force().items()
+            if wanted[name] != known[name] and value != wanted[name]
+        ]
 
     async def undo_move(self) -> PlacePart:
         return await self._sink.undo_move()

@@ -6,8 +6,10 @@ Everything here is pure. `agent.daemon.limit_watch` acts on it.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from agent.device.validation import RefusedError
+from agent.errors import quote
 from agent.ranges import (
     HUMIDITY_LIMIT,
     HUMIDITY_MARGIN,
@@ -98,6 +100,8 @@ LIMITS = {
 }
 """The limits by property. If several are crossed, `limitStatus` names the first."""
 
+RANGES = {Quantity.TEMPERATURE: TEMPERATURE_LIMIT, Quantity.HUMIDITY: HUMIDITY_LIMIT}
+
 PAIRS = (("temperatureLow", "temperatureHigh"), ("humidityLow", "humidityHigh"))
 
 Values = Mapping[str, float]
@@ -137,6 +141,72 @@ def in_force(file: Values, operator: Values) -> Values:
         if not is_low_enough(values[low], values[high], LIMITS[low].margin):
             values |= {name: LIMITS[name].end for name in (low, high) if name not in operator}
     return values
+
+
+# The operator's limits, which come and go in the model's unit.
+
+
+def in_unit(name: str, value: float, unit: str) -> float:
+    """Return a limit in `unit`: `celsius` or `fahrenheit`. Humidity is in percent."""
+    if LIMITS[name].quantity is Quantity.TEMPERATURE and unit == "fahrenheit":
+        value = round(value * 9 / 5 + 32, 9)  # 77.3 stays 77.3.
+    return value
+
+
+def check_limit(name: str, value: Any, unit: str) -> float:
+    """Return a limit in degrees Celsius or percent. Raises RefusedError."""
+    first, last = RANGES[LIMITS[name].quantity]
+    low, high = in_unit(name, first, unit), in_unit(name, last, unit)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        raise RefusedError(f"{name} must be a number from {low:g} to {high:g}, not {quote(value)}.")
+    if LIMITS[name].quantity is Quantity.TEMPERATURE and unit == "fahrenheit":
+        value = round((value - 32) * 5 / 9, 12)
+    return float(value)
+
+
+def accept(
+    desired: Mapping[str, Any], operator: Values, file: Values, unit: str
+) -> tuple[dict[str, float], dict[str, RefusedError]]:
+    """Return the operator's limits with the desired ones, and those that are refused.
+
+    `desired` is judged as a whole. `operator` are the operator's limits without it.
+    """
+    after, refused = dict(operator), {}
+    for name, value in desired.items():
+        try:
+            after[name] = check_limit(name, value, unit)
+        except RefusedError as error:
+            refused[name] = error
+    values = {**in_force(file, operator), **after}
+    for low, high in PAIRS:
+        if is_low_enough(values[low], values[high], LIMITS[low].margin):
+            continue
+        least = _distance(LIMITS[low], unit)
+        shown = [f"{name} ({in_unit(name, values[name], unit):g})" for name in (low, high)]
+        for name in {low, high} & desired.keys() - refused.keys():
+            refused[name] = RefusedError(f"{shown[0]} must be more than {least} below {shown[1]}.")
+            del after[name]
+            if name in operator:
+                after[name] = operator[name]
+    return after, refused
+
+
+def believable(stored: Any) -> dict[str, float]:
+    """Return the operator's limits that an earlier run has stored, without what is not possible."""
+    found = stored if isinstance(stored, Mapping) else {}
+    given = {name: found[name] for name in LIMITS if name in found}
+    limits, _ = accept(given, {}, NO_LIMITS, "celsius")
+    return limits
+
+
+def _distance(limit: Limit, unit: str) -> str:
+    least = 2 * limit.margin
+    if limit.quantity is Quantity.HUMIDITY:
+        return f"{least:g} %"
+    if unit == "fahrenheit":
+        return f"{least * 9 / 5:g} degrees Fahrenheit"
+    return f"{least:g} degree Celsius"
 
 
 # Readings that cross limits.

@@ -1,4 +1,4 @@
-"""The writable properties: `name`, `brightness` and `telemetryInterval`.
+"""The writable properties: `name`, `brightness`, `telemetryInterval` and the limits.
 
 Each desired value is acknowledged with a status as in HTTP. A refused value changes nothing, and
 its acknowledgement has the reason.
@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeGuard
 
 from agent.device.led import AsyncLed
+from agent.device.limit_properties import LimitProperties
+from agent.device.limits import LIMITS, Values, believable
 from agent.device.validation import CHECKS, RefusedError
 from agent.errors import quote
 from agent.logs.complaints import Complaints
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 DEVICE_DEFAULT = 203  # IoT Plug and Play's status for a value that the device set by itself.
 MAX_UNKNOWN_ANSWERED = 16  # Unknown names must not fill the twin, which has 32 KB.
 LATEST_VERSION = 2**63 - 1
+LIMITS_KEY = "property.limits"  # One setting, so that a low and a high limit fit after a power cut.
+NOT_SET = "No desired value is set."
 NO_SUCH_PROPERTY = "This device has no such writable property."
 # The names that IoT Hub allows, except long ones:
 # https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins
@@ -52,6 +56,10 @@ class Daemon(Protocol):
 
     def set_interval(self, seconds: float) -> None:
         """Take readings at this interval from now on."""
+        ...
+
+    def set_limits(self, values: Values) -> None:
+        """Put these limits in force, in degrees Celsius and percent."""
         ...
 
     def report(self, properties: Mapping[str, Any]) -> None:
@@ -84,6 +92,11 @@ async def stored_values(settings: Settings) -> dict[str, Any]:
     return values
 
 
+async def stored_limits(settings: Settings) -> Values:
+    """Return the stored limits of the operator, in degrees Celsius and percent."""
+    return believable(await settings.get(LIMITS_KEY))
+
+
 def defaults(interval: float) -> dict[str, Any]:
     """Return the values of properties that the operator has not set.
 
@@ -102,7 +115,8 @@ class Properties:
 
     `values` are in force: `defaults`, or what the operator has set; `stored` is what the operator
     had set before this start. `property_format` is the form of acknowledgements: "plug-and-play",
-    or "preview" as in IoT Central before July 2020.
+    or "preview" as in IoT Central before July 2020. `limits` are the properties with a low or high
+    limit; unlike the others, they return to the configuration's value when they are removed.
     """
 
     def __init__(
@@ -112,9 +126,11 @@ class Properties:
         *,
         defaults: Mapping[str, Any],
         stored: Mapping[str, Any],
+        limits: LimitProperties,
         property_format: str,
     ) -> None:
-        self.values = {**defaults, **stored}
+        self.values = {**defaults, **stored, **limits.shown()}
+        self._limits = limits
         self._daemon = daemon
         self._settings = settings
         self._set_by_operator = set(stored)  # Names.
@@ -129,11 +145,25 @@ class Properties:
         """The values that the operator has set."""
         return {name: self.values[name] for name in self._set_by_operator}
 
+    @property
+    def limits_by_operator(self) -> Values:
+        """The limits that the operator has set, in degrees Celsius and percent."""
+        return self._limits.operator
+
     def set_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Replace the values that the operator has not set, and report those that change."""
         for name, value in defaults.items():
             if name not in self._set_by_operator and value != self.values[name]:
                 self.values[name] = value
+                self._report_default(name)
+
+    def set_file_limits(self, values: Values) -> None:
+        """Replace the configuration's limits, and report those in force that change."""
+        before = self._limits.shown()
+        self._limits.file = values
+        self.values |= self._limits.shown()
+        for name in LIMITS:
+            if self.values[name] != before[name]:
                 self._report_default(name)
 
     async def apply_twin(self, twin: Any) -> None:
@@ -149,6 +179,8 @@ class Properties:
             if name not in desired:
                 self._report_default(name)
         reported = twin.get("reported") if isinstance(twin, dict) else None
+        if self._desired_version:  # Else it is not a whole twin, and nothing was removed.
+            desired = {**dict.fromkeys(LIMITS), **desired}
         await self._apply(desired, answered=reported if isinstance(reported, dict) else {})
 
     async def apply_patch(self, patch: Any) -> None:
@@ -182,15 +214,15 @@ class Properties:
     ) -> None:
         """Apply desired properties. `answered` are the answers that the hub already has."""
         self._answered = answered or {}
+        limits = {name: _unwrapped(value) for name, value in desired.items() if name in LIMITS}
+        await self._apply_limits(limits)
         for name, wrapped in desired.items():
-            if name.startswith("$"):
+            if name.startswith("$") or name in LIMITS:
                 continue
             if name not in CHECKS:
                 self._answer_unknown(name, wrapped)
                 continue
-            value = wrapped
-            if isinstance(wrapped, Mapping) and "value" in wrapped:
-                value = wrapped["value"]
+            value = _unwrapped(wrapped)
             if value is None:  # The desired property was removed.
                 self._report_default(name)
             else:
@@ -218,24 +250,36 @@ class Properties:
         if self._unknown[name]:
             self._acknowledge(name, HTTPStatus.NOT_FOUND, NO_SUCH_PROPERTY)
 
+    async def _apply_limits(self, desired: Mapping[str, Any]) -> None:
+        """Apply desired limits as a whole, so that their order does not matter."""
+        before, shown = self._limits.operator, self._limits.shown()
+        refused = self._limits.change(desired)
+        if self._limits.operator != before:
+            self.values |= self._limits.shown()
+            self._daemon.set_limits(self._limits.in_force)
+            await self._settings.put(LIMITS_KEY, dict(self._limits.operator) or None)
+        for name, value in desired.items():
+            if self._limits.operator.get(name) != before.get(name):
+                self._log_set(name, self.values[name])
+            if value is None:
+                self._report_default(name)
+            elif name in refused:
+                self._refuse(name, refused[name])
+            else:
+                self._acknowledge(name, HTTPStatus.OK, "completed")
+        for name in LIMITS.keys() - desired.keys():  # One that is no longer contradicted.
+            if self.values[name] != shown[name]:
+                self._report_default(name)
+
     async def _apply_one(self, name: str, value: Any) -> None:
         try:
             accepted = CHECKS[name](value)
             # The default may only look the same: an interval of 0.05 s is reported as 5.
             if name not in self._set_by_operator or accepted != self.values[name]:
                 await self._set(name, accepted)
-                log.info(
-                    "%s is now %s.",
-                    name,
-                    quote(accepted),
-                    extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(accepted)),
-                )
-                self._complaints.forget(name)
+                self._log_set(name, accepted)
         except RefusedError as error:
-            self._complain(
-                LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}", str(error)
-            )
-            self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
+            self._refuse(name, error)
         except Exception as error:  # The operator gets an answer to every property.
             log.log(
                 logging.ERROR,
@@ -260,6 +304,21 @@ class Properties:
         self.values[name] = value
         self._set_by_operator.add(name)
 
+    def _log_set(self, name: str, value: Any) -> None:
+        log.info(
+            "%s is now %s.",
+            name,
+            quote(value),
+            extra=LogEvent.PROPERTY_SET.about(PROPERTY=name, VALUE=quote(value)),
+        )
+        self._complaints.forget(name)
+
+    def _refuse(self, name: str, error: RefusedError) -> None:
+        self._complain(
+            LogEvent.PROPERTY_REFUSED, name, f"Refused desired property: {error}", str(error)
+        )
+        self._acknowledge(name, HTTPStatus.BAD_REQUEST, str(error))
+
     def _complain(self, event: LogEvent, name: str, sentence: str, answer: str = "") -> None:
         """Log a warning once; repeats, which come with each connection's twin, at debug level.
 
@@ -272,7 +331,10 @@ class Properties:
         log.log(level, "%s", sentence, extra=event.about(PROPERTY=name))
 
     def _report_default(self, name: str) -> None:
-        self._acknowledge(name, DEVICE_DEFAULT, "No desired value is set.", version=0)
+        why = NOT_SET
+        if name in LIMITS and self._limits.is_contradicted(name):
+            why += " The configuration's limit contradicts another one, so it is not in force."
+        self._acknowledge(name, DEVICE_DEFAULT, why, version=0)
 
     def _acknowledge(
         self, name: str, status: int, description: str, *, version: int | None = None
@@ -285,6 +347,11 @@ class Properties:
         else:
             answer |= {"ac": status, "av": version, "ad": description}
         self._daemon.report({name: answer})
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return a desired value, which may be wrapped as `{"value": 2}`."""
+    return value["value"] if isinstance(value, Mapping) and "value" in value else value
 
 
 def _version(properties: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Never, Protocol
 
 from agent.config.loader import Config
+from agent.device.limits import Values
 from agent.device.units import temperature_text
 from agent.errors import ControlError
 from agent.readings.clock import Stamp, utc
@@ -18,6 +19,11 @@ class Sink(Protocol):
     @property
     def set_by_operator(self) -> Mapping[str, Any]:
         """The writable properties that the operator has set."""
+        ...
+
+    @property
+    def limits_by_operator(self) -> Values:
+        """The limits that the operator has set, in degrees Celsius and percent."""
         ...
 
     @property
@@ -80,6 +86,7 @@ class PrintingSink:
         self, show: Callable[[str], None], changed: asyncio.Event, *, unit: str = "celsius"
     ) -> None:
         self.set_by_operator: Mapping[str, Any] = {}
+        self.limits_by_operator: Values = {}
         self.waiting = 0
         self._show = show
         self._changed = changed

@@ -1,5 +1,13 @@
 """A daemon as commands and properties see it. It records what they do."""
 
+from agent.device.limit_properties import LimitProperties
+from agent.device.limits import NO_LIMITS
+
+
+def limit_properties(*, file=NO_LIMITS, operator=None, unit="celsius"):
+    """Return the limits as properties; none is set."""
+    return LimitProperties(file=file, operator=operator or {}, unit=unit)
+
 
 class OperatedDaemon:
     """`done` lists what the LED and the sampler were ordered; while `broken`, they raise it."""
@@ -35,6 +43,11 @@ class OperatedDaemon:
 
     def set_interval(self, seconds):
         self._do("interval", seconds)
+
+    def set_limits(self, values):
+        self._do(
+            "limits", {name: value for name, value in values.items() if value != NO_LIMITS[name]}
+        )
 
     async def diagnose(self):
         if self.broken:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeHub, FakeSession, open_outbox, running, until
+from operated import limit_properties
 from rigs import Rig
 
 from agent.device.commands import Commands
@@ -35,6 +36,7 @@ class Day(Rig):
             parts,
             defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
             stored={},
+            limits=limit_properties(),
             property_format="plug-and-play",
         )
         self.sensor = SimulatedSensor(Room(seed=1, clock=lambda: self.clock.up))

@@ -4,6 +4,7 @@ import pytest
 
 from agent import ranges
 from agent.config.schema import KEYS
+from agent.device.limits import LIMITS, RANGES, in_unit
 from agent.device.model import CELSIUS, FAHRENHEIT, interface
 from agent.device.validation import CHECKS
 from hw.gpio import LINES
@@ -21,6 +22,15 @@ def test_the_device_model_states_the_ranges(model):
     assert f"at most {ranges.NAME_LENGTH} characters" in contents["name"]["description"]
 
 
+@pytest.mark.parametrize(("model", "unit"), [(CELSIUS, "celsius"), (FAHRENHEIT, "fahrenheit")])
+def test_the_device_model_states_the_ranges_of_the_limits_in_its_unit(model, unit):
+    contents = {content["name"]: content for content in interface(model)["contents"]}
+    for name, limit in LIMITS.items():
+        low, high = (in_unit(name, end, unit) for end in RANGES[limit.quantity])
+        assert f"{low:g} to {high:g}" in contents[name]["description"]
+        assert in_unit(name, limit.end, unit) == (low if limit.is_low else high)
+
+
 @pytest.mark.parametrize(
     ("section", "key", "allowed"),
     [
@@ -28,6 +38,7 @@ def test_the_device_model_states_the_ranges(model):
         ("sensor", "pin", ranges.GPIO),
         ("sensor", "power_pin", ranges.GPIO),
         ("led", "pin", ranges.GPIO),
+        *(("limits", limit.key, RANGES[limit.quantity]) for limit in LIMITS.values()),
     ],
 )
 def test_the_configuration_has_the_ranges(section, key, allowed):

@@ -17,6 +17,7 @@ from mqtt_client import packet, string
 from places import SUPPORT
 from ways import CONNECTION_STRING, PROVISIONING, every_way, in_ways
 
+from agent.device.limits import LIMITS
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.validation import CHECKS
 from central.protocol.mqtt import PubAck
@@ -270,7 +271,7 @@ def test_the_daemon_sends_exactly_what_the_model_describes(
 
     assert set(reported) == of_kind("Property")
     writable = {name for name in of_kind("Property") if contents[name].get("writable")}
-    assert writable == set(CHECKS)
+    assert writable == CHECKS.keys() | LIMITS.keys()
     for name, value in reported.items():
         if name in writable:
             assert set(value) == {"value", "ac", "av", "ad"}

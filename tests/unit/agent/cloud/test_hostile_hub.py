@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeHub, FakeSession, HandClock, until
 from fuzzing import fuzz
 from hypothesis import strategies as st
-from operated import OperatedDaemon
+from operated import OperatedDaemon, limit_properties
 from paho.mqtt.client import MQTT_ERR_SUCCESS
 from rigs import moves_of
 from strategies import json_values
@@ -63,6 +63,7 @@ class RunningDaemon(OperatedDaemon):
                 parts,
                 defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
                 stored={},
+                limits=limit_properties(),
                 property_format="plug-and-play",
             ),
             settings=parts,

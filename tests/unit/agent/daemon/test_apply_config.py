@@ -172,3 +172,40 @@ async def test_a_disk_that_hangs_changes_nothing(file, tmp_path, monkeypatch):
         monkeypatch.setattr(service._config_thread, "run", hang)
         with pytest.raises(ControlError, match="did not finish within 20 s"):
             await service.apply_config()
+
+
+async def test_limits_and_their_signal_apply_at_once(file, tmp_path, levels):
+    async with started(file, tmp_path) as service:
+        file.change(limits={"temperature_high": 20.0, "led": "on"})
+        outcome = await service.apply_config()
+        assert (outcome.applied, outcome.restart, outcome.overridden) == (
+            ("temperature_high in [limits]", "led in [limits]"),
+            (),
+            [],
+        )
+        status = await service.status()
+        assert status.limits.in_force == {"temperatureHigh": 20.0}
+        assert status.properties["temperatureHigh"] == 20
+        assert service._sink._unreported["temperatureHigh"]["ac"] == 203
+        assert service.snapshot()["limitStatus"] == "unknown"
+
+
+async def test_the_operators_limit_stays_in_force_over_a_restart(file, tmp_path, levels):
+    async with started(file, tmp_path) as service:
+        await service._sink._properties.apply_patch({"temperatureHigh": 30, "$version": 2})
+        assert (await service.status()).limits.in_force == {"temperatureHigh": 30.0}
+    async with started(file, tmp_path) as service:
+        assert (await service.status()).limits.in_force == {"temperatureHigh": 30.0}
+        file.change(limits={"temperature_high": 20.0, "temperature_low": 29.5})
+        outcome = await service.apply_config()
+        # One is the operator's, the other contradicts it.
+        assert outcome.overridden == ["temperature_low in [limits]", "temperature_high in [limits]"]
+        assert (await service.status()).limits.in_force == {"temperatureHigh": 30.0}
+
+
+async def test_without_a_cloud_limits_apply_too(file, tmp_path, levels):
+    file.config = replace(file.config, cloud=None)
+    async with started(file, tmp_path) as service:
+        file.change(limits={"humidity_low": 20})
+        assert (await service.apply_config()).applied == ("humidity_low in [limits]",)
+        assert (await service.status()).limits.in_force == {"humidityLow": 20}

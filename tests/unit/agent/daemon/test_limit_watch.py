@@ -23,12 +23,14 @@ LIMITS = {**NO_LIMITS, "temperatureHigh": 25.0, "humidityHigh": 80.0}
 class PlainLed:
     """An LED that obeys at once."""
 
-    def __init__(self, choice):
+    def __init__(self, choice, on_choice):
         self.choice = choice
+        self.on_choice = on_choice
         self.repairs = 0
 
     def signal(self, signal):
         self.choice = self.choice.with_signal(signal)
+        self.on_choice()
 
     def repair(self):
         self.repairs += 1
@@ -37,7 +39,7 @@ class PlainLed:
 class Rig:
     def __init__(self, values=LIMITS, *, look="blink", kept=None, clock=None):
         self.clock = clock or HandClock()
-        self.led = PlainLed(choice_before(kept, values, look))
+        self.led = PlainLed(choice_before(kept, values, look), self.save)
         self.reported: list[str] = []
         self.kept = [kept]
         self.watch = LimitWatch(
@@ -57,9 +59,12 @@ class Rig:
             self.watch.attempted(accepted, OK, warning)
         return self
 
+    def save(self):
+        self.watch.save()
+
     def order(self, order):
         self.led.choice = self.led.choice.after_order(order)
-        self.watch.save()
+        self.save()
 
     def restarted(self, values=LIMITS, **options):
         return Rig(values, kept=self.kept[-1], clock=self.clock, **options)
@@ -199,6 +204,17 @@ def test_a_restart_outside_goes_on_signalling_without_another_line(rig, caplog):
     again.read(24, 24, 24)
     assert again.led.choice.shown == ON
     assert again.kept[-1] is None
+
+
+def test_what_is_kept_of_a_crossing_is_kept_once(rig):
+    """A power cut between two writes must not keep a crossing without its signal."""
+    rig.read(26, 26, 26)
+    assert [state and state["signals"] for state in rig.kept] == [None, True]
+    rig.read(26, 26, 26, humidity=90)
+    rig.read(24, 24, 24, humidity=90)
+    rig.read(24, 24, 24)
+    kept = [state and sorted(state["outside"]) for state in rig.kept[2:]]
+    assert kept == [["humidityHigh", "temperatureHigh"], ["humidityHigh"], None]
 
 
 def test_a_restart_remembers_that_an_order_won(rig):

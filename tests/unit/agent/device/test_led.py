@@ -197,8 +197,8 @@ async def test_a_signal_is_shown_until_the_readings_return(rig):
     await until(lambda: rig.led.state == "blinking")
     assert rig.led.status("fake").signals
     rig.led.signal(None)
-    await until(lambda: rig.led.state == "on")
-    assert not rig.led.status("fake").signals
+    await until(lambda: len(rig.choices) == 3)
+    assert (rig.led.state, rig.led.status("fake").signals) == ("on", False)
     assert rig.choices == [LedChoice(ON), LedChoice(ON, SIGNAL), LedChoice(ON)]
 
 
@@ -273,8 +273,8 @@ async def test_a_signal_waits_for_a_driver_that_hangs(caplog):
     await until(rig.simulated.driving.is_set)
     rig.led.repair()
     rig.simulated.release.set()
-    await until(lambda: rig.led.state == "blinking")
-    assert len(rig.choices) == 1
+    await until(lambda: rig.choices)
+    assert (rig.led.state, len(rig.choices)) == ("blinking", 1)
     await rig.led.close()
     rig.led.signal(None)
     await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from importlib import resources
 import pytest
 
 from agent.cloud.move import COMMAND, FIELDS
-from agent.device.limits import LimitStatus
+from agent.device.limits import LIMITS, LimitStatus
 from agent.device.model import (
     CELSIUS,
     COMPONENTS,
@@ -40,7 +40,7 @@ def test_there_are_no_other_files():
 def test_version_2_of_the_model_adds_to_version_1(dtmi):
     first = interface(dtmi.replace(";2", ";1"))["contents"]
     added = [content["name"] for content in interface(dtmi)["contents"] if content not in first]
-    assert added == ["sensorWarning", "moveStatus", "limitStatus", "migration"]
+    assert added == ["sensorWarning", "moveStatus", "limitStatus", *LIMITS, "migration"]
     assert all(content in interface(dtmi)["contents"] for content in first)
 
 
@@ -72,9 +72,11 @@ def test_the_unit_determines_the_model():
 
 def test_the_two_models_differ_only_in_the_unit():
     celsius, fahrenheit = interface(CELSIUS), interface(FAHRENHEIT)
-    temp = next(c for c in celsius["contents"] if c["name"] == "temp")
-    assert temp["unit"] == "degreeCelsius"
-    temp["unit"] = "degreeFahrenheit"
+    temperatures = [c for c in celsius["contents"] if c.get("unit") == "degreeCelsius"]
+    assert [c["name"] for c in temperatures] == ["temp", "temperatureLow", "temperatureHigh"]
+    for content in temperatures:
+        content["unit"] = "degreeFahrenheit"
+        content["description"] = content["description"].replace("-40 to 125", "-40 to 257")
     assert celsius["contents"] == fahrenheit["contents"]
 
 
@@ -107,4 +109,4 @@ def test_read_only_properties_are_those_that_are_not_writable():
     reported = {c["name"] for c in contents if {"Property", "Component"} & kinds(c)}
     # The completion of a command that takes long is reported under its name.
     assert reported | {"rundiagnostics"} == writable | READ_ONLY
-    assert writable == set(CHECKS)
+    assert writable == CHECKS.keys() | LIMITS.keys()

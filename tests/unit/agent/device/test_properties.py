@@ -4,21 +4,25 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operated import OperatedDaemon
+from operated import OperatedDaemon, limit_properties
 from strategies import json_values
 
-from agent.device.properties import MAX_UNKNOWN_ANSWERED, READ_ONLY, Properties
+from agent.device.limits import NO_LIMITS, believable, check_limit, in_force, in_unit
+from agent.device.properties import MAX_UNKNOWN_ANSWERED, READ_ONLY, Properties, stored_limits
 from hw import LedError
+
+DEFAULTS = {"name": "", "brightness": 1, "telemetryInterval": 60}
 
 
 class Rig(OperatedDaemon):
-    def __init__(self, *, property_format="plug-and-play", **stored):
+    def __init__(self, *, property_format="plug-and-play", limits=None, **stored):
         super().__init__()
         self.properties = Properties(
             self,
             self,
-            defaults={"name": "", "brightness": 1, "telemetryInterval": 60},
+            defaults=DEFAULTS,
             stored=stored,
+            limits=limits or limit_properties(),
             property_format=property_format,
         )
 
@@ -38,7 +42,7 @@ async def test_the_twin_is_applied_and_acknowledged_with_its_version(rig):
 
 async def test_a_property_without_desired_value_is_reported_as_the_devices_default(rig):
     await rig.properties.apply_twin({"desired": {"$version": 1}, "reported": {}})
-    for name, value in {"name": "", "brightness": 1, "telemetryInterval": 60}.items():
+    for name, value in {**DEFAULTS, **NO_LIMITS}.items():
         ack = rig.reported[name]
         assert (ack["value"], ack["ac"], ack["av"]) == (value, 203, 0)
 
@@ -50,7 +54,12 @@ async def test_changed_defaults_are_reported_unless_the_operator_has_set_a_value
     assert rig.reported == {
         "telemetryInterval": {"value": 30, "ac": 203, "av": 0, "ad": "No desired value is set."}
     }
-    assert rig.properties.values == {"name": "", "brightness": 2, "telemetryInterval": 30}
+    assert rig.properties.values == {
+        "name": "",
+        "brightness": 2,
+        "telemetryInterval": 30,
+        **NO_LIMITS,
+    }
     assert rig.properties.set_by_operator == {"brightness": 2}
 
 
@@ -91,6 +100,8 @@ REFUSED = {
     "brightness": [True, "2", 0, 4, 1.5, -1, [], {}, {"value": "2"}, float("nan"), 1e308 * 10],
     "telemetryInterval": [False, "60", 4, 86401, 5.5, None.__class__, -60],
     "name": [5, True, ["Ada"], {"first": "Ada"}, "x" * 257],
+    "temperatureHigh": [True, "30", -40.1, 125.1, -39, [], {}, float("nan"), 10**400],
+    "humidityLow": [-1, 101, 100, 96, "dry", {"value": "dry"}],
 }
 
 
@@ -233,10 +244,10 @@ async def test_the_brightness_is_unchanged_if_the_led_fails(rig):
     assert "The line is busy" in ack["ad"]
 
 
-names = st.sampled_from(["name", "brightness", "$version", ""])
+names = st.sampled_from(["name", "brightness", "temperatureLow", "temperatureHigh", "$version"])
 
 
-@given(st.dictionaries(names | st.text(), json_values, max_size=6))
+@given(st.dictionaries(names | st.text(), json_values | st.floats(-45, 130), max_size=6))
 def test_any_patch_leaves_valid_values(patch):
     async def scenario():
         rig = Rig()
@@ -248,6 +259,8 @@ def test_any_patch_leaves_valid_values(patch):
         assert 5 <= values["telemetryInterval"] <= 86400
         assert isinstance(values["name"], str)
         assert len(values["name"]) <= 256
+        assert -40 <= values["temperatureLow"] < values["temperatureHigh"] - 1
+        assert values["temperatureHigh"] <= 125
         json.dumps(rig.reported, allow_nan=False)
         assert not any(name.startswith("$") for name in rig.reported)
 
@@ -262,3 +275,158 @@ def test_any_twin_is_accepted(twin):
         await Rig().properties.apply_patch(twin)
 
     asyncio.run(scenario())
+
+
+# The limits, which are judged together.
+
+FILE = {**NO_LIMITS, "temperatureLow": 10.0, "temperatureHigh": 30.0}
+
+
+def with_file_limits(**operator):
+    return Rig(limits=limit_properties(file=FILE, operator=operator))
+
+
+def answer(rig, name):
+    ack = rig.reported[name]
+    return ack["value"], ack["ac"]
+
+
+async def test_a_desired_limit_is_in_force_acknowledged_and_kept(rig, caplog):
+    caplog.set_level("INFO")
+    await rig.properties.apply_patch({"temperatureHigh": 28, "$version": 4})
+    ack = rig.reported["temperatureHigh"]
+    assert ack == {"value": 28, "ac": 200, "av": 4, "ad": "completed"}
+    assert rig.done == [("limits", {"temperatureHigh": 28.0})]
+    assert rig.kept == {"property.limits": {"temperatureHigh": 28.0}}
+    assert caplog.messages == ["temperatureHigh is now 28.0."]
+    await rig.properties.apply_patch({"temperatureHigh": 28, "$version": 5})
+    assert len(rig.done) == 1
+
+
+async def test_both_limits_move_in_one_patch_whatever_their_order():
+    rig = with_file_limits()
+    await rig.properties.apply_patch({"temperatureLow": 35, "temperatureHigh": 40, "$version": 4})
+    await rig.properties.apply_patch({"temperatureHigh": 9, "temperatureLow": 5, "$version": 5})
+    assert rig.done == [
+        ("limits", {"temperatureLow": 35.0, "temperatureHigh": 40.0}),
+        ("limits", {"temperatureLow": 5.0, "temperatureHigh": 9.0}),
+    ]
+
+
+async def test_limits_that_contradict_each_other_are_refused_and_nothing_changes(rig):
+    await rig.properties.apply_patch(
+        {"temperatureLow": 20, "temperatureHigh": 21, "humidityHigh": 70, "$version": 4}
+    )
+    sentence = "temperatureLow (20) must be more than 1 degree Celsius below temperatureHigh (21)."
+    for name, end in (("temperatureLow", -40), ("temperatureHigh", 125)):
+        assert answer(rig, name) == (end, 400)
+        assert rig.reported[name]["ad"] == sentence
+    assert answer(rig, "humidityHigh") == (70, 200)
+    assert rig.done == [("limits", {"humidityHigh": 70.0})]
+
+
+async def test_a_limit_that_contradicts_the_configurations_is_refused():
+    rig = with_file_limits()
+    await rig.properties.apply_patch({"temperatureLow": 29.5, "$version": 4})
+    assert answer(rig, "temperatureLow") == (10, 400)
+    assert rig.done == []
+
+
+async def test_of_a_pair_with_one_bad_value_the_other_is_judged_with_what_is_in_force(rig):
+    await rig.properties.apply_patch({"temperatureLow": "x", "temperatureHigh": 30, "$version": 4})
+    assert answer(rig, "temperatureLow") == (-40, 400)
+    assert answer(rig, "temperatureHigh") == (30, 200)
+
+
+@pytest.mark.parametrize("removal", [None, {"value": None}])
+async def test_removing_a_desired_limit_restores_the_configurations(removal):
+    rig = with_file_limits(temperatureHigh=50.0)
+    assert rig.properties.values["temperatureHigh"] == 50
+    await rig.properties.apply_patch({"temperatureHigh": removal, "$version": 4})
+    assert answer(rig, "temperatureHigh") == (30, 203)
+    assert rig.done == [("limits", {"temperatureLow": 10.0, "temperatureHigh": 30.0})]
+    assert rig.kept == {"property.limits": None}
+
+
+async def test_a_limit_removed_while_the_device_was_offline_is_restored_too():
+    rig = with_file_limits(temperatureHigh=50.0)
+    await rig.properties.apply_twin({"desired": {"$version": 9}})
+    assert answer(rig, "temperatureHigh") == (30, 203)
+
+
+async def test_a_twin_without_a_version_removes_no_limit():
+    rig = with_file_limits(temperatureHigh=50.0)
+    await rig.properties.apply_twin({})
+    assert rig.properties.values["temperatureHigh"] == 50
+    assert rig.done == []
+
+
+async def test_a_restored_limit_that_contradicts_the_operators_is_not_in_force():
+    rig = with_file_limits(temperatureLow=35.0, temperatureHigh=40.0)
+    await rig.properties.apply_patch({"temperatureHigh": None, "$version": 4})
+    ack = rig.reported["temperatureHigh"]
+    assert (ack["value"], ack["ac"]) == (125, 203)
+    assert "contradicts another one, so it is not in force." in ack["ad"]
+    # The operator's own limit, which the hub sends again with the whole twin, is accepted again.
+    await rig.properties.apply_twin({"desired": {"temperatureLow": 35, "$version": 5}})
+    assert answer(rig, "temperatureLow") == (35, 200)
+    await rig.properties.apply_patch({"temperatureLow": None, "$version": 6})
+    assert answer(rig, "temperatureLow") == (10, 203)
+    assert answer(rig, "temperatureHigh") == (30, 203)
+
+
+async def test_a_changed_configuration_is_reported_where_it_is_in_force():
+    rig = with_file_limits(temperatureHigh=50.0)
+    rig.properties.set_file_limits({**FILE, "temperatureLow": 12.0, "temperatureHigh": 20.0})
+    assert list(rig.reported) == ["temperatureLow"]
+    assert answer(rig, "temperatureLow") == (12, 203)
+
+
+async def test_limits_are_in_the_models_unit_and_kept_in_celsius():
+    rig = Rig(limits=limit_properties(file=FILE, unit="fahrenheit"))
+    assert rig.properties.values["temperatureLow"] == 50
+    assert rig.properties.values["humidityHigh"] == 100
+    await rig.properties.apply_patch({"temperatureHigh": 77.9, "humidityLow": 40, "$version": 4})
+    assert answer(rig, "temperatureHigh") == (77.9, 200)
+    assert rig.properties.limits_by_operator == {"temperatureHigh": 25.5, "humidityLow": 40.0}
+    await rig.properties.apply_patch({"temperatureHigh": 258, "$version": 5})
+    assert rig.reported["temperatureHigh"]["ad"] == (
+        "temperatureHigh must be a number from -40 to 257, not 258."
+    )
+    await rig.properties.apply_patch({"temperatureHigh": 51.8, "$version": 6})
+    assert "must be more than 1.8 degrees Fahrenheit below" in rig.reported["temperatureHigh"]["ad"]
+    await rig.properties.apply_patch({"temperatureHigh": 257, "$version": 7})
+    assert rig.properties.values["temperatureHigh"] == 257
+    assert rig.done[-1][1].keys() == {"temperatureLow", "humidityLow"}  # 257 means none.
+
+
+@given(st.decimals(-39, 256, places=6))
+def test_a_limit_in_fahrenheit_is_reported_as_it_was_set(decimal):
+    limit = check_limit("temperatureHigh", float(decimal), "fahrenheit")
+    assert in_unit("temperatureHigh", limit, "fahrenheit") == float(decimal)
+
+
+async def test_stored_limits_are_in_force_after_a_restart(rig):
+    await rig.properties.apply_patch({"temperatureLow": 5, "humidityHigh": 80, "$version": 4})
+    assert await stored_limits(rig) == {"temperatureLow": 5.0, "humidityHigh": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("stored", "believed"),
+    [
+        (None, {}),
+        ([5], {}),
+        ({"temperatureLow": "5", "humidityHigh": 80.0, "colour": 1.0}, {"humidityHigh": 80.0}),
+        ({"temperatureLow": 20.0, "temperatureHigh": 10.0}, {}),
+        ({"temperatureLow": 1e9, "temperatureHigh": float("nan")}, {}),
+    ],
+)
+async def test_stored_limits_that_are_not_possible_are_left_out(rig, stored, believed):
+    rig.kept["property.limits"] = stored
+    assert await stored_limits(rig) == believed
+
+
+@given(json_values)
+def test_whatever_was_stored_gives_possible_limits(stored):
+    values = in_force(FILE, believable(stored))
+    assert values["temperatureLow"] < values["temperatureHigh"] - 1
