@@ -162,9 +162,11 @@ class AsyncLed:
 
     def _signalled(self, done: "asyncio.Future[None]") -> None:
         error = done.exception()
+        if self._is_closing:  # Nothing can be kept any more.
+            return
         if error is None:
             self._note_recovery()
-        elif not self._is_closing:
+        else:
             self._log_failure("The LED cannot signal: %s", error)
         self._on_choice()
 

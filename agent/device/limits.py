@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from agent.device import units
 from agent.device.validation import RefusedError
 from agent.errors import quote
 from agent.ranges import (
@@ -148,8 +149,8 @@ def in_force(file: Values, operator: Values) -> Values:
 
 def in_unit(name: str, value: float, unit: str) -> float:
     """Return a limit in `unit`: `celsius` or `fahrenheit`. Humidity is in percent."""
-    if LIMITS[name].quantity is Quantity.TEMPERATURE and unit == "fahrenheit":
-        value = round(value * 9 / 5 + 32, 9)  # 77.3 stays 77.3.
+    if LIMITS[name].quantity is Quantity.TEMPERATURE:
+        value = round(units.in_unit(value, unit), 9)  # 77.3 degrees Fahrenheit stay 77.3.
     return value
 
 

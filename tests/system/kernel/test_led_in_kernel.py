@@ -15,6 +15,7 @@ from machine import (
     levels,
     line_stays_high,
     share,
+    simulate,
     turns,
     until,
     written,
@@ -168,3 +169,25 @@ def test_without_permission_the_sensor_is_still_read(central, no_daemon, ordinar
         assert "may not use" in str(answer)
         central.until_told("nobodys", ledState="off", sensorStatus="ok")
         assert daemon.stop() == 0
+
+
+def test_a_crossed_limit_switches_the_line_until_the_readings_return(central, daemon):
+    properties = f"/api/devices/{daemon.id}/properties"
+    central.call("PATCH", properties, {"temperatureHigh": 25})
+    until(lambda: daemon.status()["limits"]["in_force"] == {"temperatureHigh": 25})
+    assert central.command(daemon.id, "turnon")[0] == 200
+    simulate(temperature=27.0)
+    central.until_told(daemon.id, limitStatus="too_warm", ledState="blinking")
+    changes = turns(levels(5.2, 0.005))
+    assert len(changes) in {10, 11}
+    for (before, _), (after, _) in pairwise(changes):
+        assert after - before == pytest.approx(0.5, abs=0.125)
+    simulate(temperature=24.0)
+    central.until_told(daemon.id, limitStatus="within", ledState="on")
+    assert share(levels(2.0, 0.005)) == 1.0
+    simulate(temperature=27.0)
+    central.until_told(daemon.id, limitStatus="too_warm", ledState="blinking")
+    assert central.command(daemon.id, "turnoff")[0] == 200
+    assert share(levels(2.0, 0.005)) == 0.0
+    central.call("PATCH", properties, {"temperatureHigh": None})
+    central.until_told(daemon.id, limitStatus="off")

@@ -17,6 +17,7 @@ from agent.config.loader import CloudConfig, default, with_fake_hardware
 from agent.daemon import service as service_module
 from agent.daemon.control_socket import SOCKET_NAME, ask
 from agent.daemon.service import Places, Service
+from agent.device.limits import NO_LIMITS
 from agent.errors import ControlError
 from agent.readings import outbox as outbox_module
 from agent.readings.segment_files import SegmentFiles
@@ -129,6 +130,7 @@ async def test_a_stored_value_that_is_no_longer_valid_is_ignored(tmp_path):
             "brightness": 1,
             "telemetryInterval": 60,
             "name": "attic",
+            **NO_LIMITS,
         }
 
 
