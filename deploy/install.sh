@@ -13,6 +13,11 @@ else
     exit 1
 fi
 
+if [ "$(stat --file-system --format %T /)" = overlayfs ] && ! systemd-detect-virt --quiet --container; then
+    echo "The root file system is an overlay. If raspi-config made it (Performance Options, Overlay File System)," >&2
+    echo "a restart loses everything that is installed now: turn it off there, restart, and install again." >&2
+fi
+
 "${PYTHON:-python3}" deploy/debian/build_debs.py
 # Prints the newest package of this name and architecture.
 newest() {

@@ -577,6 +577,7 @@ def _config_check(arguments: argparse.Namespace) -> int:
         )
     try:
         sign_in(config, base=path.parent, environ=os.environ)
+        _must_be_readable_by_service(config, path)
     except SecretError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
@@ -587,6 +588,24 @@ def _config_check(arguments: argparse.Namespace) -> int:
         return DONE
     print(f"{path}: no mistake found. To check hardware and connection: sensor-agent check")
     return DONE
+
+
+def _must_be_readable_by_service(config: Config, path: Path) -> None:
+    """Raise ConfigError if root can read a secret that the service cannot."""
+    from agent.config.credentials import secret_files  # noqa: PLC0415 - brings in ssl.
+    from agent.diagnostics.service_access import (  # noqa: PLC0415 - not for every command.
+        TO_CREDENTIALS,
+        hidden_from_service,
+    )
+    from agent.diagnostics.service_advice import service_is_installed  # noqa: PLC0415 - the same.
+
+    is_of_service = path.absolute() == configuration.SYSTEM_FILE and service_is_installed()
+    if os.geteuid() != 0 or config.cloud is None or not is_of_service:
+        return
+    files = secret_files(config.cloud, base=path.parent, environ=os.environ)
+    reason = hidden_from_service(files)
+    if reason is not None:
+        raise ConfigError(f"{path}: {reason} {TO_CREDENTIALS}.")
 
 
 def _config_apply(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ from agent.diagnostics.finding import Finding
 from agent.diagnostics.installation import is_installed
 from agent.diagnostics.line_processes import Processes, processes
 from agent.diagnostics.route import Route
+from agent.diagnostics.service_access import ServiceUser, service_user
+from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import ControlError
 from agent.readings.clock import Clock
 from agent.status import Status
@@ -79,6 +81,7 @@ class Examination:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     root: Path = Path("/")
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    service_user: Callable[[], ServiceUser | None] = service_user
     may_read: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK)
     may_use: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK | os.W_OK)
     is_installed: Callable[[str], bool] = is_installed
@@ -90,6 +93,13 @@ class Examination:
     open_sensor: Callable[..., ClimateSensor] = open_sensor
     open_led: Callable[..., Led] = open_led
     route: Callable[..., Route] = Route
+
+    @property
+    def is_of_service(self) -> bool:
+        """Whether the configuration is that of the installed service."""
+        return self.path == self.root / "etc/sensor-agent/config.toml" and service_is_installed(
+            self.root
+        )
 
     @property
     def is_in_daemon(self) -> bool:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 IN_MEMORY = {"tmpfs", "ramfs"}
 MEMORY_DEVICES = {"zram": "zram", "ram": "a RAM disk"}  # Names without their digits.
+OVERLAY_ROOT = (
+    "If raspi-config made the root file system an overlay, turn that off: sudo raspi-config, "
+    "Performance Options, Overlay File System. Then restart."
+)
 DEEPEST = 8  # Layers, as of a loop device on a file system on a loop device.
 
 

@@ -96,6 +96,7 @@ class ClimateDevice:
     def __init__(self, client):
         self._client = client
         self.calls = []
+        self.diagnosis = "All is well."
 
     async def send(self, body, **properties):
         text = body if isinstance(body, str) else json.dumps(body)
@@ -127,7 +128,7 @@ class ClimateDevice:
         response = MethodResponse.create_from_method_request(request, status, payload)
         await self._client.send_method_response(response)
         if request.name == "rundiagnostics":
-            await self.report({"rundiagnostics": {"value": "All is well."}})
+            await self.report({"rundiagnostics": {"value": self.diagnosis}})
 
     async def take(self, patch):
         version = patch["$version"]

@@ -21,6 +21,7 @@ from agent.cli.signals import interruptible, stop_signals
 from agent.config import loader
 from agent.config.credentials import SERVICE_CREDENTIALS, STORED, sign_in
 from agent.config.loader import SYSTEM_FILE, Config
+from agent.diagnostics.mounts import OVERLAY_ROOT, memory_of, read_mounts
 from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import AgentError, ConfigError, SecretError, is_loopback
 from agent.status import Status
@@ -47,6 +48,7 @@ def setup(given: Options, machine: Machine | None = None) -> int:
         with interruptible():
             options.check(given)
             _must_be_possible(given, machine)
+            _warn_of_memory(machine)
             before = service.state(machine)
             interview = Interview(_situation(machine), Answers(options=given))
             return _carry_out(interview, changes, before)
@@ -89,6 +91,17 @@ def _must_be_possible(given: Options, machine: Machine) -> None:
         raise AgentError(
             "The service is not installed: systemd has no unit sensor-agent.service. Install the "
             "package sensor-agent first: see docs/install.md."
+        )
+
+
+def _warn_of_memory(machine: Machine) -> None:
+    """Warn if a restart of the machine undoes whatever setup does."""
+    memory = memory_of(Path(SETTINGS), read_mounts(machine.root), machine.root)
+    if memory is not None:
+        print(
+            f"{SETTINGS} is in memory ({memory}), so a restart of this machine loses everything "
+            f"that setup writes. {OVERLAY_ROOT}",
+            file=sys.stderr,
         )
 
 

@@ -12,6 +12,7 @@ from agent.diagnostics import installation
 from agent.diagnostics.examination import ADAFRUIT, Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
 from agent.diagnostics.registry import check
+from agent.diagnostics.service_access import TO_CREDENTIALS, hidden_from_service
 from agent.diagnostics.service_advice import (
     group_of,
     how_to_join,
@@ -128,6 +129,10 @@ def secrets(examination: Examination) -> Finding:
         )
     if not examination.is_in_daemon:
         examination.config = config
+    if examination.is_root and examination.is_of_service:
+        reason = hidden_from_service(examination.secret_files, user=examination.service_user())
+        if reason is not None:
+            return failed(reason, f"{TO_CREDENTIALS}.", *details)
     return ok("Every secret is readable here, and by no other user.", *details)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, failed, ok, skipped, warning
-from agent.diagnostics.mounts import memory_of, read_mounts
+from agent.diagnostics.mounts import OVERLAY_ROOT, memory_of, read_mounts
 from agent.diagnostics.registry import check
 from agent.diagnostics.service_advice import how_to_restart
 from agent.errors import in_words
@@ -17,10 +17,6 @@ from agent.status import OutboxPart
 
 MEGABYTE = 1_000_000
 LEAST = 20 * MEGABYTE  # Bytes free; with less, programs on the machine begin to fail.
-OVERLAY_ROOT = (
-    "If raspi-config made the root file system an overlay, turn that off: sudo raspi-config, "
-    "Performance Options, Overlay File System. Then restart."
-)
 ROOM_WANTED = 86400.0  # Seconds that the outbox should last without the hub.
 ASK_ROOT = "this user has no access to {}: use sudo sensor-agent check"
 MAKE_ROOM = "Make room: sudo apt clean; sudo journalctl --vacuum-size=50M"

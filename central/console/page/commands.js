@@ -147,6 +147,27 @@ export function commandsTab(store) {
   );
 }
 
+// The completions that are shown whole. Rows are made again with each change.
+const opened = new Set();
+
+// What a command reported later. Of several lines, as of the diagnostics, the first one is shown.
+function completion(command) {
+  const when = h("span", { class: "muted" }, `${timeText(command.completed)}: `);
+  const text = responseText(command.completion);
+  const [first, ...more] = typeof text === "string" ? text.split("\n") : [text];
+  if (!more.length) return h("div", { class: "completion" }, when, first);
+  const remember = (event) => {
+    if (event.target.open) opened.add(command.id);
+    else opened.delete(command.id);
+  };
+  return h(
+    "details",
+    { class: "completion", open: opened.has(command.id), ontoggle: remember },
+    h("summary", {}, when, first),
+    h("p", {}, more.join("\n")),
+  );
+}
+
 function historyRow(command, model) {
   const known = model?.commands.find((each) => each.key === command.name);
   const label = known?.title ?? command.name;
@@ -156,14 +177,7 @@ function historyRow(command, model) {
   const [kind, words] = statusOf(command);
   const answer = [responseText(command.response, known?.response)];
   if (command.completion !== null && command.completion !== undefined) {
-    answer.push(
-      h(
-        "div",
-        { class: "completion" },
-        h("span", { class: "muted" }, `${timeText(command.completed)}: `),
-        responseText(command.completion),
-      ),
-    );
+    answer.push(completion(command));
   }
   return h(
     "tr",

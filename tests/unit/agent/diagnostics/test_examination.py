@@ -17,6 +17,7 @@ from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.line_processes import Processes
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
+from agent.diagnostics.service_access import ServiceUser
 from agent.errors import (
     ConfigError,
     ControlError,
@@ -173,6 +174,9 @@ def volatile_journal(machine):
 
 def full_card(machine):
     machine.monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(5_000_000))
+
+
+STRANGER = ServiceUser(60_001, frozenset({60_001}))
 
 
 class Usage:
@@ -542,3 +546,16 @@ def test_a_host_name_of_an_image_is_a_warning_as_device_id(machine, name):
     finding = machine.find("configuration")
     assert finding.outcome is Outcome.WARNING
     assert f"the host name {name}" in finding.line
+
+
+def test_secrets_are_judged_as_the_service_reads_them(machine):
+    path = machine.file("etc/sensor-agent/config.toml", "")
+    key = write_key(path.parent)
+    machine.options |= {"path": path, "is_root": True, "service_user": lambda: STRANGER}
+    assert machine.find("secrets").outcome is Outcome.OK  # The service is not installed.
+    machine.file("etc/systemd/system/sensor-agent.service", "")
+    finding = machine.find("secrets")
+    assert finding.line == f"The service's user sensor-agent cannot read {key}."
+    assert "/etc/sensor-agent/credentials" in finding.advice
+    machine.options["is_root"] = False
+    assert machine.find("secrets").outcome is Outcome.OK

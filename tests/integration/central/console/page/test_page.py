@@ -108,6 +108,26 @@ class TestCommands:
             await expect(rows.first).to_contain_text("Completed")
             assert device.calls == [("blink", 3), ("rundiagnostics", None)]
 
+    @pytest.mark.parametrize("width", [360, 390, 1280])
+    async def test_a_long_diagnosis_is_one_line_until_it_is_opened(self, page, central, width):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.goto("/#/devices/pi-1/commands")
+        row = page.locator("tbody tr").first
+        async with climate_device(central) as device:
+            wrong = [f"failed: check-{number}: It is wrong. Mend it." for number in range(20)]
+            device.diagnosis = "\n".join(["20 checks: 20 failed", *wrong])
+            await page.get_by_role("button", name="Run Run diagnostics").click()
+            await expect(row).to_contain_text("20 checks: 20 failed")
+            last = row.get_by_text("check-19")
+            await expect(last).not_to_be_visible()
+            assert await row.evaluate("row => row.offsetHeight") < 130
+            await row.locator("summary").click()
+            await expect(last).to_be_visible()
+            await device.report({"ledState": "on"})  # The list is drawn again.
+            await page.get_by_role("button", name="Run Turn off").click()
+            await expect(page.locator("tbody tr")).to_have_count(2)
+            await expect(page.get_by_text("check-19")).to_be_visible()
+
     async def test_a_command_for_an_offline_device_is_queued(self, page, central):
         await page.goto("/#/devices/pi-1/commands")
         await page.get_by_role("button", name="Queue Turn off").click()
