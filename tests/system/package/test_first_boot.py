@@ -3,9 +3,11 @@
 import re
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import repository
+import trustme
 from containers import THERE, debian
 from package_pis import CENTRAL_ADDRESS, CENTRAL_DATA, PackagePi
 from pis import CONFIG, until
@@ -19,6 +21,7 @@ KEY = f"{BOOT}/group.key"
 REPORT = f"{BOOT}/sensor-agent.txt"
 UNIT = "sensor-agent-first-boot.service"
 SCRIPT = "/usr/local/sbin/sensor-agent-first-boot"
+TIMEDATECTL = "/usr/local/sbin/timedatectl"  # Found before the real one.
 INSTANCE = "/var/lib/cloud/instances/rpios-image/"
 SERIALS = ("100000000000001a", "100000000000002b")
 DEVICES = ("pi-0000001a", "pi-0000002b")
@@ -33,6 +36,14 @@ ssh_deletekeys: false
 ssh_genkeytypes: []
 network: {config: disabled}
 locale: false
+"""
+HTTPS_SERVER = """
+import http.server, ssl
+server = http.server.HTTPServer(("127.0.0.1", 8443), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/root/server.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """
 SOON = "[Service]\nRestartSec=3\n"
 
@@ -226,7 +237,7 @@ def repeated(cards):
     card = cards[0]
     card.run("cloud-init", "single", "--name", "write_files", "--frequency", "always")
     yield card
-    card.run("rm", "-f", SCRIPT, f"/etc/systemd/system/{UNIT}", KEY)
+    card.run("rm", "-f", SCRIPT, f"/etc/systemd/system/{UNIT}", KEY, TIMEDATECTL)
 
 
 def test_a_file_of_the_repository_that_was_changed_is_refused(repeated, group_key):
@@ -236,6 +247,29 @@ def test_a_file_of_the_repository_that_was_changed_is_refused(repeated, group_ke
     assert done.returncode == 1
     assert "Hash Sum mismatch" in repeated.report()
     assert repeated.path(KEY).exists()
+
+
+def test_a_certificate_that_is_not_valid_yet_is_reported(repeated, group_key):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", not_before=tomorrow)
+    for name, pem in (
+        ("server", issued.private_key_and_cert_chain_pem),
+        ("authority", authority.cert_pem),
+    ):
+        repeated.put(f"/root/{name}.pem", pem.bytes().decode(), mode="600")
+    trust = 'Acquire::https::CAInfo "/root/authority.pem";\n'
+    repeated.put("/etc/apt/apt.conf.d/authority", trust, mode="644")
+    repeated.run("systemd-run", "--quiet", "python3", "-c", HTTPS_SERVER)
+    until(lambda: repeated.run("ss", "-Hltn", "sport = 8443").stdout)
+    repeated.put(TIMEDATECTL, "#!/bin/sh\necho no\n", mode="755")
+    repeated.run("sed", "-i", "s,repository=.*,repository=https://127.0.0.1:8443/,", SCRIPT)
+    repeated.put(KEY, group_key, mode="600")
+    repeated.run(SCRIPT, check=False)
+    assert repeated.report().startswith("Adding the repository failed. ")
+    assert "Its clock is not set yet and shows 20" in repeated.report()
+    # In the words of bookworm's apt, and in those of trixie's, which does not name the reason.
+    assert re.search("not yet valid|certificate verify failed", repeated.report())
 
 
 def test_a_card_without_the_key_says_what_is_missing(repeated):
@@ -249,11 +283,9 @@ def test_a_card_without_the_key_says_what_is_missing(repeated):
 
 @pytest.mark.parametrize(("answer", "is_said"), [("no", True), ("yes", False)])
 def test_a_failure_is_reported_with_the_clock_while_it_is_not_set(repeated, answer, is_said):
-    fake = "/usr/local/sbin/timedatectl"
-    repeated.put(fake, f"#!/bin/sh\necho {answer}\n", mode="755")
+    repeated.put(TIMEDATECTL, f"#!/bin/sh\necho {answer}\n", mode="755")
     repeated.put(KEY, "not a key", mode="600")
     repeated.run(SCRIPT, check=False)
-    repeated.run("rm", fake)
     assert ("Its clock is not set yet and shows 20" in repeated.report()) is is_said
 
 
