@@ -19,7 +19,7 @@ demo: ## start a simulated board, the daemon and a local IoT Central; MINUTES=2 
 	@"$(VENV)/bin/sensor-agent" demo $(if $(MINUTES),--minutes $(MINUTES))
 
 check: lint ## check style, types and imports, and run the unit tests: under a minute
-	@$(PYTEST) tests/unit $(ARGS)
+	@FUZZ_INPUTS=$${FUZZ_INPUTS:-200} $(PYTEST) tests/unit $(ARGS)
 
 test: ## run unit and integration tests; ARGS="-k outbox" is passed to pytest
 	@sh deploy/venv.sh test

@@ -1,6 +1,6 @@
 """Power cuts and failing disks: what was synced is found again, and nothing else is returned.
 
-2,000 states of the card in `make test`, 100,000 in `make fuzz`.
+200 states of the card in `make check`, 2,000 in `make test`, 100,000 in `make fuzz`.
 """
 
 from itertools import count
