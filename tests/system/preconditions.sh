@@ -38,7 +38,8 @@ service)
     ;;
 package)
     programs mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux \
-        ip:iproute2 lintian:lintian gpg:gpg gpg-agent:gpg-agent
+        ip:iproute2 lintian:lintian gpg:gpg gpg-agent:gpg-agent \
+        qemu-aarch64-static:qemu-user-static
     root
     ;;
 everywhere)
