@@ -1,4 +1,4 @@
-"""The firmware's configuration file, config.txt: what it loads, and the kernel's dht11 driver.
+"""The firmware's configuration file, config.txt: what it loads, and the line of the sensor.
 
 `load` tells which overlays the firmware will load at the next start. What the owner wrote stays as
 it is, to the byte. The only lines that are added and removed are between two marks:
@@ -21,14 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hw import boot_overlays, device_tree
-from hw.boot_overlays import DRIVER, Overlay
+from hw.boot_overlays import BOARD, DRIVER, I2C, OFF, Overlay
 from hw.errors import BootConfigError
 
 PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
 OVERLAYS = "overlays/"  # Where the firmware looks for overlays, unless the file says otherwise.
 
+I2C_SENSOR = "i2c-sensor"  # The overlay of sensors on the header's I2C bus.
+
 BEGIN, END, EVERY_BOARD = b"# begin sensor-agent", b"# end sensor-agent", b"[all]"
-OURS = re.compile(rb"dtoverlay=dht11,gpiopin=([0-9]+)")
+OURS = re.compile(
+    rb"dtoverlay=dht11,gpiopin=([0-9]+)"
+    rb"|dtoverlay=|dtparam=i2c_arm=on|dtoverlay=i2c-sensor,[a-z0-9]+(?:,addr=0x[0-9a-f]{2})?"
+)
+I2C_ON = ("dtoverlay=", "dtparam=i2c_arm=on")
+"""Enables the header's I2C bus. Without the first line, a line dtparam belongs to the overlay
+before it: https://www.raspberrypi.com/documentation/computers/configuration.html#part3"""
 
 LINES = re.compile(rb"[^\n]*\n|[^\n]+")
 
@@ -49,6 +57,24 @@ class BootConfig:
     def users(self, pin: int) -> list[Overlay]:
         """Return the overlays that use GPIO `pin` (BCM)."""
         return [one for one in self.overlays if pin in one.lines]
+
+    def loads_chip(self, parameter: str, address: int, default: int) -> bool:
+        """Return whether the overlay i2c-sensor declares this chip at this address in any case."""
+        for one in self.overlays:
+            if one.name == I2C_SENSOR and parameter in one.parameters and one.filter is None:
+                text = one.parameters.get("addr", hex(default))
+                with suppress(ValueError):  # The firmware loads nothing for a wrong number.
+                    if int(text, 0) == address:
+                        return True
+        return False
+
+    @property
+    def enables_i2c(self) -> bool:
+        """Whether the header's I2C bus is enabled in any case."""
+        return any(
+            one.name == BOARD and one.filter is None and one.parameters.get(I2C, "off") not in OFF
+            for one in self.overlays
+        )
 
     def loads_driver(self, pin: int) -> bool:
         """Return whether the kernel's dht11 driver is loaded for GPIO `pin` in any case."""
@@ -123,7 +149,7 @@ def own_pin(content: bytes) -> int | None:
     ours = False
     for line in LINES.findall(content):
         text = line.rstrip(b"\r\n")
-        if ours and (found := OURS.fullmatch(text)):
+        if ours and (found := OURS.fullmatch(text)) and found[1]:
             return int(found[1])
         ours = text == BEGIN or (ours and text == EVERY_BOARD)
     return None
@@ -135,13 +161,18 @@ def has_block(content: bytes) -> bool:
 
 
 def with_driver(content: bytes, pin: int) -> bytes:
-    """Return the content with our block for GPIO `pin`, at the end, in the file's line ends."""
+    """Return the content with our block for a DHT on GPIO `pin`: see `with_block`."""
+    return with_block(content, overlay_line(pin))
+
+
+def with_block(content: bytes, *lines: str) -> bytes:
+    """Return the content with these lines in our block, at the end, in the file's line ends."""
     content = without_driver(content)
     end = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
     if content and not content.endswith(b"\n"):
         content += end
     # [all], because the lines before may be for one board model only.
-    block = (BEGIN, EVERY_BOARD, overlay_line(pin).encode(), END)
+    block = (BEGIN, EVERY_BOARD, *(line.encode() for line in lines), END)
     return content + b"".join(line + end for line in block)
 
 

@@ -265,9 +265,11 @@ SETUP_OPTIONS: tuple[tuple[str, type[str] | type[Path], str, str], ...] = (
         "model",
         str,
         "NAME",
-        "dht22 (AM2302), dht21 (AM2301) or dht11, for the drivers kernel and fake; default: dht22",
+        "dht22, dht21 or dht11; with the driver kernel also sht31, bme280 and others on I2C",
     ),
-    ("pin", str, "N", "GPIO number of the sensor; default: 4"),
+    ("pin", str, "N", "GPIO number of a DHT; default: 4"),
+    ("bus", str, "N", "bus of a sensor on I2C; default: 1"),
+    ("address", str, "0xNN", "address of a sensor on I2C; default: the model's usual one"),
     ("led-pin", str, "N", "GPIO number of the LED; default: 17"),
     (
         "central",

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.cli.setup.config_text import Settings, Value
+from agent.cli.setup.config_text import Hex, Settings, Value
 from agent.cli.setup.given_files import checked_connection_string
 from agent.cli.setup.options import Options
 from agent.config.credentials import derive_device_key
 from agent.config.loader import X509
 from agent.config.schema import KEYS
-from hw.sensors.models import DHT_SYNONYMS, DHTS
+from hw.sensors.models import CHIPS, DHT_SYNONYMS, DHTS, SYNONYMS
 
 KEY, CONNECTION = "device.key", "device.connection"
 CERTIFICATE, CERTIFICATE_KEY = "device-cert.pem", "device-key.pem"
@@ -134,10 +134,11 @@ def _hardware(options: Options, today: Sections) -> dict[tuple[str, str], Value 
         changes["sensor", "driver"] = options.driver
         if options.driver in ADAFRUIT:  # The driver says the model.
             changes["sensor", "model"] = None
+    elif is_on_i2c(options, {}):
+        changes["sensor", "driver"] = "kernel"
     if options.model is not None:
         changes["sensor", "model"] = options.model
-    if options.pin is not None:
-        changes["sensor", "pin"] = _number(options.pin)
+    changes |= _place(options, today.get("sensor", {}))
     if options.led_pin is not None:
         changes["led", "pin"] = _number(options.led_pin)
         if today.get("led", {}).get("driver") == "fake":
@@ -145,6 +146,46 @@ def _hardware(options: Options, today: Sections) -> dict[tuple[str, str], Value 
     if options.fake_hw:
         changes["sensor", "driver"] = changes["led", "driver"] = "fake"
     return changes
+
+
+def is_on_i2c(options: Options, today: Mapping[str, Any]) -> bool:
+    """Return whether the sensor is on I2C with these options. `today` is the section [sensor].
+
+    Only the kernel reads such a sensor, so an option `model` of one implies that driver.
+    """
+    if options.fake_hw or _model(options.model or today.get("model")) not in CHIPS:
+        return False
+    implied = today.get("driver") if options.model is None else "kernel"
+    return (options.driver or implied) == "kernel"
+
+
+def _place(options: Options, today: Mapping[str, Any]) -> dict[tuple[str, str], Value | None]:
+    """Return the changes to the sensor's pin, or to its bus and address."""
+    given: dict[str, Value | None] = {}
+    if options.pin is not None:
+        given["pin"] = _number(options.pin)
+    if options.bus is not None:
+        given["bus"] = _number(options.bus)
+    if options.address is not None:
+        given["address"] = _address(options.address)
+    was_on_i2c = is_on_i2c(Options(), today)
+    is_other = options.model is not None and _model(options.model) != _model(today.get("model"))
+    if is_on_i2c(options, today) != was_on_i2c or (was_on_i2c and is_other):
+        # The old place does not fit the new sensor.
+        names = ("pin", "power_pin", "bus", "address")
+        given = dict.fromkeys(name for name in names if name in today) | given
+        if options.fake_hw and options.model is None:
+            given["model"] = None
+    return {("sensor", name): value for name, value in given.items()}
+
+
+def _model(name: str | None) -> str | None:
+    return SYNONYMS.get(name or "", name)
+
+
+def _address(text: str) -> Value:
+    """Return an address, or the text if it is none; the loader refuses it."""
+    return Hex(int(text, 16)) if re.fullmatch(r"0x[0-9a-fA-F]{1,2}", text) else _number(text)
 
 
 def _number(text: str) -> Value:

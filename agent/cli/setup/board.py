@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.cli.setup.changes import Changes
-from agent.config.loader import Config
+from agent.config.loader import Config, SensorConfig
 from agent.diagnostics.checks.gpio import driver_lines, kernel_device
 from agent.diagnostics.line_users import described, how_to_free
 from agent.errors import AgentError
@@ -13,7 +13,9 @@ from hw.boot_config import BootConfig
 from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 from hw.gpio import is_raspberry_pi
-from hw.sensors.models import CHIPS
+from hw.sensors.discovery import Found, kernel_sensors
+from hw.sensors.i2c import declared, how_to_declare, overlay_line
+from hw.sensors.models import BUS, CHIPS, SYNONYMS
 
 
 def has_gpio(root: Path) -> bool:
@@ -35,10 +37,17 @@ def proposed_driver(root: Path, model: str | None) -> str:
 
     The kernel's needs less processor time and misses fewer readings.
     """
+    if SYNONYMS.get(model or "", model) in CHIPS:
+        return "kernel"
     boot = _boot_config(root)
     if (boot is not None and boot.offers_driver) or kernel_device(root) is not None:
         return "kernel"
     return model or "dht22"
+
+
+def declared_chip(root: Path) -> Found | None:
+    """Return a sensor on I2C that is declared to the kernel, the first if there are several."""
+    return next((one for one in kernel_sensors(root / "sys") if one.address is not None), None)
 
 
 def proposed_device_id(root: Path) -> str | None:
@@ -103,6 +112,47 @@ def use_kernel_driver(changes: Changes, pin: int) -> None:
         _unload(changes, before)
     if not loaded or before is not None:
         _load(changes, pin)
+
+
+def use_chip(changes: Changes, sensor: SensorConfig) -> None:
+    """Declare the sensor on I2C to the kernel, now and after each start of the machine."""
+    chip, bus, address = CHIPS[sensor.model].chip, sensor.bus, sensor.address
+    assert chip is not None  # noqa: S101 - each model in CHIPS has one,
+    assert bus is not None  # noqa: S101 - and the loader fills in its place.
+    assert address is not None  # noqa: S101 - the same.
+    root = changes.machine.root
+    is_declared = (bus, address) in declared(root / "sys/bus/i2c")
+    boot, line = _boot_config(root), overlay_line(chip, address)
+    if boot is None or line is None or bus != BUS:
+        release_line(changes)
+        if not is_declared:
+            print(
+                f"Note: this sensor has no line in config.txt. {how_to_declare(chip, bus, address)}"
+            )
+        return
+    loads_chip = boot.loads_chip(chip.overlay or "", address, chip.addresses[0])
+    if not (loads_chip and boot.enables_i2c):
+        lines = boot_config.I2C_ON if loads_chip else (*boot_config.I2C_ON, line)
+        print(f"Writing {' and '.join(lines[1:])} to {boot.file}")
+        changes.put_boot_config(boot.file, boot_config.with_block(boot.content, *lines))
+        before = boot_config.own_pin(boot.content)
+        if before is not None and kernel_device(root) is not None:
+            _unload(changes, before)
+    if not is_declared:
+        _load_chip(changes, line)
+
+
+def _load_chip(changes: Changes, line: str) -> None:
+    overlay, *parameters = line.removeprefix("dtoverlay=").split(",")
+    print(f"Loading the kernel's driver: {line}")
+    done = changes.run("dtparam", "i2c_arm=on")
+    if done.status == 0:
+        done = changes.run("dtoverlay", overlay, *parameters)
+    if done.status != 0:
+        print(f"Cannot load the driver now ({done.reason}). Restart the machine: sudo reboot")
+        return
+    unload = ("dtoverlay", "-r", overlay)
+    changes.undo_with("unloading the sensor's driver", lambda: changes.must_run(*unload))
 
 
 def _is_loaded(root: Path, pin: int) -> bool:

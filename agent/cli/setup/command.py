@@ -26,6 +26,7 @@ from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import AgentError, ConfigError, SecretError, is_loopback
 from agent.status import Status
 from agent.storage.files import replace_file, unfinished
+from hw.sensors.models import CHIPS
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78
 GROUP = "sensor-agent"
@@ -116,7 +117,9 @@ def _carry_out(interview: Interview, changes: Changes, before: service.State) ->
         print(f"Using the defaults: {' '.join(interview.assumed)}")
     _write(changes, text, answers, config)
     service.write_drop_ins(changes, config)
-    if config.sensor.driver == "kernel":
+    if config.sensor.model in CHIPS:
+        board.use_chip(changes, config.sensor)
+    elif config.sensor.driver == "kernel":
         board.use_kernel_driver(changes, config.sensor.pin)
     else:
         board.release_line(changes)

@@ -9,6 +9,15 @@ from typing import Any
 from agent.errors import AgentError
 
 Value = str | int
+
+
+class Hex(int):
+    """A number that is written in hexadecimal."""
+
+    def __str__(self) -> str:
+        return f"0x{self:02x}"
+
+
 Settings = Mapping[tuple[str, str], Value | None]
 """Values by section and key. None removes the key."""
 

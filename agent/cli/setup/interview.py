@@ -17,6 +17,9 @@ from agent.config.pasted import unquoted
 from agent.config.schema import KEYS
 from agent.errors import AgentError, ConfigError
 from agent.ranges import is_image_name
+from hw.sensors.discovery import Found
+from hw.sensors.i2c_probe import answering, models_at
+from hw.sensors.models import BUS, CHIPS, SYNONYMS
 
 HEAD = """\
 # Written by sensor-agent setup. To see every key: sensor-agent config example
@@ -27,6 +30,7 @@ EXAMPLE_SCOPE, EXAMPLE_KEY, EXAMPLE_ID = "0ne00000000", "ZXhhbXBsZQ==", "pi-0000
 EXAMPLE_STRING = (
     f"HostName=example.azure-devices.net;DeviceId={EXAMPLE_ID};SharedAccessKey={EXAMPLE_KEY}"
 )
+MODEL = "Model of the sensor (dht22, dht21, dht11, or one on I2C, such as sht31 or bme280)"
 SENSOR = (
     "Sensor driver (kernel: the kernel's, more reliable on a busy machine; dht22, dht21 or dht11: "
     "Adafruit's)"
@@ -355,14 +359,53 @@ class Interview:
         if self.options.fake_hw:
             return
         driver = self._value("sensor", "driver")
-        if self.is_new:
+        found = board.declared_chip(self.situation.root) if self.is_new else None
+        if self.options.model is not None or self.options.driver not in {None, "kernel"}:
+            found = None
+        if found is not None:
+            driver = "kernel"
+        elif self.is_new:
             driver = board.proposed_driver(self.situation.root, self.options.model)
+            self._hint_at_answers()
         self._choose("driver", SENSOR, driver)
         if self.options.driver == "fake":
             return
-        self._choose("pin", "GPIO number of the sensor's data wire", self._value("sensor", "pin"))
+        self._find_sensor(found)
         if self._value("led", "driver") != "fake":
             self._choose("led_pin", "GPIO number of the LED", self._value("led", "pin"))
+
+    def _find_sensor(self, found: Found | None) -> None:
+        """Find out the model for the kernel's driver, and the place of the sensor."""
+        if self.options.driver == "kernel" and (self.asks_all or found is not None):
+            self._choose("model", MODEL, found.model if found else self._value("sensor", "model"))
+        if found is not None and self.options.model != found.model:
+            found = None  # The person has chosen another one.
+        today = self._today.get("sensor", {})
+        if not meaning.is_on_i2c(self.options, today):
+            pin = self._value("sensor", "pin")
+            self._choose("pin", "GPIO number of the sensor's data wire", pin)
+        elif found is not None and found.address is not None and self.options.address is None:
+            if found.bus != BUS:
+                self._choose("bus", "I2C bus of the sensor", found.bus)
+            self._choose("address", "I2C address of the sensor", f"0x{found.address:02x}")
+        elif self.asks_all:
+            model = self.options.model or today.get("model", "")
+            chip = CHIPS[SYNONYMS.get(model, model)].chip
+            address = chip.addresses[0] if chip else 0
+            if model == today.get("model"):
+                address = today.get("address", address)
+            self._choose("address", "I2C address of the sensor", f"0x{address:02x}")
+
+    def _hint_at_answers(self) -> None:
+        """Name the addresses at which a sensor may be that is not declared yet."""
+        for address in answering(dev=self.situation.root / "dev"):
+            *most, last = models_at(address)
+            models = f"{', '.join(most)} or {last}" if most else last
+            print(
+                f"Something answers at address 0x{address:02x} of I2C bus {BUS}. If it is a "
+                f"sensor, give --driver kernel --address 0x{address:02x} --model {models}.",
+                file=sys.stderr,
+            )
 
     def _value(self, section: str, key: str) -> Any:
         """Return today's value, or the default."""

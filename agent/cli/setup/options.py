@@ -28,6 +28,8 @@ class Options:
     driver: str | None = None
     model: str | None = None
     pin: str | None = None
+    bus: str | None = None
+    address: str | None = None
     led_pin: str | None = None
     fake_hw: bool = False
     central: Path | None = None

@@ -247,7 +247,9 @@ def test_purged_it_leaves_only_what_others_may_use(bare):
     bare.configure()
     bare.until_connected()
     with boot.open("a") as file:
-        file.write("# begin sensor-agent\n[all]\ndtoverlay=dht11,gpiopin=4\n# end sensor-agent\n")
+        # A block of setup has the lines of a DHT or of a sensor on I2C. All of them go.
+        file.write("# begin sensor-agent\n[all]\ndtoverlay=dht11,gpiopin=4\ndtoverlay=\n")
+        file.write("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,sht3x,addr=0x45\n# end sensor-agent\n")
     bare.run("usermod", "--append", "--groups", "sensor-agent", "nobody")
     said = bare.apt("purge", "sensor-agent")
     assert "The group gpio stays, which other programs may use." in said
