@@ -188,8 +188,8 @@ def _judge_driver(examination: Examination, boot: BootConfig | None) -> Finding:
         listed = ", ".join(f"GPIO {line}" for line in lines)
         return failed(
             f"The kernel's dht11 driver is loaded for {listed}, not for GPIO {pin}.",
-            f"If the sensor is on GPIO {lines[0]}, correct [sensor] pin. If not: "
-            + ("restart the machine." if written else _how_to_load(root, pin, boot)),
+            f"If the sensor is on GPIO {lines[0]}, set that pin in [sensor]. If not: "
+            f"{'sudo reboot' if written else 'sudo sensor-agent setup'}",
         )
     if device is not None and (written or boot is None):
         return ok(f"The kernel's dht11 driver is loaded: {device}.")
@@ -233,8 +233,8 @@ def _how_to_load(root: Path, pin: int, boot: BootConfig | None) -> str:
     if service_is_installed(root):
         note = ""
         if boot is not None and re.search(rb"^\s*dtoverlay=dht11", boot.content, re.MULTILINE):
-            note = f" (the line that {boot.file} has is for another pin, board or condition)"
-        return f"To load it now and at each start{note}: sudo sensor-agent setup"
+            note = "The line for it in that file is for another pin, board or condition. "
+        return f"{note}To load it now and at each start: sudo sensor-agent setup"
     file = boot.file if boot is not None else "/boot/firmware/config.txt"
     return (
         f"Without the service, setup cannot do it: add the line {boot_config.overlay_line(pin)} to "
