@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import hashlib
 import logging
 import os
 import socket
@@ -69,7 +70,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         # The ID scope is kept last of what a first start makes: a start that was interrupted before
         # may be repeated, and after it no file is made a second time unasked.
         new = not store.read(devices.has_id_scope)
-        group_key = _group_key(data, new=new)
+        group_key = _group_key(data, store, new=new)
         authority = load_authority(data, "ca", new=new)
         device_authority = load_authority(data, "device-ca", new=new)
         registry = Registry(
@@ -155,19 +156,29 @@ def _check_database(directory: Path) -> None:
         raise FileMissing(database, loss=loss)
 
 
-def _group_key(directory: Path, *, new: bool) -> str:
-    """Return the group's key. It is made if the directory is `new`, or if its file is empty."""
+def _group_key(directory: Path, store: Store, *, new: bool) -> str:
+    """Return the group's key. It is made if the directory is `new`, or if its file is empty.
+
+    Raise StartError for another key than the one before, as in the directory of another central.
+    """
     path = directory / "group-key"
     loss = "devices enrolled with the old one are refused"
     if not file_holds(path, new=new, loss=loss):
+        store.call(devices.forget_group_key)
         write_file(path, sas.new_key().encode() + b"\n")
     try:
-        return sas.check_key(path.read_text().strip())
+        key = sas.check_key(path.read_text().strip())
     except (InvalidKey, UnicodeDecodeError):
         raise StartError(
             f"{path} does not hold a key. Put it back from a backup, or empty it to have a new one "
             f"made ({loss})."
         ) from None
+    if not store.call(devices.keep_group_key, hashlib.sha256(key.encode()).hexdigest()):
+        raise StartError(
+            f"{path} holds another key than at the last start, so {loss}. Put the earlier key back "
+            "from a backup, or empty the file to have a new one made."
+        )
+    return key
 
 
 def hub_names(

@@ -47,6 +47,18 @@ def has_id_scope(db: sqlite3.Connection) -> bool:
     return bool(db.execute("SELECT 1 FROM settings WHERE name = 'id_scope'").fetchone())
 
 
+def keep_group_key(db: sqlite3.Connection, digest: str) -> bool:
+    """Remember the digest of the group's key. Return whether it is that of the key before."""
+    db.execute("INSERT OR IGNORE INTO settings VALUES ('group_key', ?)", (digest,))
+    rows = "SELECT 1 FROM settings WHERE name = 'group_key' AND value = ?"
+    return bool(db.execute(rows, (digest,)).fetchone())
+
+
+def forget_group_key(db: sqlite3.Connection) -> None:
+    """Forget the key before: the operator wants another one."""
+    db.execute("DELETE FROM settings WHERE name = 'group_key'")
+
+
 def get_all(db: sqlite3.Connection) -> list[Device]:
     """Return all devices, in the order of their ids."""
     return [_to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]

@@ -142,6 +142,25 @@ async def test_a_damaged_group_key_is_an_error(tmp_path):
         await start(tmp_path)
 
 
+async def test_the_group_key_of_another_central_is_an_error(tmp_path):
+    async with open_central(tmp_path / "other"):
+        pass
+    async with open_central(tmp_path / "mine"):
+        pass
+    file = tmp_path / "mine" / "group-key"
+    own = file.read_bytes()
+    file.write_bytes((tmp_path / "other" / "group-key").read_bytes())
+    with pytest.raises(StartError, match="group-key holds another key than at the last start"):
+        await start(tmp_path / "mine")
+    file.write_bytes(own)
+    async with open_central(tmp_path / "mine"):
+        pass
+    file.write_bytes(b"")  # A new key is wanted, and kept.
+    for _ in range(2):
+        async with open_central(tmp_path / "mine") as central:
+            assert central.registry.group_key.encode() != own.strip()
+
+
 @pytest.mark.parametrize("name", ["group-key", "ca.pem", "ca-key.pem", "device-ca.pem"])
 async def test_a_lost_file_is_replaced_only_on_request(tmp_path, caplog, name):
     data = tmp_path / "two words"

@@ -86,8 +86,9 @@ def ids(messages):
 
 def test_a_device_that_is_moved_to_a_second_hub_finds_it(tmp_path):
     with running_central(tmp_path / "first") as first:
-        with running_central(tmp_path / "second"):
-            pass  # A central with a group key but no database would not start.
+        (tmp_path / "second").mkdir()
+        # A central with a group key but no database would not start.
+        (tmp_path / "second" / "central.db").touch()
         for name in ("ca.pem", "ca-key.pem", "group-key"):
             shutil.copy(tmp_path / "first" / name, tmp_path / "second" / name)
         with (
