@@ -24,6 +24,7 @@ class Device:
     simulated: bool = False
     announced: str | None = None  # The model id that the device itself announced last.
     id_scope: str | None = None  # Where it registered last.
+    organizations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

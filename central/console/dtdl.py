@@ -96,6 +96,7 @@ class Capability(Element):
     title: str  # The label, after the component's in a component.
     component: str | None
     writable: bool = False
+    cloud: bool = False  # A property that IoT Central keeps and the device never sees.
     request: Element | None = None
     response: Element | None = None
 
@@ -131,8 +132,13 @@ class Model:
             each.name == component and each.known for each in self.components
         ):
             return None
-        writable = (each for each in self.properties if each.writable)
+        writable = (each for each in self.properties if each.writable and not each.cloud)
         return {each.name for each in writable if each.component == component}
+
+    def cloud(self, component: str | None) -> set[str]:
+        """Return the names of the cloud properties of a component, or of the device for None."""
+        cloud = (each for each in self.properties if each.cloud)
+        return {each.name for each in cloud if each.component == component}
 
 
 def resolve(db: sqlite3.Connection, dtmi: str | None) -> Model | None:
@@ -141,13 +147,20 @@ def resolve(db: sqlite3.Connection, dtmi: str | None) -> Model | None:
     Raise ModelTooLarge.
     """
     root = None if dtmi is None else _Library(db).find(dtmi)
-    return None if dtmi is None or root is None else resolve_interface(db, dtmi, root)
+    if dtmi is None or root is None:
+        return None
+    return resolve_interface(db, dtmi, root, name=templates.name_of(db, dtmi))
 
 
-def resolve_interface(db: sqlite3.Connection, dtmi: str, interface: Interface) -> Model:
-    """Return the model that a template with this interface has. Raise ModelTooLarge."""
+def resolve_interface(
+    db: sqlite3.Connection, dtmi: str, interface: Interface, *, name: str | None = None
+) -> Model:
+    """Return the model of a template with this interface and perhaps a display name of its own.
+
+    Raise ModelTooLarge.
+    """
     library = _Library(db)
-    model = Model(dtmi, text(interface, "displayName") or dtmi)
+    model = Model(dtmi, name or text(interface, "displayName") or dtmi)
     try:
         _add(model, library, interface, None)
     except _Excess:
@@ -265,6 +278,7 @@ def _capability(raw: dict[str, Any], scope: _Scope, component: Component | None)
         title=title,
         component=None if component is None else component.name,
         writable=raw.get("writable") is True,
+        cloud="Cloud" in _list(raw.get("@type")),
         request=_payload(raw.get("request"), scope),
         response=_payload(raw.get("response"), scope),
     )

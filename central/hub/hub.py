@@ -19,6 +19,7 @@ from central.protocol import sas, twins
 from central.protocol.mqtt import Connect, ConnectCode
 from central.records import DEVICE_ID, Command, Device, QueuedMessage, Twin
 from central.storage import devices
+from central.storage.cloud_properties import CloudPatch
 from central.storage.registry import Registry
 from central.transport.connection import Connection, Refused
 from central.transport.faults import Faults
@@ -115,15 +116,23 @@ class Hub:
         return command
 
     async def set_desired(
-        self, device_id: str, patch: twins.Document, *, replace: bool = False
+        self,
+        device_id: str,
+        patch: twins.Document,
+        *,
+        replace: bool = False,
+        cloud: CloudPatch | None = None,
     ) -> Twin:
         """Merge desired properties (null removes one), or replace them all; notify the device.
 
-        Raise UnknownDevice, InvalidTwin or TwinTooLarge.
+        Cloud properties are stored with them, and not sent. Raise UnknownDevice, InvalidTwin or
+        TwinTooLarge.
         """
-        twin, change = await self.registry.patch_desired(device_id, patch, replace_all=replace)
+        twin, change = await self.registry.patch_desired(
+            device_id, patch, replace_all=replace, cloud=cloud
+        )
         session = self.presence.session(device_id)
-        if session is not None:
+        if session is not None and (change or not cloud):  # Else nothing changed for the device.
             session.notify_desired(change, twin.desired_version)
         return twin
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from central.errors import DeviceExists, UnknownDevice
 from central.protocol import sas
@@ -90,6 +90,7 @@ def _to_device(row: sqlite3.Row) -> Device:
         simulated=bool(row["simulated"]),
         announced=row["announced"],
         id_scope=row["id_scope"],
+        organizations=tuple(json.loads(row["organizations"])),
     )
 
 
@@ -102,7 +103,7 @@ def insert(db: sqlite3.Connection, new: Device) -> None:
     """Add a device. Raise DeviceExists."""
     try:
         db.execute(
-            "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+            "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
             (
                 new.id,
                 new.display_name,
@@ -115,6 +116,7 @@ def insert(db: sqlite3.Connection, new: Device) -> None:
                 new.announced,
                 sas.new_key(),
                 new.id_scope,
+                json.dumps(new.organizations),
             ),
         )
     except sqlite3.IntegrityError:
@@ -130,15 +132,26 @@ CHANGEABLE = frozenset(
         "provisioned",
         "announced",
         "id_scope",
+        "organizations",
         "primary_key",
         "secondary_key",
     }
 )
 
 
-def update(db: sqlite3.Connection, device_id: str, changes: Mapping[str, object]) -> Device:
-    """Set some columns of a device (those in CHANGEABLE), and return the device."""
-    _row(db, device_id)
+def update(
+    db: sqlite3.Connection,
+    device_id: str,
+    changes: Mapping[str, object],
+    check: Callable[[str], None] | None = None,
+) -> Device:
+    """Set some columns of a device (those in CHANGEABLE), and return the device.
+
+    `check` is called with the device's etag before, and raises what is to be raised.
+    """
+    etag = _row(db, device_id)["etag"]
+    if check is not None:
+        check(etag)
     for column, value in {**changes, "etag": new_etag()}.items():
         if column not in CHANGEABLE | {"etag"}:
             raise AssertionError(column)
@@ -172,9 +185,13 @@ def announce(db: sqlite3.Connection, device_id: str, model: str) -> Device | Non
     return update(db, device_id, {"announced": model, "template": template})
 
 
-def delete(db: sqlite3.Connection, device_id: str) -> None:
-    """Delete a device and everything recorded of it."""
-    _row(db, device_id)
+def delete(
+    db: sqlite3.Connection, device_id: str, check: Callable[[str], None] | None = None
+) -> None:
+    """Delete a device and everything recorded of it. `check` is that of `update`."""
+    etag = _row(db, device_id)["etag"]
+    if check is not None:
+        check(etag)
     db.execute("DELETE FROM devices WHERE id = ?", (device_id,))
 
 

@@ -3,6 +3,7 @@
 To look something up, pass a query to the store: `store.read(history.commands, device_id)`.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +22,8 @@ from central.records import (
     QueuedMessage,
     Twin,
 )
-from central.storage import command_queue, devices, history, telemetry
+from central.storage import cloud_properties, command_queue, devices, history, telemetry
+from central.storage.cloud_properties import CloudPatch
 from central.storage.store import Store
 
 
@@ -56,6 +58,8 @@ class Registry:
         display_name: str | None = None,
         template: str | None = None,
         simulated: bool = False,
+        enabled: bool = True,
+        organizations: tuple[str, ...] = (),
     ) -> Device:
         """Add a device. Raise InvalidDeviceId or DeviceExists."""
         device = replace(
@@ -63,6 +67,8 @@ class Registry:
             display_name=display_name or device_id,
             template=template,
             simulated=simulated,
+            enabled=enabled,
+            organizations=organizations,
         )
         self.store.call(devices.insert, device)
         self._publish("device", device_id, device)
@@ -75,15 +81,25 @@ class Registry:
         display_name: str | EllipsisType = ...,
         template: str | EllipsisType | None = ...,
         enabled: bool | EllipsisType = ...,
+        organizations: tuple[str, ...] | EllipsisType = ...,
+        check: Callable[[str], None] | None = None,
     ) -> Device:
-        """Change what the operator may change; `...` keeps a value."""
-        wanted = {"display_name": display_name, "template": template, "enabled": enabled}
-        changes = {name: value for name, value in wanted.items() if value is not ...}
-        return self._update(device_id, changes)
+        """Change what the operator may change; `...` keeps a value.
 
-    def delete_device(self, device_id: str) -> None:
-        """Delete a device and everything recorded of it."""
-        self.store.call(devices.delete, device_id)
+        `check` is called with the device's etag before, and raises what is to be raised.
+        """
+        wanted = {
+            "display_name": display_name,
+            "template": template,
+            "enabled": enabled,
+            "organizations": ... if organizations is ... else json.dumps(organizations),
+        }
+        changes = {name: value for name, value in wanted.items() if value is not ...}
+        return self._update(device_id, changes, check)
+
+    def delete_device(self, device_id: str, check: Callable[[str], None] | None = None) -> None:
+        """Delete a device and everything recorded of it. `check` is that of `update_device`."""
+        self.store.call(devices.delete, device_id, check)
         self._publish("device", device_id, None)
 
     def keys(self, device_id: str) -> tuple[str, str]:
@@ -129,8 +145,13 @@ class Registry:
             raise InvalidDeviceId(device_id)
         return Device(device_id, device_id, created=self._clock(), etag=devices.new_etag())
 
-    def _update(self, device_id: str, changes: Mapping[str, object]) -> Device:
-        device = self.store.call(devices.update, device_id, changes)
+    def _update(
+        self,
+        device_id: str,
+        changes: Mapping[str, object],
+        check: Callable[[str], None] | None = None,
+    ) -> Device:
+        device = self.store.call(devices.update, device_id, changes, check)
         self._publish("device", device_id, device)
         return device
 
@@ -158,18 +179,27 @@ class Registry:
         return twin
 
     async def patch_desired(
-        self, device_id: str, patch: object, *, replace_all: bool
+        self,
+        device_id: str,
+        patch: object,
+        *,
+        replace_all: bool,
+        cloud: CloudPatch | None = None,
     ) -> tuple[Twin, twins.Document]:
         """Merge desired properties, or replace them all; return the twin and the effective patch.
 
-        Raise InvalidTwin.
+        Cloud properties are merged or replaced with them. Raise InvalidTwin.
         """
         wanted, now = twins.check_patch(patch), self._clock()
 
         def job(db: sqlite3.Connection) -> tuple[Twin, twins.Document]:
             twin, change = devices.get_twin(db, device_id), wanted
+            if cloud is not None:
+                cloud_properties.patch(db, device_id, cloud, now, replace_all=replace_all)
             if replace_all:
                 change = twins.difference(twin.desired, twins.merge({}, wanted))
+            if cloud and not change:
+                return twin, {}
             twin = replace(
                 twin,
                 desired=twins.merge_within_limit(twin.desired, change),

@@ -98,7 +98,17 @@ CREATE INDEX messages_by_run ON messages (run, sequence) WHERE run IS NOT NULL;
 """
 # Where each device registered last.
 SCHEMA_3 = "ALTER TABLE devices ADD COLUMN id_scope TEXT;"
-SCHEMA_VERSION = 3
+# What IoT Central keeps beside a device's twin and a template's interface, as JSON.
+SCHEMA_4 = """
+ALTER TABLE devices ADD COLUMN organizations TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE templates ADD COLUMN about TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE cloud_properties (
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    component TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, changed REAL NOT NULL,
+    PRIMARY KEY (device_id, component, name)
+) WITHOUT ROWID;
+"""
+SCHEMA_VERSION = 4
 
 RUNS_SINCE = 2  # The version of the database that counts messages.
 BATCH = 1000  # Queries in one transaction, at most.
@@ -238,7 +248,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
             version,
             SCHEMA_VERSION,
         )
-    missing = (SCHEMA_1, SCHEMA_2, SCHEMA_3)[version:]
+    missing = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4)[version:]
     db.executescript("BEGIN;" + "".join(missing))
     if version < RUNS_SINCE:
         telemetry.recount(db)

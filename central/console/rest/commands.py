@@ -13,12 +13,12 @@ from central.console.responses import (
     checked_number,
     find_device,
     look_up,
-    read_object,
 )
+from central.console.rest.paths import Body, Paths
 from central.records import Command
 from central.storage import history
 
-routes = web.RouteTableDef()
+routes = Paths()
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
@@ -34,15 +34,16 @@ def command_body(command: Command) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not None}
 
 
-@routes.post("/api/devices/{device}/commands/{command}")
-@routes.post("/api/devices/{device}/components/{component}/commands/{command}")
-async def call_command(request: web.Request) -> web.Response:
+PATHS = (
+    "/api/devices/{device}/commands/{command}",
+    "/api/devices/{device}/components/{component}/commands/{command}",
+)
+
+
+@routes.on_body("POST", *PATHS, fields=("request", "connectionTimeout", "responseTimeout"))
+async def call_command(request: web.Request, body: Body) -> web.Response:
     central, device = request.app[CENTRAL], await find_device(request)
     name = command_name(request)
-    body = await read_object(request) if request.can_read_body else {}
-    unknown = body.keys() - {"request", "connectionTimeout", "responseTimeout"}
-    if unknown:
-        raise bad_request(f"Unknown field {min(unknown)!r}.")
     command = await central.hub.call(
         device.id,
         name,
@@ -57,8 +58,7 @@ async def call_command(request: web.Request) -> web.Response:
     return answer(command_body(command), status=HTTPStatus.CREATED)
 
 
-@routes.get("/api/devices/{device}/commands/{command}")
-@routes.get("/api/devices/{device}/components/{component}/commands/{command}")
+@routes.on("GET", *PATHS)
 async def command_history(request: web.Request) -> web.Response:
     device_id, name = request.match_info["device"], command_name(request)
     commands = await look_up(request, history.commands, device_id, name)

@@ -1,36 +1,53 @@
 """Devices by IoT Central's REST paths: the list, one device and its keys."""
 
 import asyncio
+import re
 import sqlite3
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
-from central.console.responses import (
-    CENTRAL,
-    RestError,
-    answer,
-    bad_request,
-    find_device,
-    look_up,
-    query_number,
-    read_object,
-)
+from central.console.responses import CENTRAL, answer, bad_request, find_device, look_up
+from central.console.rest.conditions import Condition, condition_of
+from central.console.rest.filters import Field
+from central.console.rest.lists import LIST_QUERY, Key, Listing, Selection, list_body, select
+from central.console.rest.paths import Body, Paths
 from central.errors import UnknownDevice
 from central.hub.presence import DELETED
 from central.records import Device
 from central.storage import devices, templates
 
-routes = web.RouteTableDef()
+routes = Paths()
 
-PAGE = 100
-LARGEST_PAGE = 1000
 LONGEST_NAME = 256
+MOST_ORGANIZATIONS = 10
+ORGANIZATION = re.compile(r"[A-Za-z0-9-]{1,48}")
 
-READ_ONLY = {"id", "etag", "provisioned"}
-FIELDS = {"displayName": str, "template": str, "enabled": bool, "simulated": bool}
+FIELDS = {
+    "displayName": str,
+    "template": str,
+    "enabled": bool,
+    "simulated": bool,
+    "organizations": list,
+}
+KINDS = {str: "a string", bool: "true or false", list: "a list of the ids of organizations"}
+BODY = (*FIELDS, "id", "etag", "provisioned")
+
+LISTING = Listing[Device](
+    fields={
+        "id": Field("text", lambda device: device.id),
+        "displayName": Field("text", lambda device: device.display_name),
+        "template": Field("text", lambda device: device.template),
+        "enabled": Field("flag", lambda device: device.enabled),
+        "provisioned": Field("flag", lambda device: device.provisioned),
+        "simulated": Field("flag", lambda device: device.simulated),
+        "organizations": Field("texts", lambda device: device.organizations),
+        "scopes": Field("texts", lambda device: device.organizations),  # As in 1.1-preview.
+    },
+    id=lambda device: device.id,
+    name=lambda device: device.display_name,
+)
 
 
 def device_body(device: Device) -> dict[str, Any]:
@@ -43,79 +60,86 @@ def device_body(device: Device) -> dict[str, Any]:
         "provisioned": device.provisioned,
         "enabled": device.enabled,
     }
-    return body if device.template is None else {**body, "template": device.template}
+    if device.template is not None:
+        body["template"] = device.template
+    if device.organizations:
+        body["organizations"] = list(device.organizations)
+    return body
 
 
-@routes.get("/api/devices")
+@routes.on("GET", "/api/devices", query=LIST_QUERY)
 async def list_devices(request: web.Request) -> web.Response:
-    for unsupported in ("$filter", "$orderby"):
-        if unsupported in request.query:
-            raise bad_request(f"{unsupported} is not supported.", code="InvalidQuery")
-    top = int(query_number(request, "$top", PAGE, least=1, most=LARGEST_PAGE))
-    after = request.query.get("$skiptoken", "")
-    found = await look_up(request, devices.get_all)
-    rest = [device for device in found if device.id > after]
-    body: dict[str, Any] = {"value": [device_body(device) for device in rest[:top]]}
-    if len(rest) > top:
-        query = {**request.query, "$top": str(top), "$skiptoken": rest[top - 1].id}
-        body["nextLink"] = f"http://{request.host}{request.path}?{urlencode(query)}"
-    return answer(body)
+    selection = select(request.query, LISTING)
+    shown, following = await look_up(request, _page, selection)
+    return answer(list_body(request, [device_body(device) for device in shown], following))
 
 
-@routes.get("/api/devices/{device}")
+def _page(db: sqlite3.Connection, selection: Selection[Device]) -> tuple[list[Device], Key | None]:
+    return selection.page(devices.get_all(db))
+
+
+@routes.on("GET", "/api/devices/{device}")
 async def get_device(request: web.Request) -> web.Response:
     return answer(device_body(await find_device(request)))
 
 
-@routes.put("/api/devices/{device}")
-async def put_device(request: web.Request) -> web.Response:
+@routes.on_body("PUT", "/api/devices/{device}", fields=BODY, conditional=True)
+async def put_device(request: web.Request, body: Body) -> web.Response:
     registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
-    fields, before = await _read(request)
+    fields, before, condition = await _read(request, body)
+    condition.check(None if before is None else before.etag)
     if before is None:
         device = registry.add_device(
             device_id,
             display_name=fields.get("displayName"),
             template=fields.get("template"),
             simulated=fields.get("simulated", False),
+            enabled=fields.get("enabled", True),
+            organizations=fields.get("organizations", ()),
         )
-        if fields.get("enabled") is False:
-            device = registry.update_device(device_id, enabled=False)
     else:
         device = registry.update_device(
             device_id,
             display_name=fields.get("displayName", device_id),
             template=fields.get("template"),
             enabled=fields.get("enabled", True),
+            organizations=fields.get("organizations", ()),
+            check=condition.check,
         )
     return answer(device_body(device))
 
 
-@routes.patch("/api/devices/{device}")
-async def patch_device(request: web.Request) -> web.Response:
+@routes.on_body("PATCH", "/api/devices/{device}", fields=BODY, conditional=True)
+async def patch_device(request: web.Request, body: Body) -> web.Response:
     device_id = request.match_info["device"]
-    fields, _ = await _read(request)
+    fields, before, condition = await _read(request, body)
+    if before is None:
+        raise UnknownDevice(device_id)
+    condition.check(before.etag)
     if not fields.keys() - {"simulated"}:
-        return answer(device_body(await find_device(request)))
+        return answer(device_body(before))
     device = request.app[CENTRAL].registry.update_device(
         device_id,
         display_name=fields.get("displayName", ...),
         template=fields.get("template", ...),
         enabled=fields.get("enabled", ...),
+        organizations=fields.get("organizations", ...),
+        check=condition.check,
     )
     return answer(device_body(device))
 
 
-@routes.delete("/api/devices/{device}")
+@routes.on("DELETE", "/api/devices/{device}", conditional=True)
 async def delete_device(request: web.Request) -> web.Response:
-    central = request.app[CENTRAL]
+    central, condition = request.app[CENTRAL], condition_of(request)
     device = await find_device(request)
-    _check_etag(request, device)
+    condition.check(device.etag)
     await central.hub.presence.disconnect(device.id, DELETED)
-    central.registry.delete_device(device.id)
+    central.registry.delete_device(device.id, condition.check)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-@routes.get("/api/devices/{device}/credentials")
+@routes.on("GET", "/api/devices/{device}/credentials")
 async def get_credentials(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     primary, secondary = await asyncio.to_thread(registry.keys, request.match_info["device"])
@@ -123,17 +147,24 @@ async def get_credentials(request: web.Request) -> web.Response:
     return answer({"idScope": registry.id_scope, "symmetricKey": keys})
 
 
-async def _read(request: web.Request) -> tuple[dict[str, Any], Device | None]:
-    """Return the fields to set, and the device as it is; None for a new one. Raises RestError."""
-    device_id = request.match_info["device"]
-    fields = _device_fields(device_id, await read_object(request))
+async def _read(
+    request: web.Request, body: Body
+) -> tuple[dict[str, Any], Device | None, Condition]:
+    """Return the fields to set, the device as it is or None, and the condition of the change.
+
+    Raises RestError.
+    """
+    device_id, condition = request.match_info["device"], condition_of(request, body)
+    if body.get("id", device_id) != device_id:
+        raise bad_request(f"id is {body['id']!r}, but the path names {device_id!r}.")
+    fields = _device_fields(body)
     before = await look_up(request, _find, device_id, fields.get("template"))
-    if before is None and request.method == "PATCH":
-        raise UnknownDevice(device_id)
-    _check_etag(request, before)
+    provisioned = before is not None and before.provisioned
+    if body.get("provisioned", provisioned) is not provisioned:
+        raise bad_request("provisioned is read-only: it becomes true when the device registers.")
     if before is not None and fields.get("simulated", before.simulated) != before.simulated:
         raise bad_request("simulated cannot change after a device is created.")
-    return fields, before
+    return fields, before, condition
 
 
 def _find(db: sqlite3.Connection, device_id: str, template: str | None) -> Device | None:
@@ -146,34 +177,28 @@ def _find(db: sqlite3.Connection, device_id: str, template: str | None) -> Devic
         return None
 
 
-def _device_fields(device_id: str, body: dict[str, Any]) -> dict[str, Any]:
+def _device_fields(body: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a device's body that can be set. Raises RestError for a bad one."""
-    if body.get("id", device_id) != device_id:
-        raise bad_request(f"id is {body['id']!r}, but the path names {device_id!r}.")
-    fields = {name: value for name, value in body.items() if name not in READ_ONLY}
+    fields = {name: value for name, value in body.items() if name in FIELDS}
     for name, value in fields.items():
-        if name not in FIELDS:
-            raise bad_request(f"Unknown field {name!r}. A device has {', '.join(FIELDS)}.")
         if value is None and name == "template":
             continue
         if not isinstance(value, FIELDS[name]):
-            kind = "a string" if FIELDS[name] is str else "true or false"
-            raise bad_request(f"{name} must be {kind}.")
+            raise bad_request(f"{name} must be {KINDS[FIELDS[name]]}.")
     if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
         raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
+    if "organizations" in fields:
+        fields["organizations"] = _organizations(fields["organizations"])
     return fields
 
 
-def _check_etag(request: web.Request, device: Device | None) -> None:
-    """Check If-Match and If-None-Match. Raises RestError with 412."""
-    if request.headers.get("If-None-Match") == "*" and device is not None:
-        raise _precondition(f"The device {device.id} already exists.")
-    wanted = request.headers.get("If-Match")
-    if wanted is None or (wanted == "*" and device is not None):
-        return
-    if device is None or wanted.removeprefix("W/").strip('"') != device.etag.strip('"'):
-        raise _precondition("The device has changed since it was read. Read it again.")
-
-
-def _precondition(sentence: str) -> RestError:
-    return RestError(HTTPStatus.PRECONDITION_FAILED, sentence)
+def _organizations(ids: list[Any]) -> tuple[str, ...]:
+    if len(ids) > MOST_ORGANIZATIONS or len({str(each) for each in ids}) < len(ids):
+        raise bad_request(f"organizations may have {MOST_ORGANIZATIONS} ids, each of them once.")
+    for each in ids:
+        if not isinstance(each, str) or not ORGANIZATION.fullmatch(each):
+            raise bad_request(
+                f"{str(each)[:80]!r} cannot be the id of an organization: it has 1 to 48 letters, "
+                "digits and hyphens."
+            )
+    return tuple(ids)

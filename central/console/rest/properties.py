@@ -1,6 +1,8 @@
 """Properties by IoT Central's REST paths, read from and written to the device's twin."""
 
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -15,12 +17,18 @@ from central.console.responses import (
     find_device,
     look_up,
     not_found,
-    read_object,
 )
+from central.console.rest.paths import ANY_FIELD, Body, Paths
 from central.records import Device, Twin, iso
-from central.storage import devices
+from central.storage import cloud_properties, devices
+from central.storage.cloud_properties import CloudValue
 
-routes = web.RouteTableDef()
+routes = Paths()
+
+CloudValues = Mapping[str, Mapping[str, CloudValue]]
+"""Cloud properties by component and name. The component "" is the device itself."""
+
+COMPONENT = "/api/devices/{device}/components/{component}/properties"
 
 PLUG_AND_PLAY = {"value", "ac", "av", "ad"}
 PREVIEW = {"value", "status", "statusCode", "desiredVersion", "message"}
@@ -31,48 +39,55 @@ STATUSES = {"completed": 200, "processing": 202, "pending": 202}
 REFUSED = 400  # The lowest acknowledgement code of a refused value.
 
 
-@routes.get("/api/devices/{device}/properties")
+@routes.on("GET", "/api/devices/{device}/properties")
 async def get_properties(request: web.Request) -> web.Response:
-    twin = await look_up(request, devices.get_twin, request.match_info["device"])
-    return answer(rest_properties(twin))
+    return answer(await look_up(request, _read_properties, request.match_info["device"]))
 
 
-@routes.put("/api/devices/{device}/properties")
-@routes.patch("/api/devices/{device}/properties")
-async def set_properties(request: web.Request) -> web.Response:
+@routes.on_body("PUT", "/api/devices/{device}/properties", fields=ANY_FIELD)
+@routes.on_body("PATCH", "/api/devices/{device}/properties", fields=ANY_FIELD)
+async def set_properties(request: web.Request, body: Body) -> web.Response:
     central = request.app[CENTRAL]
-    device, body = await find_device(request), without_metadata(await read_object(request))
-    patch = await look_up(request, desired_patch, device, body)
+    device = await find_device(request)
+    change = await look_up(request, desired_patch, device, without_metadata(body))
     replace = request.method == "PUT"
-    await central.hub.set_desired(device.id, patch, replace=replace)
-    return answer(patch_answer(patch), status=HTTPStatus.ACCEPTED)
+    await central.hub.set_desired(device.id, change.desired, replace=replace, cloud=change.cloud)
+    return answer(change.answer(), status=HTTPStatus.ACCEPTED)
 
 
-@routes.get("/api/devices/{device}/components")
+@routes.on("GET", "/api/devices/{device}/components")
 async def list_components(request: web.Request) -> web.Response:
     device = await find_device(request)
     return answer({"value": await look_up(request, _components, device)})
 
 
-@routes.get("/api/devices/{device}/components/{component}/properties")
+@routes.on("GET", COMPONENT)
 async def get_component_properties(request: web.Request) -> web.Response:
     device, name = await find_device(request), request.match_info["component"]
-    twin = await look_up(request, _twin_with_component, device, name)
-    return answer(rest_properties(twin).get(name) or {"$metadata": {}})
+    await look_up(request, _twin_with_component, device, name)
+    properties = await look_up(request, _read_properties, device.id)
+    return answer(properties.get(name) or {"$metadata": {}})
 
 
-@routes.put("/api/devices/{device}/components/{component}/properties")
-@routes.patch("/api/devices/{device}/components/{component}/properties")
-async def set_component_properties(request: web.Request) -> web.Response:
+@routes.on_body("PUT", COMPONENT, fields=ANY_FIELD)
+@routes.on_body("PATCH", COMPONENT, fields=ANY_FIELD)
+async def set_component_properties(request: web.Request, body: Body) -> web.Response:
     central, device = request.app[CENTRAL], await find_device(request)
     name = request.match_info["component"]
-    values = without_metadata(await read_object(request))
+    values = without_metadata(body)
     twin = await look_up(request, _twin_with_component, device, name)
-    patch = await look_up(request, desired_patch, device, {name: values})
+    change = await look_up(request, desired_patch, device, {name: values})
+    desired, cloud = change.desired, change.cloud
     if request.method == "PUT":
-        patch[name] = {**dict.fromkeys(_part(twin.desired, name)), **patch[name]}
-    await central.hub.set_desired(device.id, patch)
-    return answer(patch_answer(patch)[name], status=HTTPStatus.ACCEPTED)
+        old = await look_up(request, cloud_properties.get_all, device.id)
+        desired[name] = {
+            **dict.fromkeys(_part(twin.desired, name)),
+            "__t": "c",
+            **desired.get(name, {}),
+        }
+        cloud[name] = {**dict.fromkeys(old.get(name, {})), **cloud.get(name, {})}
+    await central.hub.set_desired(device.id, desired, cloud=cloud)
+    return answer(change.answer().get(name, {"$metadata": {}}), status=HTTPStatus.ACCEPTED)
 
 
 def _components(db: sqlite3.Connection, device: Device) -> list[dict[str, Any]]:
@@ -118,9 +133,23 @@ def unwrap(raw: Any) -> tuple[Any, dict[str, Any]]:
     return raw["value"], {key: value for key, value in ack.items() if value is not None}
 
 
-def rest_properties(twin: Twin) -> dict[str, Any]:
+def _read_properties(db: sqlite3.Connection, device_id: str) -> dict[str, Any]:
+    return rest_properties(devices.get_twin(db, device_id), cloud_properties.get_all(db, device_id))
+
+
+def rest_properties(twin: Twin, cloud: CloudValues | None = None) -> dict[str, Any]:
     """Return the body of `GET properties`: values by name, and `$metadata`."""
-    return _properties(twin, twin.reported, twin.desired)
+    body = _properties(twin, twin.reported, twin.desired)
+    for component, values in (cloud or {}).items():
+        part = body
+        if component:
+            found = body.get(component)
+            part = found if isinstance(found, dict) and "$metadata" in found else {"$metadata": {}}
+            body[component] = part
+        for name, each in values.items():
+            part[name] = each.value
+            part["$metadata"][name] = {"lastUpdateTime": iso(each.changed)}
+    return body
 
 
 def _properties(
@@ -173,26 +202,54 @@ def component_names(twin: Twin, model: dtdl.Model | None) -> set[str]:
     return names
 
 
-def desired_patch(db: sqlite3.Connection, device: Device, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the twin's patch: bare values by name, components with the hub's mark.
+@dataclass(frozen=True)
+class Change:
+    """A change of properties: the twin's patch, and the cloud properties by component."""
 
-    Raises `RestError` for a property that is not writable in the device's model.
+    desired: dict[str, Any]
+    cloud: dict[str, dict[str, Any]]
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer to the change: desired values in `$metadata`, cloud values bare."""
+        body = patch_answer(self.desired)
+        for component, values in self.cloud.items():
+            part = body.setdefault(component, {"$metadata": {}}) if component else body
+            part |= {name: value for name, value in values.items() if value is not None}
+        return body
+
+
+def desired_patch(db: sqlite3.Connection, device: Device, body: dict[str, Any]) -> Change:
+    """Return the change that a body asks for: components in the twin's patch have the hub's mark.
+
+    Raises `RestError` for a property that cannot be set in the device's model.
     """
     model = dtdl.resolve(db, device.template)
     components = component_names(devices.get_twin(db, device.id), model)
-    patch = {name: value for name, value in body.items() if name not in components}
-    _check_writable(patch, model, None, "this device")
+    own = {name: value for name, value in body.items() if name not in components}
+    change = Change(*_split(own, model, None, "this device"))
     for name in body.keys() & components:
         part = body[name]
         if part is None:
-            patch[name] = None
+            change.desired[name] = None
             continue
         if not isinstance(part, dict):
             raise bad_request(f"{name!r} is a component: its value must be an object.")
-        part = without_metadata(part)
-        _check_writable(part, model, name, name)
-        patch[name] = {"__t": "c", **part}
-    return patch
+        desired, cloud = _split(without_metadata(part), model, name, name)
+        if desired or not cloud:
+            change.desired[name] = {"__t": "c", **desired}
+        change.cloud.update(cloud)
+    return change
+
+
+def _split(
+    values: dict[str, Any], model: dtdl.Model | None, component: str | None, owner: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the values for the device, and the cloud properties by component if there are any."""
+    names = set() if model is None else model.cloud(component)
+    cloud = {name: value for name, value in values.items() if name in names}
+    desired = {name: value for name, value in values.items() if name not in names}
+    _check_writable(desired, model, component, owner)
+    return desired, {component or "": cloud} if cloud else {}
 
 
 def patch_answer(patch: dict[str, Any]) -> dict[str, Any]:
@@ -213,11 +270,11 @@ def _check_writable(
     values: dict[str, Any], model: dtdl.Model | None, component: str | None, owner: str
 ) -> None:
     writable = None if model is None else model.writable(component)
-    if writable is None:
+    if writable is None or model is None:
         return
     for name in values:
         if name not in writable:
-            known = ", ".join(sorted(writable)) or "none"
+            known = ", ".join(sorted(writable | model.cloud(component))) or "none"
             raise RestError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"{name!r} is not a writable property of {owner}. Writable properties: {known}.",

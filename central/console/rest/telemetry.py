@@ -3,14 +3,18 @@
 from aiohttp import web
 
 from central.console.responses import answer, look_up, not_found
+from central.console.rest.paths import Paths
 from central.records import iso
 from central.storage import telemetry
 
-routes = web.RouteTableDef()
+routes = Paths()
 
 
-@routes.get("/api/devices/{device}/telemetry/{telemetry}")
-@routes.get("/api/devices/{device}/components/{component}/telemetry/{telemetry}")
+@routes.on(
+    "GET",
+    "/api/devices/{device}/telemetry/{telemetry}",
+    "/api/devices/{device}/components/{component}/telemetry/{telemetry}",
+)
 async def get_telemetry(request: web.Request) -> web.Response:
     device_id, name = request.match_info["device"], request.match_info["telemetry"]
     component = request.match_info.get("component")

@@ -153,6 +153,7 @@ def test_any_interface_gives_a_model(interface):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(templates, "get", get)
+        patch.setattr(templates, "name_of", lambda _db, _dtmi: None)
         found = dtdl.resolve(no_database, ROOT)
     assert found is not None
     json.dumps(asdict(found))

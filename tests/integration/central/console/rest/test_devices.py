@@ -106,3 +106,58 @@ async def test_credentials_are_the_devices_own(http, central):
 async def test_a_token_is_accepted_and_ignored(http):
     token = {"Authorization": "SharedAccessSignature sr=x&sig=y&skn=z&se=1"}
     await ask(http, "GET", "/api/devices?api-version=2022-07-31", headers=token)
+
+
+async def test_a_list_that_is_filtered_has_only_what_matches_on_all_pages(http, central):
+    for number in range(60):
+        central.registry.add_device(f"pi-{number:02}", simulated=number % 2 == 0)
+    link = "/api/devices?api-version=2022-10-31-preview&filter=simulated eq true&maxpagesize=7"
+    seen, sizes = [], []
+    while link:
+        page = await ask(http, "GET", link)
+        seen += [device["id"] for device in page["value"]]
+        sizes.append(len(page["value"]))
+        link = page.get("nextLink")
+    assert seen == [f"pi-{number:02}" for number in range(0, 60, 2)]
+    assert sizes == [7, 7, 7, 7, 2]
+
+
+async def test_organizations_are_stored_and_replaced(http):
+    path = "/api/devices/pi-1"
+    created = await ask(http, "PUT", path, {"organizations": ["seattle", "redmond"]})
+    assert created["organizations"] == ["seattle", "redmond"]
+    await ask(http, "PATCH", path, {"displayName": "Kitchen"})
+    assert (await ask(http, "GET", path))["organizations"] == ["seattle", "redmond"]
+    assert "organizations" not in await ask(http, "PATCH", path, {"organizations": []})
+
+
+async def test_one_of_several_etags_and_the_etag_in_the_body_are_conditions(http):
+    path = "/api/devices/pi-1"
+    first = await ask(http, "PUT", path, {}, headers={"If-None-Match": "*"})
+    either = {"If-Match": f'"other", W/"{first["etag"]}"'}
+    second = await ask(http, "PATCH", path, {"displayName": "A"}, headers=either)
+    stale = {"displayName": "B", "etag": first["etag"]}
+    error = await refused(http, "PATCH", path, stale, expect=412)
+    assert error["code"] == "PreconditionFailed"
+    third = await ask(http, "PATCH", path, {**stale, "etag": second["etag"]})
+    assert third["displayName"] == "B"
+    same = {"If-None-Match": third["etag"]}
+    await refused(http, "PUT", path, {}, headers=same, expect=412)
+    await ask(http, "DELETE", path, headers={"If-Match": "*"}, expect=204)
+    await refused(http, "PUT", path, {}, headers={"If-Match": "*"}, expect=412)
+
+
+async def test_a_condition_holds_until_the_change(http, central, monkeypatch):
+    """The device registers, and so changes, after the condition was first checked."""
+    device = await ask(http, "PUT", "/api/devices/pi-1", {})
+    update = central.registry.update_device
+
+    def update_late(*args, **kwargs):
+        update("pi-1", display_name="Changed")
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(central.registry, "update_device", update_late)
+    headers = {"If-Match": device["etag"]}
+    body = {"displayName": "Mine"}
+    await refused(http, "PATCH", "/api/devices/pi-1", body, headers=headers, expect=412)
+    assert (await ask(http, "GET", "/api/devices/pi-1"))["displayName"] == "Changed"

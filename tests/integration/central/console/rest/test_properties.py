@@ -93,3 +93,67 @@ async def test_a_value_is_pending_then_synced_or_refused(http, device):
     assert about["ackDescription"] == "Brightness is 1, 2 or 3, not 9."
     await ask(http, "PATCH", path, {"name": "Ann"}, expect=202)
     assert (await answered())["ackCode"] == 400
+
+
+CLOUD_ID = "dtmi:test:WithCloud;1"
+
+
+async def with_cloud_properties(http, central):
+    """Add pi-1, whose model has the cloud properties customer and part.place."""
+    cloud = {"@type": ["Property", "Cloud", "StringValue"], "schema": "string"}
+    part = {
+        "@id": "dtmi:test:Part;1",
+        "@type": "Interface",
+        "contents": [{**cloud, "name": "place"}],
+    }
+    contents = [
+        {**cloud, "name": "customer"},
+        {"@type": "Property", "name": "brightness", "schema": "long", "writable": True},
+        {"@type": "Component", "name": "part", "schema": part},
+    ]
+    model = {"@id": CLOUD_ID, "@type": "Interface", "contents": contents}
+    await ask(http, "PUT", f"/api/deviceTemplates/{CLOUD_ID}", {"capabilityModel": model})
+    central.registry.add_device("pi-1", template=CLOUD_ID)
+
+
+async def test_cloud_properties_are_kept_by_central_and_not_sent(http, central):
+    await with_cloud_properties(http, central)
+    path = "/api/devices/pi-1/properties"
+    body = {"customer": "Contoso", "brightness": 2, "part": {"place": "roof"}}
+    assert await change(http, "PATCH", path, body) == {
+        "customer": "Contoso",
+        "part": {"place": "roof", "$metadata": {}},
+        "$metadata": {"brightness": {"desiredValue": 2}},
+    }
+    twin = central.store.read(devices.get_twin, "pi-1")
+    assert (twin.desired, twin.desired_version) == ({"brightness": 2}, 2)
+    found = await ask(http, "GET", path)
+    assert (found["customer"], found["part"]["place"]) == ("Contoso", "roof")
+    assert found["$metadata"]["customer"].keys() == {"lastUpdateTime"}
+    await change(http, "PATCH", path, found)
+    await change(http, "PATCH", path, {"customer": None})
+    assert "customer" not in await ask(http, "GET", path)
+    assert central.store.read(devices.get_twin, "pi-1").desired_version == 2
+
+
+async def test_all_cloud_properties_are_replaced(http, central):
+    await with_cloud_properties(http, central)
+    path, part = "/api/devices/pi-1/properties", "/api/devices/pi-1/components/part/properties"
+    await change(http, "PATCH", path, {"customer": "Contoso", "part": {"place": "roof"}})
+    await change(http, "PUT", part, {})
+    assert "place" not in await ask(http, "GET", part)
+    await change(http, "PUT", part, {"place": "cellar"})
+    assert (await ask(http, "GET", part))["place"] == "cellar"
+    await change(http, "PUT", path, {"brightness": 1})
+    found = await ask(http, "GET", path)
+    assert found.keys() & {"customer", "place"} == set()
+    assert "place" not in found.get("part", {})
+
+
+async def test_cloud_properties_have_the_bounds_of_a_twin(http, central):
+    await with_cloud_properties(http, central)
+    path = "/api/devices/pi-1/properties"
+    for value in ("x" * 4097, ["x" * 4000] * 9, {"a.b": 1}):
+        body = {"customer": value, "brightness": 2}
+        await refused(http, "PATCH", path, body, expect=400)
+    assert await ask(http, "GET", path) == {"$metadata": {}}

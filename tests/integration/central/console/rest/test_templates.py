@@ -45,11 +45,13 @@ async def test_a_template_from_the_documentation_is_accepted_and_patched(http):
         "capabilityModel": capabilities,
     }
     path = f"/api/deviceTemplates/{body['@id']}"
-    named = {**capabilities, "displayName": "Thermostat"}
-    assert await ask(http, "PUT", path, body) == {**body, "capabilityModel": named}
+    created = await ask(http, "PUT", path, body)
+    assert created == {**body, "etag": created["etag"]}
     contents = [{"@type": "Telemetry", "name": "temperature", "schema": "double"}]
     changed = await ask(http, "PATCH", path, {"capabilityModel": {"contents": contents}})
-    assert changed == {**body, "capabilityModel": {**named, "contents": contents}}
+    model = {**capabilities, "contents": contents}
+    assert changed == {**body, "etag": changed["etag"], "capabilityModel": model}
+    assert changed["etag"] != created["etag"]
 
 
 async def test_a_template_in_use_is_kept(http, central):
@@ -103,3 +105,88 @@ async def test_models_that_a_component_makes_too_large_are_listed_empty(http, ce
 async def test_an_invalid_dtmi_is_refused(http, dtmi):
     body = {"capabilityModel": {"@type": "Interface"}}
     await refused(http, "PUT", f"/api/deviceTemplates/{dtmi}", body, expect=400)
+
+
+async def test_an_etag_guards_templates_against_lost_changes(http):
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    body = {"displayName": "A", "capabilityModel": {"@type": "Interface", "contents": []}}
+    first = await ask(http, "PUT", path, body, headers={"If-None-Match": "*"})
+    await refused(http, "PUT", path, body, headers={"If-None-Match": "*"}, expect=412)
+    current = {"If-Match": first["etag"]}
+    second = await ask(http, "PATCH", path, {"displayName": "B"}, headers=current)
+    assert second["etag"] != first["etag"]
+    for method, change in [("PATCH", {"displayName": "C"}), ("PUT", body), ("DELETE", None)]:
+        await refused(http, method, path, change, headers=current, expect=412)
+    await refused(http, "PUT", path, first, expect=412)  # Its etag is in the body.
+    assert await ask(http, "GET", path) == second
+    await ask(http, "DELETE", path, headers={"If-Match": second["etag"]}, expect=204)
+
+
+async def test_the_template_has_a_name_of_its_own_beside_its_models(http):
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    model = {"@type": "Interface", "displayName": "Model", "contents": []}
+    body = {"displayName": "Template", "description": "For tests", "capabilityModel": model}
+    created = await ask(http, "PUT", path, body)
+    assert (created["displayName"], created["description"]) == ("Template", "For tests")
+    assert created["capabilityModel"]["displayName"] == "Model"
+    models = (await ask(http, "GET", "/console/api/models"))["value"]
+    assert "Template" in {each["label"] for each in models}
+
+
+async def test_components_and_extended_interfaces_are_inlined(http):
+    base = {"@id": "dtmi:test:Base;1", "@type": "Interface", "extends": "dtmi:test:Base;1"}
+    await ask(http, "PUT", "/api/deviceTemplates/dtmi:test:Base;1", {"capabilityModel": base})
+    components = [
+        {"@type": "Component", "name": name, "schema": schema}
+        for name, schema in [("known", INFORMATION_ID), ("unknown", "dtmi:test:Nothing;1")]
+    ]
+    model = {"@type": "Interface", "extends": ["dtmi:test:Base;1"], "contents": components}
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    shown = (await ask(http, "PUT", path, {"capabilityModel": model}))["capabilityModel"]
+    assert shown["contents"][0]["schema"]["displayName"] == "Information"
+    assert shown["contents"][1]["schema"] == "dtmi:test:Nothing;1"
+    assert shown["extends"][0]["@id"] == "dtmi:test:Base;1"
+    listed = await ask(http, "GET", "/api/deviceTemplates?filter='@id' eq 'dtmi:test:Other;1'")
+    assert listed["value"][0]["capabilityModel"] == shown
+
+
+async def test_what_is_inlined_is_bounded(http):
+    part = "dtmi:test:Part;1"
+    large = {"@type": "Interface", "contents": [], "comment": "x" * 100_000}
+    await ask(http, "PUT", f"/api/deviceTemplates/{part}", {"capabilityModel": large})
+    components = [{"@type": "Component", "name": f"c{n}", "schema": part} for n in range(1000)]
+    model = {"@type": "Interface", "contents": components}
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    shown = await ask(http, "PUT", path, {"capabilityModel": model})
+    schemas = [each["schema"] for each in shown["capabilityModel"]["contents"]]
+    assert len([each for each in schemas if each != part]) == 10
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "$a", "a#", "a\x01", "", "x" * 1025])
+async def test_a_model_with_a_name_that_the_hub_refuses_is_refused(http, name):
+    contents = [{"@type": "Telemetry", "name": name, "schema": "double"}]
+    body = {"capabilityModel": {"@type": "Interface", "contents": contents}}
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    error = await refused(http, "PUT", path, body, expect=400)
+    assert "name" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"@type": ["DeviceModel"]},
+        {"@type": "ModelDefinition"},
+        {"@type": ["ModelDefinition", "DeviceModel", "Toaster"]},
+        {"@context": 5},
+        {"@context": ["x"] * 11},
+        {"description": 5},
+        {"displayName": "x" * 257},
+        {"colour": "red"},
+    ],
+)
+async def test_a_field_of_a_template_that_is_not_understood_is_refused(http, about):
+    body = {"capabilityModel": {"@type": "Interface", "contents": []}, **about}
+    path = "/api/deviceTemplates/dtmi:test:Other;1"
+    error = await refused(http, "PUT", path, body, expect=400)
+    assert min(about) in error["message"]
+    await refused(http, "GET", path, expect=404)
