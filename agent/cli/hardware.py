@@ -235,8 +235,8 @@ def _show_led(what: str, state: str, brightness: int, *, as_json: bool, until: s
 def _led_here(config: Config, *, what: str, number: int | None, as_json: bool) -> None:
     stays = what != "off"
     until = " until you press Ctrl-C. No daemon is running to keep it lit" if stays else ""
-    led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
     try:
+        led = open_led(config.led.driver, pin=config.led.pin, active_high=config.led.active_high)
         with led, suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the command.
             _drive(led, what, number)
             _show_led(what, led.state, led.brightness, as_json=as_json, until=until)

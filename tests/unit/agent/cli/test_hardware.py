@@ -13,7 +13,9 @@ from agent.config import loader
 from agent.config.loader import default
 from agent.daemon import control_socket
 from agent.diagnostics import installation
+from agent.errors import NoDaemonError
 from agent.status import status_to_json
+from hw import DriverError
 
 SOCKET = Path("control.sock")
 CONFIG = default(host_name="laptop")
@@ -116,3 +118,23 @@ def test_the_numbers_are_those_of_the_parser():
         *(("led", "number"), ("read", "count"), ("demo", "minutes")),
         *(("central", "http_port"), ("central", "id_scopes")),
     }
+
+
+@pytest.mark.parametrize("command", [["read"], ["led", "on"], ["led", "brightness", "2"]])
+def test_without_a_board_sensor_and_led_give_the_same_advice(monkeypatch, capsys, command):
+    def no_daemon(*_arguments, **_options):
+        raise NoDaemonError("No daemon is running.")
+
+    def no_board(*_arguments, **_options):
+        raise DriverError("This machine is not a Raspberry Pi.")
+
+    monkeypatch.setattr(hardware, "ask", no_daemon)
+    monkeypatch.setattr(hardware, "open_sensor", no_board)
+    monkeypatch.setattr(hardware, "open_led", no_board)
+    copy = replace(installation.this_copy(), is_raspberry_pi=False)
+    monkeypatch.setattr(installation, "this_copy", lambda: copy)
+    assert parser.main(command) == 78
+    assert capsys.readouterr().err == (
+        'This machine is not a Raspberry Pi. Use --fake-hw, or set driver = "fake" in [sensor] '
+        "and [led].\n"
+    )
