@@ -281,6 +281,17 @@ def test_a_card_without_the_key_says_what_is_missing(repeated):
     assert done.stderr == repeated.report() == missing
 
 
+def test_the_key_stays_while_an_option_of_setup_is_wrong(repeated, group_key):
+    repeated.put(KEY, group_key, mode="600")
+    repeated.run("sed", "-i", "s/--fake-hw/--fake-hardware/", SCRIPT)
+    repeated.run("systemctl", "stop", "sensor-agent")
+    repeated.run(SCRIPT, check=False)
+    repeated.run("systemctl", "start", "sensor-agent")
+    assert repeated.report().startswith("Connecting failed. ")
+    assert "--fake-hardware" in repeated.report()
+    assert repeated.path(KEY).exists()
+
+
 @pytest.mark.parametrize(("answer", "is_said"), [("no", True), ("yes", False)])
 def test_a_failure_is_reported_with_the_clock_while_it_is_not_set(repeated, answer, is_said):
     repeated.put(TIMEDATECTL, f"#!/bin/sh\necho {answer}\n", mode="755")
