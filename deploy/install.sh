@@ -30,13 +30,9 @@ packages=$(newest sensor-agent all)
 if dpkg-query --show --showformat '${db:Status-Status}' sensor-agent-central 2>/dev/null | grep -qx installed; then
     packages="$packages $(newest sensor-agent-central all)"
 fi
-# The service may use Adafruit's driver, which has a package of its own.
-architecture=$(dpkg --print-architecture)
-if $as_root grep -Eqs '^[[:space:]]*driver *= *"(dht|am)' /etc/sensor-agent/config.toml &&
-    [ -n "$(newest sensor-agent-adafruit "$architecture" 2>/dev/null)" ]; then
-    packages="$packages $(newest sensor-agent-adafruit "$architecture")"
-fi
+# Adafruit's driver has a package of its own, for the architectures of a Raspberry Pi. Setup may propose it.
+adafruit=$(newest sensor-agent-adafruit "$(dpkg --print-architecture)" 2>/dev/null)
 # Again also if the version is the same: a checkout can change without it.
 # shellcheck disable=SC2086 # These are several words.
-$as_root apt-get install -y --reinstall --allow-downgrades --no-remove $packages
+$as_root apt-get install -y --reinstall --allow-downgrades --no-remove $packages $adafruit
 $as_root sensor-agent setup "$@"

@@ -26,7 +26,7 @@ USE_FAKE = 'use --fake-hw, or set driver = "fake" in [sensor] and [led]'
 DEBIAN = Path("/usr/lib/sensor-agent")  # Where the Debian package is.
 REPOSITORY = Path("/etc/apt/sources.list.d/sensor-agent.sources")  # See docs/repository.md.
 KEPT = Path("/usr/lib/sensor-agent.previous")  # Where it keeps the version before an upgrade.
-ORIGINS = {DEBIAN: "package", KEPT: "previous package, because the new one did not start"}
+ORIGINS = {DEBIAN: "package", KEPT: "previous package, because the upgrade is not complete"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ DPKG_DEB = ("dpkg-deb", "--root-owner-group", "-Zxz", "--threads-max=1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A Debian package. Its scripts and its control file are in the directory of its name."""
+    """A Debian package. Its control file and its own scripts are in the directory of its name."""
 
     name: str
     architecture: str = "all"
@@ -59,6 +59,7 @@ PACKAGES = (
         ),
         files={
             f"{TREE}/launch": "debian/launch",
+            f"{TREE}/boot_lines.py": "debian/boot_lines.py",
             f"{SYSTEMD}/system/sensor-agent.service": "sensor-agent.service",
             f"{SYSTEMD}/catalog/sensor-agent.catalog": "sensor-agent.catalog",
             "usr/lib/udev/rules.d/60-sensor-agent.rules": "60-sensor-agent.rules",
@@ -227,6 +228,8 @@ def _control(package: Package, files: Mapping[str, bytes]) -> dict[str, bytes]:
     found = {}
     for name in ("control", *SCRIPTS):
         path = HERE / package.name / name
+        if name == "preinst":  # The packages have it in common.
+            path = HERE / name
         if path.exists():
             text = path.read_text(encoding="utf-8")
             for placeholder, value in values.items():

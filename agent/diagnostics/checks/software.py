@@ -49,8 +49,8 @@ def daemon(examination: Examination) -> Finding:
     if status.origin == installation.ORIGINS[installation.KEPT]:
         return warning(
             f"{version} is running.",
-            "To see why the new version did not start: sudo journalctl -u sensor-agent. The next "
-            "upgrade that starts takes over.",
+            "To see the reason, if there is one: sudo journalctl -u sensor-agent. To complete the "
+            "upgrade: sudo dpkg --configure -a && sudo dpkg-reconfigure sensor-agent",
         )
     return ok(f"{version} is running as {status.device_id}.")
 

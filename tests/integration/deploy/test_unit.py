@@ -64,7 +64,7 @@ def test_the_daemon_is_restarted_after_any_end_but_an_unusable_configuration():
 PACKAGES = [
     str(path.relative_to(DEPLOY))
     for pattern in ("p*inst", "p*rm", "rtupdate")
-    for path in DEPLOY.glob(f"debian/*/{pattern}")
+    for path in DEPLOY.glob(f"debian/**/{pattern}")
 ]
 
 

@@ -11,6 +11,14 @@ from pis import CONFIG, OWN_KEY, STATE, until
 COMMAND = "/usr/bin/sensor-agent"
 TREE = "/usr/lib/sensor-agent"
 COPY = "/usr/lib/sensor-agent.previous"
+BOOT_CONFIG = """\
+[pi4]
+arm_boost=1
+# begin sensor-agent
+[all]
+dtoverlay=dht11,gpiopin=4
+# end sensor-agent
+"""
 NEVER_READY = "import time\ntime.sleep(1000)\n"
 
 
@@ -108,7 +116,8 @@ def test_no_module_comes_from_the_state_directory_or_the_environment(installed):
     with installed.added(f"[Service]\nEnvironment={variables}\n"):
         installed.restart()
         installed.until_connected()
-        assert not installed.path("/run/sensor-agent/trapped").exists()
+        # Seen from outside, the machine's /run is empty.
+        assert "trapped" not in installed.out("ls", "/run/sensor-agent")
     installed.run("rm", "-r", f"{STATE}/.local")
 
 
@@ -156,9 +165,7 @@ def test_an_upgrade_that_cannot_start_leaves_the_previous_version_running(instal
     deb = installed.debs["sensor-agent"]
     broken = debs.other_version(deb, "0.4.0", with_program(CANNOT_START))
     said = installed.install_package(broken)
-    assert (
-        "sensor-agent 0.4.0 did not start, so the previous version runs again: sensor-agent 0.1.0"
-    ) in said
+    assert "sensor-agent 0.4.0 did not start, so the previous version runs again." in said
     installed.until_connected()
     assert installed.status()["version"] == "0.1.0"
     assert "this version is broken" in installed.out("journalctl", "--unit", "sensor-agent")
@@ -191,7 +198,7 @@ def test_an_upgrade_that_was_interrupted_and_does_not_start_leaves_the_version_b
     for _ in range(2):
         installed.run("dpkg", "--unpack", "/root/new.deb")
     said = installed.run("dpkg", "--configure", "sensor-agent").stderr
-    assert "so the previous version runs again: sensor-agent 0.1.0" in said
+    assert "so the previous version runs again." in said
     installed.until_connected()
     assert installed.status()["version"] == "0.1.0"
 
@@ -205,7 +212,10 @@ def test_if_no_version_starts_it_is_said(installed):
     finally:
         obstacle.unlink()
     assert "Neither sensor-agent 0.4.4 nor the previous version starts." in said
-    assert installed.out("readlink", "-f", COMMAND).strip() == f"{TREE}/launch"
+    assert version_of(installed).startswith("sensor-agent 0.1.0 (previous package, because")
+    installed.run("dpkg-reconfigure", "sensor-agent")
+    installed.until_connected()
+    assert installed.status()["version"] == "0.1.0"
 
 
 def test_an_upgrade_that_never_becomes_ready_is_given_up(installed):
@@ -217,15 +227,61 @@ def test_an_upgrade_that_never_becomes_ready_is_given_up(installed):
         assert installed.status()["version"] == "0.1.0"
 
 
-def test_removed_and_installed_again_it_goes_on(installed):
+def test_what_stays_after_the_removal_is_announced_and_taken_up_again(installed):
+    boot = installed.path("/boot/config.txt")
+    with_lines = BOOT_CONFIG.replace("=4", "=22")
+    boot.write_text(with_lines)
+    installed.run("mkdir", "-p", "/etc/systemd/system/sensor-agent.service.d")
+    owned = installed.out("dpkg", "--listfiles", "sensor-agent").splitlines()
     said = installed.apt("remove", "sensor-agent")
-    assert f"Until the package is purged, /etc/sensor-agent, {STATE}, additions to the unit" in said
-    for gone in (COMMAND, TREE, COPY, "/run/sensor-agent"):
-        assert not installed.path(gone).exists(), gone
+    assert "The kernel's sensor driver was removed from /boot/config.txt." in said
+    assert boot.read_text() == "[pi4]\narm_boost=1\n"
+    [announced] = (line for line in said.splitlines() if line.startswith("Until the package is"))
+    left = installed.out("find", "/", "-xdev", "-name", "*sensor-agent*").splitlines()
+    for path in left:
+        if path.startswith(("/root/", "/var/lib/dpkg/", "/var/cache/apt/", "/var/log/")):
+            continue
+        if path.startswith("/var/lib/systemd/deb-systemd-helper-"):
+            continue
+        directory = path.rpartition("/")[0]
+        assert path in announced or directory.startswith("/etc/systemd/system"), path
+    assert "user and group sensor-agent" in announced
+    assert "sensor-agent" not in installed.out("ls", "/run", "/usr/bin", "/usr/lib").split()
+    assert not installed.path(COPY).exists()
+    assert [path for path in owned if installed.path(path).is_file()] == []
     assert all(installed.path(kept).exists() for kept in (CONFIG, OWN_KEY, STATE))
+
     installed.install_package()
+    assert boot.read_text() == with_lines
+    boot.unlink()
     assert installed.is_active()
     installed.until_connected()
+
+
+@pytest.mark.parametrize("order", ["--remove", "--purge"])
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        ("mount -o remount,ro /boot/firmware", "unchanged: read-only file system."),
+        ("mount -o remount,size=4k,nr_inodes=2 /boot/firmware", "unchanged: no space left"),
+    ],
+)
+def test_a_boot_partition_that_cannot_be_written_does_not_prevent_it(bare, order, harm, sentence):
+    bare.install_package()
+    bare.run("mkdir", "-p", "/boot/firmware")
+    bare.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "/boot/firmware")
+    try:
+        bare.run("sh", "-c", "cat >/boot/firmware/config.txt", input=BOOT_CONFIG)
+        bare.run("sh", "-c", harm)
+        said = bare.run("dpkg", order, "sensor-agent").stderr
+        found = bare.out("sh", "-c", "cd /boot/firmware; cat config.txt; ls -A")
+    finally:
+        bare.run("umount", "/boot/firmware")
+    assert f"Cannot write /boot/firmware/config.txt, which is {sentence}" in said
+    assert said.count("delete the lines between '# begin sensor-agent' and '# end sens") == 1
+    assert found == f"{BOOT_CONFIG}config.txt\n"
+    assert bare.out("dpkg", "--audit") == ""
+    assert not bare.path(TREE).exists()
 
 
 def test_a_stopped_and_disabled_service_stays_so_after_an_upgrade(installed):

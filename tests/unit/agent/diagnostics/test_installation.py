@@ -139,7 +139,7 @@ def test_versions_name_the_package_that_they_come_from():
     assert described("1.0", origin(DEBIAN.root)) == "sensor-agent 1.0 (package)"
     assert described("1.0", origin(WHEEL.root)) == "sensor-agent 1.0"
     kept = described("1.0", origin(Path("/usr/lib/sensor-agent.previous")))
-    assert kept == "sensor-agent 1.0 (previous package, because the new one did not start)"
+    assert kept == "sensor-agent 1.0 (previous package, because the upgrade is not complete)"
 
 
 @pytest.mark.parametrize("copy", [WHEEL, SYSTEM])
