@@ -22,6 +22,12 @@ echo pinctrl-bcm2835 >"$bank/label"
 echo 1 >"${bank%/bank}/live"
 insmod /modules/dht11.ko
 insmod /modules/dhtsim.ko
+# The drivers of sensors on I2C. Their tests declare the sensors on the bus of i2csim.
+for module in i2c-dev kfifo_buf industrialio-triggered-buffer crc8 regmap-i2c bmp280 bmp280-i2c sht21 \
+    sht3x sht4x aht10 hdc100x htu21 si7020 i2csim; do
+    # Some are built in.
+    [ ! -f "/modules/$module.ko" ] || insmod "/modules/$module.ko"
+done
 # By the revision in there (a Pi 3B's), gpiozero knows a Raspberry Pi.
 cp /proc/cpuinfo /run/cpuinfo
 printf 'Revision\t: a02082\n' >>/run/cpuinfo

@@ -15,11 +15,11 @@ here=tests/system/kernel
 . tests/system/machines.sh
 
 make_kernel() {
-    kernel=$cache/kernel-$(key "$here/modules.sh" "$here/Kbuild" "$here/dhtsim.c")
+    kernel=$cache/kernel-$(key "$here/modules.sh" "$here/Kbuild" "$here/dhtsim.c" "$here/i2csim.c")
     [ ! -d "$kernel" ] || return 0
-    say "Building gpio-sim, dht11 and dhtsim for Debian's kernel (once, about a minute)"
+    say "Building the drivers for Debian's kernel (once, about a minute)"
     mkdir "$work/modules"
-    cp "$here/modules.sh" "$here/Kbuild" "$here/dhtsim.c" "$work/modules"
+    cp "$here/modules.sh" "$here/Kbuild" "$here"/*.c "$work/modules"
     # One apt-get update for headers, kernel and source: they must be of one version.
     quietly mmdebstrap --quiet --variant=apt --include=make,xz-utils,linux-headers-amd64 \
         --customize-hook="copy-in $work/modules /" \
