@@ -1,8 +1,8 @@
 #!/bin/sh
 # Run in a Debian 12 made for it, with the kernel's headers in it: fetches the kernel and its source
 # as packages of the very version of the headers, and builds what Debian's kernel leaves out (gpio-sim,
-# dht11 and drivers of sensors on I2C), the simulated DHT and the simulated I2C bus. Sources in /modules,
-# results in /modules/out.
+# dht11 and drivers of sensors on I2C), the simulated DHT, the simulated I2C bus and the
+# device of 1-Wire. Sources in /modules, results in /modules/out.
 set -eu
 cd /modules
 
@@ -28,7 +28,7 @@ make -C "/lib/modules/$abi/build" M="$PWD" modules
 mkdir out
 cp "image/boot/vmlinuz-$abi" out/vmlinuz
 for module in configfs industrialio kfifo_buf industrialio-triggered-buffer crc8 regmap-i2c \
-    i2c-dev bmp280 bmp280-i2c sht21 sht3x sht4x; do
+    i2c-dev bmp280 bmp280-i2c sht21 sht3x sht4x w1-gpio wire; do
     # Some are built in.
     find "image/lib/modules/$abi" -name "$module.ko" -exec cp {} out/ \;
 done
