@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from agent.cli import signals
@@ -32,7 +33,7 @@ def run_central(
         room_socket=room_socket,
         id_scopes=id_scopes,
     )
-    return run(settings, catch=signals.catch)
+    return run(settings, catch=signals.catch, on_ready=partial(journal.notify, READY="1"))
 
 
 def make_certificate(data: Path, device_id: str) -> int:

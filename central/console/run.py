@@ -42,14 +42,15 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
             await console.close()
 
 
-def run(settings: Settings, *, catch: Catch) -> int:
+def run(settings: Settings, *, catch: Catch, on_ready: Callable[[], None]) -> int:
     """Run central and print its addresses, until a signal stops it. Return the exit status.
 
-    `catch(loop, stop)` must make signals call `stop` in the loop.
+    `catch(loop, stop)` must make signals call `stop` in the loop. `on_ready` is called when central
+    listens and central.json says where.
     """
     _allow_many_files()
     try:
-        asyncio.run(_run_until_signal(settings, catch))
+        asyncio.run(_run_until_signal(settings, catch, on_ready))
     except CentralError as error:
         print(error, file=sys.stderr)
         return 1
@@ -67,11 +68,12 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run_until_signal(settings: Settings, catch: Catch) -> None:
+async def _run_until_signal(settings: Settings, catch: Catch, on_ready: Callable[[], None]) -> None:
     stop = asyncio.Event()
     catch(asyncio.get_running_loop(), stop.set)
     async with open_central(settings) as central:
         print(central.summary(), flush=True)
+        on_ready()
         await stop.wait()
 
 

@@ -167,3 +167,20 @@ def test_notices_continue_while_file_descriptors_are_exhausted(tmp_path):
                 systemd.hear_until("WATCHDOG")
         systemd.process.send_signal(signal.SIGTERM)
         assert systemd.end()[0] == 0
+
+
+def test_central_is_ready_when_its_file_says_where_it_listens(tmp_path):
+    data = tmp_path / "central"
+    with manager(tmp_path) as systemd:
+        systemd.process = subprocess.Popen(
+            [python_with_systemd(), "-m", "agent", "central", "--data", data, "--http-port", "0"],
+            env=environment_with_packages(NOTIFY_SOCKET=str(tmp_path / "notify")),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert systemd.hear() == {"READY": "1"}
+        assert (data / "central.json").exists()
+        systemd.process.send_signal(signal.SIGTERM)
+        assert systemd.end()[0] == 0

@@ -150,6 +150,8 @@ def boot(fresh):
     fresh.run("mkdir", "-p", "/boot/firmware")
     fresh.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "/boot/firmware")
     fresh.run("sh", "-c", "echo dtparam=audio=on >/boot/firmware/config.txt")
+    fresh.run("mkdir", "/boot/firmware/overlays")
+    fresh.run("touch", "/boot/firmware/overlays/dht11.dtbo")
     yield fresh
     fresh.run("umount", "/boot/firmware")
 
@@ -162,7 +164,7 @@ def boot(fresh):
             "read-only file system. To make it writable: sudo mount -o remount,rw /boot/firmware",
         ),
         (
-            "mount -o remount,size=4k,nr_inodes=2 /boot/firmware",
+            "mount -o remount,size=4k,nr_inodes=4 /boot/firmware",
             "no space left on device. Remove files that are not needed from /boot/firmware.",
         ),
     ],
@@ -175,7 +177,7 @@ def test_a_boot_partition_that_cannot_be_written_changes_nothing(boot, harm, sen
     assert done.returncode == 1
     assert f"/boot/firmware/config.txt, which is unchanged: {sentence}" in done.stderr
     assert boot.out("sh", "-c", "cd /boot/firmware; cat config.txt; ls -A") == (
-        "dtparam=audio=on\nconfig.txt\n"
+        "dtparam=audio=on\nconfig.txt\noverlays\n"
     )
     assert boot.path(CONFIG).read_text() == config
     assert boot.show("MainPID") == before
