@@ -216,6 +216,7 @@ class TestDevices:
         await page.get_by_label("Device id").fill(device_id)
         await page.get_by_role("button", name="Add", exact=True).click()
         dialog = page.get_by_role("dialog", name=f"Connect {device_id}")
+        await expect(dialog).to_be_visible()  # Only then does central have the device.
         primary, _ = central.registry.keys(device_id)
         await expect(dialog.get_by_label("Primary key", exact=True)).to_have_value(primary)
         config = (await dialog.locator("pre").all_text_contents())[2]
