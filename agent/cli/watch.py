@@ -38,7 +38,7 @@ HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def watch(config: Config, socket_path: Path, *, as_json: bool) -> int:
-    """Show readings until a signal ends the command, which is its normal end.
+    """Show readings until a signal ends the command. Ctrl-C is its normal end, not an error.
 
     Raises ConfigError if the driver cannot work here, and NoDaemonError if the daemon ends.
     """

@@ -39,7 +39,7 @@ BELIEVED: Mapping[SensorWarning, Sequence[Quantity]] = {
 
 
 class SignalLed(Protocol):
-    """What a watch needs of the LED."""
+    """The part of the LED that the watch uses."""
 
     @property
     def choice(self) -> LedChoice: ...

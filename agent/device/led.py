@@ -59,7 +59,7 @@ class AsyncLed:
 
     @property
     def choice(self) -> LedChoice:
-        """What the LED is to show."""
+        """The order and the signal that the LED follows."""
         return self._choice
 
     def status(self, driver: str) -> LedPart:

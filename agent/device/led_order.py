@@ -1,4 +1,4 @@
-"""What the LED shows: what the operator last ordered, or the signal of a crossed limit. Pure."""
+"""Choose what the LED shows: the operator's last order, or the signal of a crossed limit. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +29,7 @@ SIGNALS: dict[str, Order | None] = {
 
 @dataclass(frozen=True, slots=True)
 class LedChoice:
-    """What the LED shows.
+    """The operator's last order, and a signal that takes its place.
 
     `ordered` is the operator's last order. `signal` is shown in its place from the crossing of a
     limit until the readings return, or until the operator's next order.
@@ -40,7 +40,7 @@ class LedChoice:
 
     @property
     def shown(self) -> Order:
-        """What the LED shows now."""
+        """The signal if there is one, otherwise the order."""
         return self.signal or self.ordered
 
     def after_order(self, order: Order) -> "LedChoice":

@@ -1,4 +1,4 @@
-"""What the service may read, as root sees it: systemd starts it as a user of its own."""
+"""Judge, as root, what the service may read: it runs as another user."""
 
 import os
 import pwd

@@ -32,7 +32,7 @@ def replace_file(
         finally:
             os.close(file)
         new.rename(path)
-    except BaseException:
+    except BaseException:  # A signal, too, must not leave it behind.
         with suppress(OSError):  # It may have been renamed already.
             new.unlink()
         raise

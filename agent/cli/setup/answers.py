@@ -184,7 +184,7 @@ def _model(name: str | None) -> str | None:
 
 
 def _address(text: str) -> Value:
-    """Return an address, or the text if it is none; the loader refuses it."""
+    """Return an address. Other text is returned unchanged, for the loader to refuse."""
     return Hex(int(text, 16)) if re.fullmatch(r"0x[0-9a-fA-F]{1,2}", text) else _number(text)
 
 

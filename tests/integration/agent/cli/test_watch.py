@@ -51,7 +51,7 @@ class Terminal:
                 try:
                     self.output += os.read(self.master, 65536)
                 except OSError:  # The command has closed the terminal, and is about to end.
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # Reading fails at once until it has.
 
     @property
     def pictures(self):
