@@ -114,21 +114,30 @@ def _named(error: Exception, pin: int) -> HardwareError:
             "--only gpio",
             fault=Fault.BUSY,
         )
-    if "can not open gpiochip" in text:
-        chips = sorted(Path("/dev").glob("gpiochip*"))
-        if not chips:
-            return DriverError("This machine has no GPIO lines: /dev/gpiochip0 does not exist.")
-        if not all(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
-            return LineError(
-                f"This user may not use {chips[0]}. To join its group: sudo usermod -aG gpio $USER "
-                "(then log in again).",
-                fault=Fault.NO_PERMISSION,
-            )
+    if "can not open gpiochip" in text and (error_of_chip := _chip_not_opened()) is not None:
+        return error_of_chip
     if kind == "PinUnknownPi":
         return DriverError("This machine is not a Raspberry Pi that gpiozero knows.")
     if kind == "PinInvalidPin":
         return DriverError(f"This board has no GPIO {pin} on its header.")
     return LineError(f"GPIO {pin} could not be driven: {text or kind}", fault=Fault.FAILED)
+
+
+def _chip_not_opened() -> HardwareError | None:
+    """Return why no chip can be opened; None if it could be."""
+    chips = sorted(Path("/dev").glob("gpiochip*"))
+    if not chips:
+        sentence = "This machine has no GPIO lines: /dev/gpiochip0 does not exist."
+        if is_raspberry_pi():  # The kernel may not have made it yet.
+            return LineError(sentence, fault=Fault.FAILED)
+        return DriverError(sentence)
+    if not all(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        return LineError(
+            f"This user may not use {chips[0]}. To join its group: sudo usermod -aG gpio $USER "
+            "(then log in again).",
+            fault=Fault.NO_PERMISSION,
+        )
+    return None
 
 
 def _lgpio_factory() -> Any:
