@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 QUEUE_MODE = 0o611
@@ -31,6 +32,8 @@ QUEUE_MODE = 0o611
 execution. They mark the queue as ours, so that `sweep_queues` can remove it."""
 
 PULSE_IN = "adafruit_blinka.microcontroller.bcm283x.pulseio.PulseIn"
+
+PIN_SEARCH = "adafruit_blinka.microcontroller.generic_linux.raspberry_pi_pin"
 
 FAULTS = {
     "DHT sensor not found": "no_answer",
@@ -93,12 +96,27 @@ def open_device(model: str, pin: int) -> Any:
     """Return adafruit_dht's object for the sensor on this GPIO line."""
     ipc: Any = importlib.import_module("sysv_ipc")
     ipc.MessageQueue = functools.partial(marked_queue, ipc.MessageQueue)
+    with suppress(ImportError, AttributeError):  # Blinka before 10.0 does not search for the chip.
+        search: Any = importlib.import_module(PIN_SEARCH)
+        search._chip_paths = functools.partial(each_chip_once, search._chip_paths)  # noqa: SLF001 - there is no public name
     board = importlib.import_module("board")
     adafruit_dht = importlib.import_module("adafruit_dht")
     if not adafruit_dht._USE_PULSEIO:  # noqa: SLF001 - there is no public name
         # Bit-banging from Python misses the first edges on a Pi.
         raise RuntimeError("Blinka does not recognize this board as a Raspberry Pi")
     return getattr(adafruit_dht, CLASSES[model])(getattr(board, f"D{pin}"))
+
+
+def each_chip_once(paths: Callable[[], list[Path]]) -> list[Path]:
+    """Return the first of Blinka's `paths` for each GPIO chip.
+
+    On a Pi 5, /dev/gpiochip4 is a link to gpiochip0, which Blinka knows. In a service with a /dev
+    of its own (deploy/clock.conf) both are devices, and Blinka refuses a pin with two chips.
+    """
+    chips: dict[int, Path] = {}
+    for path in paths():
+        chips.setdefault(path.stat().st_rdev, path)
+    return list(chips.values())
 
 
 @dataclass

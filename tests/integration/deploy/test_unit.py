@@ -16,8 +16,8 @@ DEPLOY = ROOT / "deploy"
 @pytest.mark.parametrize(
     ("unit", "additions", "tenths"),
     [
-        ("sensor-agent.service", (), 11),
-        ("sensor-agent.service", ("adafruit.conf",), 13),
+        ("sensor-agent.service", (), 15),
+        ("sensor-agent.service", ("adafruit.conf",), 17),
         ("sensor-agent.service", ("clock.conf",), 15),
         ("sensor-agent.service", ("adafruit.conf", "clock.conf"), 17),
         ("sensor-agent-central.service", (), 12),
@@ -78,12 +78,34 @@ def test_the_scripts_are_clean(script):
     assert done.returncode == 0, done.stdout
 
 
+def first_boot_script():
+    user_data = (DEPLOY / "cloud-init/user-data").read_text()
+    return textwrap.dedent(user_data.partition("content: |\n")[2].partition("\n  - path:")[0])
+
+
 def test_the_script_of_the_first_boot_is_clean():
     need_program("shellcheck", package="shellcheck")
-    user_data = (DEPLOY / "cloud-init/user-data").read_text()
-    script = user_data.partition("content: |\n")[2].partition("\n  - path:")[0]
     done = subprocess.run(
-        ["shellcheck", "-"],
-        input=textwrap.dedent(script), capture_output=True, text=True, check=False, timeout=120,
+        ["shellcheck", "-"], input=first_boot_script(),
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("state", "installs"), [("installed", False), ("half-installed", True), ("", True)]
+)
+def test_the_first_boot_installs_a_package_that_was_unpacked_in_part_again(
+    tmp_path, state, installs
+):
+    function = first_boot_script().partition("install_package() {")[2].partition("\n}\n")[0]
+    stubs = {"dpkg": "", "dpkg-query": f"echo {state}", "sensor-agent": "", "apt-get": 'echo "$@"'}
+    for name, line in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"install_package() {{{function}\n}}\ninstall_package"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert ("install -y sensor-agent" in done.stdout.splitlines()) == installs
