@@ -60,6 +60,7 @@ PACKAGES = (
         files={
             f"{TREE}/launch": "debian/launch",
             f"{TREE}/boot_lines.py": "debian/boot_lines.py",
+            f"{TREE}/upgrade.py": "debian/upgrade.py",
             f"{SYSTEMD}/system/sensor-agent.service": "sensor-agent.service",
             f"{SYSTEMD}/catalog/sensor-agent.catalog": "sensor-agent.catalog",
             "usr/lib/udev/rules.d/60-sensor-agent.rules": "60-sensor-agent.rules",

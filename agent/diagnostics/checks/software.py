@@ -50,7 +50,8 @@ def daemon(examination: Examination) -> Finding:
         return warning(
             f"{version} is running.",
             "To see the reason, if there is one: sudo journalctl -u sensor-agent. To complete the "
-            "upgrade: sudo dpkg --configure -a && sudo dpkg-reconfigure sensor-agent",
+            "upgrade: sudo dpkg --configure -a && sudo dpkg-reconfigure sensor-agent. If that "
+            "fails, install the package again.",
         )
     return ok(f"{version} is running as {status.device_id}.")
 
