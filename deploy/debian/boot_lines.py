@@ -5,9 +5,10 @@
 
 Without the package, nothing needs the sensor's GPIO line, and the kernel would hold it. When the
 package is purged, this program is gone, so its removal removes them, too. They are kept beside
-the configuration.
+the configuration. If they stay, postrm says so.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,27 +22,24 @@ def main() -> None:
     steps = {"remove": remove, "restore": restore}
     try:
         steps[sys.argv[1]](Path("/"))
-    except BootConfigError as error:
+    except (BootConfigError, OSError) as error:
         print(error, file=sys.stderr)
 
 
 def remove(root: Path) -> None:
-    """Remove the lines, and keep them. Raises BootConfigError; the file is then unchanged."""
+    """Remove the lines, and keep them.
+
+    Raises BootConfigError, or OSError if they cannot be kept; the file is then unchanged.
+    """
     file = boot_config.find(root)
     if file is None:
         return
     content = boot_config.read(file)
     if not boot_config.has_block(content):
         return
-    try:
-        boot_config.write(file, boot_config.without_driver(content))
-    except BootConfigError as error:
-        raise BootConfigError(
-            f"{error} To release the sensor's line, delete the lines between "
-            f"'{boot_config.BEGIN.decode()}' and '{boot_config.END.decode()}'."
-        ) from error
     if (root / KEPT).parent.is_dir():
-        (root / KEPT).write_text("\n".join(_own_lines(content)), encoding="ascii")
+        _keep(root / KEPT, "\n".join(_own_lines(content)))
+    boot_config.write(file, boot_config.without_driver(content))
     print(f"The kernel's sensor driver was removed from {file}. It stays loaded until a restart.")
 
 
@@ -58,6 +56,13 @@ def restore(root: Path) -> None:
             boot_config.write(file, boot_config.with_block(content, *lines))
             print(f"The kernel's sensor driver is in {file} again.")
     kept.unlink()
+
+
+def _keep(file: Path, text: str) -> None:
+    with file.open("w", encoding="ascii") as kept:
+        kept.write(text)
+        kept.flush()
+        os.fsync(kept.fileno())  # Before they are removed from config.txt.
 
 
 def _own_lines(content: bytes) -> list[str]:

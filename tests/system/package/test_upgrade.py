@@ -13,14 +13,15 @@ import vendored
 from containers import ENVIRONMENT, MORE
 from debs import CANNOT_START, with_program
 from package_pis import PackagePi, install_package
-from pis import CONFIG, until
+from pis import CONFIG, STATE, until
 from places import ROOT
 from wheels import sources
 
 TREE = "/usr/lib/sensor-agent"
 COPY = "/usr/lib/sensor-agent.previous"
 TRIAL = "/run/sensor-agent.trial"
-OLD_UNIT = "/etc/systemd/system/sensor-agent.service"
+UNIT = "/usr/lib/systemd/system/sensor-agent.service"
+LOCAL_UNIT = "/etc/systemd/system/sensor-agent.service"
 NEVER_READY = "import time\ntime.sleep(1000)\n"
 CONFIGURATION = "[sensor]\ndriver = 'fake'\ninterval = 0.5\n[led]\ndriver = 'fake'\n"
 RUNS_AGAIN = "did not start, so the previous version runs again. The reason: sudo journalctl -u"
@@ -142,6 +143,84 @@ def test_interrupted_while_the_new_version_is_tried_the_version_before_runs(runn
     until_runs(running, "0.2.2")
 
 
+@pytest.mark.parametrize("end", ["INT", "HUP", "KILL"])
+def test_when_the_upgrade_is_ended_in_the_trial_the_version_before_soon_runs(running, end):
+    running.run("mkdir", "-p", "/etc/systemd/system/sensor-agent.service.d")
+    package = newer(running, "0.2.9", with_program(NEVER_READY))
+    with running.added("[Service]\nTimeoutStartSec=10\n"):
+        running.run("systemd-run", "--quiet", "--unit=upgrade", "dpkg", "--install", package)
+        until(lambda: running.run("test", "-e", TRIAL, check=False).returncode == 0)
+        until(lambda: running.show("ActiveState")["ActiveState"] == "activating")
+        running.run("systemctl", "kill", f"--signal={end}", "upgrade")
+        until_runs(running, "0.1.0")
+        running.run("systemctl", "reset-failed", "upgrade", check=False)
+        running.run("dpkg", "--install", newer(running, "0.2.2"))
+    until_runs(running, "0.2.2")
+
+
+def unusable_unit(tree):
+    unit = tree.parent / "systemd/system/sensor-agent.service"
+    unit.write_text(unit.read_text().replace("[Service]\n", "[Service]\nExecStartPre=/bin/false\n"))
+
+
+def test_if_it_is_the_unit_that_does_not_start_the_unit_before_is_used_again(running):
+    package = newer(running, "0.3.0", unusable_unit)
+    running.run("dpkg", "--unpack", package)
+    restart(running)
+    until_runs(running, "0.1.0")
+    said = running.run("dpkg", "--configure", "--pending").stderr
+    assert f"sensor-agent 0.3.0 {RUNS_AGAIN}" in said
+    until_runs(running, "0.1.0")
+    running.run("systemctl", "enable", PACKAGE)
+    restart(running)
+    until_runs(running, "0.1.0")
+
+    running.run("dpkg", "--install", newer(running, "0.3.1"))
+    until_runs(running, "0.3.1")
+    unit = running.show("FragmentPath", "UnitFileState", "NeedDaemonReload")
+    assert unit["FragmentPath"].removeprefix("/usr") == UNIT.removeprefix("/usr")
+    assert (unit["UnitFileState"], unit["NeedDaemonReload"]) == ("enabled", "no")
+    assert running.run("test", "-L", LOCAL_UNIT, check=False).returncode == 1
+    restart(running)
+    until_runs(running, "0.3.1")
+
+
+def test_a_package_that_is_only_unpacked_can_be_purged(running):
+    boot = running.path("/boot/config.txt")
+    boot.parent.mkdir(exist_ok=True)
+    boot.write_text("# begin sensor-agent\n# end sensor-agent\n")
+    running.run("dpkg", "--unpack", newer(running, "0.3.2"))
+    try:
+        done = running.run("dpkg", "--purge", PACKAGE)
+    finally:
+        boot.unlink()
+    assert "stays in config.txt. To release the sensor's line, delete the lines" in done.stderr
+    assert running.show("ActiveState")["ActiveState"] == "inactive"
+    for path in (TREE, COPY, STATE, LOCAL_UNIT):
+        assert running.run("test", "-e", path, "-o", "-L", path, check=False).returncode == 1
+    assert running.run("getent", "passwd", PACKAGE, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("step", ["--install", "--remove", "--purge"])
+def test_without_its_files_the_package_can_be_installed_and_removed(running, step):
+    running.run("rm", "-r", TREE)
+    argument = newer(running, "0.3.3") if step == "--install" else PACKAGE
+    running.run("dpkg", step, argument)
+    if step == "--install":
+        until_runs(running, "0.3.3")
+
+
+def test_a_state_directory_on_another_disk_does_not_prevent_the_purge(running):
+    running.run("systemctl", "stop", PACKAGE)
+    running.run("mount", "-t", "tmpfs", "tmpfs", STATE)
+    try:
+        done = running.run("dpkg", "--purge", PACKAGE)
+    finally:
+        running.run("umount", STATE)
+    assert f"{STATE} stays." in done.stderr
+    assert running.run("getent", "passwd", PACKAGE, check=False).returncode == 2
+
+
 def test_a_package_that_cannot_be_unpacked_does_not_stop_the_daemon(running):
     before = running.show("MainPID")
     package = newer(running, "0.2.3")
@@ -244,23 +323,23 @@ def old_layout(running):
     """The machine with the program as `make install` installed it before, running."""
     running.put("/opt/sensor-agent/1/mark", "", mode="644")
     running.run("cp", "-a", f"{TREE}/.", "/opt/sensor-agent/1")
-    unit = running.path("/usr/lib/systemd/system/sensor-agent.service").read_text()
+    unit = running.path(UNIT).read_text()
     running.run("dpkg", "--remove", PACKAGE)
     running.run("ln", "-s", "1", "/opt/sensor-agent/current")
     command = "/opt/sensor-agent/current/launch"
-    running.put(OLD_UNIT, unit.replace("/usr/bin/sensor-agent", command), mode="644")
+    running.put(LOCAL_UNIT, unit.replace("/usr/bin/sensor-agent", command), mode="644")
     running.run("ln", "-s", command, "/usr/local/bin/sensor-agent")
     running.run("systemctl", "daemon-reload")
     running.run("systemctl", "enable", "--now", PACKAGE)
     until_runs(running, "0.1.0")
     yield running
-    running.run("rm", "-rf", "/opt/sensor-agent", "/usr/local/bin/sensor-agent", OLD_UNIT)
+    running.run("rm", "-rf", "/opt/sensor-agent", "/usr/local/bin/sensor-agent", LOCAL_UNIT)
 
 
 def test_what_make_install_installed_before_is_replaced_by_the_package(old_layout):
     old_layout.run("dpkg", "--install", newer(old_layout, "0.2.6"))
     until_runs(old_layout, "0.2.6")
-    for path in ("/opt/sensor-agent", "/usr/local/bin/sensor-agent", OLD_UNIT):
+    for path in ("/opt/sensor-agent", "/usr/local/bin/sensor-agent", LOCAL_UNIT):
         assert not old_layout.path(path).exists()
     restart(old_layout)
     until_runs(old_layout, "0.2.6")

@@ -68,18 +68,26 @@ def test_a_machine_without_the_file_or_a_configuration_is_left_alone(tmp_path, c
     assert file.read_bytes() == OWNERS
 
 
-def test_lines_that_cannot_be_removed_are_named(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch):
     def write(file, _content):
         raise BootConfigError(f"Cannot write {file}, which is unchanged: read-only file system.")
 
     content = boot_config.with_driver(OWNERS, 22)
     file = config(tmp_path, PLACES[0], content)
-    monkeypatch.setattr(boot_config, "write", write)
-    with pytest.raises(
-        BootConfigError,
-        match=r"read-only file system\. To release the sensor's line, delete the lines between "
-        r"'# begin sensor-agent' and '# end sensor-agent'\.",
-    ):
-        boot_lines.remove(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(boot_config, "write", write)
+        with pytest.raises(BootConfigError, match="read-only file system"):
+            boot_lines.remove(tmp_path)
+    assert file.read_bytes() == content
+    boot_lines.restore(tmp_path)
     assert file.read_bytes() == content
     assert not (tmp_path / boot_lines.KEPT).exists()
+
+
+def test_lines_that_cannot_be_kept_are_not_removed(tmp_path):
+    content = boot_config.with_driver(OWNERS, 22)
+    file = config(tmp_path, PLACES[0], content)
+    (tmp_path / boot_lines.KEPT).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        boot_lines.remove(tmp_path)
+    assert file.read_bytes() == content
