@@ -210,8 +210,9 @@ def _leads_to(link: Path, target: str) -> bool:
 
 def _restart_central(run: Run) -> None:
     # It may run from the copy that was removed. If it is upgraded too, its postinst follows.
+    # Nothing waits for it, because converting a large database takes minutes.
     if _is_installed(run, CENTRAL):
-        run("systemctl", "try-restart", CENTRAL_UNIT)
+        run("systemctl", "--no-block", "try-restart", CENTRAL_UNIT)
 
 
 def _is_installed(run: Run, package: str) -> bool:
