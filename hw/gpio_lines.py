@@ -39,7 +39,7 @@ class Chip:
 
 
 def paths(dev: Path) -> list[Path]:
-    """Return the chips' files in `dev`, each once: on a Pi 5, gpiochip4 is a link to gpiochip0."""
+    """Return the chips' files in `dev`, without links: on a Pi 5, gpiochip4 is one to gpiochip0."""
     return sorted({path.resolve() for path in dev.glob("gpiochip*")})
 
 

@@ -79,13 +79,20 @@ def _described(chip: Path) -> str:
 def _read_chips(
     examination: Examination, lines: Mapping[str, int]
 ) -> tuple[dict[Path, Chip], OSError | None]:
-    """Return the chips that can be read, and why another one cannot."""
-    found, reason = {}, None
+    """Return the chips that can be read, each once, and why another one cannot.
+
+    With clock.conf, the service has two files of a Pi 5's chip.
+    """
+    found: dict[Path, Chip] = {}
+    reason = None
     for path in gpio_lines.paths(examination.root / "dev"):
         try:
-            found[path] = examination.read_chip(path, list(lines.values()))
+            chip = examination.read_chip(path, list(lines.values()))
         except OSError as error:
             reason = error
+        else:
+            if chip not in found.values():
+                found[path] = chip
     return found, reason
 
 

@@ -220,6 +220,13 @@ def test_lines_without_access_are_skipped(board):
     assert gpio.access(examined).outcome is Outcome.FAILED
 
 
+def test_a_chip_with_two_files_is_listed_once(board):
+    # As in the service with clock.conf, on a Raspberry Pi 5.
+    write(board, "dev/gpiochip4", "")
+    finding = gpio.access(examination(board, read_chip=lambda _path, _lines: FREE))
+    assert [detail.partition(":")[0] for detail in finding.details] == ["gpiochip0"]
+
+
 def test_without_a_driver_that_needs_lines_none_is_read(board):
     assert gpio.holders(examination(board, FAKE)).outcome is Outcome.SKIPPED
     assert gpio.access(examination(board, FAKE)).outcome is Outcome.SKIPPED
