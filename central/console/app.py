@@ -3,12 +3,21 @@
 import asyncio
 import errno
 import socket
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from central.console import page_api, rest
+from central.console.connections import (
+    CONNECTIONS,
+    HTTP_LOG,
+    KEEP_ALIVE,
+    Connections,
+    note_request,
+    read_body,
+)
 from central.console.middleware import UNDER_WAY, add_headers, bound, guard
 from central.console.page_api import faults, live
 from central.console.responses import (
@@ -20,6 +29,7 @@ from central.console.responses import (
     errors_as_json,
 )
 from central.errors import PortTaken, StartError, in_words
+from central.transport.listener import accept_clients
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -41,13 +51,20 @@ TYPES = {
 class Console:
     """A console that listens at `url` until `close`."""
 
-    def __init__(self, runner: web.AppRunner, port: int) -> None:
+    def __init__(
+        self, runner: web.AppRunner, listener: socket.socket, accepting: asyncio.Task[None]
+    ) -> None:
         self._runner = runner
-        self.url = f"http://{LOOPBACK}:{port}/"
+        self._listener = listener
+        self._accepting = accepting
+        self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
 
     async def close(self) -> None:
         """Stop listening and end open requests."""
         await self._runner.cleanup()
+        self._accepting.cancel()
+        await asyncio.wait([self._accepting])
+        self._listener.close()
 
 
 async def start_console(central: "Central", *, port: int | None) -> Console:
@@ -57,17 +74,41 @@ async def start_console(central: "Central", *, port: int | None) -> Console:
     and `StartError` for any other reason not to listen.
     """
     listener = listen(port)
+    app = make_app(central)
     runner = web.AppRunner(
-        make_app(central), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        handle_signals=False,
+        keepalive_timeout=KEEP_ALIVE,
+        logger=HTTP_LOG,
     )
+    # The application is frozen once the runner is set up, and the server is made only then.
+    app[CONNECTIONS] = connections = Connections(partial(_handler, runner))
     await runner.setup()
-    await web.SockSite(runner, listener).start()
-    return Console(runner, listener.getsockname()[1])
+    accepting = asyncio.create_task(
+        accept_clients(listener, connections.serve, name="console", pause=_at_once),
+        name="central-console",
+    )
+    return Console(runner, listener, accepting)
+
+
+def _handler(runner: web.AppRunner) -> asyncio.Protocol:
+    if runner.server is None:
+        raise ConnectionAbortedError("the console is being closed")
+    return runner.server()
+
+
+async def _at_once() -> None:
+    """Accept the next client without a pause."""
 
 
 def make_app(central: "Central") -> web.Application:
     """Create the application with all paths."""
-    app = web.Application(middlewares=[guard, bound, errors_as_json], client_max_size=LARGEST_BODY)
+    app = web.Application(
+        middlewares=[note_request, guard, bound, errors_as_json, read_body],
+        client_max_size=LARGEST_BODY,
+    )
     app[CENTRAL] = central
     app[LONG_LOOK_UPS] = asyncio.Semaphore(MOST_LONG_LOOK_UPS)
     app[UNDER_WAY] = set()

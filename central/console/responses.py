@@ -124,6 +124,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
+    except (web.RequestPayloadError, ConnectionError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        log.info("The body of a request to %s cannot be read: %s.", request.path, reason)
+        return refusal(HTTPStatus.BAD_REQUEST, "InvalidBody", "The body cannot be read.")
     except Exception:
         log.exception("The request %s %s failed.", request.method, request.path)
         sentence = "Internal error of central. See its log."

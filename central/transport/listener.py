@@ -8,11 +8,12 @@ import ssl
 import struct
 import time
 import weakref
+from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from central.errors import PortTaken, StartError, UnknownAddress, in_words
-from central.transport.admission import Admission, Waiting
+from central.transport.admission import Admission, Turns, Waiting
 from central.transport.connection import CLOSING, Connection, Service, serve_client
 from central.transport.faults import Certificate, Faults
 
@@ -25,6 +26,12 @@ IN_HTTP = {
     "portal": b"HTTP/1.1 302 Found\r\nLocation: http://portal.example.org/sign-in\r\n",
 }
 PAUSE = 0.1  # Seconds after an accept that failed, perhaps because no file descriptor is free.
+BACKLOG = 4096  # Connections that the kernel keeps until they are accepted; it may keep fewer.
+ACCEPTED_AT_ONCE = 64  # Clients that are accepted before everything else has its turn.
+# Bytes that TLS reads at once. asyncio keeps a buffer of this size for each connection, by default
+# of 256 KB, which is most of the memory that a connection takes.
+TLS_BUFFER = 16 * 1024
+sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind(address)
-        listening.listen(256)
+        listening.listen(BACKLOG)
         listening.setblocking(False)
     except OSError:
         listening.close()
@@ -124,15 +131,19 @@ async def accept_clients(
                 # A bug that shows with one client must not end the others' connections.
                 log.exception("A client's connection failed.")
 
+    accepted = 0
     async with asyncio.TaskGroup() as tasks:
         while True:
             await pause()
+            if accepted % ACCEPTED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # sock_accept does not yield while clients wait.
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
                 log.warning("Cannot accept a client: %s.", in_words(error))
                 await asyncio.sleep(PAUSE)
             else:
+                accepted += 1
                 tasks.create_task(serve_one(client), name=f"{name}-client")
 
 
@@ -151,7 +162,8 @@ class MqttListener:
         self._provisioning = provisioning
         self._hub = hub
         self._faults = faults
-        self._admission = Admission(time.monotonic)
+        self.admission = Admission(time.monotonic)
+        self._turns = Turns()
         self._server_names: weakref.WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str]
         self._server_names = weakref.WeakKeyDictionary()
 
@@ -167,13 +179,13 @@ class MqttListener:
             address = str(client.getpeername()[0])
         except OSError:
             return  # It has disconnected already.
-        if self._faults.network == "reset" or not self._admission.admits(address):
+        if self._faults.network == "reset" or not self.admission.admits(address):
             # With this option, closing resets the connection.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one.
-        with self._admission.entering(address, task.cancel) as waiting:
+        with self.admission.entering(address, task.cancel) as waiting:
             await self._serve(client, waiting)
 
     async def _serve(self, client: socket.socket, waiting: Waiting) -> None:
@@ -181,7 +193,11 @@ class MqttListener:
         if (answer := IN_HTTP.get(self._faults.network or "")) is not None:
             await _answer_in_http(client, answer)
             return
+        if not await has_begun(client):
+            return
         try:
+            await self._turns.take(is_known=waiting.is_known)
+            waiting.enter(self.admission.waiting)
             connection = await self._open(client)
         except (OSError, TimeoutError) as error:
             log.info("The TLS handshake with a client failed: %s.", error)
@@ -216,6 +232,30 @@ class MqttListener:
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         server_name = self._server_names.get(transport.get_extra_info("ssl_object"))
         return Connection(reader, writer, faults=self._faults, server_name=server_name)
+
+
+async def has_begun(client: socket.socket) -> bool:
+    """Wait for a client's first byte, and leave it unread; return False if none comes in time.
+
+    Until then, the client costs nothing but its socket. Not logged above debug level: whoever looks
+    for open ports sends nothing, too.
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(client, readable.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await readable.wait()
+    except TimeoutError:
+        log.debug("Disconnected a client: it sent nothing for %g s.", PATIENCE)
+        return False
+    finally:
+        loop.remove_reader(client)
+    try:
+        return client.recv(1, socket.MSG_PEEK) != b""
+    except OSError as error:
+        log.debug("A client disconnected before its first byte: %s.", error)
+        return False
 
 
 async def _answer_in_http(client: socket.socket, answer: bytes) -> None:

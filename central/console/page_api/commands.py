@@ -25,7 +25,7 @@ async def list_commands(request: web.Request) -> web.Response:
 async def queue_command(request: web.Request) -> web.Response:
     """Queue a command for up to 24 hours, until the device connects."""
     central, device = request.app[CENTRAL], await find_device(request)
-    body = await read_object(request) if request.can_read_body else {}
+    body = await read_object(request) if request.body_exists else {}
     name = command_name(request)
     command = await central.hub.queue_command(device.id, name, body.get("request"))
     return answer(history_body(command))

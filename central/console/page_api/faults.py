@@ -194,7 +194,7 @@ async def get_faults(request: web.Request) -> web.Response:
 async def start_fault(request: web.Request) -> web.Response:
     """Start a fault for every device, for `{"seconds": 30}` or until it is cleared."""
     bench, name = request.app[BENCH], _name(request)
-    body = await read_object(request) if request.can_read_body else {}
+    body = await read_object(request) if request.body_exists else {}
     seconds = body.get("seconds")
     if seconds is not None:
         seconds = checked_number(seconds, "seconds", least=0.01, most=LONGEST)

@@ -43,7 +43,7 @@ class Paths(list[web.RouteDef]):
             async def checked(request: web.Request) -> web.StreamResponse:
                 _check_query(request, query)
                 _check_conditions(request, conditional=conditional)
-                if request.can_read_body:
+                if request.body_exists:
                     raise bad_request(f"{request.method} {request.path} takes no body.")
                 return await handler(request)
 
@@ -102,7 +102,7 @@ def _check_conditions(request: web.Request, *, conditional: bool) -> None:
 
 
 async def _read_body(request: web.Request, fields: Collection[str]) -> Body:
-    if request.method == "POST" and not request.can_read_body:
+    if request.method == "POST" and not request.body_exists:
         return {}
     body = await read_object(request)
     unknown = body.keys() - fields

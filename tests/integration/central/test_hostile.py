@@ -6,13 +6,14 @@ import os
 import re
 import resource
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from addresses import own_address
-from centrals import CentralProcess
+from centrals import DEADLINE, CentralProcess
 from daemons import until
 from mqtt_client import MqttClient, Registering, packet, string
 
@@ -123,9 +124,58 @@ def test_a_thousand_connections_from_one_address(central, honest, hostile, opene
                 raise
     grown = central.memory() - before
     files = len(list(Path(f"/proc/{central.pid}/fd").iterdir()))
-    # Each accepted client takes 0.3 MB; all of them would take 450 MB.
-    assert grown < 200 * MEGABYTE
+    assert grown < 20 * MEGABYTE
     assert files < most_clients / 2  # Those that are being closed are still among them.
+
+
+class Flood:
+    """Idle connections from many addresses: half of them silent, half after the TLS handshake."""
+
+    def __init__(self, central, network):
+        self._central = central
+        self._network = network
+        self._context = ssl.create_default_context(cadata=central.ca)
+        self._opened: list[socket.socket] = []
+
+    def run(self, clients):
+        for number in range(clients):
+            # 127.X.Y.Z: an address of its own for each.
+            source = f"127.{self._network}.{number // 250}.{number % 250 + 1}"
+            with contextlib.suppress(OSError):
+                plain = open_plain(self._central, source)
+                self._opened.append(plain)
+                if number % 2:
+                    self._opened.append(self._shake_hands(plain))
+
+    def _shake_hands(self, plain):
+        return self._context.wrap_socket(plain, server_hostname=self._central.info["mqtt_host"])
+
+    def close(self):
+        for each in self._opened:
+            each.close()
+
+
+def test_idle_connections_of_many_addresses_cost_little_and_delay_no_device(
+    central, honest, most_clients
+):
+    register(central, "newcomer")
+    before = central.memory()
+    flood = Flood(central, network=os.getpid() % 60 + 2)
+    thread = threading.Thread(target=flood.run, args=[most_clients])
+    thread.start()
+    waited = []
+    while thread.is_alive():
+        begun = time.monotonic()
+        with MqttClient(central) as client:
+            assert client.connect_as(central, "newcomer")[1] == 0
+        waited.append(time.monotonic() - begun)
+        time.sleep(0.05)  # An address may open 64 connections a second.
+    thread.join(DEADLINE)
+    grown = central.memory() - before
+    flood.close()
+    assert grown < 60 * MEGABYTE
+    assert max(waited) < 1.0
+    until(lambda: central.memory() - before < 40 * MEGABYTE)
 
 
 def test_clients_that_announce_long_packets_cost_little_memory(central, honest, hostile, opened):
