@@ -24,8 +24,8 @@ from central.console.responses import (
     CENTRAL,
     LARGEST_BODY,
     LONG_LOOK_UPS,
-    MOST_LONG_LOOK_UPS,
     Handler,
+    LongLookUps,
     errors_as_json,
 )
 from central.errors import PortTaken, StartError, in_words
@@ -110,7 +110,7 @@ def make_app(central: "Central") -> web.Application:
         client_max_size=LARGEST_BODY,
     )
     app[CENTRAL] = central
-    app[LONG_LOOK_UPS] = asyncio.Semaphore(MOST_LONG_LOOK_UPS)
+    app[LONG_LOOK_UPS] = LongLookUps(central.store)
     app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)
@@ -119,7 +119,12 @@ def make_app(central: "Central") -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_streams)
     app.on_shutdown.append(faults.cancel_timers)
+    app.on_cleanup.append(_end_look_ups)
     return app
+
+
+async def _end_look_ups(app: web.Application) -> None:
+    app[LONG_LOOK_UPS].close()
 
 
 def _page() -> dict[str, Handler]:

@@ -5,7 +5,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -15,7 +16,7 @@ from central import errors
 from central.protocol.twins import parse_json
 from central.records import iso
 from central.storage import devices
-from central.storage.store import READERS, Query
+from central.storage.store import LONG_READERS, Query, Store
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -26,8 +27,7 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 256 * 1024  # Bytes: enough for a template with hundreds of capabilities.
 
 CENTRAL: "web.AppKey[Central]" = web.AppKey("central")
-LONG_LOOK_UPS: web.AppKey[asyncio.Semaphore] = web.AppKey("long look-ups")
-MOST_LONG_LOOK_UPS = READERS - 1  # At the same time: one reader is left for all others.
+LONG_LOOK_UPS: "web.AppKey[LongLookUps]" = web.AppKey("long look-ups")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -158,12 +158,51 @@ async def look_up(request: web.Request, query: Query[P, T], *args: P.args, **kwa
     return await asyncio.to_thread(lambda: store.read(query, *args, **kwargs))
 
 
+class LongLookUps:
+    """Runs queries that may take seconds, in threads of their own.
+
+    Equal ones at the same time are run once: pages that show the same ask the same.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._threads = ThreadPoolExecutor(LONG_READERS, thread_name_prefix="central-long")
+        self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
+
+    async def run(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a query. It may be another caller's, too, so leave it unchanged.
+
+        All arguments must be hashable.
+        """
+        key = query, args, tuple(sorted(kwargs.items()))
+        under_way: asyncio.Future[T] | None = self._under_way.get(key)
+        if under_way is None:
+            under_way = asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: self._store.read_long(query, *args, **kwargs)
+            )
+            self._under_way[key] = under_way
+            under_way.add_done_callback(lambda done: self._forget(key, done))
+        # A caller that is cancelled does not take the result away from the others.
+        return await asyncio.shield(under_way)
+
+    def _forget(self, key: Hashable, done: asyncio.Future[Any]) -> None:
+        del self._under_way[key]
+        if not done.cancelled():
+            done.exception()  # Perhaps no caller is left to raise it to.
+
+    def close(self) -> None:
+        """Drop the queries that wait."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 async def look_up_long(
     request: web.Request, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run a query that may read all messages of a device. Short queries do not wait for it."""
-    async with request.app[LONG_LOOK_UPS]:
-        return await look_up(request, query, *args, **kwargs)
+    """Run a query that may read all messages of a device. Short queries do not wait for it.
+
+    See `LongLookUps.run`.
+    """
+    return await request.app[LONG_LOOK_UPS].run(query, *args, **kwargs)
 
 
 async def find_device(request: web.Request) -> "Device":

@@ -10,8 +10,9 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -113,6 +114,8 @@ SCHEMA_VERSION = 4
 RUNS_SINCE = 2  # The version of the database that counts messages.
 BATCH = 1000  # Queries in one transaction, at most.
 READERS = 3  # Reading queries at the same time; others wait.
+LONG_READERS = 2  # The same for those that may take seconds: the others do not wait for them.
+LAST_MOMENT = 0.5  # Seconds after which the queries that are running are interrupted at the end.
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +137,8 @@ class Store:
         self._thread = threading.Thread(target=self._work, name="central-store", daemon=True)
         self._thread.start()
         self._opened.result()
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for _ in range(READERS):
-            self._readers.put(_open_reader(path))
+        self._readers = _Readers(path, READERS)
+        self._long_readers = _Readers(path, LONG_READERS)
 
     def submit(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Queue a query that may write. The future has its result once it is committed."""
@@ -160,29 +162,32 @@ class Store:
 
         It sees one committed state of the file and does not wait for writes in progress.
         """
+        return self._read(self._readers, lambda db: query(db, *args, **kwargs))
+
+    def read_long(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query as `read` does, which may take seconds. When the store is closed, it ends."""
+        return self._read(self._long_readers, lambda db: query(db, *args, **kwargs))
+
+    def _read(self, readers: "_Readers", job: Job[T]) -> T:
         if self._closed:
             raise StoreError("Central is stopping.")
-        db = self._readers.get()
-        try:
-            db.execute("BEGIN")
+        with readers.borrowed() as db:
             try:
-                return query(db, *args, **kwargs)
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise _unusable(error) from error
-        finally:
-            self._readers.put(db)
+                db.execute("BEGIN")
+                try:
+                    return job(db)
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise _unusable(error) from error
 
     def close(self) -> None:
         """Run the queries that wait, and close the file. May be called again."""
         if not self._closed:
             self._closed = True
-            readers = [self._readers.get() for _ in range(READERS)]  # Waits until none is in use.
-            for db in readers:
-                db.close()
-                self._readers.put(db)  # A query that still waits gets it, and its error.
+            self._readers.close()
+            self._long_readers.close()
             self._jobs.put(None)
             self._thread.join()
 
@@ -217,6 +222,39 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+class _Readers:
+    """Connections that only read, each for one query at a time."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._all = [_open_reader(path) for _ in range(count)]
+        self._free: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for db in self._all:
+            self._free.put(db)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[sqlite3.Connection]:
+        """Wait for a connection that no other query uses."""
+        db = self._free.get()
+        try:
+            yield db
+        finally:
+            self._free.put(db)
+
+    def close(self) -> None:
+        """Close all connections. A query that does not end soon is interrupted, with an error."""
+        for db in [self._next_free() for _ in self._all]:
+            db.close()
+            self._free.put(db)  # A query that still waits gets it, and its error.
+
+    def _next_free(self) -> sqlite3.Connection:
+        while True:
+            try:
+                return self._free.get(timeout=LAST_MOMENT)
+            except queue.Empty:
+                for db in self._all:
+                    db.interrupt()
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:

@@ -174,21 +174,23 @@ NUMBERS = """
     SELECT time, CAST(value AS REAL) AS value, number FROM telemetry
     WHERE device_id = :device AND component = :component AND name = :name
     AND time BETWEEN :since AND :until AND value GLOB '[-0-9]*'
+    AND CAST(value AS REAL) BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308
 """
 # The same, with whether each was delayed.
 EACH = f"""
     SELECT time, value, ifnull(late, 0) AS late
-    FROM ({NUMBERS}) AS numbers LEFT JOIN messages USING (number) ORDER BY time, numbers.number
+    FROM ({NUMBERS}) AS numbers LEFT JOIN messages USING (number)
+    ORDER BY time, numbers.number LIMIT :limit
 """  # noqa: S608 - our own text
-COUNTED = f"SELECT count(*), min(time), max(time) FROM ({NUMBERS})"  # noqa: S608 - our own text
+FIRST = f"SELECT time, value FROM ({NUMBERS}) ORDER BY time, number LIMIT 1"  # noqa: S608 - our own text
+LAST = f"SELECT time, value FROM ({NUMBERS}) ORDER BY time DESC, number DESC LIMIT 1"  # noqa: S608 - our own text
 # SQLite takes the time from the row that has the extreme.
-THINNED = f"""
-    WITH slots AS (
-        SELECT time, value, CAST((time - :first) / :width AS INTEGER) AS slot FROM ({NUMBERS})
-    )
-    SELECT time, min(value), 0 FROM slots GROUP BY slot
-    UNION SELECT time, max(value), 0 FROM slots GROUP BY slot ORDER BY 1
+KEPT = f"""
+    SELECT * FROM ({FIRST}) UNION SELECT * FROM ({LAST})
+    UNION SELECT time, min(value) FROM ({NUMBERS}) UNION SELECT time, max(value) FROM ({NUMBERS})
+    ORDER BY time, value
 """  # noqa: S608 - our own text
+KEPT_OF_EACH = 4  # At most.
 
 
 def series(
@@ -203,16 +205,27 @@ def series(
 ) -> list[tuple[float, float, bool]]:
     """Return the numbers of a time span, oldest first: time, value, and whether it was delayed.
 
-    If there are more than `most`, returns only the lowest and the highest value of each of
-    `most / 2` equal intervals, none of them marked as delayed.
+    If there are more than `most`, the time from the first to the last is divided into `most / 4`
+    equal intervals. Of each, the first, the last, the lowest and the highest value are returned,
+    none of them marked as delayed. So every extreme is there, and both ends of every gap that is
+    longer than an interval.
     """
     devices.get(db, device_id)
     asked: dict[str, str | float] = {"device": device_id, "component": component or ""}
-    asked |= {"name": name, "since": since, "until": until}
-    count, first, last = db.execute(COUNTED, asked).fetchone()
-    if count <= most:
-        rows = db.execute(EACH, asked)
-    else:
-        asked |= {"first": first, "width": (last - first) / (most // 2) or 1.0}
-        rows = db.execute(THINNED, asked)
-    return [(time, value, bool(late)) for time, value, late in rows if math.isfinite(value)]
+    asked |= {"name": name, "since": since, "until": until, "limit": most + 1}
+    points = [(time, value, bool(late)) for time, value, late in db.execute(EACH, asked)]
+    if len(points) <= most:
+        return points
+    (first, _), (last, _) = db.execute(FIRST, asked).fetchone(), db.execute(LAST, asked).fetchone()
+    kept = []
+    for begin, end in _intervals(first, last, most // KEPT_OF_EACH):
+        rows = db.execute(KEPT, asked | {"since": begin, "until": end})
+        kept += [(time, value, False) for time, value in rows if value is not None]
+    return kept
+
+
+def _intervals(first: float, last: float, count: int) -> list[tuple[float, float]]:
+    """Divide a span of time into so many equal intervals; each contains its begin and its end."""
+    edges = sorted({first + (last - first) * index / count for index in range(count)})
+    ends = [math.nextafter(edge, -math.inf) for edge in edges[1:]]
+    return list(zip(edges, [*ends, last], strict=True))

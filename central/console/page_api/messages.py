@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -35,6 +36,7 @@ MOST_MESSAGES = 500
 MOST_NAMES = 16
 MOST_COLUMNS = 256
 MOST_POINTS = 2000  # Of one series. A chart has fewer pixels.
+STEPS = 1000  # In the time that a chart shows, at least.
 DAY = 86400.0
 FAR = 1e11  # Seconds: later than any time that `iso` can format.
 AT_ONCE = 200  # Exported messages in memory.
@@ -73,13 +75,26 @@ async def get_series(request: web.Request) -> web.Response:
     `late` has the indexes of late values. A name in a component is `component*name`.
     """
     device = await find_device(request)
-    names = request.query.getall("name", [])
+    names = tuple(request.query.getall("name", []))
     if len(names) > MOST_NAMES:
         raise bad_request(f"At most {MOST_NAMES} names are allowed.", code="InvalidQuery")
     until = query_number(request, "until", time.time() + DAY, least=0, most=FAR)
     since = query_number(request, "since", until - DAY, least=0, most=FAR)
 
-    return answer(await look_up_long(request, _series, device, names, (since, until)))
+    span = whole_steps(since, until, time.time())
+    return answer(await look_up_long(request, _series, device, names, span))
+
+
+def whole_steps(since: float, until: float, now: float) -> tuple[float, float]:
+    """Widen a span to whole steps of at most a thousandth of it, in seconds.
+
+    So pages that show the same period at about the same time ask for the same.
+    """
+    shown = min(until, now) - since
+    if shown <= 0:
+        return since, until
+    step = 2.0 ** math.floor(math.log2(shown / STEPS))
+    return math.floor(since / step) * step, math.ceil(until / step) * step
 
 
 @routes.get("/console/api/devices/{device}/completeness")
@@ -146,7 +161,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 def _series(
-    db: sqlite3.Connection, device: Device, names: list[str], span: tuple[float, float]
+    db: sqlite3.Connection, device: Device, names: tuple[str, ...], span: tuple[float, float]
 ) -> dict[str, Any]:
     found = {}
     for name in names:
