@@ -51,6 +51,10 @@ class StoreError(CentralError):
     """The database cannot be read or written; nothing was changed."""
 
 
+class BackupError(CentralError):
+    """A backup cannot be made, or cannot be restored; nothing was changed."""
+
+
 class UnknownDevice(CentralError):
     def __init__(self, device_id: str) -> None:
         super().__init__(f"There is no device {device_id!r}.")

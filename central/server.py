@@ -1,14 +1,12 @@
 """Start and stop central without its console."""
 
 import asyncio
-import fcntl
 import hashlib
 import logging
-import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,16 +14,15 @@ from typing import Any
 
 from central.application import Central, Settings
 from central.errors import (
-    DataDirectoryInUse,
     FileMissing,
     InvalidKey,
     StartError,
-    in_words,
 )
 from central.hub.hub import Hub
 from central.hub.provisioning import Provisioning
 from central.protocol import sas
 from central.storage import devices, history, templates
+from central.storage.data_directory import locked
 from central.storage.registry import Registry
 from central.storage.retention import keep_within
 from central.storage.store import Store
@@ -61,7 +58,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
     data directory cannot be read or written.
     """
     async with AsyncExitStack() as stack:
-        data = stack.enter_context(_locked(settings.data_dir.absolute()))
+        data = stack.enter_context(locked(settings.data_dir.absolute()))
         settings = replace(settings, data_dir=data)
         _check_database(data)
         store = Store(data / "central.db")
@@ -125,26 +122,6 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
 
         proxy_url = f"http://{LOOPBACK}:{proxy_socket.getsockname()[1]}"
         yield Central(settings, registry, hub, faults, names[0], port, proxy_url, hubs)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[Path]:
-    """Create the data directory if it is missing, and lock it. Raise StartError."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "central.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        reason = "it is a file" if directory.is_file() else in_words(error)
-        raise StartError(
-            f"Cannot use {directory} as data directory: {reason}. Choose another one with --data."
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield directory
-    except BlockingIOError:
-        raise DataDirectoryInUse(directory) from None
-    finally:
-        os.close(lock)
 
 
 def _check_database(directory: Path) -> None:

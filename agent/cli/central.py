@@ -1,7 +1,8 @@
-"""`sensor-agent central`: run the local IoT Central, with the models of the daemon."""
+"""`sensor-agent central`: run the local IoT Central, with the models of the daemon; back it up."""
 
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from agent.logs import journal
 from central.application import Settings
 from central.console.run import run
 from central.errors import CentralError
+from central.storage import backup
+from central.storage.data_directory import BEFORE
 from central.transport.certificates import issue_device_certificate
 
 DONE, FAILURE = 0, 1
+MEGABYTE = 1_000_000
 
 
 def run_central(
@@ -49,4 +53,28 @@ def make_certificate(data: Path, device_id: str) -> int:
         return FAILURE
     print(f"x509_cert_file = {json.dumps(str(certificate.absolute()))}")
     print(f"x509_key_file = {json.dumps(str(key.absolute()))}")
+    return DONE
+
+
+def back_up(data: Path, file: Path) -> int:
+    """Write a backup of central's data directory, also while central runs."""
+    try:
+        size = backup.back_up(data, file, time.time())
+    except CentralError as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    print(f"Saved {data} as {file} ({size / MEGABYTE:.1f} MB). It contains keys: keep it secret.")
+    return DONE
+
+
+def restore(data: Path, file: Path) -> int:
+    """Replace the content of central's data directory by a backup."""
+    try:
+        had_content = backup.restore(data, file)
+    except CentralError as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    print(f"Restored {data} from {file}.")
+    if had_content:
+        print(f"Its earlier content is in {data / BEFORE}. Remove that when you need it no longer.")
     return DONE

@@ -196,6 +196,30 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         help="make a certificate with which DEVICE can sign in, and exit",
     )
     central.set_defaults(do=_central)
+    groups = central.add_subparsers(metavar="COMMAND")
+    _backup_commands(groups)
+
+
+def _backup_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = groups.add_parser("backup", help="save central's data to a file, also while it runs")
+    backup.add_argument("file", type=Path, metavar="FILE", help="file to create")
+    backup.set_defaults(do=_back_up)
+    restore = groups.add_parser("restore", help="replace central's data by a backup")
+    restore.add_argument("file", type=Path, metavar="FILE", help="file that `backup` has made")
+    restore.set_defaults(do=_restore)
+    for command in (backup, restore):
+        _data_option(command)
+
+
+def _data_option(command: argparse.ArgumentParser) -> None:
+    # Without a default here: it would replace what is given before the command.
+    command.add_argument(
+        "--data",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="directory of central's data (default: in your home directory)",
+    )
 
 
 def _setup_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -421,7 +445,7 @@ def _central(arguments: argparse.Namespace) -> int:
     installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
     from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - needs these.
 
-    data = arguments.data or configuration.state_directory(os.environ, None) / "central"
+    data = _central_data(arguments)
     if arguments.certificate is not None:
         return make_certificate(data, arguments.certificate)
     return run_central(
@@ -431,6 +455,25 @@ def _central(arguments: argparse.Namespace) -> int:
         room_socket=arguments.room_socket,
         id_scopes=arguments.id_scopes,
     )
+
+
+def _central_data(arguments: argparse.Namespace) -> Path:
+    given: Path | None = arguments.data
+    return given or configuration.state_directory(os.environ, None) / "central"
+
+
+def _back_up(arguments: argparse.Namespace) -> int:
+    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
+    from agent.cli.central import back_up  # noqa: PLC0415 - needs these.
+
+    return back_up(_central_data(arguments), arguments.file)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
+    from agent.cli.central import restore  # noqa: PLC0415 - needs these.
+
+    return restore(_central_data(arguments), arguments.file)
 
 
 def _read(arguments: argparse.Namespace) -> int:
