@@ -10,6 +10,7 @@ from typing import Any
 from central.hub.hub import Hub
 from central.storage.registry import Registry
 from central.storage.store import Store
+from central.transport.admission import Admission
 from central.transport.faults import Faults
 from central.transport.listener import LOOPBACK
 
@@ -91,6 +92,9 @@ class Central:
     hubs: Mapping[str, str]
     """The hub's host name for each ID scope but the first, whose hub has `mqtt_host` or any name
     by which a device reaches it."""
+
+    admission: Admission
+    """The clients of the hubs that have not signed in, for their number."""
 
     http: str = ""
     """The console's base URL; empty without a console."""

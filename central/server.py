@@ -121,7 +121,17 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
             await stack.enter_async_context(_running(accepting, name))
 
         proxy_url = f"http://{LOOPBACK}:{proxy_socket.getsockname()[1]}"
-        yield Central(settings, registry, hub, faults, names[0], port, proxy_url, hubs)
+        yield Central(
+            settings,
+            registry,
+            hub,
+            faults,
+            names[0],
+            port,
+            proxy_url,
+            hubs,
+            listener.admission,
+        )
 
 
 def _check_database(directory: Path) -> None:

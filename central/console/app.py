@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from central.console import page_api, rest
+from central.console import metrics, page_api, rest
 from central.console.connections import (
     CONNECTIONS,
     HTTP_LOG,
@@ -114,7 +114,7 @@ def make_app(central: "Central") -> web.Application:
     app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)
-    app.add_routes([*rest.ROUTES, *page_api.ROUTES])
+    app.add_routes([*rest.ROUTES, *page_api.ROUTES, *metrics.routes])
     app.add_routes([web.get(path, handler) for path, handler in _page().items()])
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_streams)
