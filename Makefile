@@ -41,6 +41,7 @@ bench: ## measure beside a plain program; writes the table in tests/bench/README
 	@sh deploy/venv.sh test
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench
 	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench.central_fleet
+	@PYTHONPATH=.:tests:tests/support $(VENV)/bin/python -m bench.central_bounds
 
 test-ways: ## run the tests on the wire in each way to a hub: DPS, connection string, X.509
 	@sh deploy/venv.sh test
