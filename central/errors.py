@@ -55,6 +55,14 @@ class BackupError(CentralError):
     """A backup cannot be made, or cannot be restored; nothing was changed."""
 
 
+class InvalidPassword(CentralError):
+    """A new password is not acceptable."""
+
+
+class InvalidUser(CentralError):
+    """A user or an API token cannot be added or changed."""
+
+
 class UnknownDevice(CentralError):
     def __init__(self, device_id: str) -> None:
         super().__init__(f"There is no device {device_id!r}.")

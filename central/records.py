@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 # What the hub allows, except for the ids . and .., which browsers remove from a path:
@@ -107,6 +108,58 @@ class Event:
     kind: str
     device_id: str
     data: Any = None
+
+
+class Role(StrEnum):
+    """What a user of the console, or a script with an API token, is."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who may sign in to the console."""
+
+    name: str  # Upper and lower case are the same.
+    role: Role
+    password: str  # Its hash, as `central.console.sign_in.passwords` makes it.
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A browser in which a user is signed in."""
+
+    digest: str  # Of the secret that the browser has.
+    user: str
+    role: Role
+    created: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token with which a script uses the console."""
+
+    name: str  # Upper and lower case are the same.
+    role: Role
+    digest: str
+    created: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A request that changed something, or read a device's keys."""
+
+    at: float
+    who: str
+    address: str
+    request: str  # Method and path.
+    device_id: str | None
+    status: int  # Of the response.
 
 
 def iso(seconds: float) -> str:

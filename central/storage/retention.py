@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from central.errors import StoreError
-from central.storage import command_queue, completeness
+from central.storage import accounts, command_queue, completeness
 from central.storage.store import Store
 from central.storage.telemetry import fields
 
@@ -27,6 +27,7 @@ async def keep_within(
         before = clock() - days * DAY
         with suppress(StoreError):  # The store has logged it. The next check may succeed.
             await store.run(command_queue.forget_expired, clock())
+            await store.run(accounts.forget, before=before, now=clock())
             more = True
             while more:
                 more = await store.run(forget, before=before, most=megabytes * MEGABYTE)

@@ -109,7 +109,29 @@ CREATE TABLE cloud_properties (
     PRIMARY KEY (device_id, component, name)
 ) WITHOUT ROWID;
 """
-SCHEMA_VERSION = 4
+# Who may use the console, and what was changed there.
+SCHEMA_5 = """
+CREATE TABLE users (
+    name TEXT PRIMARY KEY COLLATE NOCASE, role TEXT NOT NULL, password TEXT NOT NULL,
+    created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sign_ins (
+    digest TEXT PRIMARY KEY,
+    user TEXT NOT NULL COLLATE NOCASE REFERENCES users ON DELETE CASCADE,
+    created REAL NOT NULL, expires REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sign_ins_by_user ON sign_ins (user);
+CREATE TABLE api_tokens (
+    name TEXT PRIMARY KEY COLLATE NOCASE, role TEXT NOT NULL, digest TEXT NOT NULL,
+    created REAL NOT NULL, expires REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, who TEXT NOT NULL, address TEXT NOT NULL,
+    request TEXT NOT NULL, device_id TEXT, status INTEGER NOT NULL
+);
+CREATE INDEX audit_by_device ON audit (device_id, number);
+"""
+SCHEMA_VERSION = 5
 
 RUNS_SINCE = 2  # The version of the database that counts messages.
 BATCH = 1000  # Queries in one transaction, at most.
@@ -128,8 +150,14 @@ class Store:
     query raises, or StoreError if the file cannot be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, upgrade: bool = True) -> None:
+        """Open a file, and create or upgrade its tables.
+
+        With `upgrade` false, raise StoreError if they have another version: a running central
+        uses them.
+        """
         self._path = path
+        self._upgrade = upgrade
         self._jobs: queue.SimpleQueue[tuple[Job[object], Future[object]] | None]
         self._jobs = queue.SimpleQueue()
         self._opened: Future[None] = Future()
@@ -193,7 +221,7 @@ class Store:
 
     def _work(self) -> None:
         try:
-            db = _open(self._path)
+            db = _open(self._path, upgrade=self._upgrade)
         except (sqlite3.Error, OSError, StoreError) as error:
             self._opened.set_exception(
                 StoreError(
@@ -213,11 +241,11 @@ class Store:
         db.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, *, upgrade: bool) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     try:
         path.chmod(0o600)
-        _prepare(db)
+        _prepare(db, upgrade=upgrade)
     except BaseException:
         db.close()
         raise
@@ -265,13 +293,13 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _prepare(db: sqlite3.Connection, *, upgrade: bool) -> None:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION or (version < SCHEMA_VERSION and not upgrade):
         raise StoreError(f"it has version {version}; this central needs {SCHEMA_VERSION}")
     if version < SCHEMA_VERSION:
         _upgrade(db, version)
@@ -286,7 +314,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
             version,
             SCHEMA_VERSION,
         )
-    missing = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4)[version:]
+    missing = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5)[version:]
     db.executescript("BEGIN;" + "".join(missing))
     if version < RUNS_SINCE:
         telemetry.recount(db)
@@ -298,7 +326,8 @@ def _do(db: sqlite3.Connection, batch: list[tuple[Job[object], Future[object]]])
     """Run a batch in one transaction. A job that fails undoes only its own changes."""
     outcomes: list[tuple[Future[object], object, Exception | None]] = []
     try:
-        db.execute("BEGIN")
+        # IMMEDIATE: the command line may write to the file, too, and then this waits for it.
+        db.execute("BEGIN IMMEDIATE")
         for job, future in batch:
             db.execute("SAVEPOINT job")
             try:

@@ -119,7 +119,7 @@ def test_an_interrupted_replacement_is_repeated(
 
 
 def test_a_lost_authority_of_device_certificates_is_an_error(tmp_path):
-    (tmp_path / "central.db").touch()
+    (tmp_path / "ca.pem").touch()
     with pytest.raises(FileMissing, match=r"device-ca\.pem is missing"):
         issue_device_certificate(tmp_path, "pi-1")
 
