@@ -33,8 +33,19 @@ class Settings:
     """TCP port for MQTT; 0 is any free one, which Azure's SDKs cannot reach."""
 
     http_port: int | None = None
-    """TCP port of the console on 127.0.0.1; 0 is any free one, None is 8080 or the next free one
-    up to 8179."""
+    """TCP port of the console; 0 is any free one. None is 8080 on loopback, else 8443, or the next
+    free one of a hundred."""
+
+    console_listen: str = LOOPBACK
+    """Address for the console, as in `listen`. On any other than a loopback address it has TLS,
+    and users sign in; there must be an administrator."""
+
+    console_certificate: Path | None = None
+    """Certificate for the console (PEM, with its chain), in place of one of its own. It is read
+    again when it changes."""
+
+    console_key: Path | None = None
+    """The private key of `console_certificate` (PEM, without a password)."""
 
     id_scopes: int = 1
     """Minimum number of ID scopes. Each has its own hub name. Existing ID scopes are kept."""
@@ -99,6 +110,9 @@ class Central:
     http: str = ""
     """The console's base URL; empty without a console."""
 
+    console_fingerprint: str | None = None
+    """SHA-256 fingerprint of the authority of the console's own certificate, if it has one."""
+
     @property
     def store(self) -> Store:
         """The database, for queries of `central.storage`."""
@@ -125,6 +139,16 @@ class Central:
         return self.settings.data_dir / "group-key"
 
     @property
+    def console_token_file(self) -> Path:
+        """The API token with which whoever can read it may do anything in the console."""
+        return self.settings.data_dir / "console-token"
+
+    @property
+    def console_ca_file(self) -> Path:
+        """The authority of the console's own certificate (PEM), if it has one."""
+        return self.settings.data_dir / "console-ca.pem"
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
         listen = self.settings.listen
@@ -141,6 +165,8 @@ class Central:
             "ca_file": str(self.ca_file),
             "group_key_file": str(self.group_key_file),
             "proxy": self.proxy,
+            "console_token_file": str(self.console_token_file),
+            **({"console_ca_file": str(self.console_ca_file)} if self.console_fingerprint else {}),
         }
 
     def summary(self) -> str:
@@ -159,6 +185,7 @@ and {self.ca_file} there, and run beside them:
 --provisioning-host {self.mqtt_host} --ca-file ca.pem"""
         return f"""\
 Console:             {self.http}
+{self._console_lines()}
 Devices connect to:  {self.mqtt_host} port {self.mqtt_port}
 {self._scope_lines()}
 Group key:           {self.group_key_file}
@@ -171,6 +198,15 @@ To connect the service of this machine (with --fake-hw if it is not a Raspberry 
 {elsewhere}
 
 Press Ctrl-C to stop."""
+
+    def _console_lines(self) -> str:
+        lines = [f"Console token:       {self.console_token_file}"]
+        if self.console_fingerprint is not None:
+            lines += [
+                f"Console authority:   {self.console_ca_file}",
+                f"SHA-256 fingerprint: {self.console_fingerprint}",
+            ]
+        return "\n".join(lines)
 
     def _scope_lines(self) -> str:
         if not self.hubs:

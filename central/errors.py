@@ -55,14 +55,6 @@ class BackupError(CentralError):
     """A backup cannot be made, or cannot be restored; nothing was changed."""
 
 
-class InvalidPassword(CentralError):
-    """A new password is not acceptable."""
-
-
-class InvalidUser(CentralError):
-    """A user or an API token cannot be added or changed."""
-
-
 class UnknownDevice(CentralError):
     def __init__(self, device_id: str) -> None:
         super().__init__(f"There is no device {device_id!r}.")
@@ -131,6 +123,14 @@ class QueueFull(CommandError):
         super().__init__(
             f"{limit} commands are queued for {device_id!r} already, which is the limit."
         )
+
+
+class InvalidPassword(CentralError):
+    """A new password is not acceptable."""
+
+
+class InvalidUser(CentralError):
+    """A user or an API token cannot be added or changed."""
 
 
 def in_words(error: OSError) -> str:

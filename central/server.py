@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 import logging
+import os
+import pwd
+import shlex
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 from central.application import Central, Settings
 from central.errors import (
+    DataDirectoryInUse,
     FileMissing,
     InvalidKey,
     StartError,
@@ -131,6 +135,44 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
             proxy_url,
             hubs,
             listener.admission,
+        )
+
+
+@contextmanager
+def open_store(directory: Path) -> Iterator[Store]:
+    """Open the database of a central to change who may use its console; central may be running.
+
+    Raise StartError or StoreError.
+    """
+    directory = directory.absolute()
+    _check_owner(directory)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(directory))
+        except DataDirectoryInUse:
+            running = True  # It has upgraded the database already.
+        else:
+            running = False
+            _check_database(directory)
+        store = Store(directory / "central.db", upgrade=not running)
+        stack.callback(store.close)
+        yield store
+
+
+def _check_owner(directory: Path) -> None:
+    """Raise StartError for the directory of another user: that one could not use what is made."""
+    try:
+        owner = directory.stat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise StartError(
+            f"{directory} belongs to the user {name}. Put `sudo -u {shlex.quote(name)}` before the "
+            "command."
         )
 
 

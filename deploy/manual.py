@@ -126,7 +126,9 @@ def man_page(top: Command, description: str, epilog: str, date: str) -> str:
         *_paragraph("--help after a command lists its options"),
     ]
     for command in top.all():
-        if command.words and not command.commands:
+        if command.words and (
+            not command.commands or len(command.options) > 1
+        ):  # Not --help alone.
             lines += _section(command)
     return "\n".join([*lines, *TAIL]) + "\n"
 

@@ -22,7 +22,15 @@ MEGABYTE = 1_000_000
 
 
 def run_central(
-    *, data: Path, listen: str, http_port: int | None, room_socket: Path | None, id_scopes: int
+    *,
+    data: Path,
+    listen: str,
+    http_port: int | None,
+    room_socket: Path | None,
+    id_scopes: int,
+    console_listen: str,
+    console_certificate: Path | None,
+    console_key: Path | None,
 ) -> int:
     """Run central until SIGINT, SIGTERM or SIGHUP, and return the exit status."""
     journal.configure("info")
@@ -36,6 +44,9 @@ def run_central(
         templates=templates,
         room_socket=room_socket,
         id_scopes=id_scopes,
+        console_listen=console_listen,
+        console_certificate=console_certificate,
+        console_key=console_key,
     )
     return run(settings, catch=signals.catch, on_ready=partial(journal.notify, READY="1"))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from math import nan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.cli import terminal
@@ -17,6 +18,9 @@ from agent.config.loader import Config
 from agent.diagnostics import installation
 from agent.errors import AgentError, ConfigError, ControlError, OutputError, SecretError
 from agent.ranges import BLINK_PERIOD, BRIGHTNESS, is_image_name
+
+if TYPE_CHECKING:
+    from agent.cli.central_accounts import Accounts
 
 DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 LED_NUMBERS = {"blink": BLINK_PERIOD, "brightness": BRIGHTNESS}
@@ -195,9 +199,86 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="DEVICE",
         help="make a certificate with which DEVICE can sign in, and exit",
     )
+    central.add_argument(
+        "--console-listen",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address for the web page; on any other than %(default)s with TLS and sign-in",
+    )
+    central.add_argument(
+        "--console-certificate",
+        type=Path,
+        metavar="FILE",
+        help="certificate for the web page, in PEM, in place of one that central makes",
+    )
+    central.add_argument(
+        "--console-key", type=Path, metavar="FILE", help="private key of that certificate, in PEM"
+    )
     central.set_defaults(do=_central)
     groups = central.add_subparsers(metavar="COMMAND")
     _backup_commands(groups)
+    _user_commands(groups)
+    _token_commands(groups)
+
+
+def _user_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    users = groups.add_parser("user", help="add, list and remove users of the web page")
+    users.set_defaults(do=lambda _arguments: _list_commands(users))
+    verbs = users.add_subparsers(metavar="COMMAND")
+    # No abbreviations: --password would be --password-file.
+    add = verbs.add_parser("add", help="add a user", allow_abbrev=False)
+    remove = verbs.add_parser("remove", help="remove a user, who is signed out at once")
+    password = verbs.add_parser(
+        "password",
+        help="give a user another password, and sign the user out",
+        allow_abbrev=False,
+    )
+    show = verbs.add_parser("list", help="list the users and their roles")
+    for command in (add, remove, password):
+        command.add_argument("name", metavar="NAME", help="name of the user")
+    _role_option(add, "what the user may do")
+    for command in (add, password):
+        command.add_argument(
+            "--password-file",
+            type=Path,
+            metavar="FILE",
+            help="file with the password, which others cannot read (default: ask for it)",
+        )
+        command.add_argument("--password", nargs="?", action=_Secret, help=argparse.SUPPRESS)
+    for command, do in ((add, _add_user), (remove, _remove_user), (password, _set_password)):
+        command.set_defaults(do=do)
+    show.set_defaults(do=_list_users)
+    for command in (add, remove, password, show):
+        _data_option(command)
+
+
+def _token_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tokens = groups.add_parser("token", help="make, list and remove API tokens for scripts")
+    tokens.set_defaults(do=lambda _arguments: _list_commands(tokens))
+    verbs = tokens.add_subparsers(metavar="COMMAND")
+    add = verbs.add_parser("add", help="make an API token, and print it")
+    remove = verbs.add_parser("remove", help="remove an API token, which ends at once")
+    show = verbs.add_parser("list", help="list the API tokens and their roles")
+    for command in (add, remove):
+        command.add_argument("name", metavar="NAME", help="name of the token")
+    _role_option(add, "what a script with it may do")
+    add.add_argument(
+        "--days",
+        type=_days,
+        default=365,
+        metavar="N",
+        help="days after which it expires (default: %(default)s)",
+    )
+    add.set_defaults(do=_add_token)
+    remove.set_defaults(do=_remove_token)
+    show.set_defaults(do=_list_tokens)
+    for command in (add, remove, show):
+        _data_option(command)
+
+
+def _role_option(command: argparse.ArgumentParser, text: str) -> None:
+    roles = ("viewer", "operator", "administrator")
+    command.add_argument("--role", required=True, choices=roles, help=text)
 
 
 def _backup_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -362,6 +443,10 @@ def _count(text: str) -> int:
     return int(_number(text, int, low=1, high=1_000_000_000, allowed="a whole number from 1"))
 
 
+def _days(text: str) -> int:
+    return int(_number(text, int, low=1, high=3650, allowed="a whole number from 1 to 3650"))
+
+
 def _id_scopes(text: str) -> int:
     return int(_number(text, int, low=1, high=9, allowed="a whole number from 1 to 9"))
 
@@ -446,6 +531,12 @@ def _central(arguments: argparse.Namespace) -> int:
     from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - needs these.
 
     data = _central_data(arguments)
+    if (arguments.console_certificate is None) != (arguments.console_key is None):
+        print(
+            "sensor-agent central: --console-certificate and --console-key need each other",
+            file=sys.stderr,
+        )
+        return USAGE
     if arguments.certificate is not None:
         return make_certificate(data, arguments.certificate)
     return run_central(
@@ -454,12 +545,52 @@ def _central(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         room_socket=arguments.room_socket,
         id_scopes=arguments.id_scopes,
+        console_listen=arguments.console_listen,
+        console_certificate=arguments.console_certificate,
+        console_key=arguments.console_key,
     )
 
 
 def _central_data(arguments: argparse.Namespace) -> Path:
     given: Path | None = arguments.data
     return given or configuration.state_directory(os.environ, None) / "central"
+
+
+def _accounts(arguments: argparse.Namespace) -> "Accounts":
+    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
+    from agent.cli.central_accounts import Accounts  # noqa: PLC0415 - needs these.
+
+    return Accounts(_central_data(arguments))
+
+
+def _add_user(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).add_user(
+        arguments.name, arguments.role, password_file=arguments.password_file
+    )
+
+
+def _set_password(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).set_password(arguments.name, password_file=arguments.password_file)
+
+
+def _remove_user(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).remove_user(arguments.name)
+
+
+def _list_users(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).list_users()
+
+
+def _add_token(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).add_token(arguments.name, arguments.role, days=arguments.days)
+
+
+def _remove_token(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).remove_token(arguments.name)
+
+
+def _list_tokens(arguments: argparse.Namespace) -> int:
+    return _accounts(arguments).list_tokens()
 
 
 def _back_up(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,7 @@
 """The console's server: paths, page and life cycle."""
 
 import asyncio
-import errno
-import socket
+from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from central.console import metrics, page_api, rest
+from central.console.addresses import Place, keep_certificate, open_place
 from central.console.connections import (
     CONNECTIONS,
     HTTP_LOG,
@@ -28,15 +28,16 @@ from central.console.responses import (
     LongLookUps,
     errors_as_json,
 )
-from central.errors import PortTaken, StartError, in_words
+from central.console.routes import Route
+from central.console.sign_in import token_file
+from central.console.sign_in.gate import NEEDS, SIGN_IN, SignIn, audit, gate
+from central.console.sign_in.roles import Permission
+from central.storage import accounts
 from central.transport.listener import accept_clients
 
 if TYPE_CHECKING:
     from central.application import Central
 
-LOOPBACK = "127.0.0.1"
-USUAL_PORT = 8080
-PORTS_TRIED = 100
 SHUTDOWN_SECONDS = 1.0  # For requests to end when the console is closed.
 
 TYPES = {
@@ -51,30 +52,44 @@ TYPES = {
 class Console:
     """A console that listens at `url` until `close`."""
 
-    def __init__(
-        self, runner: web.AppRunner, listener: socket.socket, accepting: asyncio.Task[None]
-    ) -> None:
+    def __init__(self, runner: web.AppRunner, place: Place, tasks: set[asyncio.Task[None]]) -> None:
         self._runner = runner
-        self._listener = listener
-        self._accepting = accepting
-        self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+        self._place = place
+        self._tasks = tasks
+        self.url = place.url
+        self.fingerprint = place.fingerprint
 
     async def close(self) -> None:
         """Stop listening and end open requests."""
         await self._runner.cleanup()
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
-        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._place.socket.close()
 
 
-async def start_console(central: "Central", *, port: int | None) -> Console:
-    """Start the console on 127.0.0.1 only, because it has no passwords.
+async def start_console(central: "Central") -> Console:
+    """Start the console where its settings say: elsewhere than on loopback, with TLS and sign-in.
 
-    With `port` None, use 8080 or the next free port. Raises `PortTaken` if a given port is in use,
-    and `StartError` for any other reason not to listen.
+    Raises `PortTaken` if a given port is in use, and `StartError` for any other reason not to
+    listen.
     """
-    listener = listen(port)
-    app = make_app(central)
+    settings = central.settings
+    resource = await central.store.run(accounts.application_id)
+    path = settings.data_dir / token_file.NAME
+    token = await asyncio.to_thread(token_file.load_token, path, resource=resource)
+    place = await open_place(central)
+    sign_in = SignIn(
+        place.site,
+        required=place.context is not None,
+        token_file=path,
+        token=token,
+        # Cookies do not keep the ports of a host apart.
+        cookie=f"__Host-central-{place.port}",
+        has_authority=place.fingerprint is not None,
+        clock=settings.clock,
+    )
+    app = make_app(central, sign_in)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -84,13 +99,14 @@ async def start_console(central: "Central", *, port: int | None) -> Console:
         logger=HTTP_LOG,
     )
     # The application is frozen once the runner is set up, and the server is made only then.
-    app[CONNECTIONS] = connections = Connections(partial(_handler, runner))
+    app[CONNECTIONS] = connections = Connections(partial(_handler, runner), place.context)
     await runner.setup()
-    accepting = asyncio.create_task(
-        accept_clients(listener, connections.serve, name="console", pause=_at_once),
-        name="central-console",
-    )
-    return Console(runner, listener, accepting)
+    accepting = accept_clients(place.socket, connections.serve, name="console", pause=_at_once)
+    tasks = {
+        asyncio.create_task(accepting, name="central-console"),
+        asyncio.create_task(keep_certificate(place, settings), name="central-certificate"),
+    }
+    return Console(runner, place, tasks)
 
 
 def _handler(runner: web.AppRunner) -> asyncio.Protocol:
@@ -103,19 +119,21 @@ async def _at_once() -> None:
     """Accept the next client without a pause."""
 
 
-def make_app(central: "Central") -> web.Application:
+def make_app(central: "Central", sign_in: SignIn) -> web.Application:
     """Create the application with all paths."""
     app = web.Application(
-        middlewares=[note_request, guard, bound, errors_as_json, read_body],
+        middlewares=[note_request, guard, bound, audit, errors_as_json, gate, read_body],
         client_max_size=LARGEST_BODY,
     )
     app[CENTRAL] = central
+    app[SIGN_IN] = sign_in
     app[LONG_LOOK_UPS] = LongLookUps(central.store)
     app[UNDER_WAY] = set()
     app[live.STREAMS] = set()
     app[faults.BENCH] = faults.Bench(central)
-    app.add_routes([*rest.ROUTES, *page_api.ROUTES, *metrics.routes])
-    app.add_routes([web.get(path, handler) for path, handler in _page().items()])
+    app[NEEDS] = {}
+    for route in [*rest.ROUTES, *page_api.ROUTES, *metrics.routes, *_page()]:
+        _add(app, route)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_streams)
     app.on_shutdown.append(faults.cancel_timers)
@@ -127,15 +145,21 @@ async def _end_look_ups(app: web.Application) -> None:
     app[LONG_LOOK_UPS].close()
 
 
-def _page() -> dict[str, Handler]:
+def _add(app: web.Application, route: Route) -> None:
+    methods = ["GET", "HEAD"] if route.method == "GET" and route.head else [route.method]
+    for method in methods:
+        added = app.router.add_route(method, route.path, route.handler)
+        app[NEEDS][added] = route.needs
+
+
+def _page() -> Iterator[Route]:
     """Read the page's files. Each is served under its name, and index.html at /."""
-    files = {}
     for file in resources.files("central.console").joinpath("page").iterdir():
         suffix = file.name[file.name.rindex(".") :]
         if suffix in TYPES:
             path = "/" if file.name == "index.html" else f"/{file.name}"
-            files[path] = _serve(file.read_bytes(), TYPES[suffix])
-    return files
+            handler = _serve(file.read_bytes(), TYPES[suffix])
+            yield Route("GET", path, handler, Permission.PUBLIC)
 
 
 def _serve(content: bytes, kind: str) -> Handler:
@@ -143,27 +167,3 @@ def _serve(content: bytes, kind: str) -> Handler:
         return web.Response(body=content, content_type=kind, charset="utf-8")
 
     return handler
-
-
-def listen(port: int | None) -> socket.socket:
-    """Return a listening socket. Raises StartError."""
-    ports = range(USUAL_PORT, USUAL_PORT + PORTS_TRIED) if port is None else [port]
-    for candidate in ports:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, candidate))
-            listener.listen()  # Now, because Linux lets several processes bind until one listens.
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise StartError(
-                    f"Port {candidate} of {LOOPBACK} cannot be used: {in_words(error)}. Choose "
-                    "another one with --http-port."
-                ) from None
-            continue
-        listener.setblocking(False)
-        return listener
-    if port is None:
-        raise StartError(f"No port from {USUAL_PORT} to {ports[-1]} is free for the console.")
-    raise PortTaken(LOOPBACK, port, hint="stop that program, or give another port with --http-port")

@@ -1,17 +1,12 @@
-"""Access to the console: only programs and pages of this machine.
-
-The console has no passwords and listens on the loopback interface only. A foreign page could still
-use the operator's browser: under a name that points to 127.0.0.1 (DNS rebinding, detected by Host),
-or with cross-origin requests (detected by Origin).
-"""
+"""What every request passes: foreign hosts and origins, and too many requests, are refused."""
 
 import asyncio
-import re
 from http import HTTPStatus
 
 from aiohttp import web
 
 from central.console.responses import Handler, refusal
+from central.console.sign_in.gate import SIGN_IN, SignIn
 
 POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -27,28 +22,38 @@ HEADERS = {
 }
 
 
-# Names that no DNS server can redirect. Any port is allowed, because of `ssh -L`.
-OWN_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
+API = ("/api", "/console/api")
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse foreign hosts and origins with 403."""
-    hosts = [host.lower() for host in request.headers.getall("Host", [])]
-    if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0]):
-        return refusal(
-            HTTPStatus.FORBIDDEN,
-            "Forbidden",
-            "The console is available as localhost and 127.0.0.1 only. From another machine, run "
-            "ssh -L 8080:127.0.0.1:PORT HOST and open http://localhost:8080/",
-        )
+    """Refuse foreign hosts and origins with 403. `central.console.sign_in.sites` says why."""
+    site = request.app[SIGN_IN].site
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) != 1 or not site.has(hosts[0]):
+        return refusal(HTTPStatus.FORBIDDEN, "Forbidden", _own_names(request.app[SIGN_IN]))
     origins = request.headers.getall("Origin", [])
     # A page from another port of this machine is foreign, too.
-    if any(origin.lower() != f"http://{hosts[0]}" for origin in origins):
+    if not all(site.is_origin(origin, hosts[0]) for origin in origins) or _is_foreign(request):
         return refusal(
             HTTPStatus.FORBIDDEN, "Forbidden", "Pages of other origins cannot use the console."
         )
     return await handler(request)
+
+
+def _own_names(sign_in: SignIn) -> str:
+    if sign_in.required:
+        return f"The console is available as {', '.join(sorted(sign_in.site.names))} only."
+    return (
+        "The console is available as localhost and 127.0.0.1 only. From another machine, run "
+        "ssh -L 8080:127.0.0.1:PORT HOST and open http://localhost:8080/"
+    )
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """Return whether a browser says that another site's page made this request for data."""
+    fetched = request.headers.get("Sec-Fetch-Site", "none").lower()
+    return fetched not in {"same-origin", "none"} and request.path.startswith(API)
 
 
 MOST_AT_ONCE = 256  # Open requests. Each may hold a body or wait for a device.

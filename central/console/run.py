@@ -26,8 +26,9 @@ async def open_central(settings: Settings) -> AsyncIterator[Central]:
         # Imported late, because aiohttp takes a while and central may fail to start.
         from central.console.app import start_console  # noqa: PLC0415 - see above
 
-        console = await start_console(central, port=settings.http_port)
+        console = await start_console(central)
         central.http = console.url
+        central.console_fingerprint = console.fingerprint
         try:
             with _announced(central):
                 log.info(

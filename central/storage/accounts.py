@@ -28,7 +28,7 @@ def application_id(db: sqlite3.Connection) -> str:
 
 def add_user(db: sqlite3.Connection, user: User) -> None:
     """Add a user. Raise InvalidUser if the name is taken or not a name."""
-    _check_name(user.name)
+    check_name(user.name)
     if find_user(db, user.name) is not None:
         raise InvalidUser(f"There already is a user {user.name!r}.")
     db.execute(
@@ -111,7 +111,7 @@ def end_sign_in(db: sqlite3.Connection, digest: str) -> None:
 
 def add_token(db: sqlite3.Connection, token: ApiToken) -> None:
     """Add an API token. Raise InvalidUser if the name is taken or not a name."""
-    _check_name(token.name)
+    check_name(token.name)
     if find_token(db, token.name) is not None:
         raise InvalidUser(f"There already is an API token {token.name!r}.")
     db.execute(
@@ -169,7 +169,8 @@ def forget(db: sqlite3.Connection, *, before: float, now: float) -> None:
     db.execute("DELETE FROM audit WHERE at < ?", (before,))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InvalidUser if a user or a token cannot have this name."""
     if not NAME.fullmatch(name):
         raise InvalidUser(
             f"{name[:80]!r} cannot be a name: it has 1 to 64 letters (A-Z, a-z), digits and . _ @ -"

@@ -223,11 +223,14 @@ class Store:
         try:
             db = _open(self._path, upgrade=self._upgrade)
         except (sqlite3.Error, OSError, StoreError) as error:
+            advice = (
+                "Put it back from a backup, or empty it to start without devices and history, "
+                "under a new ID scope."
+                if self._upgrade
+                else "Restart the central that is running, then try again."
+            )
             self._opened.set_exception(
-                StoreError(
-                    f"{self._path} cannot be used ({error}). Put it back from a backup, or empty "
-                    "it to start without devices and history, under a new ID scope."
-                )
+                StoreError(f"{self._path} cannot be used ({error}). {advice}")
             )
             return
         self._opened.set_result(None)

@@ -85,8 +85,8 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
             f"{device_id[:80]!r} cannot be the name in a certificate: it has more than "
             f"{LONGEST_DEVICE_NAME} characters."
         )
-    # A directory without a database has not been started yet.
-    new = not (directory / "central.db").exists()
+    # Users can be added before the first start, so the database does not show it.
+    new = not any((directory / name).exists() for name in ("group-key", "ca.pem"))
     authority = load_authority(directory, "device-ca", new=new)
     leaf = authority.issue_cert(
         common_name=device_id,

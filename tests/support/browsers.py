@@ -34,9 +34,15 @@ async def running_browser():
 
 
 @asynccontextmanager
-async def watched_page(browser, central, **options):
-    """Open a page. Fail if it requests another host, violates its policy or raises an error."""
+async def watched_page(browser, central, *, has_token=True, **options):
+    """Open a page. Fail if it requests another host, violates its policy or raises an error.
+
+    With `has_token`, the page need not ask for the token of central's directory.
+    """
     context = await browser.new_context(base_url=central.http, locale="en-GB", **options)
+    if has_token:
+        token = central.console_token_file.read_text().strip()
+        await context.add_init_script(f"sessionStorage.setItem('central-token', {token!r})")
     page = await context.new_page()
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

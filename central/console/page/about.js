@@ -1,6 +1,6 @@
 // What the device reports and what central knows about it, and the log of its connections.
 
-import { call, devicePath } from "./api.js";
+import { call, devicePath, get, pagePath, soon } from "./api.js";
 import { button, card, confirmDialog, factList, h, resultLine, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
 
@@ -78,7 +78,9 @@ function manage(store) {
     (block.textContent = store.device?.enabled === false ? "Allow to connect" : "Block");
   show();
   store.on("device", show);
-  return card("Manage", h("div", { class: "actions" }, block, remove, result.element));
+  const managing = card("Manage", h("div", { class: "actions" }, block, remove, result.element));
+  managing.dataset.needs = "administer";
+  return managing;
 }
 
 function confirmDelete(id) {
@@ -98,7 +100,40 @@ export function connectionsTab(store) {
   const show = () => body.replaceChildren(...store.connections.map(connectionRow));
   show();
   store.on("connections", show);
-  return card("Connections", table("Connection log", ["Time", "Event", "Detail"], body));
+  const connections = card(
+    "Connections",
+    table("Connection log", ["Time", "Event", "Detail"], body),
+  );
+  return h("div", { class: "column" }, connections, changes(store));
+}
+
+// Who changed what of the device here, for those who may know.
+function changes(store) {
+  const body = h("tbody");
+  const read = async () => {
+    if (!document.documentElement.dataset.may.includes("administer")) return;
+    const { value } = await get(pagePath(store.id, "audit")).catch(() => ({ value: [] }));
+    body.replaceChildren(
+      ...value.map(({ at, who, address, request, status }) =>
+        h(
+          "tr",
+          {},
+          h("td", { class: "nowrap" }, timeText(at)),
+          h("td", { class: "nowrap" }, who),
+          h("td", { class: "nowrap" }, address),
+          h("td", { class: "long" }, request),
+          h("td", {}, status || "No answer"),
+        ),
+      ),
+    );
+  };
+  const readSoon = soon(read);
+  for (const kind of ["device", "properties", "commands"]) store.on(kind, readSoon);
+  read();
+  const headings = ["Time", "User", "From", "Request", "Status"];
+  const element = card("Changes here", table("Changes by users of this page", headings, body));
+  element.dataset.needs = "administer";
+  return element;
 }
 
 function connectionRow({ at, event, detail }) {

@@ -3,17 +3,18 @@
 const TIMEOUT = 70_000; // Milliseconds. A command may take 30 s to connect and 30 s to answer.
 
 export class ApiError extends Error {
-  constructor(message, status) {
+  constructor(message, status, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
-export async function call(method, path, body) {
-  const options = { method, signal: AbortSignal.timeout(TIMEOUT) };
+export async function call(method, path, body, headers = {}) {
+  const options = { method, headers, signal: AbortSignal.timeout(TIMEOUT) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
-    options.headers = { "Content-Type": "application/json" };
+    options.headers = { "Content-Type": "application/json", ...headers };
   }
   let response, answer;
   try {
@@ -22,12 +23,11 @@ export async function call(method, path, body) {
   } catch {
     throw new ApiError("Central does not respond.", 0);
   }
-  if (!response.ok)
-    throw new ApiError(
-      answer?.error?.message ?? `Central responded with status ${response.status}.`,
-      response.status,
-    );
-  return answer;
+  if (response.ok) return answer;
+  const { code, message = `Central responded with status ${response.status}.` } = answer?.error ?? {};
+  // The sign-in has expired.
+  if (code === "Unauthorized") location.replace(`/sign-in.html${location.hash}`);
+  throw new ApiError(message, response.status, code);
 }
 
 export const get = (path) => call("GET", path);

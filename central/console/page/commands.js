@@ -14,7 +14,7 @@ export function commandForm(store, command, { brief = false } = {}) {
   const { title } = command;
   const form = h(
     "form",
-    { class: brief ? "command brief" : "command", novalidate: true },
+    { class: brief ? "command brief" : "command", "data-needs": "operate", novalidate: true },
     h(
       "div",
       { class: "command-head" },

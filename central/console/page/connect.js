@@ -1,22 +1,62 @@
 // How to connect a device: the settings that any client needs, and the files and commands for
 // sensor-agent.
 
-import { devicePath, get } from "./api.js";
-import { button, copyButton, h, newId, openDialog } from "./dom.js";
+import { call, devicePath, get } from "./api.js";
+import { button, copyButton, h, newId, openDialog, resultLine } from "./dom.js";
 
 const CA = "/console/api/ca.pem";
 const CA_FILE = "central-ca.pem";
 const ONLY_HERE =
   "Devices on other machines cannot reach this central. To let them, start it with --listen and an address of this machine.";
 
+const TOKEN = "central-token"; // In the session's storage, which no other port of this host reads.
+
 export async function openConnect(id) {
   try {
     const about = await get("/console/api/central");
     const authority = about.local ? null : await (await fetch(CA)).text();
-    showConnect(id, about, authority, await get(devicePath(id, "credentials")));
+    const token = sessionStorage.getItem(TOKEN);
+    const headers = token ? { Authorization: token } : {};
+    const keys = await call("GET", devicePath(id, "credentials"), undefined, headers);
+    showConnect(id, about, authority, keys);
   } catch (error) {
-    openDialog(`Connect ${id}`, () => h("p", { class: "dialog-body" }, error.message));
+    if (error.code === "TokenRequired") await askToken(id);
+    else openDialog(`Connect ${id}`, () => h("p", { class: "dialog-body" }, error.message));
   }
+}
+
+// Without users, whoever can read central's directory may read the keys of devices.
+async function askToken(id) {
+  const { tokenFile } = await get("/console/api/session");
+  const wrong = sessionStorage.getItem(TOKEN) !== null;
+  sessionStorage.removeItem(TOKEN);
+  openDialog(`Connect ${id}`, (close) => {
+    const field = newId("token");
+    const input = h("input", { id: field, type: "password", autocomplete: "off" });
+    const result = resultLine();
+    if (wrong) result.show("bad", "That is not the token of this central.");
+    const next = async (event) => {
+      event.preventDefault();
+      if (!/^[ -~]+$/.test(input.value.trim())) return input.focus();
+      sessionStorage.setItem(TOKEN, input.value.trim());
+      close();
+      await openConnect(id);
+    };
+    return h(
+      "form",
+      { class: "dialog-body", onsubmit: next, novalidate: true },
+      h("p", {}, "The keys of devices are for those who can read central's files."),
+      text("Show the token in a terminal", `cat ${shellQuoted(tokenFile)}`),
+      h("div", { class: "stack" }, h("label", { for: field }, "Token"), input),
+      h(
+        "div",
+        { class: "actions" },
+        h("button", { type: "submit", class: "primary" }, "Continue"),
+        button("Cancel", close),
+        result.element,
+      ),
+    );
+  });
 }
 
 function showConnect(id, about, authority, credentials) {

@@ -34,7 +34,7 @@ export class DevicePage {
       ]),
     );
     this.panel = h("div", { class: "panel" });
-    const connect = button("Connect…", () => openConnect(id));
+    const connect = button("Connect…", () => openConnect(id), { "data-needs": "keys" });
     this.element = h(
       "div",
       {},

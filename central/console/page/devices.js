@@ -39,7 +39,7 @@ export class DevicesPage {
         { class: "list-head" },
         this.count,
         this.search,
-        button("Add device", openAdd, { class: "primary" }),
+        button("Add device", openAdd, { class: "primary", "data-needs": "administer" }),
       ),
       this.empty,
       this.grid,

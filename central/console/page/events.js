@@ -1,5 +1,6 @@
 // Central's live events, and whether central responds.
 
+import { readSession } from "./access.js";
 import { setText } from "./dom.js";
 import { setClock } from "./format.js";
 
@@ -33,6 +34,7 @@ export function listen(device, heard) {
     source.addEventListener("error", () => {
       showGone();
       close();
+      readSession().catch(() => null); // Perhaps the sign-in has expired.
       timer = setTimeout(open, RETRY);
     });
   };

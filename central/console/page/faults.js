@@ -49,7 +49,7 @@ export function faultsBanner() {
     await call("DELETE", PATH).catch(() => null); // The top of the page says why.
     await read();
   };
-  const clear = button("", clearAll, { class: "small" });
+  const clear = button("", clearAll, { class: "small", "data-needs": "administer" });
   const element = h("p", { class: "faults-banner", role: "status", hidden: true }, words, clear);
   watch(() => {
     const on = faults.filter((fault) => fault.on);
@@ -71,7 +71,7 @@ export class FaultsPanel {
     this.buttons = new Map();
     this.element = h(
       "details",
-      { class: "card faults" },
+      { class: "card faults", "data-needs": "administer" },
       h("summary", {}, h("h2", {}, "Simulate a fault")),
       h(
         "p",

@@ -1,6 +1,7 @@
 // What is shown, by the page's address: #/ all devices, #/devices/ID/TAB one device, #/templates the
 // templates.
 
+import { showAccess } from "./access.js";
 import { DevicePage } from "./device.js";
 import { DevicesPage } from "./devices.js";
 import { faultsBanner } from "./faults.js";
@@ -59,4 +60,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 main.before(faultsBanner());
 addEventListener("hashchange", go);
+await showAccess(document.querySelector(".bar"));
 go();

@@ -33,7 +33,7 @@ export function propertiesTab(store) {
     "form",
     { class: "card", novalidate: true },
     rows,
-    h("div", { class: "actions" }, save, undo, result.element),
+    h("div", { class: "actions", "data-needs": "operate" }, save, undo, result.element),
   );
   let fields = [];
 

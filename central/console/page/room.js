@@ -38,7 +38,7 @@ export class RoomPanel {
     this.result = resultLine();
     this.element = h(
       "section",
-      { class: "card room", hidden: true },
+      { class: "card room", "data-needs": "operate", hidden: true },
       h("h2", {}, "Simulated room"),
       h(
         "p",

@@ -28,7 +28,10 @@ export class TemplatesPage {
         "header",
         { class: "list-head" },
         h("h1", {}, "Templates"),
-        button("Import…", () => this.file.click(), { class: "primary" }),
+        button("Import…", () => this.file.click(), {
+          class: "primary",
+          "data-needs": "administer",
+        }),
         this.file,
       ),
       h(
@@ -76,7 +79,10 @@ export class TemplatesPage {
         "div",
         { class: "actions" },
         button("Show DTDL", () => openSource(model), { class: "small" }),
-        button("Remove…", () => this.confirmRemoval(model), { class: "small danger" }),
+        button("Remove…", () => this.confirmRemoval(model), {
+          class: "small danger",
+          "data-needs": "administer",
+        }),
       ),
     );
   }

@@ -2,6 +2,7 @@
 
 from central.console.page_api import (
     about,
+    audit,
     commands,
     devices,
     faults,
@@ -9,7 +10,8 @@ from central.console.page_api import (
     messages,
     models,
     room,
+    session,
 )
 
-PARTS = (about, commands, devices, faults, live, messages, models, room)
+PARTS = (about, audit, commands, devices, faults, live, messages, models, room, session)
 ROUTES = [route for part in PARTS for route in part.routes]

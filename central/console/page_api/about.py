@@ -5,13 +5,16 @@ import time
 
 from aiohttp import web
 
-from central.console.responses import CENTRAL, answer
+from central.console.responses import CENTRAL, answer, not_found
+from central.console.routes import Routes
+from central.console.sign_in.gate import SIGN_IN
+from central.console.sign_in.roles import Permission
 from central.records import iso
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 
-@routes.get("/console/api/central")
+@routes.on("GET", "/console/api/central", needs=Permission.VIEW)
 async def about_central(request: web.Request) -> web.Response:
     """Return addresses and files of this central, and whether it has a simulated room."""
     central = request.app[CENTRAL]
@@ -31,8 +34,18 @@ async def about_central(request: web.Request) -> web.Response:
     )
 
 
-@routes.get("/console/api/ca.pem")
+@routes.on("GET", "/console/api/ca.pem", needs=Permission.VIEW)
 async def get_authority(request: web.Request) -> web.Response:
     """Return the CA certificate that devices must trust. It is not a secret."""
     text = await asyncio.to_thread(request.app[CENTRAL].ca_file.read_text)
     return web.Response(text=text, content_type="application/x-pem-file")
+
+
+@routes.on("GET", "/console-ca.pem", needs=Permission.PUBLIC)
+async def get_console_authority(request: web.Request) -> web.Response:
+    """Return the authority of the console's own certificate, for phones and browsers."""
+    if not request.app[SIGN_IN].has_authority:
+        raise not_found("The console has no authority of its own.")
+    path = request.app[CENTRAL].settings.data_dir / "console-ca.pem"
+    text = await asyncio.to_thread(path.read_text)
+    return web.Response(text=text, content_type="application/x-x509-ca-cert")

@@ -7,21 +7,27 @@ from aiohttp import web
 from central.console.responses import CENTRAL, answer, find_device, look_up, maybe_iso, read_object
 from central.console.rest.commands import command_body, command_name
 from central.console.rest.properties import unwrap
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.hub.hub import TIME_TO_LIVE
 from central.records import Command, iso
 from central.storage import history
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 
-@routes.get("/console/api/devices/{device}/commands")
+@routes.on("GET", "/console/api/devices/{device}/commands", needs=Permission.VIEW)
 async def list_commands(request: web.Request) -> web.Response:
     commands = await look_up(request, history.commands, request.match_info["device"])
     return answer({"value": [history_body(command) for command in commands]})
 
 
-@routes.post("/console/api/devices/{device}/queue/{command}")
-@routes.post("/console/api/devices/{device}/components/{component}/queue/{command}")
+@routes.on("POST", "/console/api/devices/{device}/queue/{command}", needs=Permission.OPERATE)
+@routes.on(
+    "POST",
+    "/console/api/devices/{device}/components/{component}/queue/{command}",
+    needs=Permission.OPERATE,
+)
 async def queue_command(request: web.Request) -> web.Response:
     """Queue a command for up to 24 hours, until the device connects."""
     central, device = request.app[CENTRAL], await find_device(request)

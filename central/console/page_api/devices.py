@@ -10,29 +10,31 @@ from aiohttp import web
 from central.console import dtdl
 from central.console.responses import CENTRAL, answer, find_device, look_up, maybe_iso
 from central.console.rest.devices import device_body
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.hub.presence import Presence
 from central.records import Connection, Device, iso
 from central.storage import devices, history, telemetry
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 SHOWN = 2  # Telemetry values of each device.
 
 
-@routes.get("/console/api/devices")
+@routes.on("GET", "/console/api/devices", needs=Permission.VIEW)
 async def list_devices(request: web.Request) -> web.Response:
     """Return all devices, each with its last values."""
     presence = request.app[CENTRAL].hub.presence
     return answer({"value": await look_up(request, _overviews, presence)})
 
 
-@routes.get("/console/api/devices/{device}")
+@routes.on("GET", "/console/api/devices/{device}", needs=Permission.VIEW)
 async def get_device(request: web.Request) -> web.Response:
     presence, device = request.app[CENTRAL].hub.presence, await find_device(request)
     return answer(await look_up(request, overview, presence, device, {}))
 
 
-@routes.get("/console/api/devices/{device}/connections")
+@routes.on("GET", "/console/api/devices/{device}/connections", needs=Permission.VIEW)
 async def list_connections(request: web.Request) -> web.Response:
     entries = await look_up(request, history.connections, request.match_info["device"])
     log = [{"at": iso(e.at), "event": e.event, "detail": e.detail} for e in entries]

@@ -17,6 +17,8 @@ from central.console.responses import (
     not_found,
     read_object,
 )
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.protocol.mqtt import ConnectCode, PubAck
 from central.records import Event, iso
 from central.transport.faults import Faults
@@ -24,7 +26,7 @@ from central.transport.faults import Faults
 if TYPE_CHECKING:
     from central.application import Central
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 LONGEST = 24 * 3600  # Seconds for which a fault may be on.
 
@@ -185,12 +187,12 @@ async def cancel_timers(app: web.Application) -> None:
     app[BENCH].cancel_timers()
 
 
-@routes.get("/console/api/faults")
+@routes.on("GET", "/console/api/faults", needs=Permission.VIEW)
 async def get_faults(request: web.Request) -> web.Response:
     return answer(request.app[BENCH].body())
 
 
-@routes.post("/console/api/faults/{fault}")
+@routes.on("POST", "/console/api/faults/{fault}", needs=Permission.ADMINISTER)
 async def start_fault(request: web.Request) -> web.Response:
     """Start a fault for every device, for `{"seconds": 30}` or until it is cleared."""
     bench, name = request.app[BENCH], _name(request)
@@ -204,14 +206,14 @@ async def start_fault(request: web.Request) -> web.Response:
     return answer(bench.body())
 
 
-@routes.delete("/console/api/faults/{fault}")
+@routes.on("DELETE", "/console/api/faults/{fault}", needs=Permission.ADMINISTER)
 async def clear_fault(request: web.Request) -> web.Response:
     bench, name = request.app[BENCH], _name(request)
     bench.clear(name)
     return answer(bench.body())
 
 
-@routes.delete("/console/api/faults")
+@routes.on("DELETE", "/console/api/faults", needs=Permission.ADMINISTER)
 async def clear_faults(request: web.Request) -> web.Response:
     request.app[BENCH].clear_all()
     return answer(request.app[BENCH].body())

@@ -8,9 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from central.console.responses import CENTRAL, RestError, maybe_iso, to_json
+from central.console.routes import Routes
+from central.console.sign_in.gate import still_may
+from central.console.sign_in.roles import Permission
 from central.records import Event, Message, iso
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 MOST_STREAMS = 64
 MOST_SHOWN = 16 * 1024  # Bytes of a message's body.
@@ -39,7 +42,7 @@ def message_body(message: Message) -> dict[str, Any]:
     }
 
 
-@routes.get("/console/api/events", allow_head=False)
+@routes.on("GET", "/console/api/events", needs=Permission.VIEW, head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Stream the events of one device (`?device=`) with its messages, or of all devices.
 
@@ -63,7 +66,12 @@ async def events(request: web.Request) -> web.StreamResponse:
             await response.prepare(request)
             hello = {"now": iso(time.time())}
             await response.write(f"retry: {RECONNECT}\n{_frame('hello', hello)}".encode())
+            checked = time.monotonic()
             while True:
+                if time.monotonic() - checked > QUIET:
+                    if not await still_may(request):
+                        break  # The user signed out or was removed.
+                    checked = time.monotonic()
                 try:
                     async with asyncio.timeout(QUIET):
                         event = await anext(subscription)

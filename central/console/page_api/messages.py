@@ -25,12 +25,14 @@ from central.console.responses import (
     query_number,
     to_json,
 )
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.errors import CentralError
 from central.protocol.twins import parse_json
 from central.records import Device, Message, iso
 from central.storage import completeness, telemetry
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 MOST_MESSAGES = 500
 MOST_NAMES = 16
@@ -50,7 +52,7 @@ def time_span(request: web.Request) -> tuple[float, float]:
     return since, query_number(request, "until", FAR, least=0, most=FAR)
 
 
-@routes.get("/console/api/devices/{device}/messages")
+@routes.on("GET", "/console/api/devices/{device}/messages", needs=Permission.VIEW)
 async def list_messages(request: web.Request) -> web.Response:
     """Return messages, newest first. The query has `limit`, `before` (a number) and a time span."""
     limit = int(query_number(request, "limit", 100, least=1, most=MOST_MESSAGES))
@@ -68,7 +70,7 @@ async def list_messages(request: web.Request) -> web.Response:
     return answer({"value": [message_body(message) for message in messages]})
 
 
-@routes.get("/console/api/devices/{device}/series")
+@routes.on("GET", "/console/api/devices/{device}/series", needs=Permission.VIEW)
 async def get_series(request: web.Request) -> web.Response:
     """Return `times` (unix seconds), `values` and the last value of each `name` in the query.
 
@@ -97,7 +99,7 @@ def whole_steps(since: float, until: float, now: float) -> tuple[float, float]:
     return math.floor(since / step) * step, math.ceil(until / step) * step
 
 
-@routes.get("/console/api/devices/{device}/completeness")
+@routes.on("GET", "/console/api/devices/{device}/completeness", needs=Permission.VIEW)
 async def get_completeness(request: web.Request) -> web.Response:
     """Return how many messages were received, and which ones are missing or were dropped.
 
@@ -121,7 +123,7 @@ async def get_completeness(request: web.Request) -> web.Response:
     )
 
 
-@routes.get("/console/api/devices/{device}/export")
+@routes.on("GET", "/console/api/devices/{device}/export", needs=Permission.VIEW)
 async def export(request: web.Request) -> web.StreamResponse:
     """Send the messages of a time span as a file, oldest first. `format` is csv or jsonl.
 

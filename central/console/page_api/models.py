@@ -9,18 +9,20 @@ from aiohttp import web
 from central.console import dtdl
 from central.console.responses import answer, find_device, look_up
 from central.console.rest.templates import users
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.storage import templates
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 
-@routes.get("/console/api/models")
+@routes.on("GET", "/console/api/models", needs=Permission.VIEW)
 async def list_models(request: web.Request) -> web.Response:
     """Return the model of each template, and how many devices have the template."""
     return answer({"value": await look_up(request, _models)})
 
 
-@routes.get("/console/api/devices/{device}/model")
+@routes.on("GET", "/console/api/devices/{device}/model", needs=Permission.VIEW)
 async def get_model(request: web.Request) -> web.Response:
     """Return the model of a device, or null if it has none, it is not here, or it is too large."""
     device = await find_device(request)

@@ -9,20 +9,22 @@ from typing import Any
 from aiohttp import web
 
 from central.console.responses import CENTRAL, RestError, answer, not_found, read_object
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.protocol.twins import parse_json
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 TIMEOUT = 5.0  # Seconds for the daemon to reply.
 LONGEST_LINE = 64 * 1024
 
 
-@routes.get("/console/api/room")
+@routes.on("GET", "/console/api/room", needs=Permission.VIEW)
 async def get_room(request: web.Request) -> web.Response:
     return answer(await ask(_socket(request), {"command": "room"}))
 
 
-@routes.post("/console/api/room")
+@routes.on("POST", "/console/api/room", needs=Permission.OPERATE)
 async def set_room(request: web.Request) -> web.Response:
     wishes = await read_object(request)
     return answer(await ask(_socket(request), {"command": "room", "set": wishes}))

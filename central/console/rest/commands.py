@@ -15,6 +15,7 @@ from central.console.responses import (
     look_up,
 )
 from central.console.rest.paths import Body, Paths
+from central.console.sign_in.roles import Permission
 from central.records import Command
 from central.storage import history
 
@@ -40,7 +41,12 @@ PATHS = (
 )
 
 
-@routes.on_body("POST", *PATHS, fields=("request", "connectionTimeout", "responseTimeout"))
+@routes.on_body(
+    "POST",
+    *PATHS,
+    fields=("request", "connectionTimeout", "responseTimeout"),
+    needs=Permission.OPERATE,
+)
 async def call_command(request: web.Request, body: Body) -> web.Response:
     central, device = request.app[CENTRAL], await find_device(request)
     name = command_name(request)
@@ -58,7 +64,7 @@ async def call_command(request: web.Request, body: Body) -> web.Response:
     return answer(command_body(command), status=HTTPStatus.CREATED)
 
 
-@routes.on("GET", *PATHS)
+@routes.on("GET", *PATHS, needs=Permission.VIEW)
 async def command_history(request: web.Request) -> web.Response:
     device_id, name = request.match_info["device"], command_name(request)
     commands = await look_up(request, history.commands, device_id, name)

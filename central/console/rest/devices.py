@@ -13,6 +13,7 @@ from central.console.rest.conditions import Condition, condition_of
 from central.console.rest.filters import Field
 from central.console.rest.lists import LIST_QUERY, Key, Listing, Selection, list_body, select
 from central.console.rest.paths import Body, Paths
+from central.console.sign_in.roles import Permission
 from central.errors import UnknownDevice
 from central.hub.presence import DELETED
 from central.records import Device
@@ -67,7 +68,7 @@ def device_body(device: Device) -> dict[str, Any]:
     return body
 
 
-@routes.on("GET", "/api/devices", query=LIST_QUERY)
+@routes.on("GET", "/api/devices", query=LIST_QUERY, needs=Permission.VIEW)
 async def list_devices(request: web.Request) -> web.Response:
     selection = select(request.query, LISTING)
     shown, following = await look_up(request, _page, selection)
@@ -78,12 +79,14 @@ def _page(db: sqlite3.Connection, selection: Selection[Device]) -> tuple[list[De
     return selection.page(devices.get_all(db))
 
 
-@routes.on("GET", "/api/devices/{device}")
+@routes.on("GET", "/api/devices/{device}", needs=Permission.VIEW)
 async def get_device(request: web.Request) -> web.Response:
     return answer(device_body(await find_device(request)))
 
 
-@routes.on_body("PUT", "/api/devices/{device}", fields=BODY, conditional=True)
+@routes.on_body(
+    "PUT", "/api/devices/{device}", fields=BODY, conditional=True, needs=Permission.ADMINISTER
+)
 async def put_device(request: web.Request, body: Body) -> web.Response:
     registry, device_id = request.app[CENTRAL].registry, request.match_info["device"]
     fields, before, condition = await _read(request, body)
@@ -109,7 +112,9 @@ async def put_device(request: web.Request, body: Body) -> web.Response:
     return answer(device_body(device))
 
 
-@routes.on_body("PATCH", "/api/devices/{device}", fields=BODY, conditional=True)
+@routes.on_body(
+    "PATCH", "/api/devices/{device}", fields=BODY, conditional=True, needs=Permission.ADMINISTER
+)
 async def patch_device(request: web.Request, body: Body) -> web.Response:
     device_id = request.match_info["device"]
     fields, before, condition = await _read(request, body)
@@ -129,7 +134,7 @@ async def patch_device(request: web.Request, body: Body) -> web.Response:
     return answer(device_body(device))
 
 
-@routes.on("DELETE", "/api/devices/{device}", conditional=True)
+@routes.on("DELETE", "/api/devices/{device}", conditional=True, needs=Permission.ADMINISTER)
 async def delete_device(request: web.Request) -> web.Response:
     central, condition = request.app[CENTRAL], condition_of(request)
     device = await find_device(request)
@@ -139,7 +144,7 @@ async def delete_device(request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-@routes.on("GET", "/api/devices/{device}/credentials")
+@routes.on("GET", "/api/devices/{device}/credentials", needs=Permission.KEYS)
 async def get_credentials(request: web.Request) -> web.Response:
     registry = request.app[CENTRAL].registry
     primary, secondary = await asyncio.to_thread(registry.keys, request.match_info["device"])

@@ -7,6 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from central.console.responses import Handler, RestError, bad_request, read_object
+from central.console.routes import Route
+from central.console.sign_in.roles import Permission
 
 API_VERSIONS = (
     "1.0",
@@ -27,7 +29,7 @@ Body = dict[str, Any]
 BodyHandler = Callable[[web.Request, Body], Awaitable[web.StreamResponse]]
 
 
-class Paths(list[web.RouteDef]):
+class Paths(list[Route]):
     """The paths of one topic. Each is declared with what a request may contain.
 
     Beside `api-version`, a path takes only the query parameters in `query`. Only a `conditional`
@@ -35,7 +37,12 @@ class Paths(list[web.RouteDef]):
     """
 
     def on(
-        self, method: str, *paths: str, query: Collection[str] = (), conditional: bool = False
+        self,
+        method: str,
+        *paths: str,
+        needs: Permission,
+        query: Collection[str] = (),
+        conditional: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Return a decorator for the handler of these paths, which take no body."""
 
@@ -47,13 +54,18 @@ class Paths(list[web.RouteDef]):
                     raise bad_request(f"{request.method} {request.path} takes no body.")
                 return await handler(request)
 
-            self.extend(web.route(method, path, checked) for path in paths)
+            self.extend(Route(method, path, checked, needs) for path in paths)
             return handler
 
         return decorate
 
     def on_body(
-        self, method: str, *paths: str, fields: Collection[str], conditional: bool = False
+        self,
+        method: str,
+        *paths: str,
+        needs: Permission,
+        fields: Collection[str],
+        conditional: bool = False,
     ) -> Callable[[BodyHandler], BodyHandler]:
         """Return a decorator for the handler of these paths, which take a body with these fields.
 
@@ -66,7 +78,7 @@ class Paths(list[web.RouteDef]):
                 _check_conditions(request, conditional=conditional)
                 return await handler(request, await _read_body(request, fields))
 
-            self.extend(web.route(method, path, checked) for path in paths)
+            self.extend(Route(method, path, checked, needs) for path in paths)
             return handler
 
         return decorate

@@ -19,6 +19,7 @@ from central.console.responses import (
     not_found,
 )
 from central.console.rest.paths import ANY_FIELD, Body, Paths
+from central.console.sign_in.roles import Permission
 from central.records import Device, Twin, iso
 from central.storage import cloud_properties, devices
 from central.storage.cloud_properties import CloudValue
@@ -39,13 +40,17 @@ STATUSES = {"completed": 200, "processing": 202, "pending": 202}
 REFUSED = 400  # The lowest acknowledgement code of a refused value.
 
 
-@routes.on("GET", "/api/devices/{device}/properties")
+@routes.on("GET", "/api/devices/{device}/properties", needs=Permission.VIEW)
 async def get_properties(request: web.Request) -> web.Response:
     return answer(await look_up(request, _read_properties, request.match_info["device"]))
 
 
-@routes.on_body("PUT", "/api/devices/{device}/properties", fields=ANY_FIELD)
-@routes.on_body("PATCH", "/api/devices/{device}/properties", fields=ANY_FIELD)
+@routes.on_body(
+    "PUT", "/api/devices/{device}/properties", fields=ANY_FIELD, needs=Permission.OPERATE
+)
+@routes.on_body(
+    "PATCH", "/api/devices/{device}/properties", fields=ANY_FIELD, needs=Permission.OPERATE
+)
 async def set_properties(request: web.Request, body: Body) -> web.Response:
     central = request.app[CENTRAL]
     device = await find_device(request)
@@ -55,13 +60,13 @@ async def set_properties(request: web.Request, body: Body) -> web.Response:
     return answer(change.answer(), status=HTTPStatus.ACCEPTED)
 
 
-@routes.on("GET", "/api/devices/{device}/components")
+@routes.on("GET", "/api/devices/{device}/components", needs=Permission.VIEW)
 async def list_components(request: web.Request) -> web.Response:
     device = await find_device(request)
     return answer({"value": await look_up(request, _components, device)})
 
 
-@routes.on("GET", COMPONENT)
+@routes.on("GET", COMPONENT, needs=Permission.VIEW)
 async def get_component_properties(request: web.Request) -> web.Response:
     device, name = await find_device(request), request.match_info["component"]
     await look_up(request, _twin_with_component, device, name)
@@ -69,8 +74,8 @@ async def get_component_properties(request: web.Request) -> web.Response:
     return answer(properties.get(name) or {"$metadata": {}})
 
 
-@routes.on_body("PUT", COMPONENT, fields=ANY_FIELD)
-@routes.on_body("PATCH", COMPONENT, fields=ANY_FIELD)
+@routes.on_body("PUT", COMPONENT, fields=ANY_FIELD, needs=Permission.OPERATE)
+@routes.on_body("PATCH", COMPONENT, fields=ANY_FIELD, needs=Permission.OPERATE)
 async def set_component_properties(request: web.Request, body: Body) -> web.Response:
     central, device = request.app[CENTRAL], await find_device(request)
     name = request.match_info["component"]

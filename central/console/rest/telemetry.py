@@ -4,6 +4,7 @@ from aiohttp import web
 
 from central.console.responses import answer, look_up, not_found
 from central.console.rest.paths import Paths
+from central.console.sign_in.roles import Permission
 from central.records import iso
 from central.storage import telemetry
 
@@ -14,6 +15,7 @@ routes = Paths()
     "GET",
     "/api/devices/{device}/telemetry/{telemetry}",
     "/api/devices/{device}/components/{component}/telemetry/{telemetry}",
+    needs=Permission.VIEW,
 )
 async def get_telemetry(request: web.Request) -> web.Response:
     device_id, name = request.match_info["device"], request.match_info["telemetry"]

@@ -15,6 +15,7 @@ from central.console.rest.conditions import Condition, condition_of
 from central.console.rest.filters import Field
 from central.console.rest.lists import LIST_QUERY, Key, Listing, Selection, list_body, select
 from central.console.rest.paths import Body, Paths
+from central.console.sign_in.roles import Permission
 from central.errors import UnknownTemplate
 from central.protocol.twins import is_property_name, merge
 from central.records import Device
@@ -113,7 +114,7 @@ class Interfaces:
         return self.inlined(json.loads(text), levels - 1)
 
 
-@routes.on("GET", "/api/deviceTemplates", query=LIST_QUERY)
+@routes.on("GET", "/api/deviceTemplates", query=LIST_QUERY, needs=Permission.VIEW)
 async def list_templates(request: web.Request) -> web.Response:
     shown, following = await look_up(request, _page, select(request.query, LISTING))
     return answer(list_body(request, shown, following))
@@ -128,7 +129,7 @@ def _page(
     return [template_body(template, interfaces) for template in found], following
 
 
-@routes.on("GET", "/api/deviceTemplates/{dtmi}")
+@routes.on("GET", "/api/deviceTemplates/{dtmi}", needs=Permission.VIEW)
 async def get_template(request: web.Request) -> web.Response:
     return answer(await look_up(request, _show, request.match_info["dtmi"]))
 
@@ -137,8 +138,16 @@ def _show(db: sqlite3.Connection, dtmi: str) -> dict[str, Any]:
     return template_body(templates.get_template(db, dtmi), Interfaces(db))
 
 
-@routes.on_body("PUT", "/api/deviceTemplates/{dtmi}", fields=BODY, conditional=True)
-@routes.on_body("PATCH", "/api/deviceTemplates/{dtmi}", fields=BODY, conditional=True)
+@routes.on_body(
+    "PUT", "/api/deviceTemplates/{dtmi}", fields=BODY, conditional=True, needs=Permission.ADMINISTER
+)
+@routes.on_body(
+    "PATCH",
+    "/api/deviceTemplates/{dtmi}",
+    fields=BODY,
+    conditional=True,
+    needs=Permission.ADMINISTER,
+)
 async def set_template(request: web.Request, body: Body) -> web.Response:
     """Put a template, or change it by a merge patch (RFC 7396)."""
     dtmi = request.match_info["dtmi"]
@@ -150,7 +159,7 @@ async def set_template(request: web.Request, body: Body) -> web.Response:
     return answer(shown)
 
 
-@routes.on("DELETE", "/api/deviceTemplates/{dtmi}", conditional=True)
+@routes.on("DELETE", "/api/deviceTemplates/{dtmi}", conditional=True, needs=Permission.ADMINISTER)
 async def delete_template(request: web.Request) -> web.Response:
     dtmi, condition = request.match_info["dtmi"], condition_of(request)
     await request.app[CENTRAL].store.run(_delete, dtmi, condition)

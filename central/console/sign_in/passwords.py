@@ -36,7 +36,7 @@ def matches(password: str, stored: str | None) -> bool:
 
     `stored` is None for an unknown user: no password matches, and it takes as long.
     """
-    _, n, r, p, salt, expected = (stored or NOBODY).split("$")
+    _, n, r, p, salt, expected = (stored or _nobody()).split("$")
     found = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
     return hmac.compare_digest(found, base64.b64decode(expected)) and stored is not None
 
@@ -51,4 +51,5 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-NOBODY = "$".join(("scrypt", str(N), str(R), str(P), _text(bytes(SALT)), _text(bytes(HASH))))
+def _nobody() -> str:
+    return "$".join(("scrypt", str(N), str(R), str(P), _text(bytes(SALT)), _text(bytes(HASH))))

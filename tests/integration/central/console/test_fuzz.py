@@ -53,6 +53,8 @@ PATHS = [
     "/console/api/devices/{id}/export",
     "/console/api/devices/{id}/commands",
     "/console/api/devices/{id}/connections",
+    "/console/api/devices/{id}/audit",
+    "/console/api/session",
     "/console/api/devices/{id}/queue/{name}",
     "/console/api/faults",
     "/console/api/faults/slow",

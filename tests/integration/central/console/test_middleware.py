@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from consoles import ask, refused
 
-from central.console import app, middleware
+from central.console import addresses, middleware
 from central.errors import PortTaken, StartError
 
 LARGEST_PAGE = 200_000  # Bytes of all files, uncompressed.
@@ -68,13 +68,12 @@ class TestElsewhere:
         assert (await refused(http, "POST", "/api/devices", {}, expect=405))["code"]
 
     def test_only_one_of_two_simultaneous_starts_gets_a_port(self):
-        with app.listen(0) as first, pytest.raises(PortTaken):
-            app.listen(first.getsockname()[1])
+        with addresses.listen("127.0.0.1", 0) as first, pytest.raises(PortTaken):
+            addresses.listen("127.0.0.1", first.getsockname()[1])
 
-    def test_an_unusable_port_is_not_reported_as_taken(self, monkeypatch):
-        monkeypatch.setattr(app, "LOOPBACK", "192.0.2.1")  # Not an address of this machine.
-        with pytest.raises(StartError, match=r"Port 8080 of 192\.0\.2\.1 cannot be used"):
-            app.listen(8080)
+    def test_an_unusable_address_is_not_reported_as_taken(self):
+        with pytest.raises(StartError, match=r"'192\.0\.2\.77' is not an address of this machine"):
+            addresses.listen("192.0.2.77", 8080)
 
 
 class TestGuard:

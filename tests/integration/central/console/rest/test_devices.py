@@ -2,6 +2,7 @@
 
 import pytest
 from consoles import MODEL_ID, ask, refused
+from signed_in import console_token
 
 
 async def test_a_device_is_created_read_changed_and_deleted(http):
@@ -97,7 +98,8 @@ async def test_an_etag_guards_against_lost_changes(http):
 async def test_credentials_are_the_devices_own(http, central):
     await ask(http, "PUT", "/api/devices/pi-1", {})
     primary, secondary = central.registry.keys("pi-1")
-    assert await ask(http, "GET", "/api/devices/pi-1/credentials") == {
+    found = await ask(http, "GET", "/api/devices/pi-1/credentials", headers=console_token(central))
+    assert found == {
         "idScope": central.id_scope,
         "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary},
     }

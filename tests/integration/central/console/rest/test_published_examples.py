@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from consoles import ask, refused
+from signed_in import console_token
 
 STABLE, PREVIEW = "2022-07-31", "2022-10-31-preview"
 TEMPLATE = "dtmi:contoso:testDeviceTemplate;1"
@@ -218,7 +219,7 @@ def has(found, expected):
     return found == expected and type(found) is type(expected)
 
 
-async def test_the_examples_in_their_order(http):
+async def test_the_examples_in_their_order(http, central):
     for title, method, path, version, body, status, expected in EXAMPLES:
         plain, _, query = path.partition("?")
         parameters = dict(part.split("=", 1) for part in query.split("&") if part)
@@ -227,6 +228,7 @@ async def test_the_examples_in_their_order(http):
             *(method, f"/api/{plain}", body),
             expect=status,
             params={"api-version": version, **parameters},
+            headers=console_token(central),
         )
         assert has(answer, expected), (title, answer)
 

@@ -1,0 +1,252 @@
+"""Signing in and out, and attacks on it."""
+
+import asyncio
+import json
+import logging
+import ssl
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from consoles import ask, eventually, refused
+from signed_in import PASSWORD, browser_session, origin, sign_in
+
+from central.console import addresses
+from central.console.page_api import session
+from central.console.run import open_central
+from central.console.sign_in import sessions
+from central.console.sign_in.attempts import OF_NAME_AT_ADDRESS
+from central.errors import StartError
+from central.server import open_store
+from central.storage import accounts
+
+PATH = "/console/api/session"
+
+
+def cookies(http):
+    return list(http.cookie_jar)
+
+
+async def test_nothing_is_seen_without_signing_in(http):
+    for path in ("/api/devices", "/console/api/devices", "/console/api/central", "/api/nothing"):
+        error = await refused(http, "GET", path, expect=401)
+        assert error["code"] == "Unauthorized"
+    for path in ("/", "/main.js", "/sign-in.html", "/console-ca.pem"):
+        async with http.get(path) as response:
+            assert response.status == 200
+    assert (await ask(http, "GET", PATH))["user"] is None
+
+
+async def test_a_user_signs_in_and_out(http, central):
+    assert await sign_in(http, central, "ANN") == 200
+    found = await ask(http, "GET", PATH)
+    assert (found["user"], found["role"], found["required"]) == ("ann", "administrator", True)
+    await ask(http, "GET", "/api/devices")
+    (cookie,) = cookies(http)
+    await ask(http, "DELETE", PATH, headers=origin(central), expect=204)
+    assert cookies(http) == []
+    stolen = {"Cookie": f"{cookie.key}={cookie.value}"}
+    await refused(http, "GET", "/api/devices", headers=stolen, expect=401)
+
+
+async def test_the_cookie_is_for_this_host_only_and_hidden_from_scripts(http, central):
+    await sign_in(http, central, "ann")
+    (cookie,) = cookies(http)
+    assert cookie.key.startswith("__Host-")
+    assert (cookie["secure"], cookie["httponly"], cookie["path"]) == (True, True, "/")
+    assert cookie["samesite"] == "Strict"
+    stored = central.store.read(lambda db: db.execute("SELECT digest FROM sign_ins").fetchall())
+    assert [row["digest"] for row in stored] == [sessions.digest(cookie.value)]
+
+
+async def test_each_sign_in_has_another_secret(http, central):
+    """A secret that an attacker planted in the browser does not become valid."""
+    await sign_in(http, central, "ann")
+    (first,) = cookies(http)
+    await sign_in(http, central, "ann")
+    (second,) = cookies(http)
+    assert first.value != second.value
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ann", "wrong"), ("nobody", PASSWORD), ("ann", ""), ("", ""), ("ann", "x" * 10_000),
+     ("x" * 10_000, PASSWORD), ("ann' OR 1=1 --", "x"), ("ann\x00", PASSWORD)],
+)  # fmt: skip
+async def test_a_wrong_name_or_password_gets_the_same_answer(http, name, password, central):
+    body = {"user": name, "password": password}
+    error = await refused(http, "POST", PATH, body, headers=origin(central), expect=401)
+    assert error["message"] == "The name or the password is wrong."
+    assert cookies(http) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"user": "ann"}, {"user": 1, "password": []}])
+async def test_an_incomplete_sign_in_is_a_bad_request(http, central, body):
+    await refused(http, "POST", PATH, body, headers=origin(central), expect=400)
+
+
+async def test_guessing_is_slowed_down_and_a_right_password_does_not_help(http, central):
+    for _ in range(OF_NAME_AT_ADDRESS.burst):
+        assert await sign_in(http, central, "ann", "wrong") == 401
+    body = {"user": "ann", "password": PASSWORD}
+    async with http.post(PATH, json=body, headers=origin(central)) as response:
+        assert response.status == 429
+        assert 0 < int(response.headers["Retry-After"]) <= OF_NAME_AT_ADDRESS.seconds
+    assert await sign_in(http, central, "otto") == 200
+
+
+async def test_many_guesses_at_once_are_bounded(http, central, monkeypatch):
+    """Each takes 16 MiB while it is checked."""
+    running: list[int] = []
+    most = 0
+    matches = session.passwords.matches
+
+    def counted(password, stored):
+        nonlocal most
+        running.append(1)
+        most = max(most, len(running))
+        try:
+            return matches(password, stored)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(session.passwords, "matches", counted)
+    names = [f"user-{number}" for number in range(40)]
+    statuses = await asyncio.gather(*[sign_in(http, central, name) for name in names])
+    assert set(statuses) == {401, 429}
+    assert most == 1
+
+
+async def test_passwords_and_secrets_are_not_logged(http, central, caplog):
+    caplog.set_level(logging.DEBUG)
+    await sign_in(http, central, "ann", "a wrong password")
+    await sign_in(http, central, "ann")
+    (cookie,) = cookies(http)
+    assert "ann (administrator) signed in from" in caplog.text
+    for secret in (PASSWORD, "a wrong password", cookie.value):
+        assert secret not in caplog.text
+
+
+class TestExpiry:
+    @pytest.fixture
+    def now(self):
+        return [1_900_000_000.0]
+
+    @pytest.fixture
+    async def central(self, settings, now):
+        async with open_central(replace(settings, clock=lambda: now[0])) as central:
+            yield central
+
+    @pytest.fixture
+    async def http(self, central):
+        # The certificate is one of that time.
+        context = ssl.create_default_context(cafile=str(central.console_ca_file))
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        jar = aiohttp.CookieJar(unsafe=True)
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with aiohttp.ClientSession(central.http, connector=connector, cookie_jar=jar) as http:
+            yield http
+
+    async def test_an_unused_sign_in_ends(self, http, central, now):
+        await sign_in(http, central, "ann")
+        now[0] += sessions.IDLE
+        await refused(http, "GET", "/api/devices", expect=401)
+
+    async def test_a_used_sign_in_lasts_a_week(self, http, central, now):
+        await sign_in(http, central, "ann")
+        used = 0.0
+        while used + sessions.IDLE / 2 < sessions.LONGEST:
+            used += sessions.IDLE / 2
+            now[0] += sessions.IDLE / 2
+            await ask(http, "GET", "/api/devices")
+        now[0] += sessions.IDLE / 2
+        await refused(http, "GET", "/api/devices", expect=401)
+
+
+@pytest.mark.parametrize(
+    "change", [(accounts.remove_user, "ann"), (accounts.set_password, "ann", "x")]
+)
+async def test_a_removed_user_is_out_at_once(http, central, change):
+    await sign_in(http, central, "ann")
+    await ask(http, "GET", "/api/devices")
+    await central.store.run(*change)
+    await refused(http, "GET", "/api/devices", expect=401)
+
+
+async def test_a_live_page_ends_with_the_sign_in(http, central, monkeypatch):
+    monkeypatch.setattr("central.console.page_api.live.QUIET", 0.05)
+    await sign_in(http, central, "ann")
+    async with http.get("/console/api/events") as response:
+        assert response.status == 200
+        await response.content.readline()
+        await central.store.run(accounts.remove_user, "ann")
+        async with asyncio.timeout(10):
+            assert b"still here" in await response.content.read() or response.content.at_eof()
+
+
+async def test_another_users_sign_in_stays(http, central):
+    await sign_in(http, central, "otto")
+    async with browser_session(central) as other:
+        await sign_in(other, central, "ann")
+        await ask(other, "DELETE", PATH, headers=origin(central), expect=204)
+    await ask(http, "GET", "/api/devices")
+
+
+async def test_a_sign_in_survives_a_restart(settings, tmp_path):
+    async with open_central(settings) as central, browser_session(central) as http:
+        await sign_in(http, central, "ann")
+        (cookie,) = cookies(http)
+        port = central.http.rstrip("/").rsplit(":", 1)[1]
+    again = replace(settings, http_port=int(port))
+    async with open_central(again) as central, browser_session(central) as http:
+        await ask(http, "GET", "/api/devices", headers={"Cookie": f"{cookie.key}={cookie.value}"})
+
+
+async def test_without_an_administrator_central_does_not_start(settings):
+    with open_store(settings.data_dir) as store:
+        store.call(accounts.remove_user, "ann")
+    with pytest.raises(StartError, match="user add NAME --role administrator"):
+        async with open_central(settings):
+            pass
+
+
+async def test_plain_http_is_not_answered(central):
+    port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await reader.read()
+    assert b"200" not in answer
+    writer.close()
+
+
+async def test_a_running_console_follows_the_names_of_this_machine(settings, monkeypatch, caplog):
+    names = ["127.0.0.1", "pi"]
+    monkeypatch.setattr(addresses, "CHECKED_EVERY", 0.01)
+    monkeypatch.setattr(addresses, "own_names", lambda *_: names)
+    async with open_central(settings) as central, browser_session(central) as http:
+
+        async def answers(host):
+            async with http.get("/", headers={"Host": host}) as response:
+                return response.status == 200
+
+        assert await answers("pi")
+        assert not await answers("new.pi")
+        certificate = settings.data_dir / "console.pem"
+        before = certificate.read_bytes()
+        certificate.unlink()
+        certificate.mkdir()  # It cannot be replaced for a while.
+        names[:] = ["127.0.0.1", "new.pi"]
+        await eventually(lambda: "keeps its certificate" in caplog.text)
+        assert await answers("pi")
+        certificate.rmdir()
+        await eventually(lambda: answers("new.pi"))
+        assert not await answers("pi")
+        assert certificate.read_bytes() != before
+
+
+async def test_scripts_find_the_files_of_the_console(central):
+    info = json.loads((central.settings.data_dir / "central.json").read_text())
+    assert info["http"].startswith("https://")
+    assert info["console_ca_file"] == str(central.console_ca_file)
+    assert info["console_token_file"] == str(central.console_token_file)
+    assert central.console_fingerprint in central.summary()
