@@ -16,11 +16,13 @@ from pathlib import Path
 from aiohttp import web
 
 from central.console.responses import CENTRAL, look_up_long
+from central.console.routes import Routes
+from central.console.sign_in.roles import Permission
 from central.storage import last_values, retention
 from central.storage.last_values import LastValues
 from central.transport.admission import Admission
 
-routes = web.RouteTableDef()
+routes = Routes()
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A value is stale after this many seconds, or after this many times the usual pause between two.
@@ -50,7 +52,7 @@ class Recorded:
     last: LastValues
 
 
-@routes.get("/metrics")
+@routes.on("GET", "/metrics", needs=Permission.VIEW)
 async def get_metrics(request: web.Request) -> web.Response:
     """Return all metrics in Prometheus's text format."""
     central = request.app[CENTRAL]

@@ -149,6 +149,8 @@ def test_a_token_is_printed_once_and_not_stored(central, data, capsys):
     made = api_tokens.parse(text)
     with open_store(data) as store:
         found = store.read(accounts.find_token, "ci")
+    assert made is not None
+    assert found is not None
     assert (found.digest, found.role) == (made.digest, Role.OPERATOR)
     assert 29 * 86400 < found.expires - found.created <= 30 * 86400
     signature = text.partition("sig=")[2].partition("&")[0]

@@ -24,7 +24,7 @@ long_series = st.lists(st.tuples(times, numbers), min_size=MOST + 1, max_size=30
 @pytest.fixture(scope="module")
 def db():
     db = sqlite3.connect(":memory:", isolation_level=None)
-    _prepare(db)
+    _prepare(db, upgrade=True)
     yield db
     db.close()
 

@@ -4,6 +4,7 @@ import socket
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -33,6 +34,10 @@ def authority(tmp_path):
 @pytest.fixture
 def own(tmp_path, authority):
     return ConsoleCertificate(tmp_path / "console.pem", tmp_path / "console-key.pem", authority)
+
+
+def loaded(files: tuple[Path, Path]) -> ConsoleCertificate:
+    return ConsoleCertificate(*files, authority=None)
 
 
 def leaf(tmp_path):
@@ -178,27 +183,29 @@ class TestAuthority:
 
 class TestGiven:
     @pytest.fixture
-    def give(self, tmp_path):
-        paths = tmp_path / "given.pem", tmp_path / "given-key.pem"
-        ca = trustme.CA()
+    def ca(self):
+        return trustme.CA()
 
-        def give(*names):
+    @pytest.fixture
+    def give(self, tmp_path, ca):
+        paths = tmp_path / "given.pem", tmp_path / "given-key.pem"
+
+        def give(*names: str) -> tuple[Path, Path]:
             issued = ca.issue_cert(*names)
             paths[0].write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
             paths[1].write_bytes(issued.private_key_pem.bytes())
             return paths
 
-        give.ca = ca
         return give
 
     def test_its_own_names_count(self, give):
-        given = ConsoleCertificate(*give("central.example.org", "192.0.2.1"), None)
+        given = loaded(give("central.example.org", "192.0.2.1"))
         assert given.refresh(["pi"], NOW) == {"central.example.org", "192.0.2.1"}
 
-    def test_a_replaced_one_is_read_again(self, give):
-        given = ConsoleCertificate(*give("one.example.org"), None)
+    def test_a_replaced_one_is_read_again(self, ca, give):
+        given = loaded(give("one.example.org"))
         trusting = ssl.create_default_context()
-        give.ca.configure_trust(trusting)
+        ca.configure_trust(trusting)
         given.refresh([], NOW)
         assert shake_hands(given.context, trusting, "one.example.org")
         give("two.example.org")
@@ -206,7 +213,7 @@ class TestGiven:
         assert shake_hands(given.context, trusting, "two.example.org")
 
     def test_one_that_ends_soon_is_reported(self, give, caplog):
-        given = ConsoleCertificate(*give("one.example.org"), None)
+        given = loaded(give("one.example.org"))
         given.refresh([], NOW + timedelta(days=400_000))
         assert "Replace it" in caplog.text
 

@@ -12,9 +12,8 @@ from consoles import ask, eventually, refused
 from signed_in import PASSWORD, browser_session, origin, sign_in
 
 from central.console import addresses
-from central.console.page_api import session
 from central.console.run import open_central
-from central.console.sign_in import sessions
+from central.console.sign_in import passwords, sessions
 from central.console.sign_in.attempts import OF_NAME_AT_ADDRESS
 from central.errors import StartError
 from central.server import open_store
@@ -99,7 +98,7 @@ async def test_many_guesses_at_once_are_bounded(http, central, monkeypatch):
     """Each takes 16 MiB while it is checked."""
     running: list[int] = []
     most = 0
-    matches = session.passwords.matches
+    matches = passwords.matches
 
     def counted(password, stored):
         nonlocal most
@@ -110,7 +109,7 @@ async def test_many_guesses_at_once_are_bounded(http, central, monkeypatch):
         finally:
             running.pop()
 
-    monkeypatch.setattr(session.passwords, "matches", counted)
+    monkeypatch.setattr(passwords, "matches", counted)
     names = [f"user-{number}" for number in range(40)]
     statuses = await asyncio.gather(*[sign_in(http, central, name) for name in names])
     assert set(statuses) == {401, 429}
