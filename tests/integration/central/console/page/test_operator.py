@@ -221,7 +221,8 @@ async def lose_and_regain_the_network(operator):
     overview = page.locator(".overview-main")
     await operator.take_picture("console-faults", part=overview, theme="dark")
     await operator.go("Connections")
-    await expect(page.locator("tbody")).to_contain_text("cut on request")
+    log = page.get_by_role("region", name="Connection log")
+    await expect(log).to_contain_text("cut on request")
 
 
 async def look_at_the_data(operator):

@@ -14,10 +14,10 @@ async def test_keys_are_shown_after_the_token_was_pasted(browser, central):
         dialog = page.get_by_role("dialog", name="Connect pi-1")
         line = await dialog.locator("pre").text_content()
         assert line == f"cat {central.console_token_file}"
-        await dialog.get_by_label("Token").fill("a wrong one")
+        await dialog.get_by_label("Token", exact=True).fill("a wrong one")
         await dialog.get_by_role("button", name="Continue").click()
         await expect(dialog).to_contain_text("That is not the token of this central.")
-        await dialog.get_by_label("Token").fill(central.console_token_file.read_text())
+        await dialog.get_by_label("Token", exact=True).fill(central.console_token_file.read_text())
         await page.keyboard.press("Enter")
         key = dialog.get_by_label("Primary key", exact=True)
         await expect(key).to_have_value(central.registry.keys("pi-1")[0])
