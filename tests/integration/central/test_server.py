@@ -64,6 +64,7 @@ async def test_central_json_exists_while_central_listens(tmp_path):
             "ca_file",
             "group_key_file",
             "proxy",
+            "console_token_file",
         }
         assert info["mqtt_host"] == "127.0.0.1"
         assert (data / "ca.pem").read_text() == central.ca_file.read_text()
