@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hw import boot_overlays, device_tree
-from hw.boot_overlays import BOARD, DRIVER, I2C, OFF, Overlay
+from hw.boot_overlays import BOARD, DRIVER, I2C, OFF, Ignored, Overlay
 from hw.errors import BootConfigError
 
 PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
@@ -46,12 +46,14 @@ class BootConfig:
     """The file, and what it makes the firmware do at the next start.
 
     `overlays` are those that it loads on this board, including the parameters of the board itself.
-    `offers_driver` is whether the overlay of the kernel's dht11 driver is installed.
+    `ignored` are its lines that have no effect on this board. `offers_driver` is whether the
+    overlay of the kernel's dht11 driver is installed.
     """
 
     file: Path
     content: bytes
     overlays: tuple[Overlay, ...]
+    ignored: tuple[Ignored, ...]
     offers_driver: bool
 
     def users(self, pin: int) -> list[Overlay]:
@@ -81,6 +83,10 @@ class BootConfig:
         loaded = (one for one in self.overlays if one.name == DRIVER and one.filter is None)
         return any(pin in one.lines for one in loaded)
 
+    def ignored_driver(self, pin: int) -> Ignored | None:
+        """Return a line that would load the driver for GPIO `pin` on another board."""
+        return next((one for one in self.ignored if one.loads(DRIVER, pin)), None)
+
 
 def load(root: Path = Path("/")) -> BootConfig | None:
     """Return what the file of this machine says, or None if there is none.
@@ -94,7 +100,8 @@ def load(root: Path = Path("/")) -> BootConfig | None:
     effect = boot_overlays.read(
         content, device_tree.board(root), lambda name: _included(partition, name)
     )
-    return BootConfig(file, content, effect.overlays, _offers_driver(partition, effect.settings))
+    offers_driver = _offers_driver(partition, effect.settings)
+    return BootConfig(file, content, effect.overlays, effect.ignored, offers_driver)
 
 
 def _included(partition: Path, name: str) -> bytes:

@@ -107,11 +107,29 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """A line of the file, by its number from 1, that `filter` above it excludes on this board."""
+
+    number: int
+    text: str
+    filter: str
+
+    def loads(self, name: str, pin: int) -> bool:
+        """Return whether it would load this overlay for GPIO `pin` (BCM) without the filter."""
+        overlays = read(self.text.encode("latin-1"), Board()).overlays
+        return any(one.name == name and pin in one.lines for one in overlays)
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
-    """What the firmware makes of a file: the overlays it loads, in order, and other settings."""
+    """What the firmware makes of a file: the overlays it loads, in order, and other settings.
+
+    `ignored` are the lines of the file itself that have no effect on this board.
+    """
 
     overlays: tuple[Overlay, ...]
     settings: Mapping[str, str]
+    ignored: tuple[Ignored, ...]
 
 
 def read(
@@ -123,7 +141,8 @@ def read(
     """
     reader = _Reader(board, included)
     reader.read(content)
-    return Effect((*reader.of_board.values(), *reader.loaded), reader.settings)
+    overlays = (*reader.of_board.values(), *reader.loaded)
+    return Effect(overlays, reader.settings, tuple(reader.ignored))
 
 
 class _Reader:
@@ -131,17 +150,19 @@ class _Reader:
         self.of_board: dict[str, Overlay] = {}
         self.loaded: list[Overlay] = []
         self.settings: dict[str, str] = {}
+        self.ignored: list[Ignored] = []
         self._board = board
         self._included = included
         self._filters: dict[str, tuple[bool | None, str]] = {}  # By kind.
         self._in_scope = False  # Whether a parameter may belong to the last overlay.
 
     def read(self, content: bytes, depth: int = 0) -> None:
-        for text in _texts(content):
+        for number, text in _texts(content):
             if text.startswith("["):
                 self._filter(text)
-            elif not self._applies():
-                continue
+            elif (excluding := self._excluding()) is not None:
+                if depth == 0:
+                    self.ignored.append(Ignored(number, text, excluding))
             elif text.startswith("include ") and depth < DEEPEST:
                 self.read(self._included(text.removeprefix("include ").strip()), depth + 1)
             else:
@@ -154,8 +175,10 @@ class _Reader:
         elif (kind := _kind(name)) is not None:
             self._filters[kind] = (_outcome(kind, name, self._board), f"[{name}]")
 
-    def _applies(self) -> bool:
-        return all(outcome is not False for outcome, _ in self._filters.values())
+    def _excluding(self) -> str | None:
+        """Return a filter that excludes the next line, or None if there is none."""
+        filters = self._filters.values()
+        return next((text for outcome, text in filters if outcome is False), None)
 
     def _unknown(self) -> str | None:
         return next((text for outcome, text in self._filters.values() if outcome is None), None)
@@ -193,12 +216,12 @@ class _Reader:
                 self.of_board[known] = Overlay(BOARD, text, {known: value}, self._unknown())
 
 
-def _texts(content: bytes) -> Iterator[str]:
+def _texts(content: bytes) -> Iterator[tuple[int, str]]:
     """Return the lines that are neither empty nor comments, as the firmware sees them."""
-    for line in content.split(b"\n"):
+    for number, line in enumerate(content.split(b"\n"), start=1):
         text = line.rstrip(b"\r")[:LONGEST_LINE].decode("latin-1").strip(" \t")
         if text and not text.startswith("#"):
-            yield text
+            yield number, text
 
 
 def _kind(name: str) -> str | None:

@@ -127,14 +127,14 @@ def _chip_not_opened() -> HardwareError | None:
     """Return why no chip can be opened; None if it could be."""
     chips = sorted(Path("/dev").glob("gpiochip*"))
     if not chips:
-        sentence = "This machine has no GPIO lines: /dev/gpiochip0 does not exist."
+        sentence = "This machine has no GPIO pins: /dev/gpiochip0 does not exist."
         if is_raspberry_pi():  # The kernel may not have made it yet.
             return LineError(sentence, fault=Fault.FAILED)
         return DriverError(sentence)
     if not all(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
         return LineError(
-            f"This user may not use {chips[0]}. To join its group: sudo usermod -aG gpio $USER "
-            "(then log in again).",
+            f"This user may not use {chips[0]}. To join its group: sudo usermod -aG gpio $USER, "
+            "then log out and log in again.",
             fault=Fault.NO_PERMISSION,
         )
     return None

@@ -17,9 +17,10 @@ from agent.config.loader import Config
 from agent.daemon.control_socket import ask, read_status
 from agent.device.model import model_id
 from agent.diagnostics import bug_report
-from agent.diagnostics.checks import software
+from agent.diagnostics.checks import gpio, software
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding, Outcome
+from agent.diagnostics.registry import WRONG
 from agent.diagnostics.runner import Findings, chosen, counted, examine
 from agent.errors import ConfigError, ControlError, NoAnswerError, NoDaemonError, in_words, phrase
 from agent.readings.clock import utc
@@ -60,7 +61,7 @@ def check(
         print(json.dumps(_for_programs(found, status), indent=2))
     else:
         whom = "" if asked is None else ", run by the daemon"
-        print(f"{counted(found)}{whom}.")
+        print(f"{counted(found)}{whom}. {_last_words(found)}")
     if report is not None and not _write_report(report, examination, found, status):
         return FAILURE
     return FAILURE if any(one.outcome is Outcome.FAILED for _, one in found) else DONE
@@ -95,8 +96,16 @@ def _findings(
     for name, finding in asked.findings:
         if name == "daemon":  # Which version is installed by now, only a new process can see.
             yield name, software.daemon(replace(examination, status=asked.status))
+        elif name == "gpio-lines" and _sees_more(examination, finding):
+            yield name, gpio.holders(replace(examination, status=asked.status))
         else:
             yield name, finding
+
+
+def _sees_more(examination: Examination, finding: Finding) -> bool:
+    """Return whether this process may name a holder better: root sees every user's processes."""
+    has_config = not examination.mistakes
+    return finding.outcome is Outcome.FAILED and examination.is_root and has_config
 
 
 def _register(examination: Examination) -> str:
@@ -144,6 +153,12 @@ def _line(name: str, finding: Finding, *, verbose: bool) -> str:
     if verbose:
         lines += [f"{'':<26} {detail}" for detail in finding.details]
     return "\n".join(lines)
+
+
+def _last_words(found: Findings) -> str:
+    if any(finding.outcome in WRONG for _, finding in found):
+        return "Follow the advice above, then run this command again."
+    return "No problems were found."
 
 
 def _for_programs(found: Findings, status: Status | None) -> dict[str, Any]:

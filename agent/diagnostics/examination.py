@@ -15,7 +15,7 @@ from agent.diagnostics.installation import is_installed
 from agent.diagnostics.line_processes import Processes, processes
 from agent.diagnostics.route import Route
 from agent.diagnostics.service_access import ServiceUser, service_user
-from agent.diagnostics.service_advice import service_is_installed
+from agent.diagnostics.service_advice import group_of, service_is_installed, user_name
 from agent.errors import ControlError
 from agent.readings.clock import Clock
 from agent.status import Status
@@ -82,6 +82,8 @@ class Examination:
     root: Path = Path("/")
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
     service_user: Callable[[], ServiceUser | None] = service_user
+    user_name: Callable[[], str] = user_name
+    group_of: Callable[[Path], str] = group_of
     may_read: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK)
     may_use: Callable[[Path], bool] = lambda file: os.access(file, os.R_OK | os.W_OK)
     is_installed: Callable[[str], bool] = is_installed

@@ -11,7 +11,8 @@ from pathlib import Path
 
 LINK = re.compile(r"anon_inode:\[?gpio-(?:line|linehandle|event|lineevent)\]?")
 INFO = re.compile(r"gpio-chip:\s*(\S+)\s+gpio-line:\s*([0-9]+)")
-UNIT = re.compile(r"/([^/]+)\.service$", re.MULTILINE)
+# Not a service of a user's own systemd, which systemctl manages only for that user.
+UNIT = re.compile(r"^(?!.*/user\.slice/).*/([^/]+)\.service$", re.MULTILINE)
 OWN_UNIT = "sensor-agent"
 DEEPEST = 32  # Processes above each other.
 
@@ -20,7 +21,8 @@ DEEPEST = 32  # Processes above each other.
 class Process:
     """A process that holds lines, by chip and number. `has_others` is whether it has unknown ones.
 
-    `unit` is the service it belongs to, or "". `is_own` is whether it is a part of this program.
+    `unit` is the service it belongs to, or "". `is_own` is whether it is a part of this program;
+    `pid` is then that of its main process.
     """
 
     pid: int
@@ -50,7 +52,8 @@ class Processes:
 def processes(proc: Path, own: int | None = None) -> Processes:
     """Return the processes in `proc` that hold lines. `own` is this process."""
     own = os.getpid() if own is None else own
-    found, are_all = [], True
+    # The service has a /proc without the processes of other users, and so without the first one.
+    found, are_all = [], (proc / "1").exists()
     for place in proc.glob("[0-9]*"):
         try:
             requests = [one for one in (place / "fd").iterdir() if LINK.fullmatch(_link(one))]
@@ -71,28 +74,29 @@ def _process(place: Path, requests: list[str], own: int) -> Process:
         has_others = has_others or not known
         lines |= {(chip, int(line)) for chip, line in known}
     unit = UNIT.search(_read(place / "cgroup"))
+    main = _own_main(place, own)
     return Process(
-        pid=int(place.name),
+        pid=int(place.name) if main is None else main,
         name=_read(place / "comm").strip() or "a program",
         unit=unit[1] if unit else "",
-        is_own=(unit is not None and unit[1] == OWN_UNIT) or _is_own(place, own),
+        is_own=(unit is not None and unit[1] == OWN_UNIT) or main is not None,
         lines=frozenset(lines),
         has_others=has_others,
     )
 
 
-def _is_own(place: Path, own: int) -> bool:
-    """Return whether a process is this one, or comes from one of this program."""
+def _own_main(place: Path, own: int) -> int | None:
+    """Return the process of this program that a process is or comes from. None if there is none."""
     for _ in range(DEEPEST):
         arguments = _read(place / "cmdline").split("\0")
         names = {Path(one).name for one in arguments[:2]}
         if int(place.name) == own or "sensor-agent" in names or arguments[1:3] == ["-m", "agent"]:
-            return True
+            return int(place.name)
         parent = re.search(r"^PPid:\s*([0-9]+)", _read(place / "status"), re.MULTILINE)
         if parent is None or parent[1] in {"0", "1"}:
-            return False
+            return None
         place = place.parent / parent[1]
-    return False
+    return None
 
 
 def _link(file: Path) -> str:

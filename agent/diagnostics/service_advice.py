@@ -55,6 +55,14 @@ def _name(group: int) -> str:
         return str(group)
 
 
+def user_name() -> str:
+    """Return the name of this user, or the number if it has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def how_to_join(
     group: str,
     *,
@@ -68,7 +76,7 @@ def how_to_join(
     """
     if group != SERVICE_GROUP:
         return "Use sudo, or run the command as the user that runs the daemon."
-    user = user or pwd.getpwuid(os.geteuid()).pw_name
+    user = user or user_name()
     if session is None:
         session = [_name(number) for number in os.getgroups()]
     if user in members(group) and group not in session:

@@ -198,8 +198,8 @@ class AdafruitSensor(ClimateSensor):
             )
         if "Unable to open chip" in said or fault is Fault.NO_PERMISSION:
             return SensorError(
-                "This user may not use the GPIO lines. To join their group: sudo usermod -aG gpio "
-                "$USER (then log in again).",
+                "This user may not use the GPIO pins. To join their group: sudo usermod -aG gpio "
+                "$USER, then log out and log in again.",
                 fault=Fault.NO_PERMISSION,
             )
         if "Timed out waiting for PulseIn" in said:  # Its advice on libgpiod is out of date.

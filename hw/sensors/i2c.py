@@ -30,15 +30,16 @@ def overlay_line(chip: Chip, address: int) -> str | None:
     return f"dtoverlay=i2c-sensor,{chip.overlay}{other}"
 
 
-def how_to_declare(chip: Chip, bus: int, address: int) -> str:
-    """Return what to do so that the kernel reads this chip, in one sentence."""
-    now = (
+def is_declared_by_setup(chip: Chip, bus: int, address: int) -> bool:
+    """Return whether `sensor-agent setup` declares this chip: an overlay does, on the header."""
+    return bus == BUS and overlay_line(chip, address) is not None
+
+
+def how_to_declare_by_hand(chip: Chip, bus: int, address: int) -> str:
+    """Return the command that makes the kernel read this chip until the next restart of the Pi."""
+    return (
         f"echo {chip.names[0]} 0x{address:02x} | sudo tee /sys/bus/i2c/devices/i2c-{bus}/new_device"
     )
-    line = overlay_line(chip, address)
-    if line is None or bus != BUS:
-        return f"Declare it, again after each restart: {now}"
-    return f"Add the line {line} to {CONFIG} and restart, or until the next restart: {now}"
 
 
 class I2cSensor(ClimateSensor):
@@ -99,7 +100,7 @@ class I2cSensor(ClimateSensor):
             raise _failed(
                 f"The device at address 0x{self._address:02x} of I2C bus {self._bus} is declared "
                 f"as {name}, which is not the {self._name} of [sensor]. Correct model or address, "
-                f"or the line of {CONFIG}."
+                f"or the line in {CONFIG}."
             )
         found = sorted(device.glob(self._chip.values.directory))
         if found:
@@ -111,9 +112,12 @@ class I2cSensor(ClimateSensor):
         if not (devices / f"i2c-{self._bus}").exists():
             others = sorted(int(one.name[4:]) for one in devices.glob("i2c-[0-9]*"))
             there_are = f"There is I2C bus {', '.join(map(str, others))}. " if others else ""
+            enable = "sudo raspi-config, Interface Options, I2C, Yes"
+            if is_declared_by_setup(self._chip, self._bus, self._address):
+                enable = "sudo sensor-agent setup"
             return _failed(
-                f"This machine has no I2C bus {self._bus}. {there_are}To enable bus 1, the "
-                f"header's, add the line dtparam=i2c_arm=on to {CONFIG} and restart."
+                f"This machine has no I2C bus {self._bus}. {there_are}To enable bus {BUS}, the "
+                f"header's: {enable}"
             )
         elsewhere = [
             place
@@ -126,7 +130,10 @@ class I2cSensor(ClimateSensor):
                 f"No {self._place} is declared, but one at address 0x{address:02x} of bus {bus}. "
                 "Correct bus and address in [sensor]."
             )
-        how = how_to_declare(self._chip, self._bus, self._address)
+        place = self._chip, self._bus, self._address
+        how = f"To declare it until the next restart of the Pi: {how_to_declare_by_hand(*place)}"
+        if is_declared_by_setup(*place):
+            how = f"To declare it now and at each start: sudo sensor-agent setup. {how}"
         return _failed(f"No {self._place} is declared to the kernel. {how}")
 
     def _unbound(self, device: Path) -> SensorError:
@@ -139,7 +146,7 @@ class I2cSensor(ClimateSensor):
             )
         return SensorError(
             f"The kernel found no {self._place} when it looked for it. Check the model, its wires "
-            "and its address, then restart, or: "
+            "and its address, then: "
             f"echo {device.name} | sudo tee /sys/bus/i2c/drivers/{driver}/bind",
             fault=Fault.NO_ANSWER,
         )
@@ -192,8 +199,8 @@ class I2cSensor(ClimateSensor):
             # The chip skips measurements from a loss of power until its driver is bound again.
             fault = Fault.NO_ANSWER
             sentence = (
-                f"The {self._place} is not measuring, as after a loss of power. Restart the "
-                "machine, or unbind and bind its driver."
+                f"The {self._place} is not measuring, as after a loss of power. Restart the Pi: "
+                "sudo reboot"
             )
         elif number in {errno.EIO, errno.ENODATA}:
             fault = Fault.CHECKSUM

@@ -63,7 +63,7 @@ class KernelSensor(ClimateSensor):
         humidity = self._thousandths(device / "in_humidityrelative_input")
         if self.model == "dht11" and humidity in MISTAKEN:
             raise SensorError(
-                f"The kernel's dht11 driver took the frame for a DHT22's ({humidity:g} %). If the "
+                f"The kernel driver dht11 took the frame for a DHT22's ({humidity:g} %). If the "
                 'sensor is a DHT22, set model = "dht22"; if not, its humidity element is broken.',
                 fault=Fault.IMPLAUSIBLE,
             )
@@ -76,8 +76,8 @@ class KernelSensor(ClimateSensor):
         found = dht_devices(self._sysfs, self._read_text)
         if not found:
             raise SensorError(
-                "The kernel's dht11 driver is not loaded. To load it now and at each start: "
-                "sudo sensor-agent setup. To load it until the next one: "
+                "The kernel driver dht11 (also for the DHT22) is not loaded. To load it now and at "
+                "each start: sudo sensor-agent setup. To load it until the next restart of the Pi: "
                 f"sudo dtoverlay dht11 gpiopin={self._pin}",
                 fault=Fault.FAILED,
             )
@@ -87,11 +87,18 @@ class KernelSensor(ClimateSensor):
         unknown = [device for device, line in found.items() if line is None]
         if len(unknown) == 1:  # Its line is not in the device tree, but there is only this device.
             return unknown[0]
-        lines = ", ".join(sorted(f"GPIO {line}" for line in found.values() if line is not None))
+        lines = sorted(line for line in found.values() if line is not None)
+        if not lines:
+            raise SensorError(
+                "The kernel driver dht11 is loaded more than once, and the GPIOs are not known. "
+                f"Delete all its lines from config.txt but the one for GPIO {self._pin}, then: "
+                "sudo reboot",
+                fault=Fault.FAILED,
+            )
         raise SensorError(
-            f"The kernel's dht11 driver reads {lines or 'unknown lines'}, not GPIO {self._pin}. "
-            f"Correct the configured pin, or load the driver for GPIO {self._pin}: "
-            "sudo sensor-agent setup",
+            f"The kernel driver dht11 reads {', '.join(f'GPIO {line}' for line in lines)}, not "
+            f"GPIO {self._pin}. If the sensor is wired to GPIO {lines[0]}: sudo sensor-agent setup "
+            f"--pin {lines[0]}. If it is wired to GPIO {self._pin}: sudo sensor-agent setup",
             fault=Fault.FAILED,
         )
 
@@ -100,7 +107,7 @@ class KernelSensor(ClimateSensor):
             return int(self._read_text(file)) / 1000
         except ValueError as error:
             raise SensorError(
-                f"The kernel's dht11 driver returned no number in {file}: {error}",
+                f"The kernel driver dht11 returned no number in {file}: {error}",
                 fault=Fault.FAILED,
             ) from error
         except OSError as error:
@@ -120,11 +127,11 @@ class KernelSensor(ClimateSensor):
             )
         if error.errno == errno.EAGAIN:
             return SensorError(
-                "This machine's clock is too coarse for the kernel's dht11 driver.",
+                "This machine's clock is too coarse for the kernel driver dht11.",
                 fault=Fault.FAILED,
             )
         return SensorError(
-            f"Cannot read the kernel's dht11 driver: {error.strerror or error}",
+            f"Cannot read the kernel driver dht11: {error.strerror or error}",
             fault=Fault.FAILED,
         )
 

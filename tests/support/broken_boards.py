@@ -14,6 +14,7 @@ from agent.diagnostics import registry
 from agent.diagnostics.examination import Examination
 from agent.diagnostics.finding import Finding
 from agent.diagnostics.line_processes import Process, Processes
+from hw.boot_config import with_driver
 from hw.gpio_lines import Chip
 
 UNIT = "usr/lib/systemd/system/sensor-agent.service"
@@ -43,7 +44,7 @@ class Board:
         """Return the examination of this board, with `root` as its root directory."""
         file = board_with(root, shape(self.boot))
         write(root, UNIT, "")
-        write(root, "dev/gpiochip0", "")
+        write(root, "dev/gpiochip0", "").chmod(0o660)
         for name, (kind, line) in self.nodes.items():
             write(root, f"proc/device-tree/{name}/compatible", f"{kind}\0")
             cells = b"\0\0\0\7" + line.to_bytes(4, "big") + bytes(4)
@@ -55,6 +56,9 @@ class Board:
         defaults = {
             "read_chip": lambda _path, _lines: chip,
             "processes": lambda _proc: Processes(list(self.found), self.are_all),
+            "path": root / "etc/sensor-agent/config.toml",
+            "user_name": lambda: "pi",
+            "group_of": lambda _path: "gpio",
         }
         examined: Examination = examination(root, self.config, **(defaults | self.options))
         return examined
@@ -86,6 +90,9 @@ BOARDS = {
         holders={4: "onewire@4"},
         nodes={"onewire@4": ("w1-gpio", 4)},
         config=DHT22,
+    ),
+    "1-Wire gets the sensor's line at the next start": Board(
+        boot=f"{BOOKWORM}dtoverlay=w1-gpio\n", holders={}, nodes={}, config=DHT22
     ),
     "1-Wire and the driver are both in config.txt": Board(
         boot=f"{BOOKWORM}dtoverlay=w1-gpio\n{DRIVER}",
@@ -119,6 +126,12 @@ BOARDS = {
     "a program with an older library has the LED's line": Board(
         holders={**LOADED, 17: "RPi"}, found=(program(None),)
     ),
+    "the service has the LED's line and does not answer": Board(
+        holders={**LOADED, 17: "lg"}, found=(program(17, unit="sensor-agent", is_own=True),)
+    ),
+    "an older daemon of another user has the LED's line": Board(
+        holders={**LOADED, 17: "lg"}, are_all=False
+    ),
     "a program of another user has the LED's line": Board(
         holders={**LOADED, 17: "fan"}, are_all=False
     ),
@@ -127,10 +140,19 @@ BOARDS = {
     "the driver is under another board's section": Board(
         boot=f"{BOOKWORM}[pi5]\n{DRIVER}", holders={}, nodes={}
     ),
+    "the driver is in config.txt for another line": Board(
+        boot=f"{BOOKWORM}dtoverlay=dht11,gpiopin=22\n", holders={}, nodes={}
+    ),
     "the driver was loaded by hand": Board(boot=BOOKWORM),
     "the machine was not restarted": Board(holders={}, nodes={}),
     "the driver is loaded for another line": Board(
         boot=f"{BOOKWORM}dtoverlay=dht11,gpiopin=17\n",
+        holders={17: "dht11@11"},
+        nodes={"dht11@11": ("dht11", 17)},
+        config=led(27),
+    ),
+    "setup has loaded the driver for another line": Board(
+        boot=with_driver(BOOKWORM.encode(), 17).decode(),
         holders={17: "dht11@11"},
         nodes={"dht11@11": ("dht11", 17)},
         config=led(27),
@@ -141,5 +163,9 @@ BOARDS = {
         more=lambda partition: (partition / "overlays/dht11.dtbo").unlink(),
     ),
     "the driver is loaded, and Adafruit's is configured": Board(config=DHT22),
+    "the driver gets the line of Adafruit's at the next start": Board(
+        holders={}, nodes={}, config=DHT22
+    ),
+    "the chip belongs to root": Board(options={"group_of": lambda _path: "root"}),
     "the user is not in the group gpio": Board(options={"may_use": lambda _path: False}),
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from agent.cli.setup.changes import Changes
 from agent.config.loader import Config, SensorConfig
 from agent.diagnostics.checks.gpio import driver_lines, kernel_device
-from agent.diagnostics.line_users import described, how_to_free
+from agent.diagnostics.line_users import described, how_to_turn_off
 from agent.errors import AgentError
 from agent.storage.machine_id import board_id
 from hw import boot_config
@@ -14,7 +14,7 @@ from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 from hw.gpio import is_raspberry_pi
 from hw.sensors.discovery import Found, kernel_sensors
-from hw.sensors.i2c import declared, how_to_declare, overlay_line
+from hw.sensors.i2c import declared, how_to_declare_by_hand, overlay_line
 from hw.sensors.models import BUS, CHIPS, SYNONYMS
 
 
@@ -68,14 +68,16 @@ def must_have_free_lines(root: Path, config: Config) -> None:
             is_driver = user.name == DRIVER
             if (is_driver and (pin == own or (by_kernel and option == "--pin"))) or user.filter:
                 continue
+            off = how_to_turn_off(user, boot.file, pin)
             raise AgentError(
-                f"GPIO {pin} is used by {described(user)}, by the line {user.text} in {boot.file}. "
-                f"{how_to_free(user, boot.file)}, or choose another pin with {option}."
+                f"GPIO {pin} is in use by {described(user)}: {boot.file} has the line {user.text}. "
+                f"Choose another GPIO with {option}. Or, if {off.unused}, {off.how}. Then repeat "
+                "this command."
             )
     if by_kernel and not boot.offers_driver and kernel_device(root) is None:
         raise AgentError(
-            f"The firmware has no overlay for the kernel's dht11 driver beside {boot.file}. Choose "
-            "another driver, such as --driver dht22, or install Raspberry Pi's firmware."
+            f"The firmware has no overlay for the kernel driver dht11 beside {boot.file}. Choose "
+            "another driver, such as --driver dht22, or install Raspberry Pi OS."
         )
 
 
@@ -97,8 +99,8 @@ def use_kernel_driver(changes: Changes, pin: int) -> None:
     if boot is None:
         if not loaded:
             print(
-                "Note: this system has no /boot/firmware/config.txt. Enable the kernel's dht11 "
-                f"driver on GPIO {pin} yourself."
+                "Note: this system has no /boot/firmware/config.txt. Load the kernel driver dht11 "
+                f"for GPIO {pin} yourself."
             )
         return
     if boot.loads_driver(pin):
@@ -127,7 +129,8 @@ def use_chip(changes: Changes, sensor: SensorConfig) -> None:
         release_line(changes)
         if not is_declared:
             print(
-                f"Note: this sensor has no line in config.txt. {how_to_declare(chip, bus, address)}"
+                "Note: this sensor has no line in config.txt. Declare it after each restart of the "
+                f"Pi: {how_to_declare_by_hand(chip, bus, address)}"
             )
         return
     loads_chip = boot.loads_chip(chip.overlay or "", address, chip.addresses[0])
@@ -144,12 +147,12 @@ def use_chip(changes: Changes, sensor: SensorConfig) -> None:
 
 def _load_chip(changes: Changes, line: str) -> None:
     overlay, *parameters = line.removeprefix("dtoverlay=").split(",")
-    print(f"Loading the kernel's driver: {line}")
+    print(f"Loading the kernel driver: {line}")
     done = changes.run("dtparam", "i2c_arm=on")
     if done.status == 0:
         done = changes.run("dtoverlay", overlay, *parameters)
     if done.status != 0:
-        print(f"Cannot load the driver now ({done.reason}). Restart the machine: sudo reboot")
+        print(f"Cannot load the driver now ({done.reason}). Restart the Pi: sudo reboot")
         return
     unload = ("dtoverlay", "-r", overlay)
     changes.undo_with("unloading the sensor's driver", lambda: changes.must_run(*unload))
@@ -166,7 +169,7 @@ def release_line(changes: Changes) -> None:
     boot = _boot_config(root)
     if boot is None or not boot_config.has_block(boot.content):
         return
-    print(f"Removing the kernel's driver from {boot.file}")
+    print(f"Removing the kernel driver from {boot.file}")
     changes.put_boot_config(boot.file, boot_config.without_driver(boot.content))
     pin = boot_config.own_pin(boot.content)
     if pin is not None and kernel_device(root) is not None:
@@ -181,19 +184,19 @@ def _boot_config(root: Path) -> BootConfig | None:
 
 
 def _load(changes: Changes, pin: int) -> None:
-    print(f"Loading the kernel's dht11 driver for GPIO {pin}")
+    print(f"Loading the kernel driver dht11 for GPIO {pin}")
     done = changes.run("dtoverlay", "dht11", f"gpiopin={pin}")
     if done.status != 0:
-        print(f"Cannot load the driver now ({done.reason}). Restart the machine: sudo reboot")
+        print(f"Cannot load the driver now ({done.reason}). Restart the Pi: sudo reboot")
         return
     unload = ("dtoverlay", "-r", "dht11")
-    changes.undo_with("unloading the kernel's dht11 driver", lambda: changes.must_run(*unload))
+    changes.undo_with("unloading the kernel driver dht11", lambda: changes.must_run(*unload))
 
 
 def _unload(changes: Changes, pin: int) -> None:
     done = changes.run("dtoverlay", "-r", "dht11")
     if done.status != 0:  # The firmware loaded it when the machine started.
-        print(f"The driver for GPIO {pin} stays loaded until the next restart of the machine.")
+        print(f"The driver for GPIO {pin} stays loaded until the next restart of the Pi.")
         return
     load = ("dtoverlay", "dht11", f"gpiopin={pin}")
     changes.undo_with(f"loading the driver for GPIO {pin}", lambda: changes.must_run(*load))

@@ -1,31 +1,42 @@
-"""The GPIO lines: access to them, their holders, and the kernel's sensor driver."""
+"""The GPIOs: access to them, their holders, and the kernel's sensor driver."""
 
-import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from agent.diagnostics.another_pin import both_ways, free_pin, how_to_move, how_to_set, setting
 from agent.diagnostics.examination import SENSOR_PIN, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
-from agent.diagnostics.line_processes import Processes
-from agent.diagnostics.line_users import Holder, described, holder, how_to_free
+from agent.diagnostics.line_users import (
+    DHT_DRIVER,
+    Holder,
+    described,
+    holder,
+    how_to_turn_off,
+)
 from agent.diagnostics.registry import check
-from agent.diagnostics.service_advice import group_of, service_is_installed
+from agent.diagnostics.service_advice import service_is_installed
 from agent.errors import in_words, phrase
 from hw import boot_config, device_tree, gpio_lines
 from hw.boot_config import BootConfig
-from hw.boot_overlays import DRIVER
+from hw.boot_overlays import DRIVER, Overlay
 from hw.errors import BootConfigError
+from hw.gpio import LINES
 from hw.gpio_lines import Chip
 
+DRIVER_KEY, KERNEL = "[sensor] driver", '"kernel"'
 GROUP = "gpio"  # The service's unit gives it this group.
+REINSTALL = (
+    "Install the package sensor-agent again, which brings the udev rule for that group. Then: "
+    "sudo udevadm trigger"
+)
 
 
 @check("gpio-access", needs=("configuration",))
 def access(examination: Examination) -> Finding:
     lines = examination.lines()
     if not lines:
-        return skipped("no configured driver claims a GPIO line")
+        return skipped("no configured driver uses a GPIO pin")
     if examination.lacks_board:
         return failed(
             f"This machine is not a Raspberry Pi, so {' and '.join(lines)} cannot be used.",
@@ -34,40 +45,60 @@ def access(examination: Examination) -> Finding:
     paths = gpio_lines.paths(examination.root / "dev")
     if not paths:
         return failed(
-            "The kernel offers no GPIO lines: there is no /dev/gpiochip0.",
+            "The kernel offers no GPIO pins: there is no /dev/gpiochip0.",
             "Use the kernel of Raspberry Pi OS, or one that is built with CONFIG_GPIO_CDEV.",
         )
-    chips, _ = _read_chips(examination, {})
+    chips, _ = _read_chips(examination, ())
     # Other chips, which a Raspberry Pi 5 has, may be closed.
-    header = [path for path, chip in chips.items() if chip.is_header] or paths
+    return _judge_access(
+        [path for path, chip in chips.items() if chip.is_header] or paths, examination
+    )
+
+
+def _judge_access(header: list[Path], examination: Examination) -> Finding:
     details = [_described(path) for path in header]
-    if examination.is_root and service_is_installed(examination.root):
-        return _access_of_service(header, details)
+    has_service = service_is_installed(examination.root) and not examination.is_in_daemon
+    if has_service and (refusal := _refusal_of_service(header, examination)) is not None:
+        return failed(refusal, REINSTALL, *details)
+    if has_service and examination.is_root:
+        return ok("The service may use the GPIO pins.", *details)
     closed = [path for path in header if not examination.may_use(path)]
-    if closed:
-        return failed(
-            f"This user has no access to {closed[0].name}.",
-            "Join its group, gpio on Raspberry Pi OS, and log in again: sudo usermod -aG gpio "
-            "$USER. The service has the group from its unit.",
+    if not closed:
+        return ok("This user may use the GPIO pins.", *details)
+    return _closed(closed[0], examination, details)
+
+
+def _refusal_of_service(header: list[Path], examination: Examination) -> str | None:
+    """Return why the service, whose user is not this one, may not use the GPIOs; None if it may."""
+    for path in header:
+        group = examination.group_of(path)
+        wanted = 0o060 if group == GROUP else 0o006
+        if path.stat().st_mode & wanted != wanted:
+            return (
+                f"The service may not use {path.name}, which belongs to group {group}: its user "
+                f"is in the group {GROUP}."
+            )
+    return None
+
+
+def _closed(path: Path, examination: Examination, details: list[str]) -> Finding:
+    """Return the finding about a chip that this user may not use."""
+    user = examination.user_name()
+    line = f"User {user} may not use the GPIO pins ({path.name})."
+    if examination.is_in_daemon and examination.is_of_service:
+        return failed(line, REINSTALL, *details)
+    group = examination.group_of(path)
+    if group == "root":  # As on a system without Raspberry Pi's udev rules.
+        return failed(line, "Only root may use them: use sudo.", *details)
+    join = f"sudo usermod -aG {group} {user}, then log out and log in again"
+    if examination.is_of_service and not examination.is_in_daemon:
+        return warning(
+            line,
+            f"To join their group: {join}. This matters only for commands that {user} types: the "
+            "service may use the pins already.",
             *details,
         )
-    return ok("This user has access to the GPIO lines.", *details)
-
-
-def _access_of_service(header: list[Path], details: list[str]) -> Finding:
-    """Judge the access of the service: root has it always, and the service is not root."""
-    for path in header:
-        found = path.stat()
-        wanted = 0o060 if group_of(path) == GROUP else 0o006
-        if found.st_mode & wanted != wanted:
-            return failed(
-                f"The service has no access to {path.name}, which belongs to group "
-                f"{group_of(path)}: its user is in the group {GROUP}.",
-                "Install the package sensor-agent again, which brings the udev rule for it. Then: "
-                "sudo udevadm trigger",
-                *details,
-            )
-    return ok("The service has access to the GPIO lines.", *details)
+    return failed(line, f"To join their group: {join}", *details)
 
 
 def _described(chip: Path) -> str:
@@ -77,7 +108,7 @@ def _described(chip: Path) -> str:
 
 
 def _read_chips(
-    examination: Examination, lines: Mapping[str, int]
+    examination: Examination, lines: Sequence[int]
 ) -> tuple[dict[Path, Chip], OSError | None]:
     """Return the chips that can be read, each once, and why another one cannot.
 
@@ -87,7 +118,7 @@ def _read_chips(
     reason = None
     for path in gpio_lines.paths(examination.root / "dev"):
         try:
-            chip = examination.read_chip(path, list(lines.values()))
+            chip = examination.read_chip(path, lines)
         except OSError as error:
             reason = error
         else:
@@ -98,18 +129,33 @@ def _read_chips(
 
 @check("gpio-lines", needs=("configuration",))
 def holders(examination: Examination) -> Finding:
-    """Check that each line is free, or held by the running daemon or the right kernel driver."""
+    """Check that each GPIO is free, or in use by the running daemon or the right kernel driver."""
     lines = examination.lines(with_kernel=True)
+    chip = _header(examination, lines)
+    if isinstance(chip, Finding):
+        return chip
+    if (taken := _taken_now(chip, examination)) is not None:
+        return _judge_holder(*taken, chip, examination)
+    pins = [f"GPIO {line}" for line in lines.values()]
+    *most, last = pins
+    listed = f"{', '.join(most)} and {last} are" if most else f"{last} is"
+    if not any(line in chip.holders for line in lines.values()):
+        return ok(f"{listed} free.", *_details(chip))
+    return ok(f"{listed} free, or in use as configured.", *_details(chip))
+
+
+def _header(examination: Examination, lines: Mapping[str, int]) -> Chip | Finding:
+    """Return the chip of the header with all holders, or the finding that there is none."""
     if not lines:
-        return skipped("no configured driver uses a GPIO line")
+        return skipped("no configured driver uses a GPIO pin")
     if examination.lacks_board:
         return NO_BOARD
-    chips, reason = _read_chips(examination, lines)
+    chips, reason = _read_chips(examination, LINES)
     header = next((chip for chip in chips.values() if chip.is_header), None)
     if header is not None:
-        return _judge(header, lines, examination)
+        return header
     if reason is not None:
-        return skipped(f"the lines cannot be read: {in_words(reason)}")
+        return skipped(f"the holders of GPIOs cannot be read: {in_words(reason)}")
     if not chips:
         return skipped("there are no GPIO chips (gpio-access)")
     return warning(
@@ -119,69 +165,142 @@ def holders(examination: Examination) -> Finding:
     )
 
 
-def _judge(chip: Chip, lines: Mapping[str, int], examination: Examination) -> Finding:
-    if not chip.holders:
-        return ok(f"The lines of {chip.name} ({chip.label}) are free.")
+def _details(chip: Chip) -> list[str]:
+    held = [f"GPIO {pin}: in use by {name or 'a driver'}" for pin, name in chip.holders.items()]
+    return [f"{chip.name}: {chip.label}", *held]
+
+
+def _taken_now(chip: Chip, examination: Examination) -> tuple[str, Holder] | None:
+    """Return the first GPIO that something else uses now, by its configuration key."""
     by_kernel = examination.config.sensor.driver == "kernel"
-    found = examination.processes(examination.root / "proc")
-    details = [f"GPIO {line}: held by {name or 'a driver'}" for line, name in chip.holders.items()]
-    for name, line in lines.items():
-        consumer = chip.holders.get(line)
-        if consumer is None or (by_kernel and name == SENSOR_PIN and consumer.startswith(DRIVER)):
+    processes = None
+    for key, pin in examination.lines(with_kernel=True).items():
+        consumer = chip.holders.get(pin)
+        if consumer is None or (by_kernel and key == SENSOR_PIN and consumer.startswith(DRIVER)):
             continue
-        holds = _holder(chip, line, found, examination)
+        processes = processes or examination.processes(examination.root / "proc")
+        holds = holder(
+            chip,
+            pin,
+            processes,
+            _device(pin, examination),
+            _boot(examination),
+            examination.root,
+            sees_own=examination.is_in_daemon,
+        )
         if not (holds.is_own and examination.daemon_runs):
-            return failed(f"GPIO {line} ({name}) is held by {holds.name}.", holds.advice, *details)
-    return ok(
-        f"The lines of {chip.name} ({chip.label}) are free, or held by the right holder.", *details
-    )
+            return key, holds
+    return None
 
 
-def _holder(chip: Chip, line: int, found: Processes, examination: Examination) -> Holder:
-    root = examination.root
+def _judge_holder(key: str, holds: Holder, chip: Chip, examination: Examination) -> Finding:
+    """Return the finding about a GPIO that something else uses now."""
+    pin, boot = examination.lines(with_kernel=True)[key], _boot(examination)
+    line = f"GPIO {pin} ({key}) is in use {holds.how}."
+    if key == SENSOR_PIN and holds.is_dht:
+        line = f'{line[:-1]}, but [sensor] has driver = "{examination.config.sensor.driver}".'
+        return failed(line, _how_to_share(pin, boot, examination), *_details(chip))
+    if holds.only:
+        return failed(line, holds.only, *_details(chip))
+    advice = both_ways(key, _how_to_move(key, chip, boot, examination), holds.off)
+    if holds.before:
+        advice = f"{holds.before} {advice}"
+    if key == SENSOR_PIN and (own := _drivers(pin, boot)) and holds.off is not None:
+        advice = f"The line {own[0].text} is right and stays. {advice}"
+    return failed(line, advice, *_details(chip))
+
+
+def _drivers(pin: int, boot: BootConfig | None) -> list[Overlay]:
+    """Return the overlays that load the kernel driver for a GPIO."""
+    return [] if boot is None else [one for one in boot.users(pin) if one.name == DRIVER]
+
+
+def _how_to_move(
+    key: str, chip: Chip | None, boot: BootConfig | None, examination: Examination
+) -> str:
+    lines = examination.lines(with_kernel=True)
+    free = None
+    if chip is not None:
+        free = free_pin(examination.config, lines, chip, boot, examination.root)
+    return how_to_move(key, free, examination, boot)
+
+
+def _how_to_share(pin: int, boot: BootConfig | None, examination: Examination) -> str:
+    """Return what to do if the kernel driver has the GPIO that Adafruit's is to read."""
+    driver = examination.config.sensor.driver
+    if service_is_installed(examination.root):
+        model = "" if driver == "dht22" else f" --model {driver}"
+        use = f"To use it: sudo sensor-agent setup --driver kernel{model}"
+    else:
+        use = f"To use it, {how_to_set(DRIVER_KEY, KERNEL, examination)}"
+    release = "restart the Pi: sudo reboot"
+    if own := _drivers(pin, boot):
+        release = f"delete the line {own[0].text} from {_file(boot)}, then: sudo reboot"
+    return f'The kernel driver is more reliable. {use}. To keep driver = "{driver}", {release}'
+
+
+def _device(pin: int, examination: Examination) -> device_tree.Device | None:
+    """Return the device that has a GPIO in the device tree."""
+    found = device_tree.devices(examination.root)
+    return next((one for one in found if pin in one.lines), None)
+
+
+def _boot(examination: Examination) -> BootConfig | None:
     try:
-        boot = boot_config.load(root)
+        return boot_config.load(examination.root)
     except BootConfigError:  # The check gpio-overlay reports it.
-        boot = None
-    devices = [one for one in device_tree.devices(root) if line in one.lines]
-    return holder(chip, line, found, devices[0] if devices else None, boot, root)
+        return None
 
 
 @check("gpio-overlay", needs=("configuration",))
 def overlay(examination: Examination) -> Finding:
-    """Check what the firmware loads for the lines, and the kernel's dht11 driver if configured."""
+    """Check what the firmware loads for the GPIOs, and the kernel driver dht11 if configured.
+
+    A GPIO that something else uses now is left to the check gpio-lines.
+    """
     try:
         boot = boot_config.load(examination.root)
     except BootConfigError as error:
         return skipped(f"it is unknown which overlays the firmware loads: {phrase(error)}")
-    if boot is not None and (taken := _taken_at_start(examination, boot)) is not None:
-        return taken
+    found = _header(examination, examination.lines(with_kernel=True))
+    chip = None if isinstance(found, Finding) else found
+    taken = None if chip is None else _taken_now(chip, examination)
+    key = None if taken is None else taken[0]
+    if boot is not None and (later := _taken_at_start(examination, boot, chip, key)) is not None:
+        return later
     if examination.config.sensor.driver != "kernel":
-        return skipped("the kernel's driver is not configured")
+        return skipped("the kernel driver is not configured")
     if examination.reads_i2c:
         return skipped("the sensor is on I2C (sensor)")
+    if key == SENSOR_PIN:
+        return skipped("something else uses the GPIO of the sensor (gpio-lines)")
     return _judge_driver(examination, boot)
 
 
-def _taken_at_start(examination: Examination, boot: BootConfig) -> Finding | None:
-    """Return the finding about a line that the firmware gives to something else, if there is one.
+def _taken_at_start(
+    examination: Examination, boot: BootConfig, chip: Chip | None, taken: str | None
+) -> Finding | None:
+    """Return the finding about a GPIO that the firmware gives to something else, if there is one.
 
-    Several programs can use a line that is not driven as GPIO, but to the damage of one of them.
+    `taken` is the key of a GPIO about which gpio-lines says it. Several programs can use a GPIO
+    that is not driven as such, but to the damage of one of them.
     """
     by_kernel = examination.config.sensor.driver == "kernel"
-    for name, pin in examination.lines(with_kernel=True).items():
-        for user in boot.users(pin):
+    lines = examination.lines(with_kernel=True)
+    for key, pin in lines.items():
+        for user in boot.users(pin) if key != taken else ():
             is_driver = user.name == DRIVER
-            if is_driver and by_kernel and name == SENSOR_PIN:
+            if is_driver and by_kernel and key == SENSOR_PIN:
                 continue
             condition = f" if the filter {user.filter} holds," if user.filter else ""
             line = (
-                f"At each start,{condition} the firmware gives GPIO {pin} ({name}) to "
+                f"At each start of the Pi,{condition} the firmware gives GPIO {pin} ({key}) to "
                 f"{described(user)}: {boot.file} has the line {user.text}."
             )
-            if is_driver and name == SENSOR_PIN:
-                return warning(line, 'Set driver = "kernel" in [sensor]: it reads more reliably.')
-            advice = f"{how_to_free(user, boot.file)}, or set another pin."
+            if is_driver and key == SENSOR_PIN:
+                return warning(line, _how_to_share(pin, boot, examination))
+            off = how_to_turn_off(user, boot.file, pin)
+            advice = both_ways(key, _how_to_move(key, chip, boot, examination), off)
             return (failed if not user.filter else warning)(line, advice)
     return None
 
@@ -192,36 +311,73 @@ def _judge_driver(examination: Examination, boot: BootConfig | None) -> Finding:
     lines = driver_lines(root)
     written = boot is not None and boot.loads_driver(pin)
     if device is not None and lines and pin not in lines:
-        listed = ", ".join(f"GPIO {line}" for line in lines)
-        return failed(
-            f"The kernel's dht11 driver is loaded for {listed}, not for GPIO {pin}.",
-            f"If the sensor is on GPIO {lines[0]}, set that pin in [sensor]. If not: "
-            f"{'sudo reboot' if written else 'sudo sensor-agent setup'}",
-        )
+        return _judge_other_pin(lines, boot, examination)
     if device is not None and (written or boot is None):
-        return ok(f"The kernel's dht11 driver is loaded: {device}.")
+        return ok(f"The kernel driver {DRIVER} is loaded: {device}.")
     if device is not None:
         return warning(
-            f"The kernel's dht11 driver is loaded, but not after a restart: {_file(boot)} does not "
-            f"load it for GPIO {pin}{_condition(boot, pin)}.",
-            _how_to_load(root, pin, boot),
+            f"The {DHT_DRIVER} is loaded now, but will not be after a restart of the Pi: "
+            f"{_missing_line(boot, pin)}",
+            _how_to_load(root, pin, boot, "at each start"),
         )
     if boot is not None and not boot.offers_driver:
-        return failed(
-            f"The firmware has no overlay for the kernel's dht11 driver beside {boot.file}.",
-            "Install Raspberry Pi's own firmware and kernel, or set another driver in [sensor], "
-            'such as "dht22".',
-        )
+        return _judge_missing_overlay(boot, examination)
     if written:
         return failed(
-            f"{_file(boot)} loads the kernel's dht11 driver, but it is not loaded now.",
-            f"Restart the machine, or until then: sudo dtoverlay dht11 gpiopin={pin}. For the "
-            "reason: dmesg | grep dht11",
+            f"{_file(boot)} loads the {DHT_DRIVER}, but it is not loaded now.",
+            "Restart the Pi: sudo reboot. If you have done so already, look for the reason: sudo "
+            f"dmesg | grep {DRIVER}",
         )
     return failed(
-        f"The kernel's dht11 driver is not loaded: {_file(boot)} does not load it for "
-        f"GPIO {pin}{_condition(boot, pin)}.",
-        _how_to_load(root, pin, boot),
+        f"The {DHT_DRIVER} is not loaded: {_missing_line(boot, pin)}",
+        _how_to_load(root, pin, boot, "now and at each start"),
+    )
+
+
+def _judge_other_pin(
+    lines: list[int], boot: BootConfig | None, examination: Examination
+) -> Finding:
+    """Return the finding about the driver that is loaded for these GPIOs, not for the sensor's."""
+    pin, other = examination.config.sensor.pin, lines[0]
+    if service_is_installed(examination.root):
+        use = f"set pin = {other}: sudo sensor-agent setup --pin {other}"
+    else:
+        use = f"{setting(SENSOR_PIN, str(other), examination)}, then start sensor-agent again"
+    listed = ", ".join(f"GPIO {line}" for line in lines)
+    return failed(
+        f"The {DHT_DRIVER} is loaded for {listed}, not for GPIO {pin}.",
+        f"If the sensor is wired to GPIO {other}, {use}. If it is wired to GPIO {pin}"
+        f"{_how_to_correct(boot, pin, examination.root)}",
+    )
+
+
+def _how_to_correct(boot: BootConfig | None, pin: int, root: Path) -> str:
+    """Return the end of the sentence that says how to load the driver for GPIO `pin` instead."""
+    if boot is not None and boot.loads_driver(pin):
+        return ": sudo reboot"
+    wrong = [] if boot is None else [one for one in boot.overlays if one.name == DRIVER]
+    if not service_is_installed(root):
+        right = boot_config.overlay_line(pin)
+        change = f"change the line {wrong[0].text} to" if wrong else "add the line"
+        return f", {change} {right} in {_file(boot)}, then: sudo reboot"
+    if boot is None or not wrong:
+        return ": sudo sensor-agent setup"
+    line = f"the line {wrong[0].text}"
+    if boot_config.own_pin(boot.content) in wrong[0].lines:
+        return f": sudo sensor-agent setup (it replaces {line} in {boot.file})"
+    return f", delete {line} from {boot.file}, then: sudo sensor-agent setup"
+
+
+def _judge_missing_overlay(boot: BootConfig, examination: Examination) -> Finding:
+    driver = examination.config.sensor.model
+    if service_is_installed(examination.root):
+        use = f"To read the sensor without it: sudo sensor-agent setup --driver {driver}"
+    else:
+        setting_it = how_to_set(DRIVER_KEY, f'"{driver}"', examination)
+        use = f"To read the sensor without it, {setting_it}"
+    return failed(
+        f"The firmware has no overlay for the {DHT_DRIVER} beside {boot.file}.",
+        f"{use}. Or install Raspberry Pi OS, which has the overlay.",
     )
 
 
@@ -229,24 +385,36 @@ def _file(boot: BootConfig | None) -> str:
     return "the boot partition" if boot is None else str(boot.file)
 
 
-def _condition(boot: BootConfig | None, pin: int) -> str:
-    """Return ", unless the filter ... holds" if the driver's overlay is under one."""
-    users = [] if boot is None else boot.users(pin)
-    filters = [user.filter for user in users if user.name == DRIVER and user.filter]
-    return f" unless the filter {filters[0]} holds" if filters else ""
+def _missing_line(boot: BootConfig | None, pin: int) -> str:
+    """Return that no line loads the driver for GPIO `pin`, and which one seems to, in sentences."""
+    line = f"no line in {_file(boot)} loads it for GPIO {pin}"
+    if boot is None:
+        return f"{line}."
+    drivers = [one for one in boot.overlays if one.name == DRIVER]
+    for user in drivers:
+        if pin in user.lines:  # Under a filter, else it would be loaded.
+            return f"{line} unless the filter {user.filter} holds."
+    if (ignored := boot.ignored_driver(pin)) is not None:
+        return (
+            f"{line}. The line {ignored.text} (line {ignored.number}) is under {ignored.filter}, "
+            "so it does not count on this board."
+        )
+    if drivers and drivers[0].lines:
+        return f"{line}. The line {drivers[0].text} is for GPIO {drivers[0].lines[0]}."
+    return f"{line}."
 
 
-def _how_to_load(root: Path, pin: int, boot: BootConfig | None) -> str:
+def _how_to_load(root: Path, pin: int, boot: BootConfig | None, when: str) -> str:
     if service_is_installed(root):
-        note = ""
-        if boot is not None and re.search(rb"^\s*dtoverlay=dht11", boot.content, re.MULTILINE):
-            note = "The line for it in that file is for another pin, board or condition. "
-        return f"{note}To load it now and at each start: sudo sensor-agent setup"
+        return f"To load it {when}: sudo sensor-agent setup"
     file = boot.file if boot is not None else "/boot/firmware/config.txt"
-    return (
-        f"Without the service, setup cannot do it: add the line {boot_config.overlay_line(pin)} to "
-        f"{file} and restart. Until then: sudo dtoverlay dht11 gpiopin={pin}"
+    advice = (
+        f"Add the line {boot_config.overlay_line(pin)} to {file}, at the end under [all], then: "
+        "sudo reboot"
     )
+    if when == "at each start":
+        return advice
+    return f"{advice}. Or, until the next restart: sudo dtoverlay {DRIVER} gpiopin={pin}"
 
 
 def driver_lines(root: Path) -> list[int]:

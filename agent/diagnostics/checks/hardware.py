@@ -23,10 +23,10 @@ ADVICE = {
     Fault.NO_ANSWER: "Check the three wires, the pull-up resistor and the pin in [sensor].",
     Fault.CHECKSUM: "Shorten the cable, and check the pull-up resistor (4.7 to 10 kOhm).",
     Fault.IMPLAUSIBLE: "Check driver and model in [sensor]. If they are right, replace the sensor.",
-    Fault.NO_PERMISSION: "To see which group may use the lines: ls -l /dev/gpiochip*",
-    Fault.BUSY: "Stop the program that uses the line, or set another pin in [sensor].",
-    Fault.FAILED: "Restart the machine. If it happens again, please report it with the file from: "
-    "sensor-agent check --report FILE",
+    Fault.NO_PERMISSION: "To see which group may use the GPIO pins: ls -l /dev/gpiochip*",
+    Fault.BUSY: "Stop the program that uses the GPIO, or set another pin in [sensor].",
+    Fault.FAILED: "Restart the Pi: sudo reboot. If it happens again, please report it with the "
+    "file from: sensor-agent check --report FILE",
 }
 ON_I2C = ADVICE | {
     Fault.NO_ANSWER: "If the wires are right, correct model and address in [sensor]. To list the "
@@ -42,7 +42,7 @@ ON_I2C = ADVICE | {
 SEE = {
     Fault.NO_PERMISSION: ("gpio-access",),
     Fault.BUSY: ("gpio-lines",),
-    Fault.FAILED: ("packages", "gpio-overlay"),
+    Fault.FAILED: ("packages", "gpio-lines", "gpio-overlay"),
 }
 ADVICE_LED = "Set another pin in [led], and try it with: sensor-agent led on"
 LED_SEES = ("gpio-access", "gpio-lines")

@@ -53,15 +53,17 @@ def one_wire():
 def test_free_lines_are_free(no_daemon, board):
     finding = holders(board)
     assert finding.outcome is Outcome.OK, finding
-    assert finding.line == "The lines of gpiochip0 (pinctrl-bcm2835) are free."
+    assert finding.line == f"GPIO 4 and GPIO {LED} are free."
 
 
 def test_1_wire_is_named_with_the_line_and_the_menu_that_switch_it_off(no_daemon, board, one_wire):
     finding = holders(board)
     assert finding.outcome is Outcome.FAILED
-    assert finding.line == "GPIO 4 ([sensor] pin) is held by the kernel for 1-Wire (onewire@4)."
-    assert "Remove the line dtoverlay=w1-gpio from" in finding.advice
-    assert "raspi-config: Interface Options, 1-Wire" in finding.advice
+    assert finding.line == (
+        'GPIO 4 ([sensor] pin) is in use by the kernel, for 1-Wire (label "onewire@4").'
+    )
+    assert "delete the line dtoverlay=w1-gpio from" in finding.advice
+    assert "sudo raspi-config, Interface Options, 1-Wire, No" in finding.advice
 
 
 def test_another_program_is_named_with_its_process(no_daemon, board):
@@ -70,7 +72,7 @@ def test_another_program_is_named_with_its_process(no_daemon, board):
         finding = holders(board)
     assert holder.has_others  # This gpioset makes requests of the older kind.
     assert finding.line == (
-        f"GPIO {LED} ([led] pin) is held by gpioset, most likely the program gpioset "
+        f'GPIO {LED} ([led] pin) is in use under the label "gpioset", most likely by gpioset '
         f"(process {holder.pid})."
     )
 
@@ -83,7 +85,10 @@ def test_the_command_for_an_export_in_sysfs_releases_the_line(no_daemon, board):
     ]
     (SYSFS / "export").write_text(str(base + LED))
     finding = holders(board)
-    assert finding.line == f"GPIO {LED} ([led] pin) is held by an export in /sys/class/gpio."
+    assert finding.line == (
+        f"GPIO {LED} ([led] pin) is in use by a script or program that has exported it in "
+        "/sys/class/gpio."
+    )
     [number] = re.findall(r"echo ([0-9]+) \| sudo tee /sys/class/gpio/unexport", finding.advice)
     (SYSFS / "unexport").write_text(number)
     assert holders(board).outcome is Outcome.OK
@@ -91,5 +96,5 @@ def test_the_command_for_an_export_in_sysfs_releases_the_line(no_daemon, board):
 
 def test_the_running_daemon_is_the_right_holder(central, daemon, board):
     until(lambda: holders(board).outcome is Outcome.FAILED)
-    assert f"is held by sensor-agent itself (process {daemon.process.pid})." in holders(board).line
+    assert f"by the service (process {daemon.process.pid})." in holders(board).line
     assert holders(board, status=STATUS).outcome is Outcome.OK

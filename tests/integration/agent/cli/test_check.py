@@ -83,6 +83,7 @@ def test_beside_a_daemon_the_daemon_runs_the_checks(central, tmp_path, way):
         assert changed.returncode == 1
         assert "pin = 99" in changed.stdout
         assert "run by the daemon" in changed.stdout
+        assert changed.stdout.endswith("Follow the advice above, then run this command again.\n")
 
 
 def test_a_wrong_configuration_is_one_finding_and_other_checks_run(home):
@@ -106,7 +107,9 @@ def test_a_missing_configuration_file_is_a_finding(home):
 def test_only_the_chosen_checks_run(home):
     done = check(home, "--only", "led,disk-space", "--only", "clock", "--skip", "clock")
     assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == ["led", "disk-space"]
-    assert done.stdout.splitlines()[-1] == "2 checks: 2 ok, 0 warning, 0 failed, 0 skipped."
+    assert done.stdout.splitlines()[-1] == (
+        "2 checks: 2 ok, 0 warning, 0 failed, 0 skipped. No problems were found."
+    )
     assert check(home, "--only", "lid").returncode == 2
 
 

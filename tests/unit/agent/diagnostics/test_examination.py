@@ -14,7 +14,7 @@ from statuses import COUNTERS, status_with
 from agent.config.loader import CloudConfig, DeviceConfig, SensorConfig
 from agent.diagnostics.checks import hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
-from agent.diagnostics.line_processes import Processes
+from agent.diagnostics.line_processes import Process, Processes
 from agent.diagnostics.registry import check, find
 from agent.diagnostics.runner import IDS
 from agent.diagnostics.service_access import ServiceUser
@@ -348,7 +348,8 @@ def test_checks_beside_a_daemon_neither_register_nor_open_its_devices(machine):
     assert machine.find("led").outcome is Outcome.OK
     assert machine.find("hub-tls").outcome is Outcome.OK
     machine.holders({4: "libgpiod_pulsein", 17: "lg"})
-    machine.options["processes"] = lambda _proc: Processes(are_all=False)
+    own = Process(812, "python3", "sensor-agent", is_own=True, lines=frozenset(), has_others=True)
+    machine.options["processes"] = lambda _proc: Processes([own], are_all=False)
     assert machine.find("gpio-lines").outcome is Outcome.OK
 
 

@@ -8,6 +8,12 @@ from examinations import write
 from agent.diagnostics.line_processes import Process, processes
 
 
+@pytest.fixture(autouse=True)
+def first(tmp_path):
+    """The first process, which everyone sees if none is hidden."""
+    write(tmp_path, "1/comm", "systemd\n")
+
+
 def run(proc, pid, *, name="python3", arguments="", parent=1, unit="", **requests):
     """Have a process. `requests` maps "n<fd>" to its kind, or to the chip and lines it holds."""
     write(proc, f"{pid}/comm", f"{name}\n")
@@ -91,6 +97,27 @@ def test_processes_that_this_user_may_not_look_at_are_counted_as_missing(tmp_pat
     monkeypatch.setattr(Path, "iterdir", iterdir)
     found = processes(tmp_path, own=1000)
     assert ([one.pid for one in found.found], found.are_all) == ([812], False)
+
+
+def test_where_other_users_processes_are_hidden_some_are_missing(tmp_path):
+    run(tmp_path, 812, n3=(NEW, held(4)))
+    (tmp_path / "1/comm").unlink()
+    (tmp_path / "1").rmdir()  # As in the service, by ProtectProc=invisible.
+    assert not processes(tmp_path, own=1000).are_all
+
+
+def test_of_a_helper_of_this_program_the_main_process_is_named(tmp_path):
+    run(tmp_path, 700, arguments="/usr/bin/python3 /usr/bin/sensor-agent run")
+    run(tmp_path, 812, parent=700, arguments="/opt/libgpiod_pulsein", n3=(NEW, held(4)))
+    [found] = processes(tmp_path, own=1000).found
+    assert (found.pid, found.is_own) == (700, True)
+
+
+def test_a_users_own_service_is_not_taken_for_one_of_the_system(tmp_path):
+    run(tmp_path, 812, n3=(NEW, held(17)))
+    slices = "/user.slice/user-1000.slice/user@1000.service/app.slice/fan.service"
+    write(tmp_path, "812/cgroup", f"0::{slices}\n")
+    assert [one.unit for one in processes(tmp_path, own=1000).found] == [""]
 
 
 def test_a_process_that_ends_meanwhile_is_left_out(tmp_path):

@@ -205,10 +205,10 @@ def test_a_chip_that_cannot_be_opened_is_explained(lgpio, monkeypatch):
     chips: list[Path] = []
     monkeypatch.setattr(Path, "glob", lambda *_: iter(chips))
     monkeypatch.setattr("hw.gpio.is_raspberry_pi", lambda: False)
-    with pytest.raises(DriverError, match="no GPIO lines"):
+    with pytest.raises(DriverError, match="no GPIO pins"):
         GpiozeroLed(17).off()
     monkeypatch.setattr("hw.gpio.is_raspberry_pi", lambda: True)
-    with pytest.raises(LedError, match="no GPIO lines"):  # It is tried again.
+    with pytest.raises(LedError, match="no GPIO pins"):  # It is tried again.
         GpiozeroLed(17).off()
     chips.append(Path("/dev/gpiochip0"))
     monkeypatch.setattr(os, "access", lambda *_: False)

@@ -62,19 +62,21 @@ def test_a_missing_bus_is_named_with_how_to_enable_it(tmp_path):
     fault, sentence = fault_of(sensor_in(tmp_path))
     assert fault is Fault.FAILED
     assert sentence == (
-        "This machine has no I2C bus 1. There is I2C bus 0, 20. To enable bus 1, the header's, add "
-        "the line dtparam=i2c_arm=on to /boot/firmware/config.txt and restart."
+        "This machine has no I2C bus 1. There is I2C bus 0, 20. To enable bus 1, the header's: "
+        "sudo sensor-agent setup"
     )
+    for other in (sensor_in(tmp_path, "sht2x"), sensor_in(tmp_path, bus=3)):
+        assert "header's: sudo raspi-config, Interface Options, I2C, Yes" in fault_of(other)[1]
 
 
-def test_a_sensor_that_is_not_declared_is_reported_with_the_line_to_add(tmp_path):
+def test_a_sensor_that_is_not_declared_is_reported_with_the_command_that_declares_it(tmp_path):
     add_bus(tmp_path)
     fault, sentence = fault_of(sensor_in(tmp_path, "bme280", address=0x77))
     assert fault is Fault.FAILED
     assert sentence == (
-        "No BME280 at address 0x77 of I2C bus 1 is declared to the kernel. Add the line "
-        "dtoverlay=i2c-sensor,bme280,addr=0x77 to /boot/firmware/config.txt and restart, or until "
-        "the next restart: echo bme280 0x77 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device"
+        "No BME280 at address 0x77 of I2C bus 1 is declared to the kernel. To declare it now and "
+        "at each start: sudo sensor-agent setup. To declare it until the next restart of the Pi: "
+        "echo bme280 0x77 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device"
     )
 
 
@@ -82,7 +84,7 @@ def test_a_sensor_that_is_not_declared_is_reported_with_the_line_to_add(tmp_path
 def test_without_an_overlay_the_sensor_is_declared_by_hand(tmp_path, model, bus):
     add_bus(tmp_path, bus)
     _, sentence = fault_of(sensor_in(tmp_path, model, bus=bus))
-    assert "dtoverlay" not in sentence
+    assert "setup" not in sentence
     assert f"| sudo tee /sys/bus/i2c/devices/i2c-{bus}/new_device" in sentence
 
 
@@ -115,7 +117,7 @@ def test_a_sensor_that_was_absent_when_its_driver_looked_is_reported(tmp_path):
     assert fault is Fault.NO_ANSWER
     assert sentence == (
         "The kernel found no SHT3x at address 0x44 of I2C bus 1 when it looked for it. Check the "
-        "model, its wires and its address, then restart, or: echo 1-0044 | sudo tee "
+        "model, its wires and its address, then: echo 1-0044 | sudo tee "
         "/sys/bus/i2c/drivers/sht3x/bind"
     )
 

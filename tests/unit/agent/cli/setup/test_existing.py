@@ -84,13 +84,14 @@ def test_a_line_that_1_wire_has_is_refused_and_the_daemon_goes_on(shed, capsys):
     before = shed.files()
     assert shed.setup(pin="17") == 1
     assert capsys.readouterr().err.startswith(
-        f"GPIO 17 is used by 1-Wire, by the line dtoverlay=w1-gpio,gpiopin=17 in {file}. Remove "
-        f"that line from {file} (in raspi-config: Interface Options, 1-Wire) and restart, or "
-        "choose another pin with --pin.\n"
+        f"GPIO 17 is in use by 1-Wire: {file} has the line dtoverlay=w1-gpio,gpiopin=17. Choose "
+        "another GPIO with --pin. Or, if nothing uses 1-Wire, turn it off: sudo raspi-config, "
+        f"Interface Options, 1-Wire, No (or delete the line dtoverlay=w1-gpio,gpiopin=17 from "
+        f"{file}), then: sudo reboot. Then repeat this command.\n"
     )
     assert shed.files() == before
     assert shed.setup(pin="4", led_pin="17") == 1
-    assert "with --led-pin." in capsys.readouterr().err
+    assert "another GPIO with --led-pin." in capsys.readouterr().err
 
 
 def test_another_driver_makes_the_kernel_release_the_line(shed):

@@ -133,7 +133,7 @@ def test_each_shape_of_config_txt_loads_the_driver_afterwards(pi, connection, ca
 def test_the_kernels_driver_is_refused_if_the_firmware_lacks_its_overlay(pi, connection, capsys):
     before = pi.files()
     assert pi.setup(connection_string_file=connection, driver="kernel") == 1
-    assert "has no overlay for the kernel's dht11 driver" in capsys.readouterr().err
+    assert "has no overlay for the kernel driver dht11" in capsys.readouterr().err
     assert pi.files() == before
 
 
@@ -142,13 +142,13 @@ def test_a_driver_that_cannot_be_loaded_now_needs_a_restart(pi, connection, caps
     pi.answers["dtoverlay dht11 gpiopin=4"] = Done(1, "* Failed to apply overlay\n")
     assert pi.setup(connection_string_file=connection) == 0
     said = capsys.readouterr().out
-    assert "now (* Failed to apply overlay). Restart the machine: sudo reboot" in said
+    assert "now (* Failed to apply overlay). Restart the Pi: sudo reboot" in said
 
 
 def test_a_system_without_config_txt_is_told_what_to_do(pi, connection, capsys):
     pi.path("boot/firmware/config.txt").unlink()
     assert pi.setup(connection_string_file=connection, driver="kernel") == 0
-    assert "Enable the kernel's dht11 driver on GPIO 4 yourself." in capsys.readouterr().out
+    assert "Load the kernel driver dht11 for GPIO 4 yourself." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("timesyncd", "wanted"), [("enabled", False), ("disabled", True)])
@@ -448,7 +448,7 @@ def test_a_dry_run_prints_the_steps_and_changes_nothing(pi, capsys):
         "Writing /etc/sensor-agent/config.toml\n"
         f"Creating /{DROP_INS}\n"
         f"Writing dtoverlay=dht11,gpiopin=4 to {pi.root}/boot/firmware/config.txt\n"
-        "Loading the kernel's dht11 driver for GPIO 4\n"
+        "Loading the kernel driver dht11 for GPIO 4\n"
         "    dtoverlay dht11 gpiopin=4\n"
         "Starting the service\n"
         "    systemctl daemon-reload\n"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from boot_configs import BOOKWORM, SHAPES, board_with, shape
+from broken_boards import DRIVER
 from examinations import CONFIG, FAKE, examination, raspberry_pi, write
 from statuses import STATUS
 
@@ -11,7 +12,9 @@ from agent.config.loader import LedConfig, SensorConfig
 from agent.diagnostics.checks import gpio
 from agent.diagnostics.finding import Outcome
 from agent.diagnostics.line_processes import Process, Processes
+from agent.errors import ControlError
 from hw import gpio_lines
+from hw.boot_config import with_driver
 from hw.gpio_lines import Chip
 
 UNIT = "usr/lib/systemd/system/sensor-agent.service"
@@ -72,23 +75,27 @@ def test_1_wire_is_named_with_the_line_and_the_menu_that_switch_it_off(board, ju
     boot(board, f"{BOOKWORM}dtoverlay=w1-gpio\n")
     finding = judge(held(g4="onewire@4"))
     assert finding.outcome is Outcome.FAILED
-    assert finding.line == "GPIO 4 ([sensor] pin) is held by the kernel for 1-Wire (onewire@4)."
+    assert finding.line == (
+        'GPIO 4 ([sensor] pin) is in use by the kernel, for 1-Wire (label "onewire@4").'
+    )
     assert finding.advice == (
-        f"Remove the line dtoverlay=w1-gpio from {board}/boot/firmware/config.txt (in raspi-config:"
-        " Interface Options, 1-Wire) and restart, or set another pin."
+        "If nothing uses 1-Wire, turn it off: sudo raspi-config, Interface Options, 1-Wire, No (or "
+        f"delete the line dtoverlay=w1-gpio from {board}/boot/firmware/config.txt), then: sudo "
+        "reboot. Otherwise, move the sensor's data wire to a free GPIO, such as GPIO 22, set pin = "
+        f"22 under [sensor] in {board}/config.toml, then start sensor-agent again"
     )
 
 
 @pytest.mark.parametrize(
     ("line", "consumer", "compatible", "purpose", "menu"),
     [
-        ("dtparam=spi=on", "spi0 CS0", None, "SPI", "Interface Options, SPI"),
-        ("dtoverlay=spi0-1cs,cs0_pin=8", "spi0 CS0", None, "SPI", "Interface Options, SPI"),
-        ("dtoverlay=gpio-fan,gpiopin=8", "gpio-fan@0", "gpio-fan", "a fan", "Performance Options"),
-        ("dtoverlay=gpio-led,gpio=8", "led8", "gpio-leds", "an LED of its own", None),
-        ("dtoverlay=gpio-key,gpio=8", "button@8", "gpio-keys", "a button", None),
-        ("dtoverlay=rotary-encoder,pin_a=8", "rotary@8", "rotary-encoder", "its driver rot", None),
-        ("dtoverlay=w1-gpio,gpiopin=8", "onewire@0", None, "1-Wire", "Interface Options, 1-Wire"),
+        ("dtparam=spi=on", "spi0 CS0", None, ", for SPI", "Interface Options, SPI"),
+        ("dtoverlay=spi0-1cs,cs0_pin=8", "spi0 CS0", None, ", for SPI", None),
+        ("dtoverlay=gpio-fan,gpiopin=8", "gpio-fan@0", "gpio-fan", ", for a fan", "Performance"),
+        ("dtoverlay=gpio-led,gpio=8", "led8", "gpio-leds", ", for an LED of its own", None),
+        ("dtoverlay=gpio-key,gpio=8", "button@8", "gpio-keys", ", for a button", None),
+        ("dtoverlay=rotary-encoder,pin_a=8", "r@8", "rotary-encoder", " driver rotary-enc", None),
+        ("dtoverlay=w1-gpio,gpiopin=8", "onewire@0", None, ", for 1-Wire", "Interface Options"),
     ],
 )
 def test_other_drivers_of_the_kernel_are_named(
@@ -100,16 +107,74 @@ def test_other_drivers_of_the_kernel_are_named(
     finding = judge(
         held(g8=consumer), config=replace(CONFIG, led=LedConfig(driver="gpiozero", pin=8))
     )
-    assert f"GPIO 8 ([led] pin) is held by the kernel for {purpose}" in finding.line
-    assert finding.advice.startswith(f"Remove the line {line} from")
-    assert (menu or "restart") in finding.advice
+    assert f"GPIO 8 ([led] pin) is in use by the kernel{purpose}" in finding.line
+    assert finding.advice.startswith("Move the LED's wire to a free GPIO, such as GPIO 22, set")
+    assert f"delete the line {line} from" in finding.advice
+    assert (menu or "then: sudo reboot") in finding.advice
     assert menu is not None or "raspi-config" not in finding.advice
+
+
+def test_of_a_line_for_several_interfaces_the_others_stay(board, judge):
+    boot(board, "dtparam=i2c_arm=on,spi=on\n")
+    finding = judge(
+        held(g8="spi0 CS0"), config=replace(CONFIG, led=LedConfig(driver="gpiozero", pin=8))
+    )
+    assert "(or set spi=off in the line dtparam=i2c_arm=on,spi=on of" in finding.advice
+
+
+def test_a_gpio_is_proposed_that_nothing_uses_now_or_later(board, judge):
+    boot(board, "dtoverlay=gpio-fan,gpiopin=23\n")
+    node(board, "encoder@18", "rotary-encoder", 24)
+    finding = judge(held(g17="fand", g22="other", g25="", g27="x"))
+    assert "such as GPIO 5, set pin = 5 under [led]" in finding.advice
+    everything = Chip("gpiochip0", "pinctrl-bcm2711", dict.fromkeys(range(28), "x"))
+    assert "a free GPIO, N, set pin = N under [sensor]" in judge(everything).advice
+
+
+def test_the_service_is_restarted_after_the_change(board, judge):
+    write(board, UNIT, "")
+    path = board / "etc/sensor-agent/config.toml"
+    finding = judge(held(g17="fand"), path=path)
+    assert f"set pin = 22 under [led] in {path}, then: sudo systemctl restart" in finding.advice
+    assert "sudo sensor-agent setup --pin 22" in judge(held(g4="x"), config=KERNEL).advice
+
+
+def test_without_the_service_the_kernel_driver_needs_another_line(board, judge):
+    advice = judge(held(g4="x"), config=KERNEL).advice
+    assert f"set pin = 22 under [sensor] in {board}/config.toml, add the line" in advice
+    assert "dtoverlay=dht11,gpiopin=22 to config.txt, then: sudo reboot" in advice
+
+
+def test_the_wire_of_the_power_can_move_too(judge):
+    sensor = SensorConfig(driver="dht22", power_pin=5)
+    finding = judge(held(g5="x"), config=replace(CONFIG, sensor=sensor))
+    assert finding.line.startswith("GPIO 5 ([sensor] power_pin) is in use by a kernel driver")
+    assert "move the sensor's power wire to a free GPIO" in finding.advice
+    assert "set power_pin = 22 under [sensor]" in finding.advice
 
 
 def test_a_line_that_config_txt_no_longer_gives_away_needs_a_restart(board, judge):
     boot(board, BOOKWORM)
     advice = judge(held(g4="onewire@4")).advice
-    assert "config.txt does not ask for it, so a restart may release the line" in advice
+    assert advice.startswith(f"No line in {board}/boot/firmware/config.txt causes this. If you")
+    assert "restart the Pi: sudo reboot. Otherwise, move" in advice
+
+
+def test_the_sensors_own_line_is_not_the_cause(board, judge):
+    boot(board, "dtoverlay=dht11\ndtoverlay=w1-gpio\n")
+    advice = judge(held(g4="onewire@4"), config=KERNEL).advice
+    assert advice.startswith("The line dtoverlay=dht11 is right and stays. If nothing uses 1-Wire")
+    boot(board, "dtoverlay=dht11\n")
+    advice = judge(held(g4="onewire@4"), config=KERNEL).advice
+    assert "No line in" in advice
+    assert "delete the line" not in advice
+
+
+def test_the_sensors_driver_on_the_leds_gpio_is_named(board, judge):
+    boot(board, "dtoverlay=dht11,gpiopin=17\n")
+    finding = judge(held(g17="dht11@11"))
+    assert "is in use by the kernel driver dht11 (also for the DHT22)." in finding.line
+    assert "if no sensor is wired to GPIO 17, delete the line dtoverlay=dht11," in finding.advice
 
 
 def test_a_sysfs_export_is_named_with_the_command_that_releases_it(board, judge):
@@ -118,7 +183,8 @@ def test_a_sysfs_export_is_named_with_the_command_that_releases_it(board, judge)
     write(board, "sys/class/gpio/gpiochip512/label", "pinctrl-bcm2711\n")
     write(board, "sys/class/gpio/gpiochip512/base", "512\n")
     finding = judge(held(g17="sysfs"), are_all=False)
-    assert finding.line == "GPIO 17 ([led] pin) is held by an export in /sys/class/gpio."
+    assert finding.line.endswith("by a script or program that has exported it in /sys/class/gpio.")
+    assert "sudo grep -rl gpio/export /etc /home" in finding.advice
     assert "echo 529 | sudo tee /sys/class/gpio/unexport" in finding.advice
 
 
@@ -127,14 +193,31 @@ def test_a_line_held_by_the_kernels_dht11_driver_is_ok_only_if_it_is_configured(
     assert judge(line, config=KERNEL).outcome is Outcome.OK
     boot(board, "dtoverlay=dht11\n")
     finding = judge(line, status=STATUS)
-    assert finding.line.endswith("the kernel for its dht11 driver (dht11@4).")
-    assert 'set driver = "kernel" in [sensor]' in finding.advice
-    assert "remove the line dtoverlay=dht11 from" in finding.advice
+    assert finding.line == (
+        "GPIO 4 ([sensor] pin) is in use by the kernel driver dht11 (also for the DHT22), but "
+        '[sensor] has driver = "dht22".'
+    )
+    assert 'set driver = "kernel" under [sensor]' in finding.advice
+    assert "delete the line dtoverlay=dht11 from" in finding.advice
+    write(board, UNIT, "")
+    boot(board, BOOKWORM)
+    dht11 = replace(CONFIG, sensor=SensorConfig(driver="dht11"))
+    assert judge(line, config=dht11).advice == (
+        "The kernel driver is more reliable. To use it: sudo sensor-agent setup --driver kernel "
+        '--model dht11. To keep driver = "dht11", restart the Pi: sudo reboot'
+    )
+
+
+def test_a_program_on_the_line_of_the_sensors_driver_is_named(board, judge):
+    node(board, "dht11@4", "dht11", 4)  # It could not get the line.
+    assert judge(held(g4="x"), found=[program(line=4)]).line.endswith("gpioset (process 812).")
+    assert "most likely by gpioset" in judge(held(g4="x"), found=[program()], config=KERNEL).line
 
 
 def test_a_driver_that_is_not_known_is_found_by_the_absence_of_a_program(judge):
     finding = judge(held(g4="mystery"))
-    assert finding.line.endswith("is held by a driver of the kernel (mystery).")
+    assert finding.line.endswith('is in use by a kernel driver (label "mystery").')
+    assert judge(held(g4="")).line.endswith("is in use by a kernel driver.")
 
 
 # Lines that programs hold.
@@ -142,40 +225,68 @@ def test_a_driver_that_is_not_known_is_found_by_the_absence_of_a_program(judge):
 
 def test_another_program_is_named_with_its_process(judge):
     finding = judge(held(g17="gpioset"), found=[program(line=17)], status=STATUS)
-    assert finding.line == "GPIO 17 ([led] pin) is held by the program gpioset (process 812)."
-    assert finding.advice == "Stop that program (sudo kill 812), or set another pin."
+    assert finding.line == "GPIO 17 ([led] pin) is in use by the program gpioset (process 812)."
+    assert finding.advice.endswith(
+        "Or, if you do not need gpioset (ps -fp 812 shows it), stop it: sudo kill 812. It may come "
+        "back at the next start of the Pi"
+    )
 
 
 def test_another_service_is_named(judge):
     finding = judge(held(g17="lg"), found=[program(line=17, unit="fan")], status=STATUS)
-    assert finding.line.endswith("is held by the program gpioset of the service fan.")
-    assert "sudo systemctl disable --now fan" in finding.advice
+    assert finding.line.endswith("is in use by the program gpioset (service fan).")
+    assert "turn it off for good: sudo systemctl disable --now fan" in finding.advice
 
 
 def test_a_program_with_an_older_request_is_named_as_likely(judge):
     finding = judge(held(g17="fand"), found=[program()], are_all=False)
-    assert finding.line.endswith("is held by fand, most likely the program gpioset (process 812).")
+    assert finding.line.endswith(
+        'is in use under the label "fand", most likely by gpioset (process 812).'
+    )
+
+
+def test_of_several_programs_with_older_requests_each_is_named(judge):
+    finding = judge(held(g17="fand"), found=[program(), program(900, name="other")])
+    assert finding.line.endswith("most likely by gpioset (process 812) or other (process 900).")
+    assert "ps -fp 812,900 shows them), stop the right one: sudo kill 812 or 900" in finding.advice
 
 
 @pytest.mark.parametrize("consumer", ["fand", ""])
 def test_a_holder_that_this_user_cannot_see_is_described(judge, consumer):
     finding = judge(held(g17=consumer), are_all=False, status=STATUS)
-    assert "a program of another user or a driver of the kernel" in finding.line
-    assert "sudo fuser -v /dev/gpiochip*" in finding.advice
+    label = 'the label "fand"' if consumer else "no label"
+    assert finding.line == f"GPIO 17 ([led] pin) is in use under {label}."
+    assert finding.advice.startswith("To see which program it is: sudo sensor-agent check. If that")
 
 
 @pytest.mark.parametrize(
     ("consumer", "found", "are_all"),
     [
         ("lg", [program(line=17, is_own=True)], True),
-        ("lg", [], False),  # Before Linux 6.1, or from another user.
         ("libgpiod_pulsein", [program(is_own=True)], True),
     ],
 )
 def test_the_running_daemon_may_hold_its_lines(judge, consumer, found, are_all):
     options = {"found": found, "are_all": are_all}
     assert judge(held(g17=consumer), **options, status=STATUS).outcome is Outcome.OK
-    assert judge(held(g17=consumer), **options).outcome is Outcome.FAILED
+    finding = judge(held(g17=consumer), **options)
+    assert "by another sensor-agent, started by hand and not by the service" in finding.line
+    assert finding.advice == "To stop the other one: sudo kill 812"
+
+
+def test_a_daemon_that_another_user_runs_may_hold_its_lines(judge):
+    refusal = ControlError("It did not answer.")
+    assert judge(held(g17="lg"), are_all=False, refusal=refusal).outcome is Outcome.OK
+    assert judge(held(g17="lg"), are_all=False).outcome is Outcome.FAILED
+    # The daemon sees all processes of its own.
+    finding = judge(held(g17="lg"), are_all=False, status=STATUS)
+    assert finding.line == 'GPIO 17 ([led] pin) is in use under the label "lg".'
+
+
+def test_the_service_that_does_not_answer_is_named(judge):
+    finding = judge(held(g17="lg"), found=[program(line=17, unit="sensor-agent", is_own=True)])
+    assert "is in use by the service sensor-agent." in finding.line
+    assert finding.advice == "To stop the service: sudo systemctl stop sensor-agent"
 
 
 def test_a_program_that_uses_our_library_is_not_taken_for_this_one(judge):
@@ -249,13 +360,49 @@ def test_a_kernel_without_gpio_fails(tmp_path):
         ("root", 0o666, "ok"),
     ],
 )
-def test_as_root_the_access_of_the_service_is_judged(board, monkeypatch, group, mode, outcome):
+@pytest.mark.parametrize("is_root", [True, False])
+def test_the_access_of_the_service_is_judged(board, group, mode, outcome, is_root):
     write(board, UNIT, "")
     (board / "dev/gpiochip0").chmod(mode)
-    monkeypatch.setattr(gpio, "group_of", lambda _path: group)
-    finding = gpio.access(examination(board, is_root=True, read_chip=lambda _path, _lines: FREE))
+    finding = access(board, group=group, is_root=is_root)
     assert finding.outcome == outcome
     assert ("udev" in str(finding.advice)) is (outcome == "failed")
+
+
+def access(board, group="gpio", **options):
+    return gpio.access(
+        examination(
+            board,
+            group_of=lambda _path: group,
+            user_name=lambda: "pi",
+            read_chip=lambda _path, _lines: FREE,
+            **options,
+        )
+    )
+
+
+def test_a_user_without_access_is_told_the_group_to_join(board):
+    finding = access(board, may_use=lambda _path: False)
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line == "User pi may not use the GPIO pins (gpiochip0)."
+    assert finding.advice == (
+        "To join their group: sudo usermod -aG gpio pi, then log out and log in again"
+    )
+    assert "use sudo" in access(board, group="root", may_use=lambda _path: False).advice
+
+
+def test_beside_the_service_a_user_without_access_is_a_warning(board):
+    write(board, UNIT, "")
+    (board / "dev/gpiochip0").chmod(0o660)
+    options = {"may_use": lambda _path: False, "path": board / "etc/sensor-agent/config.toml"}
+    finding = access(board, **options)
+    assert finding.outcome is Outcome.WARNING
+    assert "This matters only for commands that pi types" in finding.advice
+    # The daemon cannot see the groups of the chip in its user namespace.
+    assert access(board, group="nogroup", status=STATUS).outcome is Outcome.OK
+    refused = access(board, group="nogroup", status=STATUS, **options)
+    assert refused.outcome is Outcome.FAILED
+    assert "udev" in refused.advice
 
 
 def overlay(root, *, driver="kernel", pin=4, unit=True):
@@ -283,15 +430,15 @@ def test_each_shape_of_the_firmwares_configuration_is_judged(tmp_path, name, dev
     pi(tmp_path, device=device)
     finding = overlay(tmp_path)
     if one.users:
-        wanted = ("failed", f"has the line {one.users[0]}.", "Remove that line from")
+        wanted = ("failed", f"has the line {one.users[0]}.", f"delete the line {one.users[0]}")
     elif device is not None and 4 in one.pins:
         wanted = ("ok", "is loaded: dht11@4.", "")
     elif device is not None:
-        wanted = ("warning", "but not after a restart", "sensor-agent setup")
+        wanted = ("warning", "but will not be after a restart", "sensor-agent setup")
     elif 4 in one.pins:
-        wanted = ("failed", "but it is not loaded now", "Restart the machine")
+        wanted = ("failed", "but it is not loaded now", "sudo reboot")
     else:
-        wanted = ("failed", "does not load it for GPIO 4", "sensor-agent setup")
+        wanted = ("failed", "config.txt loads it for GPIO 4", "sensor-agent setup")
     outcome, words, advice = wanted
     assert finding.outcome == outcome, finding
     assert words in finding.line
@@ -303,7 +450,10 @@ def test_without_the_file_the_driver_must_be_loaded(tmp_path, device):
     pi(tmp_path, device=device)
     finding = overlay(tmp_path)
     assert finding.outcome is Outcome.FAILED
-    assert finding.line.startswith("The kernel's dht11 driver is not loaded")
+    assert finding.line == (
+        "The kernel driver dht11 (also for the DHT22) is not loaded: no line in the boot partition "
+        "loads it for GPIO 4."
+    )
     pi(tmp_path, device="dht11@4")
     assert overlay(tmp_path).outcome is Outcome.OK
 
@@ -311,9 +461,33 @@ def test_without_the_file_the_driver_must_be_loaded(tmp_path, device):
 def test_without_the_service_the_line_to_add_is_named(tmp_path):
     board_with(tmp_path, SHAPES["bookworm"])
     advice = overlay(tmp_path, unit=False).advice
-    assert (
-        f"add the line dtoverlay=dht11,gpiopin=4 to {tmp_path}/boot/firmware/config.txt" in advice
+    assert advice == (
+        f"Add the line dtoverlay=dht11,gpiopin=4 to {tmp_path}/boot/firmware/config.txt, at the "
+        "end under [all], then: sudo reboot. Or, until the next restart: sudo dtoverlay dht11 "
+        "gpiopin=4"
     )
+    pi(tmp_path, device="dht11@4")
+    assert overlay(tmp_path, unit=False).advice.endswith("under [all], then: sudo reboot")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            f"[pi4]\n\n# mine\n[pi5]\n{DRIVER}",
+            "The line dtoverlay=dht11,gpiopin=4 (line 5) is under [pi5], so it does not count",
+        ),
+        ("[none]\ndtoverlay=dht11\n", "The line dtoverlay=dht11 (line 2) is under [none], so"),
+        (
+            "dtoverlay=dht11,gpiopin=17\n",
+            "The line dtoverlay=dht11,gpiopin=17 is for GPIO 17.",
+        ),
+        ("[pi5]\ndtoverlay=dht11,gpiopin=17\n", "config.txt loads it for GPIO 4."),
+    ],
+)
+def test_a_line_that_does_not_count_is_named(tmp_path, text, reason):
+    board_with(tmp_path, shape(text))
+    assert reason in overlay(tmp_path).line
 
 
 def test_a_filter_that_may_not_hold_is_named(tmp_path):
@@ -323,14 +497,17 @@ def test_a_filter_that_may_not_hold_is_named(tmp_path):
     finding = overlay(tmp_path)
     assert finding.outcome is Outcome.WARNING
     assert finding.line.startswith(
-        "At each start, if the filter [gpio5=1] holds, the firmware gives"
+        "At each start of the Pi, if the filter [gpio5=1] holds, the firmware gives"
     )
 
 
 def test_a_firmware_without_the_overlay_is_named(tmp_path):
     file = board_with(tmp_path, SHAPES["the default pin"])
     (file.parent / "overlays/dht11.dtbo").unlink()
-    assert "has no overlay for the kernel's dht11 driver" in overlay(tmp_path).line
+    finding = overlay(tmp_path)
+    assert "has no overlay for the kernel driver dht11" in finding.line
+    assert "sudo sensor-agent setup --driver dht22. Or install" in finding.advice
+    assert 'set driver = "dht22" under [sensor]' in overlay(tmp_path, unit=False).advice
 
 
 @pytest.mark.parametrize(("name", "advice"), [("bookworm", "setup"), ("the default pin", "reboot")])
@@ -338,8 +515,23 @@ def test_a_driver_that_is_loaded_for_another_pin_is_named(tmp_path, name, advice
     board_with(tmp_path, SHAPES[name])
     pi(tmp_path, device="dht11@11", line=17)
     finding = overlay(tmp_path)
-    assert finding.line == "The kernel's dht11 driver is loaded for GPIO 17, not for GPIO 4."
+    assert finding.line == (
+        "The kernel driver dht11 (also for the DHT22) is loaded for GPIO 17, not for GPIO 4."
+    )
+    assert finding.advice.startswith("If the sensor is wired to GPIO 17, set pin = 17: sudo sensor")
     assert advice in finding.advice
+
+
+def test_setup_replaces_only_its_own_line_for_another_pin(tmp_path):
+    pi(tmp_path, device="dht11@11", line=17)
+    board_with(tmp_path, shape(with_driver(b"", 17)))
+    assert "setup (it replaces the line dtoverlay=dht11,gpiopin=17 in" in overlay(tmp_path).advice
+    board_with(tmp_path, shape("dtoverlay=dht11,gpiopin=17\n"))
+    assert ", delete the line dtoverlay=dht11,gpiopin=17 from" in overlay(tmp_path).advice
+    advice = overlay(tmp_path, unit=False).advice
+    assert "change the line dtoverlay=dht11,gpiopin=17 to dtoverlay=dht11,gpiopin=4 in" in advice
+    board_with(tmp_path, shape(""))
+    assert "add the line dtoverlay=dht11,gpiopin=4 in" in overlay(tmp_path, unit=False).advice
 
 
 def test_the_leds_line_must_be_free_after_a_restart(tmp_path):
@@ -348,7 +540,7 @@ def test_the_leds_line_must_be_free_after_a_restart(tmp_path):
     finding = overlay(tmp_path)
     assert finding.outcome is Outcome.FAILED
     assert "GPIO 27 ([led] pin) to a fan:" in finding.line
-    assert "(in raspi-config: Performance Options, Fan) and restart" in finding.advice
+    assert "if there is no fan on GPIO 27, turn it off: sudo raspi-config" in finding.advice
 
 
 def test_a_sensor_on_i2c_has_no_line_and_needs_no_dht11_overlay(tmp_path):
@@ -369,7 +561,7 @@ def test_an_unused_kernel_driver_is_recommended(tmp_path):
     board_with(tmp_path, SHAPES["the default pin"])
     finding = overlay(tmp_path, driver="dht22")
     assert finding.outcome is Outcome.WARNING
-    assert 'driver = "kernel"' in finding.advice
+    assert "sudo sensor-agent setup --driver kernel" in finding.advice
     assert overlay(tmp_path, driver="dht22", pin=5).outcome is Outcome.SKIPPED
 
 
