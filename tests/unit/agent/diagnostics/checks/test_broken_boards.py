@@ -14,8 +14,8 @@ WORD = re.compile(r"\b(N|KEY|NAME|PURPOSE|UNIT|FILE|LINE)\b")
 
 
 def rows():
-    """Return the first column of the table of GPIO lines, as patterns."""
-    section = DOCUMENT.partition("\n### The GPIO lines\n")[2].partition("\n#")[0]
+    """Return the first column of the table of GPIO pins, as patterns."""
+    section = DOCUMENT.partition("\n### The GPIO pins\n")[2].partition("\n#")[0]
     table = section.partition("|---|---|---|\n")[2].partition("\n\n")[0]
     shown = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()]
     return [re.compile("".join(map(pattern, WORD.split(row)))) for row in shown]
