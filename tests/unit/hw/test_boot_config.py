@@ -25,7 +25,8 @@ def block(pin, end=b"\n"):
 
 def loads_driver(content, pin):
     overlays = boot_overlays.read(content, Board()).overlays
-    return BootConfig(Path("config.txt"), content, overlays, offers_driver=True).loads_driver(pin)
+    boot = BootConfig(Path("config.txt"), content, overlays, ignored=(), offers_driver=True)
+    return boot.loads_driver(pin)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

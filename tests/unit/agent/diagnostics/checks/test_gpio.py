@@ -406,8 +406,9 @@ def test_beside_the_service_a_user_without_access_is_a_warning(board):
 
 
 def overlay(root, *, driver="kernel", pin=4, unit=True):
-    if unit:
-        write(root, UNIT, "")
+    write(root, UNIT, "")
+    if not unit:
+        (root / UNIT).unlink()
     led = LedConfig(driver="gpiozero", pin=27)
     config = replace(CONFIG, sensor=SensorConfig(driver=driver, pin=pin), led=led)
     return gpio.overlay(examination(root, config))
