@@ -118,7 +118,7 @@ def test_each_shape_of_config_txt_loads_the_driver_afterwards(pi, connection, ca
     content = file.read_bytes()
     if shape.users:
         assert status == 1
-        assert f"by the line {shape.users[0]} in {file}" in capsys.readouterr().err
+        assert f"{file} has the line {shape.users[0]}." in capsys.readouterr().err
         assert content == shape.content
         return
     assert status == 0
