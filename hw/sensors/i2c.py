@@ -155,9 +155,13 @@ class I2cSensor(ClimateSensor):
         """Refuse values of a sensor that heats itself, to dry or for a test."""
         file = directory / self._chip.heater
         if self._chip.heater and file.exists() and self._number(file) != 0:
+            remedy = (
+                "It turns itself off: stop the program that turns it on."
+                if self._chip.heats_briefly
+                else f"Turn it off: echo 0 | sudo tee {file}"
+            )
             raise _failed(
-                f"The heater of the {self._place} is on, so its values are wrong. Turn it off: "
-                f"echo 0 | sudo tee {file}"
+                f"The heater of the {self._place} is on, so its values are wrong. {remedy}"
             )
 
     def _check_interval(self, directory: Path) -> None:

@@ -66,6 +66,12 @@ class Chip:
     heater: str = ""
     """The file that is not 0 while the sensor's heater is on."""
 
+    heats_briefly: bool = False
+    """Whether the heater turns itself off, within about a second, and cannot be turned off."""
+
+    wraps_humidity: bool = False
+    """Whether the driver makes 100 % of each humidity below 0 %."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -100,6 +106,11 @@ class Model:
     def answers_previous(self) -> bool:
         """Whether an attempt returns the conversion that the previous attempt started."""
         return self.chip is None
+
+    @property
+    def wraps_humidity(self) -> bool:
+        """Whether 100 % may be a humidity below 0 %."""
+        return self.chip is not None and self.chip.wraps_humidity
 
     @property
     def is_checked(self) -> bool:
@@ -172,9 +183,10 @@ def _on_i2c(
 
 
 OVERSHOOT = (-4.0, 106.0)
-"""Percent. The formula of these sensors reaches from -6 to 119 %, and the data sheets of Si7021 and
-SHT4x say to cut off values that are a little outside 0..100 %. The policy does so. Words of zeros
-and of ones are further outside."""
+"""Percent. The formula of these sensors reaches from -6 to 119 %, and SHT4x's data sheet says to
+cut off values that are a little outside 0..100 %. The policy does so. Words of zeros and of ones
+are further outside. Si7021 and HTU21 have the same formula, but their drivers cut off the values.
+"""
 
 CHIPS: Mapping[str, Model] = {
     # Sensirion, SHT20/SHT21/SHT25: -40..125 degrees. Zeros are -46.85 degrees, ones 128.9.
@@ -216,6 +228,8 @@ CHIPS: Mapping[str, Model] = {
             spacing=2.1,  # The driver repeats its values for 2 s.
             checksum=errno.EIO,
             overlay="sht4x",
+            heater="heater_enable",  # Since Linux 6.13.
+            heats_briefly=True,
         ),
         temperature=(-40.0, 125.0),
         humidity=OVERSHOOT,
@@ -280,7 +294,8 @@ CHIPS: Mapping[str, Model] = {
         ),
         temperature=(-39.9, 124.9),
     ),
-    # Silicon Labs, Si7021-A20: -40..125 degrees. Zeros are -46.85 degrees, ones 128.9.
+    # Silicon Labs, Si7021-A20: -40..125 degrees. Zeros are -46.85 degrees and 0 %, ones 128.9
+    # degrees and 100 %, since the driver cuts off the humidity.
     "si7021": _on_i2c(
         "Si7021 (Si7013, Si7020)",
         Chip(
@@ -291,12 +306,12 @@ CHIPS: Mapping[str, Model] = {
             form="raw",
             spacing=1.0,
             overlay="si7020",
-            heater="in_current_heater_raw",
+            heater="heater_enable",  # in_current_heater_raw is its power, also while it is off.
         ),
         temperature=(-40.0, 125.0),
-        humidity=OVERSHOOT,
     ),
-    # Measurement Specialties (TE), HTU21D(F): -40..125 degrees.
+    # Measurement Specialties (TE), HTU21D(F): -40..125 degrees. Zeros match their checksum, and are
+    # -46.85 degrees. The driver has no sign for a humidity below 0 %, and cuts off at 100 %.
     "htu21": _on_i2c(
         "HTU21",
         Chip(
@@ -307,9 +322,10 @@ CHIPS: Mapping[str, Model] = {
             spacing=1.0,
             checksum=errno.ENODEV,
             overlay="htu21",
+            heater="heater_enable",
+            wraps_humidity=True,
         ),
         temperature=(-40.0, 125.0),
-        humidity=OVERSHOOT,
     ),
 }
 """The models on I2C, by name.

@@ -49,6 +49,9 @@ CONFIRMED_WITHIN = 120.0
 air may have moved close to a wrong value.
 """
 
+DRY = 20.0
+"""Percent. Air that was drier does not come to exactly 100 % without a value in between."""
+
 TIMER_SLACK = 0.05
 """The time in seconds by which an attempt may begin before its slot, because timers round."""
 
@@ -139,6 +142,7 @@ class Policy:
 
         self._reference: _Sample | None = None  # Steps are measured from here.
         self._suspect: _Sample | None = None
+        self._is_dry = False  # Whether the last humidity below 100 % was below `DRY`.
         self._last: Accepted | None = None
         # Since the last accepted reading.
         self._failures: deque[Fault] = deque(maxlen=FAILURES_TO_REPORT)
@@ -249,7 +253,10 @@ class Policy:
         )
         self._answered = self._began
         reading = Reading(_tidy(reading.temperature), _tidy(reading.humidity))
-        if why := self._implausible(reading):
+        why = self._implausible(reading)
+        if reading.humidity < self._model.wettest:
+            self._is_dry = reading.humidity < DRY
+        if why:
             self._refuse(why, now)
             return []
         if self._spacing > 0.0 and self._reference is None:
@@ -293,11 +300,8 @@ class Policy:
             return f"The sensor reports {values}. {CHECK_WIRES if model.chip else CHECK_MODEL}"
         if temperature == humidity == 0.0:
             return "The sensor sends only zeros. Its data wire may be shorted to ground."
-        if humidity < driest:
-            return (
-                f"The sensor reports {humidity:g} % humidity, but it measures from {driest:g} %. "
-                f"{model.dry_advice}"
-            )
+        if why := self._implausible_humidity(humidity):
+            return why
         both_ends = temperature in {coldest, hottest} and humidity >= model.saturated
         if both_ends or reading in model.ghosts:
             return f"The sensor reports {values}, as damaged sensors do. {REPLACE}"
@@ -306,6 +310,22 @@ class Policy:
             return (
                 f"temperature_offset = {offset:g} moves {temperature:g} °C out of the sensor's "
                 "range. Correct it in [sensor]."
+            )
+        return None
+
+    def _implausible_humidity(self, humidity: float) -> str | None:
+        """Return why a humidity on the scale cannot be true. None: it can."""
+        model = self._model
+        if humidity < model.driest:
+            return (
+                f"The sensor reports {humidity:g} % humidity, but it measures from "
+                f"{model.driest:g} %. {model.dry_advice}"
+            )
+        if model.wraps_humidity and self._is_dry and humidity == model.wettest:
+            return (
+                f"The sensor reports {humidity:g} % humidity after a value below {DRY:g} %, as its "
+                "driver does in air that is too dry for it. If the air really is damp, restart "
+                "sensor-agent."
             )
         return None
 

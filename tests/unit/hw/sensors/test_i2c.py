@@ -3,7 +3,7 @@ import errno
 import pytest
 from sysfs import UNPLUGGED, add_bus, add_chip, chip_of, failing
 
-from hw import Fault, Policy, Reading, SensorError, open_sensor
+from hw import Fault, Policy, Reading, SensorError, SensorStatus, open_sensor
 from hw.errors import DriverError
 from hw.sensors.i2c import I2cSensor, overlay_line
 from hw.sensors.models import CHIPS
@@ -182,8 +182,9 @@ def test_a_file_without_a_number_is_an_error(tmp_path, text):
     ("model", "file"),
     [
         ("sht3x", "heater_enable"),
-        ("si7021", "in_current_heater_raw"),
         ("hdc1080", "out_current_heater_raw"),
+        ("si7021", "heater_enable"),
+        ("htu21", "heater_enable"),
     ],
 )
 def test_a_sensor_that_heats_itself_is_not_read(tmp_path, model, file):
@@ -196,6 +197,22 @@ def test_a_sensor_that_heats_itself_is_not_read(tmp_path, model, file):
     assert fault is Fault.FAILED
     assert "is on, so its values are wrong. Turn it off: echo 0 | sudo tee /" in sentence
     assert sentence.endswith(f"{values.name}/{file}")
+
+
+def test_the_power_of_a_si7021s_heater_is_not_taken_for_its_being_on(tmp_path):
+    values = add_chip(tmp_path, "si7021")
+    (values / "heater_enable").write_text("0\n")
+    (values / "in_current_heater_raw").write_text("15\n")
+    sensor_in(tmp_path, "si7021").read()
+
+
+def test_a_heater_that_cannot_be_turned_off_has_other_advice(tmp_path):
+    values = add_chip(tmp_path, "sht4x")
+    (values / "heater_enable").write_text("1\n")  # Its driver refuses a 0: EINVAL.
+    fault, sentence = fault_of(sensor_in(tmp_path, "sht4x"))
+    assert fault is Fault.FAILED
+    assert "echo" not in sentence
+    assert sentence.endswith("It turns itself off: stop the program that turns it on.")
 
 
 # Values that drivers repeat.
@@ -250,8 +267,9 @@ ZEROS_AND_ONES = {
     "aht20": [Reading(-50.0, 0.0), Reading(149.999, 99.999)],
     "bme280": [Reading(-141.0, 0.0), Reading(187.55, 100.0)],
     "hdc1080": [Reading(-40.0, 0.0), Reading(124.997, 99.998), Reading(124.99, 99.99)],
-    "si7021": [Reading(-46.847, -5.997), Reading(128.87, 118.99)],
-    "htu21": [Reading(-46.85, -6.0), Reading(128.86, 118.99)],
+    # The drivers of these two cut off the humidity.
+    "si7021": [Reading(-46.847, 0.0), Reading(128.87, 100.0)],
+    "htu21": [Reading(-46.85, 100.0), Reading(128.86, 100.0)],
 }
 
 
@@ -287,10 +305,36 @@ def test_real_air_is_accepted(model, reading):
     assert judged(model, reading)[0] == [reading]
 
 
-@pytest.mark.parametrize("model", ["sht2x", "sht4x", "si7021", "htu21"])
+@pytest.mark.parametrize("model", ["sht2x", "sht4x"])
 @pytest.mark.parametrize(("raw", "humidity"), [(105.9, 100.0), (100.1, 100.0), (-3.9, 0.0)])
 def test_humidity_a_little_outside_the_scale_is_cut_off(model, raw, humidity):
     assert judged(model, Reading(21.0, raw))[0] == [Reading(21.0, humidity)]
+
+
+@pytest.mark.parametrize("dry", [0.2, 3.0, 19.9])
+def test_a_humidity_below_zero_that_arrives_as_100_percent_is_not_sent(dry):
+    wrapped = [Reading(21.0, 100.0)] * 50
+    accepted, policy = judged("htu21", Reading(21.0, dry), *wrapped)
+    assert accepted == [Reading(21.0, dry)]
+    assert policy.status is SensorStatus.IMPLAUSIBLE
+    assert "as its driver does in air that is too dry for it" in policy.why
+    assert judged("sht3x", Reading(21.0, dry), *wrapped)[0][-1] == Reading(21.0, 100.0)
+
+
+def test_a_humidity_below_zero_is_not_sent_after_one_that_was_refused():
+    assert judged("htu21", Reading(21.0, 0.05), *[Reading(21.0, 100.0)] * 50)[0] == []
+
+
+@pytest.mark.parametrize("before", [20.0, 45.0, 99.0])
+def test_fog_is_sent_after_air_that_was_not_dry(before):
+    readings = Reading(21.0, 3.0), *[Reading(21.0, before)] * 2, *[Reading(21.0, 100.0)] * 2
+    assert judged("htu21", *readings)[0][-1] == Reading(21.0, 100.0)
+
+
+def test_a_value_between_dry_air_and_fog_counts_even_if_it_was_not_confirmed():
+    humidities = (3.0, 60.0, 100.0, 100.0)
+    accepted, _ = judged("htu21", *[Reading(21.0, humidity) for humidity in humidities])
+    assert accepted[-1] == Reading(21.0, 100.0)
 
 
 def test_a_bmp280_declared_as_bme280_is_named():
