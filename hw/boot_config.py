@@ -27,14 +27,18 @@ from hw.errors import BootConfigError
 PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
 OVERLAYS = "overlays/"  # Where the firmware looks for overlays, unless the file says otherwise.
 
-I2C_SENSOR = "i2c-sensor"  # The overlay of sensors on the header's I2C bus.
+I2C_SENSOR = "i2c-sensor"  # The overlay of sensors on I2C: on the header's bus, if no other is set.
+OTHER_BUSES = {"i2c0", "i2c_csi_dsi", "i2c_csi_dsi0", "i2c-path"} | {f"i2c{n}" for n in range(2, 7)}
+"""Its parameters that put the sensor on another bus:
+https://github.com/raspberrypi/linux/blob/rpi-6.12.y/arch/arm/boot/dts/overlays/i2c-buses.dtsi"""
 
 BEGIN, END, EVERY_BOARD = b"# begin sensor-agent", b"# end sensor-agent", b"[all]"
 OURS = re.compile(
     rb"dtoverlay=dht11,gpiopin=([0-9]+)"
     rb"|dtoverlay=|dtparam=i2c_arm=on|dtoverlay=i2c-sensor,[a-z0-9]+(?:,addr=0x[0-9a-f]{2})?"
 )
-I2C_ON = ("dtoverlay=", "dtparam=i2c_arm=on")
+NO_OVERLAY = "dtoverlay="
+I2C_ON = (NO_OVERLAY, "dtparam=i2c_arm=on")
 """Enables the header's I2C bus. Without the first line, a line dtparam belongs to the overlay
 before it: https://www.raspberrypi.com/documentation/computers/configuration.html#part3"""
 
@@ -61,9 +65,10 @@ class BootConfig:
         return [one for one in self.overlays if pin in one.lines]
 
     def loads_chip(self, parameter: str, address: int, default: int) -> bool:
-        """Return whether the overlay i2c-sensor declares this chip at this address in any case."""
+        """Return whether i2c-sensor declares this chip on the header's I2C bus in any case."""
         for one in self.overlays:
-            if one.name == I2C_SENSOR and parameter in one.parameters and one.filter is None:
+            is_for_bus = one.name == I2C_SENSOR and not one.parameters.keys() & OTHER_BUSES
+            if is_for_bus and parameter in one.parameters and one.filter is None:
                 text = one.parameters.get("addr", hex(default))
                 with suppress(ValueError):  # The firmware loads nothing for a wrong number.
                     if int(text, 0) == address:
@@ -170,6 +175,17 @@ def has_block(content: bytes) -> bool:
 def with_driver(content: bytes, pin: int) -> bytes:
     """Return the content with our block for a DHT on GPIO `pin`: see `with_block`."""
     return with_block(content, overlay_line(pin))
+
+
+def with_chip(content: bytes, line: str | None) -> bytes:
+    """Return the content with our block for a sensor on I2C: see `with_block`.
+
+    `line` declares the sensor; with None, the block only enables the bus.
+    """
+    if line is None:
+        return with_block(content, *I2C_ON)
+    # The owner may append dtparam=i2c0=on, which the overlay would take for a choice of its bus.
+    return with_block(content, *I2C_ON, line, NO_OVERLAY)
 
 
 def with_block(content: bytes, *lines: str) -> bytes:

@@ -135,9 +135,10 @@ def use_chip(changes: Changes, sensor: SensorConfig) -> None:
         return
     loads_chip = boot.loads_chip(chip.overlay or "", address, chip.addresses[0])
     if not (loads_chip and boot.enables_i2c):
-        lines = boot_config.I2C_ON if loads_chip else (*boot_config.I2C_ON, line)
-        print(f"Writing {' and '.join(lines[1:])} to {boot.file}")
-        changes.put_boot_config(boot.file, boot_config.with_block(boot.content, *lines))
+        added = boot_config.I2C_ON[1] + ("" if loads_chip else f" and {line}")
+        print(f"Writing {added} to {boot.file}")
+        content = boot_config.with_chip(boot.content, None if loads_chip else line)
+        changes.put_boot_config(boot.file, content)
         before = boot_config.own_pin(boot.content)
         if before is not None and kernel_device(root) is not None:
             _unload(changes, before)

@@ -31,8 +31,7 @@ def test_the_lines_are_removed_and_restored(tmp_path, place, capsys):
 
 
 def test_the_lines_of_a_sensor_on_i2c_are_restored_too(tmp_path):
-    lines = (*boot_config.I2C_ON, "dtoverlay=i2c-sensor,sht3x,addr=0x45")
-    content = boot_config.with_block(OWNERS, *lines)
+    content = boot_config.with_chip(OWNERS, "dtoverlay=i2c-sensor,sht3x,addr=0x45")
     file = config(tmp_path, PLACES[0], content)
     boot_lines.remove(tmp_path)
     assert file.read_bytes() == OWNERS

@@ -8,12 +8,14 @@ from sysfs import add_bus, add_chip
 from agent.cli.setup.machine import Done
 from hw import boot_config
 
-LINES = ("dtoverlay=", "dtparam=i2c_arm=on")
 CONFIG = "boot/firmware/config.txt"
 
 
-def boot_with(*lines):
-    return boot_config.with_block(BOOT.encode(), *LINES, *lines).decode()
+def boot_with(line):
+    return (
+        f"{BOOT}# begin sensor-agent\n[all]\ndtoverlay=\ndtparam=i2c_arm=on\n{line}\ndtoverlay=\n"
+        "# end sensor-agent\n"
+    )
 
 
 def test_a_sensor_that_the_kernel_knows_is_proposed_with_its_place(pi, connection, capsys):
@@ -49,18 +51,22 @@ def test_another_address_is_in_the_file_and_in_config_txt(pi, connection):
     assert "dtoverlay i2c-sensor bme280 addr=0x77" in pi.commands
 
 
+SHT3X = "dtoverlay=i2c-sensor,sht3x"
+
+
 @pytest.mark.parametrize(
     ("owner", "added"),
     [
         ("dtparam=i2c=on\ndtoverlay=i2c-sensor,sht3x\n", None),
         ("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor\ndtparam=sht3x\ndtparam=addr=0x44\n", None),
-        ("dtoverlay=i2c-sensor,sht3x\n", ()),
-        ("dtparam=i2c_arm=on\n", ("dtoverlay=i2c-sensor,sht3x",)),
-        (
-            "dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,sht3x,addr=0x45\n",
-            ("dtoverlay=i2c-sensor,sht3x",),
+        ("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,sht3x,i2c1\n", None),
+        ("dtparam=i2c_arm=on\n", SHT3X),
+        ("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,sht3x,addr=0x45\n", SHT3X),
+        ("[pi5]\ndtoverlay=i2c-sensor,sht3x\n", SHT3X),
+        *(
+            (f"dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,sht3x,{bus}\n", SHT3X)
+            for bus in ("i2c0", "i2c3", "i2c6", "i2c_csi_dsi", "i2c-path=/soc/i2c@1")
         ),
-        ("[pi5]\ndtoverlay=i2c-sensor,sht3x\n", ("dtoverlay=i2c-sensor,sht3x",)),
     ],
 )
 def test_what_the_owner_has_written_is_not_repeated(pi, connection, owner, added):
@@ -68,8 +74,17 @@ def test_what_the_owner_has_written_is_not_repeated(pi, connection, owner, added
     assert pi.setup(connection_string_file=connection, model="sht3x") == 0
     expected = owner.encode()
     if added is not None:
-        expected = boot_config.with_block(expected, *LINES, *added)
+        expected = boot_config.with_chip(expected, added)
     assert pi.path(CONFIG).read_bytes() == expected
+
+
+def test_a_parameter_that_is_appended_later_does_not_move_the_sensor(pi, connection):
+    assert pi.setup(connection_string_file=connection, model="sht3x") == 0
+    with pi.path(CONFIG).open("a") as file:
+        file.write("dtparam=i2c0=on\n")
+    boot = boot_config.load(pi.root)
+    assert boot is not None
+    assert boot.loads_chip("sht3x", 0x44, 0x44)
 
 
 @pytest.mark.parametrize("more", [{"model": "sht2x"}, {"model": "sht3x", "bus": "3"}])
