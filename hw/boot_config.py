@@ -64,16 +64,25 @@ class BootConfig:
         """Return the overlays that use GPIO `pin` (BCM)."""
         return [one for one in self.overlays if pin in one.lines]
 
-    def loads_chip(self, parameter: str, address: int, default: int) -> bool:
-        """Return whether i2c-sensor declares this chip on the header's I2C bus in any case."""
+    def chips_at(self, address: int, defaults: Mapping[str, int]) -> dict[str, Overlay]:
+        """Return what i2c-sensor declares at this address of the header's I2C bus in any case.
+
+        `defaults` are the parameters of the overlay to look for, with their default addresses.
+        """
+        found = {}
         for one in self.overlays:
-            is_for_bus = one.name == I2C_SENSOR and not one.parameters.keys() & OTHER_BUSES
-            if is_for_bus and parameter in one.parameters and one.filter is None:
-                text = one.parameters.get("addr", hex(default))
+            if one.name != I2C_SENSOR or one.filter or one.parameters.keys() & OTHER_BUSES:
+                continue
+            for parameter in one.parameters.keys() & defaults.keys():
+                text = one.parameters.get("addr", hex(defaults[parameter]))
                 with suppress(ValueError):  # The firmware loads nothing for a wrong number.
                     if int(text, 0) == address:
-                        return True
-        return False
+                        found[parameter] = one
+        return found
+
+    def loads_chip(self, parameter: str, address: int, default: int) -> bool:
+        """Return whether i2c-sensor declares this chip on the header's I2C bus in any case."""
+        return parameter in self.chips_at(address, {parameter: default})
 
     @property
     def enables_i2c(self) -> bool:

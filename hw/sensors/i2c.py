@@ -18,6 +18,11 @@ CONFIG = "/boot/firmware/config.txt"
 SILENT = {errno.EREMOTEIO, errno.ENXIO, errno.ETIMEDOUT, errno.EAGAIN}
 """No acknowledgement, a bus that is stuck, and (on a Pi 5) an arbitration that was lost."""
 
+OLD_OVERLAY = (
+    "If a restart does not help, the overlay i2c-sensor does not know the sensor (AHT20: since "
+    "April 2025): update the system. To see what the overlay knows: dtoverlay -h i2c-sensor"
+)
+
 WIRES = "Check its power, ground, SDA and SCL."
 SHORTEN = "If this happens often, shorten its wires, and check their contacts."
 

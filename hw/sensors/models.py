@@ -44,6 +44,9 @@ class Chip:
     names: tuple[str, ...]
     """What the device may be declared as. The first is for `new_device`."""
 
+    by_hand: frozenset[str] = frozenset()
+    """Those of `names` that no overlay declares."""
+
     addresses: tuple[int, ...]
     """Where it can be. The first is the default, here and in Raspberry Pi OS's overlay."""
 
@@ -253,6 +256,7 @@ CHIPS: Mapping[str, Model] = {
         Chip(
             driver="aht10",
             names=("aht20", "dht20"),
+            by_hand=frozenset({"dht20"}),
             addresses=(0x38,),
             values=HWMON,
             spacing=2.1,
@@ -333,6 +337,19 @@ CHIPS: Mapping[str, Model] = {
 Where a word of zeros means 0 %, such a humidity is refused: air is not that dry, and a humidity
 element that has failed reports it. They resolve hundredths, so in one hour the last digit changes.
 """
+
+OVERLAY_ADDRESSES: Mapping[str, int] = {
+    **{
+        known.chip.overlay: known.chip.addresses[0]
+        for known in CHIPS.values()
+        if known.chip is not None and known.chip.overlay is not None
+    },
+    **dict.fromkeys(("bme680", "bmp280", "bmp380"), 0x76),
+    **dict.fromkeys(("bmp085", "bmp180"), 0x77),
+    "hdc3020": 0x44,
+}
+"""The parameters of the overlay i2c-sensor for sensors at the addresses of `CHIPS`, with their
+default addresses: https://github.com/raspberrypi/firmware/blob/master/boot/overlays/README"""
 
 MODELS: Mapping[str, Model] = {**DHTS, **CHIPS}
 

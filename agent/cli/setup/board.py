@@ -14,8 +14,8 @@ from hw.boot_overlays import DRIVER
 from hw.errors import BootConfigError
 from hw.gpio import is_raspberry_pi
 from hw.sensors.discovery import Found, kernel_sensors
-from hw.sensors.i2c import declared, how_to_declare_by_hand, overlay_line
-from hw.sensors.models import BUS, CHIPS, SYNONYMS
+from hw.sensors.i2c import OLD_OVERLAY, declared, how_to_declare_by_hand, overlay_line
+from hw.sensors.models import BUS, CHIPS, OVERLAY_ADDRESSES, SYNONYMS
 
 
 def has_gpio(root: Path) -> bool:
@@ -81,6 +81,24 @@ def must_have_free_lines(root: Path, config: Config) -> None:
         )
 
 
+def must_have_free_address(root: Path, sensor: SensorConfig) -> None:
+    """Raise AgentError if config.txt declares something else at the address of the sensor."""
+    boot, known = _boot_config(root), CHIPS.get(sensor.model)
+    chip, address = None if known is None else known.chip, sensor.address
+    if boot is None or chip is None or address is None or sensor.bus != BUS:
+        return
+    owners = boot_config.without_driver(boot.content).splitlines()
+    for parameter, overlay in boot.chips_at(address, OVERLAY_ADDRESSES).items():
+        if parameter != chip.overlay and any(
+            overlay.text.encode("latin-1") == line.strip() for line in owners
+        ):
+            raise AgentError(
+                f"Address 0x{address:02x} of the I2C bus is used by {parameter}, by the line "
+                f"{overlay.text} in {boot.file}. Remove that line and restart, or choose another "
+                "sensor with --model, or another address with --address."
+            )
+
+
 def _lines(config: Config) -> dict[str, int]:
     """Return the configured lines by the option that changes them."""
     lines = {}
@@ -123,9 +141,10 @@ def use_chip(changes: Changes, sensor: SensorConfig) -> None:
     assert bus is not None  # noqa: S101 - and the loader fills in its place.
     assert address is not None  # noqa: S101 - the same.
     root = changes.machine.root
-    is_declared = (bus, address) in declared(root / "sys/bus/i2c")
+    name = declared(root / "sys/bus/i2c").get((bus, address))
+    is_declared = name in chip.names
     boot, line = _boot_config(root), overlay_line(chip, address)
-    if boot is None or line is None or bus != BUS:
+    if boot is None or line is None or bus != BUS or name in chip.by_hand:
         release_line(changes)
         if not is_declared:
             print(
@@ -142,11 +161,13 @@ def use_chip(changes: Changes, sensor: SensorConfig) -> None:
         before = boot_config.own_pin(boot.content)
         if before is not None and kernel_device(root) is not None:
             _unload(changes, before)
-    if not is_declared:
-        _load_chip(changes, line)
+    if name is not None and not is_declared:
+        print(f"Until a restart, the kernel takes the sensor for {name}. Restart: sudo reboot")
+    elif not is_declared:
+        _load_chip(changes, line, is_new=not loads_chip)
 
 
-def _load_chip(changes: Changes, line: str) -> None:
+def _load_chip(changes: Changes, line: str, *, is_new: bool) -> None:
     overlay, *parameters = line.removeprefix("dtoverlay=").split(",")
     print(f"Loading the kernel driver: {line}")
     done = changes.run("dtparam", "i2c_arm=on")
@@ -154,6 +175,8 @@ def _load_chip(changes: Changes, line: str) -> None:
         done = changes.run("dtoverlay", overlay, *parameters)
     if done.status != 0:
         print(f"Cannot load the driver now ({done.reason}). Restart the Pi: sudo reboot")
+        if not is_new:  # A restart may already have been in vain.
+            print(OLD_OVERLAY)
         return
     unload = ("dtoverlay", "-r", overlay)
     changes.undo_with("unloading the sensor's driver", lambda: changes.must_run(*unload))

@@ -113,6 +113,7 @@ def _carry_out(interview: Interview, changes: Changes, before: service.State) ->
     answers = interview.answers
     config = _checked(text, answers, machine)
     board.must_have_free_lines(machine.root, config)
+    board.must_have_free_address(machine.root, config.sensor)
     if interview.assumed:
         print(f"Using the defaults: {' '.join(interview.assumed)}")
     _write(changes, text, answers, config)

@@ -94,6 +94,57 @@ def test_without_a_line_in_config_txt_it_is_declared_by_hand(pi, connection, cap
     assert "Note: this sensor has no line in config.txt. Declare it" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("owner", "model"),
+    [
+        ("dtoverlay=i2c-sensor,bmp280", "bme280"),
+        ("dtoverlay=i2c-sensor,htu21", "si7021"),
+        ("dtoverlay=i2c-sensor,sht3x", "sht4x"),
+        ("dtoverlay=i2c-sensor,bmp280,addr=0x76", "bme280"),
+    ],
+)
+def test_an_address_that_the_owner_gives_to_another_sensor_is_refused(
+    pi, connection, capsys, owner, model
+):
+    pi.path(CONFIG).write_text(f"dtparam=i2c_arm=on\n {owner}\n")
+    before = pi.path(CONFIG).read_bytes()
+    assert pi.setup(connection_string_file=connection, model=model) == 1
+    assert f"by the line {owner} in " in capsys.readouterr().err
+    assert pi.path(CONFIG).read_bytes() == before
+    assert not pi.path("etc/sensor-agent/config.toml").exists()
+
+
+def test_another_sensor_at_another_address_is_no_obstacle(pi, connection):
+    pi.path(CONFIG).write_text("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,bmp280,addr=0x77\n")
+    assert pi.setup(connection_string_file=connection, model="bme280") == 0
+    assert "dtoverlay=i2c-sensor,bme280\n" in pi.text(CONFIG)
+
+
+def test_another_model_at_the_same_address_needs_a_restart(pi, connection, capsys):
+    assert pi.setup(connection_string_file=connection, model="htu21") == 0
+    add_chip(pi.path("sys"), "htu21")
+    pi.runs()
+    capsys.readouterr()
+    assert pi.setup(model="si7021") == 0
+    assert pi.text(CONFIG) == boot_with("dtoverlay=i2c-sensor,si7020")
+    out = capsys.readouterr().out
+    assert "Until a restart, the kernel takes the sensor for htu21. Restart: sudo reboot" in out
+
+
+def test_a_sensor_that_no_overlay_declares_keeps_its_declaration(pi, connection, capsys):
+    add_chip(pi.path("sys"), "aht20", name="dht20")
+    assert pi.setup(connection_string_file=connection, model="dht20") == 0
+    assert pi.text(CONFIG) == BOOT
+    assert "reboot" not in capsys.readouterr().out
+
+
+def test_a_line_that_the_firmware_refused_is_not_a_restart_for_ever(pi, connection, capsys):
+    pi.path(CONFIG).write_text("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,aht20\n")
+    pi.answers["dtoverlay i2c-sensor aht20"] = Done(1, "Unknown parameter 'aht20'\n")
+    assert pi.setup(connection_string_file=connection, model="aht20") == 0
+    assert "If a restart does not help, the overlay i2c-sensor does not" in capsys.readouterr().out
+
+
 def test_a_driver_that_cannot_be_loaded_now_needs_a_restart(pi, connection, capsys):
     pi.answers["dtparam i2c_arm=on"] = Done(1, "no such parameter\n")
     assert pi.setup(connection_string_file=connection, model="sht3x") == 0
