@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.diagnostics.another_pin import both_ways, free_pin, how_to_move, how_to_set, setting
+from agent.diagnostics.chip_overlay import judge_chip
 from agent.diagnostics.examination import SENSOR_PIN, Examination
 from agent.diagnostics.finding import NO_BOARD, Finding, failed, ok, skipped, warning
 from agent.diagnostics.line_users import (
@@ -271,7 +272,7 @@ def overlay(examination: Examination) -> Finding:
     if examination.config.sensor.driver != "kernel":
         return skipped("the kernel driver is not configured")
     if examination.reads_i2c:
-        return skipped("the sensor is on I2C (sensor)")
+        return judge_chip(examination.config.sensor, boot, examination.root)
     if key == SENSOR_PIN:
         return skipped("something else uses the GPIO of the sensor (gpio-lines)")
     return _judge_driver(examination, boot)

@@ -7,6 +7,7 @@ from boot_configs import BOOKWORM, SHAPES, board_with, shape
 from broken_boards import DRIVER
 from examinations import CONFIG, FAKE, examination, raspberry_pi, write
 from statuses import STATUS
+from sysfs import add_chip
 
 from agent.config.loader import LedConfig, SensorConfig
 from agent.diagnostics.checks import gpio
@@ -550,6 +551,77 @@ def test_a_sensor_on_i2c_has_no_line_and_needs_no_dht11_overlay(tmp_path):
     examined = examination(tmp_path, replace(CONFIG, sensor=sensor))
     assert gpio.overlay(examined).outcome is Outcome.SKIPPED
     assert list(examined.lines(with_kernel=True)) == ["[led] pin"]
+
+
+def on_i2c(root, text, model="aht20", *, bus=1, address=0x38):
+    board_with(root, shape(text))
+    sensor = SensorConfig(driver="kernel", model=model, bus=bus, address=address)
+    return gpio.overlay(examination(root, replace(CONFIG, sensor=sensor)))
+
+
+def test_a_sensor_on_i2c_that_is_gone_after_a_restart_is_a_warning(tmp_path):
+    add_chip(tmp_path / "sys", "aht20")
+    finding = on_i2c(tmp_path, BOOKWORM)
+    assert finding.outcome is Outcome.WARNING
+    assert finding.line == (
+        f"The sensor is declared to the kernel now, but {tmp_path}/boot/firmware/config.txt does "
+        "not declare it at the next start."
+    )
+    assert finding.advice == (
+        f"Add the line dtoverlay=i2c-sensor,aht20 to {tmp_path}/boot/firmware/config.txt."
+    )
+    write(tmp_path, UNIT, "")
+    finding = on_i2c(tmp_path, BOOKWORM)
+    assert finding.advice == "To declare it at each start: sudo sensor-agent setup"
+    finding = on_i2c(tmp_path, "[gpio5=1]\ndtoverlay=i2c-sensor,aht20\n")
+    assert "at the next start unless the filter [gpio5=1] holds." in finding.line
+
+
+def test_a_sensor_on_i2c_that_the_firmware_did_not_declare_is_a_failure(tmp_path):
+    finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n")
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line.endswith(
+        "config.txt declares the sensor, but it is not declared to the kernel now."
+    )
+    assert finding.advice is not None
+    assert finding.advice.startswith("Restart: sudo reboot. If a restart does not help, ")
+
+
+def test_another_model_at_the_address_is_named_with_what_changes_it(tmp_path):
+    add_chip(tmp_path / "sys", "aht10")
+    finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n")
+    assert finding.outcome is Outcome.FAILED
+    assert finding.line.endswith("but the kernel takes it for aht10 now, until a restart.")
+    assert finding.advice == "Restart: sudo reboot"
+    finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht10\ndtoverlay=i2c-sensor,aht20\n")
+    assert finding.outcome is Outcome.FAILED
+    assert (
+        finding.advice == "Remove the line dtoverlay=i2c-sensor,aht10 from that file, and restart."
+    )
+
+
+def test_a_sensor_on_i2c_that_is_declared_now_and_later_is_well(tmp_path):
+    add_chip(tmp_path / "sys", "aht20")
+    assert on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n").outcome is Outcome.OK
+    finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht10\ndtoverlay=i2c-sensor,aht20\n")
+    assert finding.outcome is Outcome.WARNING
+    assert finding.advice == "Remove the line dtoverlay=i2c-sensor,aht10 from that file."
+
+
+@pytest.mark.parametrize(
+    ("text", "chip", "options"),
+    [
+        ("", None, {}),  # The check of the sensor says how to declare it.
+        ("dtoverlay=i2c-sensor,aht10\n", {"model": "aht10"}, {}),  # It says that these differ.
+        ("", {"model": "aht20", "name": "dht20"}, {}),  # No overlay declares it,
+        ("", {"model": "sht2x"}, {"model": "sht2x", "address": 0x40}),  # nor this one,
+        ("", {"model": "aht20", "bus": 3}, {"bus": 3}),  # nor one on another bus.
+    ],
+)
+def test_other_sensors_on_i2c_are_left_to_the_check_of_the_sensor(tmp_path, text, chip, options):
+    if chip is not None:
+        add_chip(tmp_path / "sys", **chip)
+    assert on_i2c(tmp_path, text, **options).outcome is Outcome.SKIPPED
 
 
 def test_the_older_path_of_the_firmwares_configuration_is_read(tmp_path):
