@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from agent.errors import NoDaemonError
 from agent.logs.local_time import in_local_time
 from agent.readings.clock import utc
 from agent.status import Status
-from hw import Fault, SensorError
+from hw import Fault, SensorError, SensorStatus
 
 DONE = 0
 KEPT = 500  # Samples; no terminal is wider.
@@ -75,7 +76,6 @@ def views_of_daemon(
             title=f"{status.sensor.driver} of {status.device_id}, read by the daemon",
             now=status.time,
             unit=status.sensor.unit,
-            interval=status.sensor.interval,
             samples=tuple(samples),
             counters=status.sensor.counters,
             limits={} if status.limits is None else status.limits.in_force,
@@ -86,7 +86,13 @@ def views_of_daemon(
 
 
 def _news(before: Status | None, status: Status) -> Sample | None:
-    """Return the reading or the fault that is new since the status before, if there is one."""
+    """Return the reading or the fault that is new since the status before, if there is one.
+
+    In the first status, that is the last reading, or the fault of a sensor that has failed since.
+    """
+    sensor = status.sensor
+    if before is None and sensor.status not in {SensorStatus.STARTING, SensorStatus.OK}:
+        return Sample(status.time, fault=sensor.status, error=sensor.error)
     last = status.sensor.last
     if last is not None and (before is None or before.sensor.last != last):
         return Sample(last.taken, last.temperature, last.humidity)
@@ -133,7 +139,6 @@ def _views_here(
             title=f"{config.sensor.driver} on this machine",
             now=utc(now()),
             unit=config.sensor.unit,
-            interval=SHORTEST,
             samples=tuple(samples),
             counters=counters,
             limits=limits,
@@ -176,14 +181,15 @@ def _drawing() -> Iterator[Show]:
 @contextmanager
 def _listing(unit: str, *, as_json: bool) -> Iterator[Show]:
     """Print a line for each new reading or fault."""
-    shown = ""
+    shown: Sample | None = None
 
     def show(view: View) -> None:
         nonlocal shown
-        for sample in view.samples:
-            if sample.time > shown:
-                shown = sample.time
-                print(_json(sample) if as_json else _line(sample, unit), flush=True)
+        # Not by time, because the clock may be set back.
+        new = list(takewhile(lambda sample: sample is not shown, reversed(view.samples)))
+        for sample in reversed(new):
+            print(_json(sample) if as_json else _line(sample, unit), flush=True)
+            shown = sample
 
     yield show
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from agent.cli.terminal import PLAIN
 from agent.device.limits import LIMITS, Quantity
 from agent.device.units import SYMBOLS, in_unit
-from agent.diagnostics.status_text import in_units, limit_text
+from agent.diagnostics.finding import plural
+from agent.diagnostics.status_text import in_units, limit_text, seconds_between
 from agent.logs.local_time import in_local_time
 from hw import Fault
 
@@ -18,6 +19,7 @@ NARROW = 40  # Columns; a narrower terminal has no scales.
 TALLEST = 6  # Lines of a chart.
 TEXT_LINES = 6  # Title, two lines of values, the line of faults, the last fault, the hint.
 GAP = "   "
+OLD = 60.0  # Seconds; the age of such a reading is shown.
 LEAST_SPAN = 1.0  # Degrees or %; noise of a tenth is not drawn as a mountain.
 RED, BOLD, OFF = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
@@ -37,14 +39,13 @@ class Sample:
 class View:
     """What is shown: the samples, oldest first, and how often each fault occurred.
 
-    `interval` is the time between two readings in seconds, `unit` that of temperatures. `limits`
-    has those that are set, by property, in degrees Celsius and %.
+    `unit` is that of temperatures. `limits` has those that are set, by property, in degrees Celsius
+    and %.
     """
 
     title: str
     now: str
     unit: str
-    interval: float
     samples: Sequence[Sample] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -66,11 +67,12 @@ def frame(view: View, *, size: os.terminal_size, is_plain: bool, has_colour: boo
     blocks = PLAIN_BLOCKS if is_plain else BLOCKS
     symbol = SYMBOLS.get(view.unit, SYMBOLS["celsius"])
     warm, humid = _limits(view, Quantity.TEMPERATURE), _limits(view, Quantity.HUMIDITY)
+    age = _age(view)
     lines = [
         (_title(view, width), BOLD),
-        (_values("Temperature", temperatures, symbol, warm.text, width), warm.colour),
+        (_values("Temperature", temperatures, symbol, [age, warm.text], width), warm.colour),
         *((line, "") for line in _chart(temperatures, rows, scale, blocks)),
-        (_values("Humidity", humidities, "%", humid.text, width), humid.colour),
+        (_values("Humidity", humidities, "%", [age, humid.text], width), humid.colour),
         *((line, "") for line in _chart(humidities, rows, scale, blocks)),
         (" " * scale + "".join("x" if one.fault else " " for one in shown), RED),
         (_faults(view), ""),
@@ -97,14 +99,25 @@ def _title(view: View, width: int) -> str:
     return f"{view.title:<{max(0, width - len(when) - 1)}} {when}"
 
 
-def _values(name: str, values: Sequence[float | None], unit: str, limits: str, width: int) -> str:
-    """Return the last value, the limits, and the lowest and highest value, as far as they fit."""
+def _age(view: View) -> str:
+    """Return the age of the last reading if it is not a current one, such as "8 h 5 min ago"."""
+    last = view.samples[-1] if view.samples else None
+    if last is None or last.temperature is None:
+        return ""
+    age = seconds_between(last.time, view.now)
+    return f"{in_units(age)} ago" if age is not None and age >= OLD else ""
+
+
+def _values(
+    name: str, values: Sequence[float | None], unit: str, remarks: Sequence[str], width: int
+) -> str:
+    """Return the last value, the remarks, and the lowest and highest value, as far as they fit."""
     known = [value for value in values if value is not None]
     if not known:
         return f"{name}: no reading yet"
     now = "-" if values[-1] is None else f"{known[-1]:.1f} {unit}"
     line = f"{name}: {now}"
-    for part in (limits, f"from {min(known):.1f} to {max(known):.1f}"):
+    for part in (*remarks, f"from {min(known):.1f} to {max(known):.1f}"):
         if part and len(line) + len(part) + len(GAP) <= width:
             line += GAP + part
     return line
@@ -162,9 +175,15 @@ def _chart(values: Sequence[float | None], rows: int, scale: int, blocks: str) -
 def _faults(view: View) -> str:
     counts = {fault.value: view.counters.get(fault, 0) for fault in Fault}
     counted = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    minutes = in_units(len(view.samples) * view.interval)
+    readings = plural(sum(one.fault is None for one in view.samples), "reading")
     last = next((one for one in reversed(view.samples) if one.fault), None)
-    text = f"{len(view.samples)} readings in {minutes}; faults: {counted or 'none'}"
+    text = f"{readings}{_span(view.samples)}; faults: {counted or 'none'}"
     if last is None:
         return text
     return f"{text}; last {in_local_time(last.time, now=view.now)}: {last.error or last.fault}"
+
+
+def _span(samples: Sequence[Sample]) -> str:
+    """Return the time from the first sample to the last, such as " in 3 min"."""
+    seconds = seconds_between(samples[0].time, samples[-1].time) if len(samples) > 1 else None
+    return "" if seconds is None else f" in {in_units(seconds)}"

@@ -96,12 +96,17 @@ def _words(status: str) -> str:
 
 def ago(taken: str, now: str) -> str:
     """Return how long before `now` that was, and when, in local time. Both are in ISO 8601."""
-    when = in_local_time(taken, now=now)
+    when, age = in_local_time(taken, now=now), seconds_between(taken, now)
+    return f"taken {when}" if age is None else f"{in_units(age)} ago ({when})"
+
+
+def seconds_between(earlier: str, later: str) -> float | None:
+    """Return the time between two times (ISO 8601), at least 0. None if they are not times."""
     try:
-        age = datetime.fromisoformat(now) - datetime.fromisoformat(taken)
+        span = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
     except (ValueError, TypeError):  # Another version of the daemon may send other times.
-        return f"taken {when}"
-    return f"{in_units(max(0.0, age.total_seconds()))} ago ({when})"
+        return None
+    return max(0.0, span.total_seconds())
 
 
 def in_units(seconds: float) -> str:

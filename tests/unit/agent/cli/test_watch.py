@@ -8,7 +8,7 @@ import pytest
 from statuses import COUNTERS, STATUS, status_with
 
 from agent.cli import watch
-from agent.cli.watch_view import Sample
+from agent.cli.watch_view import Sample, View
 from agent.config.loader import default
 from agent.errors import NoDaemonError
 from agent.status import LastReading, LimitsPart
@@ -47,6 +47,16 @@ def test_faults_before_the_command_are_not_drawn():
     assert views(status_with(sensor={"last": None}))[-1].samples == ()
 
 
+@pytest.mark.parametrize("fault", ["no_answer", "checksum", "implausible", "failed"])
+def test_the_last_reading_of_a_sensor_that_has_failed_is_not_shown_as_the_current_one(fault):
+    failed = status_with(sensor={"status": fault, "error": "It did not answer."})
+    assert failed.sensor.last is not None
+    samples = views(failed, failed)[-1].samples
+    assert samples == (Sample(STATUS.time, fault=fault, error="It did not answer."),)
+    again = status_with(sensor={"last": reading(30, 22.0)})
+    assert views(failed, again)[-1].samples[1:] == (Sample("2026-11-22T10:01:30.000Z", 22.0, 45.0),)
+
+
 def test_the_limits_of_the_daemon_are_shown():
     limits = LimitsPart(status="within", in_force={"humidityLow": 30.0}, outside={})
     assert views(replace(STATUS, limits=limits))[-1].limits == {"humidityLow": 30.0}
@@ -81,6 +91,17 @@ def test_without_a_terminal_each_reading_is_a_line(daemon, capsys, tmp_path):
         "21.5 °C   45.0 %",
         "No reading (checksum): Damaged.",
     ]
+
+
+def test_readings_are_printed_after_the_clock_was_set_back(capsys):
+    shown: list[Sample] = []
+    with watch._listing("celsius", as_json=False) as show:
+        for clock, value in (("18:00:00", 1.0), ("17:00:02", 5.0), ("17:00:02", 5.0)):
+            shown.append(Sample(f"2026-11-26T{clock}.000Z", value, 45.0))
+            for _ in range(2):  # It is polled more often than the sensor is read.
+                show(View(title="", now="", unit="celsius", samples=tuple(shown)))
+    values = [line.split("  ", 1)[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert values == ["1.0", "5.0", "5.0"]
 
 
 def test_json_has_an_object_for_each_reading(daemon, capsys, tmp_path):

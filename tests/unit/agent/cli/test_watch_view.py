@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.cli.watch_view import RED, Sample, View, frame
 
-NOW = "2026-11-22T10:01:30.000Z"
+NOW = "2026-11-22T10:01:10.000Z"
 READINGS = tuple(
     Sample(f"2026-11-22T10:00:{number:02}.000Z", 20.0 + number / 10, 45.0) for number in range(20)
 )
@@ -17,7 +17,7 @@ FAULT = Sample("2026-11-22T10:01:00.000Z", fault="checksum", error="The frame wa
 
 
 def view(samples=READINGS, **changes):
-    shown = View(title="dht22 of pi-1", now=NOW, unit="celsius", interval=2.0, samples=samples)
+    shown = View(title="dht22 of pi-1", now=NOW, unit="celsius", samples=samples)
     return replace(shown, **changes)
 
 
@@ -31,7 +31,20 @@ def test_the_last_values_and_their_range_are_shown():
     assert lines[0].startswith("dht22 of pi-1 ")
     assert lines[1] == "Temperature: 21.9 °C   from 20.0 to 21.9"
     assert "Humidity: 45.0 %   from 45.0 to 45.0" in lines
-    assert "20 readings in 40 s; faults: none" in lines
+    assert "20 readings in 19 s; faults: none" in lines
+
+
+def test_one_reading_has_no_span_and_a_fault_is_not_a_reading():
+    assert "1 reading; faults: none" in drawn(view(READINGS[:1]))
+    assert "1 reading in 1 min; faults: none; last " in drawn(view((READINGS[0], FAULT)))[-2]
+
+
+def test_the_age_of_a_reading_that_is_not_current_is_shown():
+    lines = drawn(view(now="2026-11-22T18:05:19.000Z"))
+    assert lines[1] == "Temperature: 21.9 °C   8 h 5 min ago   from 20.0 to 21.9"
+    assert "Humidity: 45.0 %   8 h 5 min ago   from 45.0 to 45.0" in lines
+    for now in (READINGS[-1].time, "2026-11-22T08:00:00.000Z"):  # The clock was set back.
+        assert drawn(view(now=now))[1] == "Temperature: 21.9 °C   from 20.0 to 21.9"
 
 
 def test_a_chart_rises_with_the_values():
