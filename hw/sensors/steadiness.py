@@ -29,7 +29,7 @@ class SensorWarning(StrEnum):
     """Humidity has been at the end of its scale for two days."""
 
     UNCHANGING = "unchanging"
-    """The same values, to the last digit, for hours, from a sensor whose values did change before.
+    """The same values, to the last digit, for hours. A DHT's values must have changed before.
     Sensors that hang repeat their last value: https://github.com/arendst/Tasmota/issues/852."""
 
 
@@ -61,7 +61,9 @@ class Steadiness:
         self._wet: _Run | None = None
         self._same = _Run(0.0)
         self._last: Reading | None = None
-        self._longest: float | None = None  # Seconds, of earlier runs. None: it never changed.
+        # Seconds, of earlier runs. None: it never changed, as a DHT in a still cellar. The others
+        # resolve hundredths, so that they change even there.
+        self._longest: float | None = None if model.chip is None else 0.0
 
     def judge(self, reading: Reading, at: float) -> SensorWarning:
         """Return the warning that applies after this reading, made `at` monotonic seconds."""

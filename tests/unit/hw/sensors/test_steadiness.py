@@ -4,7 +4,7 @@ import pytest
 
 from hw import Reading
 from hw.sensors.fake import Room, SimulatedSensor
-from hw.sensors.models import DHTS
+from hw.sensors.models import CHIPS, DHTS, MODELS
 from hw.sensors.policy import Policy
 from hw.sensors.steadiness import SensorWarning, Steadiness
 
@@ -16,7 +16,7 @@ class Sensor:
     """A model whose readings are judged, one each minute unless told otherwise."""
 
     def __init__(self, model="dht22"):
-        self.steadiness = Steadiness(DHTS[model])
+        self.steadiness = Steadiness(MODELS[model])
         self.now = 30 * DAY  # The board has been running for longer than the daemon.
 
     def reports(self, reading, seconds, *, interval=MINUTE):
@@ -70,6 +70,12 @@ def test_a_dead_element_at_99_9_percent_is_saturated_also_if_nothing_else_change
     assert {kind for _, kind in sensor.reports(Reading(21.0, 99.9), 5 * DAY)} == {
         SensorWarning.HUMIDITY_SATURATED
     }
+
+
+@pytest.mark.parametrize("model", CHIPS)
+def test_a_sensor_on_i2c_that_hung_before_the_start_is_unchanging(model):
+    warnings = Sensor(model).reports(Reading(21.37, 44.21), 2 * HOUR)
+    assert warnings[0] == (pytest.approx(HOUR, abs=2 * MINUTE), SensorWarning.UNCHANGING)
 
 
 def test_a_sensor_that_hangs_in_a_cellar_is_recognized_later():
