@@ -109,7 +109,7 @@ class LimitWatch:
         self._led.repair()
         for reading, taken in accepted:
             self._judge(reading, taken, BELIEVED.get(warning, ()))
-        self._is_reading = status is SensorStatus.OK
+        self._is_reading = status is SensorStatus.OK and bool(BELIEVED.get(warning))
         self._report_status()
 
     def set_values(self, values: Values) -> None:
@@ -131,9 +131,11 @@ class LimitWatch:
 
         Called after each change of the LED's choice, so that both are from the same moment.
         """
+        self._save(self._led.choice)
+
+    def _save(self, choice: LedChoice) -> None:
         state = None
         if self._since:
-            choice = self._led.choice
             state = {
                 "outside": {name: list(astuple(since)) for name, since in self._since.items()},
                 "ordered": order_to_json(choice.ordered),
@@ -162,11 +164,16 @@ class LimitWatch:
                 since = self._since.pop(limit.name)
                 self._log_within(limit, (measured or {}).get(limit.quantity), since)
         if any(crossing.is_outside for crossing in crossings):
-            self._led.signal(SIGNALS[self._look])
+            self._signal(SIGNALS[self._look])
         elif crossings and not self._since:
-            self._led.signal(None)
+            self._signal(None)
         elif crossings:
             self.save()
+
+    def _signal(self, signal: Order | None) -> None:
+        self._led.signal(signal)
+        # Already now, because the LED's driver may hang.
+        self._save(self._led.choice.with_signal(signal))
 
     def _report_status(self) -> None:
         if self.status is not self._reported:

@@ -31,7 +31,7 @@ class LimitStatus(StrEnum):
     TOO_WARM = "too_warm"
     TOO_DRY = "too_dry"
     TOO_HUMID = "too_humid"
-    UNKNOWN = "unknown"  # The sensor gives no readings.
+    UNKNOWN = "unknown"  # The sensor gives no readings, or none that are believed.
 
 
 class Quantity(StrEnum):

@@ -77,8 +77,10 @@ def _limits(limits: LimitsPart | None, unit: str, now: str) -> Iterator[str]:
         if name in LIMITS
     )
     if limits.status == LimitStatus.UNKNOWN:
-        before = f"; last known: {outside or 'within'}"
-        yield f"limits: unknown, because the sensor gives no readings{before} ({bounds})"
+        yield (
+            "limits: unknown, because the sensor gives no readings, or doubtful ones; "
+            f"last known: {outside or 'within'} ({bounds})"
+        )
     else:
         yield f"limits: {outside or _words(limits.status)} ({bounds})"
 

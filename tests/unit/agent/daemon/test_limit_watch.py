@@ -103,6 +103,29 @@ def test_on_return_the_led_shows_the_last_order(rig, caplog):
     assert line.endswith("Z.")
 
 
+def test_a_crossing_is_kept_although_the_leds_driver_hangs(rig, monkeypatch):
+    monkeypatch.setattr(rig.led, "signal", lambda _signal: None)  # It never gets to it.
+    rig.read(26, 26, 26)
+    assert rig.restarted().led.choice.shown == BLINK
+    assert rig.restarted().watch.describe().outside
+    rig.read(24, 24, 24)
+    assert rig.kept[-1] is None
+
+
+@pytest.mark.parametrize(("temperature", "outside"), [(24, set()), (26, {"temperatureHigh"})])
+def test_while_all_readings_are_doubted_it_is_unknown_whether_they_are_within(
+    rig, temperature, outside
+):
+    rig.read(*[temperature] * 3)
+    before = rig.led.choice
+    rig.read(temperature, warning=SensorWarning.UNCHANGING)
+    assert rig.reported[-1] == "unknown"
+    assert rig.watch.describe().outside.keys() == outside
+    assert rig.led.choice == before
+    rig.read(temperature, warning=SensorWarning.HUMIDITY_SATURATED)
+    assert rig.reported[-1] == ("too_warm" if outside else "within")
+
+
 def test_an_order_wins_until_the_next_crossing(rig):
     rig.read(26, 26, 26)
     rig.order(ON)
@@ -155,7 +178,7 @@ def test_a_value_that_flaps_fills_neither_the_journal_nor_the_card(rig, caplog):
 def test_doubtful_readings_cross_no_limit(warning):
     rig = Rig().read(20, *[26] * 9, humidity=90, warning=warning)
     status = {NONE: "too_warm", SensorWarning.HUMIDITY_SATURATED: "too_warm"}
-    assert rig.reported[-1] == status.get(warning, "within")
+    assert rig.watch.status == status.get(warning, "unknown")
     assert "humidityHigh" not in rig.watch._since or warning is NONE
 
 

@@ -103,7 +103,10 @@ def test_a_device_without_a_provisioning_service_has_no_place():
         ),
         (
             LimitsPart(status="unknown", in_force={"humidityLow": 3}, outside={}),
-            "unknown, because the sensor gives no readings; last known: within (humidityLow 3 %)",
+            (
+                "unknown, because the sensor gives no readings, or doubtful ones; last known: "
+                "within (humidityLow 3 %)"
+            ),
         ),
     ],
 )
