@@ -23,14 +23,12 @@ from pathlib import Path, PurePosixPath
 from hw import boot_overlays, device_tree
 from hw.boot_overlays import BOARD, DRIVER, I2C, OFF, Ignored, Overlay
 from hw.errors import BootConfigError
+from hw.overlay_lines import OTHER_BUSES
 
 PLACES = ("boot/firmware/config.txt", "boot/config.txt")  # The second up to bullseye.
 OVERLAYS = "overlays/"  # Where the firmware looks for overlays, unless the file says otherwise.
 
 I2C_SENSOR = "i2c-sensor"  # The overlay of sensors on I2C: on the header's bus, if no other is set.
-OTHER_BUSES = {"i2c0", "i2c_csi_dsi", "i2c_csi_dsi0", "i2c-path"} | {f"i2c{n}" for n in range(2, 7)}
-"""Its parameters that put the sensor on another bus:
-https://github.com/raspberrypi/linux/blob/rpi-6.12.y/arch/arm/boot/dts/overlays/i2c-buses.dtsi"""
 
 BEGIN, END, EVERY_BOARD = b"# begin sensor-agent", b"# end sensor-agent", b"[all]"
 OURS = re.compile(
@@ -179,6 +177,12 @@ def own_pin(content: bytes) -> int | None:
 def has_block(content: bytes) -> bool:
     """Return whether our block, or the mark at its beginning, is in the file."""
     return any(line.rstrip(b"\r\n") == BEGIN for line in LINES.findall(content))
+
+
+def own_lines(content: bytes) -> set[str]:
+    """Return the lines of our block that the owner has not written, too."""
+    owners = set(without_driver(content).splitlines())
+    return {line.decode("latin-1") for line in content.splitlines() if line not in owners}
 
 
 def with_driver(content: bytes, pin: int) -> bytes:

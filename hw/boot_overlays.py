@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from hw.overlay_lines import exists, fixed_lines
+
 FILTERS = {
     "none": r"none",
     "tryboot": r"tryboot",
@@ -57,6 +59,14 @@ LINES_OF_OVERLAY: Mapping[str, Mapping[str, int]] = {
     "spi1-1cs": {"cs0_pin": 18},
     "spi1-2cs": {"cs0_pin": 18, "cs1_pin": 17},
     "spi1-3cs": {"cs0_pin": 18, "cs1_pin": 17, "cs2_pin": 16},
+    "spi3-1cs": {"cs0_pin": 0},
+    "spi3-2cs": {"cs0_pin": 0, "cs1_pin": 24},
+    "spi4-1cs": {"cs0_pin": 4},
+    "spi4-2cs": {"cs0_pin": 4, "cs1_pin": 25},
+    "spi5-1cs": {"cs0_pin": 12},
+    "spi5-2cs": {"cs0_pin": 12, "cs1_pin": 26},
+    "spi6-1cs": {"cs0_pin": 18},
+    "spi6-2cs": {"cs0_pin": 18, "cs1_pin": 27},
     "w1-gpio": {"gpiopin": 4},
     "w1-gpio-pi5": {"gpiopin": 4},
     "w1-gpio-pullup": {"gpiopin": 4, "extpullup": 5},
@@ -64,10 +74,12 @@ LINES_OF_OVERLAY: Mapping[str, Mapping[str, int]] = {
 """The parameters of common overlays that choose a line of the header, with their defaults:
 https://github.com/raspberrypi/firmware/blob/master/boot/overlays/README"""
 
-I2C, SPI, I2S = "i2c_arm", "spi", "i2s"
-LINES_OF_BOARD = {I2C: (2, 3), SPI: (7, 8, 9, 10, 11), I2S: (18, 19, 20, 21)}
+I2C, SPI, I2S, UART = "i2c_arm", "spi", "i2s", "uart"
+LINES_OF_BOARD = {I2C: (2, 3), SPI: (7, 8, 9, 10, 11), I2S: (18, 19, 20, 21), UART: (14, 15)}
 SYNONYMS = {"i2c": I2C, "i2c1": I2C, "i2c_arm": I2C, "spi": SPI, "i2s": I2S}
 OFF = {"off", "no", "n", "false", "0"}
+UARTS_OF_PI_5 = {"uart0", "uart0_console"}
+"""Its parameters for the header's serial port. `enable_uart` is for its debug connector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,8 @@ class Overlay:
             return tuple(line for name in on for line in LINES_OF_BOARD.get(name, ()))
         defaults = LINES_OF_OVERLAY.get(self.name, {})
         chosen = [_number(self.parameters.get(key, str(pin))) for key, pin in defaults.items()]
-        return tuple(line for line in chosen if line is not None)
+        by_number = tuple(line for line in chosen if line is not None)
+        return by_number + fixed_lines(self.name, self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +205,18 @@ class _Reader:
             self._assign(value.split(","), text)
         else:
             self.settings[name] = value
+            if name == "enable_uart" and self._board.names and not self._is_pi_5:
+                self.of_board[UART] = Overlay(BOARD, text, {UART: value}, self._unknown())
+
+    @property
+    def _is_pi_5(self) -> bool:
+        return "pi5" in (self._board.names or ())
 
     def _load(self, value: str, text: str) -> None:
         overlay, *parameters = value.split(",")
         name, colon, first = overlay.partition(":")  # The older form has a colon there.
-        self._in_scope = bool(name)
-        if name:
+        self._in_scope = bool(name) and exists(name, self._board.names)
+        if self._in_scope:
             self.loaded.append(Overlay(name, text, filter=self._unknown()))
             self._assign([first, *parameters] if colon else parameters, text)
 
@@ -212,7 +231,10 @@ class _Reader:
                     parameters={**last.parameters, name: value},
                     filter=last.filter or self._unknown(),
                 )
-            if (known := SYNONYMS.get(name)) is not None:
+            known = SYNONYMS.get(name)
+            if name in UARTS_OF_PI_5 and self._is_pi_5:
+                known = UART
+            if known is not None:
                 self.of_board[known] = Overlay(BOARD, text, {known: value}, self._unknown())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.diagnostics.line_processes import OWN_UNIT, Process, Processes
 from hw.boot_config import BootConfig
-from hw.boot_overlays import BOARD, DRIVER, I2C, I2S, SPI, Overlay
+from hw.boot_overlays import BOARD, DRIVER, I2C, I2S, SPI, UART, Overlay
 from hw.device_tree import Device
 from hw.gpio_lines import Chip
 
@@ -25,7 +25,7 @@ NAMES = {
     "w1-gpio-pi5": "1-Wire",
     "w1-gpio-pullup": "1-Wire",
 }
-OF_BOARD = {I2C: "I2C", SPI: "SPI", I2S: "I2S (digital audio)"}
+OF_BOARD = {I2C: "I2C", SPI: "SPI", I2S: "I2S (digital audio)", UART: "the serial port"}
 
 IN_RASPI_CONFIG = {
     "gpio-fan": "Performance Options, Fan",
@@ -34,6 +34,7 @@ IN_RASPI_CONFIG = {
     "w1-gpio-pullup": "Interface Options, 1-Wire",
     I2C: "Interface Options, I2C",
     SPI: "Interface Options, SPI",
+    UART: "Interface Options, Serial Port",
 }
 """Where raspi-config turns off an overlay, or a parameter of the board."""
 

@@ -231,6 +231,21 @@ SHAPES = {
     "a fan moved to GPIO 4": shape(
         "dtoverlay=gpio-fan\ndtparam=temp=60000,gpiopin=4\n", users=("dtoverlay=gpio-fan",)
     ),
+    "a serial port with the default pin": shape(
+        "dtoverlay=uart3,ctsrts\n", users=("dtoverlay=uart3,ctsrts",)
+    ),
+    "a second I2C bus": shape("dtoverlay=i2c3\n", users=("dtoverlay=i2c3",)),
+    "a second I2C bus on other lines": shape("dtoverlay=i2c3,pins_2_3\n"),
+    "a second I2C bus moved to GPIO 4": shape(
+        "dtoverlay=i2c1-pi5\ndtoverlay=i2c3\ndtparam=pins_4_5\n", users=("dtoverlay=i2c3",)
+    ),
+    "the fourth SPI bus": shape("dtoverlay=spi4-1cs\n", users=("dtoverlay=spi4-1cs",)),
+    "a parallel display": shape(
+        "dtoverlay=dpi24\ndtoverlay=vc4-kms-dpi-panel\n",
+        users=("dtoverlay=dpi24", "dtoverlay=vc4-kms-dpi-panel"),
+    ),
+    "overlays of a Pi 5": shape("dtoverlay=uart2-pi5\ndtoverlay=i2c2-pi5\n"),
+    "an amplifier and a clock": shape("dtoverlay=hifiberry-dac\ndtoverlay=i2c-rtc,ds3231\n"),
     "the lines of SPI": shape("dtparam=spi=on\ndtoverlay=spi1-2cs\n"),
 }
 

@@ -62,11 +62,11 @@ def must_have_free_lines(root: Path, config: Config) -> None:
     if boot is None:
         return
     by_kernel = config.sensor.driver == "kernel" and config.sensor.model not in CHIPS
-    own = boot_config.own_pin(boot.content)
+    own = boot_config.own_lines(boot.content)
     for option, pin in _lines(config).items():
         for user in boot.users(pin):
-            is_driver = user.name == DRIVER
-            if (is_driver and (pin == own or (by_kernel and option == "--pin"))) or user.filter:
+            is_sensor = user.name == DRIVER and by_kernel and option == "--pin"
+            if is_sensor or user.text in own or user.filter:
                 continue
             off = how_to_turn_off(user, boot.file, pin)
             raise AgentError(
@@ -87,11 +87,9 @@ def must_have_free_address(root: Path, sensor: SensorConfig) -> None:
     chip, address = None if known is None else known.chip, sensor.address
     if boot is None or chip is None or address is None or sensor.bus != BUS:
         return
-    owners = boot_config.without_driver(boot.content).splitlines()
+    own = boot_config.own_lines(boot.content)
     for parameter, overlay in boot.chips_at(address, OVERLAY_ADDRESSES).items():
-        if parameter != chip.overlay and any(
-            overlay.text.encode("latin-1") == line.strip() for line in owners
-        ):
+        if parameter != chip.overlay and overlay.text not in own:
             raise AgentError(
                 f"Address 0x{address:02x} of the I2C bus is used by {parameter}, by the line "
                 f"{overlay.text} in {boot.file}. Remove that line and restart, or choose another "

@@ -50,6 +50,45 @@ def test_a_parameter_of_the_board_reaches_it_through_an_overlay_that_lacks_it():
     assert users(content, 8) == []
 
 
+PI_5 = Board(names=frozenset({"pi5"}))
+PI_3 = Board(names=frozenset({"pi3"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "board", "lines"),
+    [
+        ("dtoverlay=uart2", PI_4, {0, 1}),
+        ("dtoverlay=uart5,ctsrts", PI_4, {12, 13, 14, 15}),
+        ("dtoverlay=uart3", PI_5, set()),  # It may stand for uart3-pi5 there, or for nothing.
+        ("dtoverlay=uart3", PI_3, set()),
+        ("dtoverlay=uart3", Board(), set()),
+        ("dtoverlay=uart2-pi5", PI_5, {4, 5}),
+        ("dtoverlay=uart0-pi5,ctsrts", PI_5, {14, 15, 16, 17}),
+        ("dtoverlay=i2c6", PI_4, {22, 23}),
+        ("dtoverlay=i2c3-pi5,pins_14_15", PI_5, {14, 15}),
+        ("dtoverlay=spi0-1cs", PI_4, {8, 9, 10, 11}),
+        ("dtoverlay=spi0-2cs,no_miso,cs1_pin=22", PI_4, {8, 22, 10, 11}),
+        ("dtoverlay=spi0-0cs", PI_4, {9, 10, 11}),
+        ("dtoverlay=spi1-1cs", PI_4, {18, 19, 20, 21}),
+        ("dtoverlay=i2c-rtc,ds3231", PI_4, {2, 3}),
+        ("dtoverlay=i2c-rtc,ds3231,i2c0", PI_4, set()),
+        ("dtoverlay=i2c-sensor,sht3x,i2c1", PI_4, {2, 3}),
+        ("dtoverlay=hifiberry-dacplus", PI_5, {18, 19, 20, 21}),
+        ("dtoverlay=dpi18", PI_4, set(range(22))),
+        ("enable_uart=1", PI_4, {14, 15}),
+        ("enable_uart=1", PI_3, {14, 15}),
+        ("enable_uart=0", PI_4, set()),
+        ("enable_uart=1\nenable_uart=0", PI_4, set()),
+        ("enable_uart=1", PI_5, set()),
+        ("dtparam=uart0=on", PI_5, {14, 15}),
+        ("dtparam=uart0_console", PI_5, {14, 15}),
+        ("dtparam=uart0=on", PI_4, set()),  # It is on there anyway, and may be Bluetooth's.
+    ],
+)
+def test_lines_that_an_overlay_always_uses(text, board, lines):
+    assert {pin for pin in range(28) if users(text.encode(), pin, board)} == lines
+
+
 def test_a_pin_that_is_not_a_number_is_unknown():
     assert users(b"dtoverlay=w1-gpio,gpiopin=GPIO4\n", 4) == []
 

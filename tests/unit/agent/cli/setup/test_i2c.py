@@ -234,6 +234,13 @@ def test_a_dht_is_replaced_and_its_keys_and_its_overlay_go(dht):
     assert dht.path(CONFIG).read_bytes() == boot_config.with_driver(BOOT.encode(), 4)
 
 
+def test_the_lines_of_a_sensor_that_is_replaced_are_free(dht):
+    write(dht.root, "boot/firmware/overlays/dht11.dtbo", "")
+    assert dht.setup(model="aht20") == 0
+    assert dht.setup(model="dht11", pin="2") == 0
+    assert dht.path(CONFIG).read_bytes() == boot_config.with_driver(BOOT.encode(), 2)
+
+
 def test_simulated_hardware_replaces_a_sensor_on_i2c(dht):
     assert dht.setup(model="bme280", address="0x77") == 0
     assert dht.setup(fake_hw=True) == 0
