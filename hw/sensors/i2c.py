@@ -110,7 +110,7 @@ class I2cSensor(ClimateSensor):
         found = sorted(device.glob(self._chip.values.directory))
         if found:
             return found[0]
-        raise self._unbound(device)
+        raise self._unbound(device, name)
 
     def _undeclared(self) -> SensorError:
         devices = self._i2c / "devices"
@@ -141,13 +141,20 @@ class I2cSensor(ClimateSensor):
             how = f"To declare it now and at each start: sudo sensor-agent setup. {how}"
         return _failed(f"No {self._place} is declared to the kernel. {how}")
 
-    def _unbound(self, device: Path) -> SensorError:
+    def _unbound(self, device: Path, name: str) -> SensorError:
         driver = self._chip.driver
         if not (self._i2c / "drivers" / driver).is_dir():
             module = self._chip.module or driver
             return _failed(
                 f"The kernel's driver of the {self._place} is not loaded. To load it: sudo "
                 f"modprobe {module}. If there is no such module, this kernel cannot read it."
+            )
+        if (remark := self._chip.newer.get(name)) is not None:
+            return SensorError(
+                f"The kernel's driver {driver} did not take the {self._place}, which is declared "
+                f"as {name}. Either the sensor did not answer: check the model, its wires and its "
+                f"address, and restart. Or this kernel is too old for that name ({remark}).",
+                fault=Fault.NO_ANSWER,
             )
         return SensorError(
             f"The kernel found no {self._place} when it looked for it. Check the model, its wires "
@@ -204,6 +211,13 @@ class I2cSensor(ClimateSensor):
         elif number in SILENT:
             fault = Fault.NO_ANSWER
             sentence = f"The {self._place} did not answer ({reason}). {WIRES}"
+            if self.model == "hdc1080":
+                # The driver sets it up only once. By its data sheet, it then measures both values
+                # at once, for longer than the driver waits. Not tried on a real one.
+                sentence += (
+                    " If it has lost its power since, restart the machine, or unbind and bind its "
+                    "driver."
+                )
         elif number == errno.EIO and self.model == "bme280":
             # The chip skips measurements from a loss of power until its driver is bound again.
             fault = Fault.NO_ANSWER

@@ -38,7 +38,8 @@ def answering(
 ) -> list[int]:
     """Return the addresses at which a device without a driver answers.
 
-    The list is empty if there is no such bus, or this user may not use it. `control` is for tests.
+    The list is empty if there is no such bus, or this user may not use it. Raises TimeoutError if
+    the bus is stuck. `control` is for tests.
     """
     try:
         descriptor = os.open(dev / f"i2c-{bus}", os.O_RDWR | os.O_CLOEXEC)
@@ -46,8 +47,6 @@ def answering(
         return []
     try:
         return [address for address in ADDRESSES if _answers(descriptor, address, control)]
-    except TimeoutError:  # The bus is stuck, and each address would take a second.
-        return []
     finally:
         os.close(descriptor)
 
@@ -56,7 +55,7 @@ def _answers(descriptor: int, address: int, control: Control) -> bool:
     try:
         control(descriptor, SET_ADDRESS, address)  # EBUSY: it has a driver.
         control(descriptor, TRANSFER, QUICK_WRITE)
-    except TimeoutError:
+    except TimeoutError:  # The bus is stuck, and each further address would take a second.
         raise
     except OSError:
         return False

@@ -8,7 +8,7 @@ hwmon), and the data sheets named at each model.
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from hw.contracts import Reading
@@ -46,6 +46,9 @@ class Chip:
 
     by_hand: frozenset[str] = frozenset()
     """Those of `names` that no overlay declares."""
+
+    newer: Mapping[str, str] = field(default_factory=dict)
+    """Those of `names` that older kernels do not know, each with a remark on that."""
 
     addresses: tuple[int, ...]
     """Where it can be. The first is the default, here and in Raspberry Pi OS's overlay."""
@@ -198,6 +201,7 @@ CHIPS: Mapping[str, Model] = {
         Chip(
             driver="sht21",
             names=("sht21", "sht20", "sht25"),
+            newer=dict.fromkeys(("sht20", "sht25"), "each one knows sht21"),
             addresses=(0x40,),
             values=HWMON,
             spacing=1.0,  # The driver repeats its values for 0.5 s.
@@ -257,6 +261,10 @@ CHIPS: Mapping[str, Model] = {
             driver="aht10",
             names=("aht20", "dht20"),
             by_hand=frozenset({"dht20"}),
+            newer={
+                "aht20": "it came with Linux 6.5",
+                "dht20": "it came with Linux 6.16, and 6.12.117",
+            },
             addresses=(0x38,),
             values=HWMON,
             spacing=2.1,

@@ -398,7 +398,16 @@ class Interview:
 
     def _hint_at_answers(self) -> None:
         """Name the addresses at which a sensor may be that is not declared yet."""
-        for address in answering(dev=self.situation.root / "dev"):
+        try:
+            found = answering(dev=self.situation.root / "dev")
+        except TimeoutError:
+            print(
+                f"I2C bus {BUS} is stuck, so no sensor on it can be found. If there is one, check "
+                "its SDA and SCL, which may be swapped or shorted to ground.",
+                file=sys.stderr,
+            )
+            return
+        for address in found:
             *most, last = models_at(address)
             models = f"{', '.join(most)} or {last}" if most else last
             print(

@@ -122,6 +122,29 @@ def test_a_sensor_that_was_absent_when_its_driver_looked_is_reported(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "remark"),
+    [
+        ("aht20", "aht20", "it came with Linux 6.5"),
+        ("aht20", "dht20", "it came with Linux 6.16, and 6.12.117"),
+        ("sht2x", "sht20", "each one knows sht21"),
+    ],
+)
+def test_a_name_that_the_driver_may_not_know_is_reported(tmp_path, model, name, remark):
+    add_chip(tmp_path, model, name=name, is_bound=False)
+    fault, sentence = fault_of(sensor_in(tmp_path, model))
+    assert fault is Fault.NO_ANSWER
+    assert f"which is declared as {name}. Either the sensor did not answer" in sentence
+    assert sentence.endswith(f"this kernel is too old for that name ({remark}).")
+
+
+def test_an_hdc1080_that_lost_its_power_is_bound_again(tmp_path):
+    add_chip(tmp_path, "hdc1080")
+    _, sentence = fault_of(sensor_in(tmp_path, "hdc1080", read_text=failing(UNPLUGGED)))
+    assert sentence.endswith("restart the machine, or unbind and bind its driver.")
+    assert "SDA and SCL" in sentence
+
+
 def test_a_driver_that_is_not_loaded_is_reported(tmp_path):
     add_chip(tmp_path, "bme280", is_bound=False)
     (tmp_path / "bus/i2c/drivers/bmp280").rmdir()

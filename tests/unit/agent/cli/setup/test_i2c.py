@@ -263,6 +263,17 @@ def test_a_place_that_does_not_fit_the_sensor_is_refused(pi, connection, capsys,
     assert pi.text(CONFIG) == BOOT
 
 
+def test_a_bus_that_is_stuck_is_named(pi, connection, capsys, monkeypatch):
+    add_bus(pi.path("sys"))
+
+    def stuck(dev):
+        raise TimeoutError
+
+    monkeypatch.setattr("agent.cli.setup.interview.answering", stuck)
+    assert pi.setup(connection_string_file=connection) == 0
+    assert capsys.readouterr().err.startswith("I2C bus 1 is stuck, so no sensor on it can be found")
+
+
 def test_an_address_that_answers_is_named_and_not_taken_for_a_model(
     pi, connection, capsys, monkeypatch
 ):
