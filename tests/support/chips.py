@@ -58,7 +58,8 @@ def sht2x(temperature: float, humidity: float) -> Answers:
 def htu21(temperature: float, humidity: float) -> Answers:
     first, second = _older(temperature, humidity)
     serial = {"FA0F": bytes(8), "FCC9": bytes(6)}  # Zeros, whose checksums are zero.
-    return {"F3": checked(first, 0), "F5": checked(second, 0), **serial}
+    # E7 is the user register, whose bit 2 says that the heater is on.
+    return {"F3": checked(first, 0), "F5": checked(second, 0), "E7": b"\x02", **serial}
 
 
 def hdc1080(temperature: float, humidity: float) -> Answers:

@@ -146,17 +146,22 @@ def test_setup_finds_what_answers_and_has_no_driver():
     assert answering() == []
 
 
-def test_a_heater_that_is_on_is_no_reading():
-    answers = {**chips.sht3x(*fields(ROOM)), "F32D": chips.checked(b"\x20\x00")}
-    chips.tell(0x44, answers)
-    try:
-        with (
-            chips.declared("sht3x", 0x44),
-            pytest.raises(SensorError, match="heater of the SHT3x at address 0x44 of I2C bus 1 is"),
-        ):
-            read("sht3x")
-    finally:
-        chips.unplug(0x44)
+@pytest.mark.parametrize(
+    ("model", "status"),
+    [("sht3x", {"F32D": chips.checked(b"\x20\x00")}), ("htu21", {"E7": b"\x06"})],
+)
+def test_a_heater_that_is_on_is_no_reading(model, place, status):
+    chips.tell(place, status)
+    with pytest.raises(SensorError, match=f"heater of the .* at address 0x{place:02x} of I2C bus"):
+        read(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "reported"), [("si7021", 0.0), ("htu21", 100.0), ("sht2x", -2.0)]
+)
+def test_what_each_driver_makes_of_a_humidity_below_zero(model, place, reported):
+    chips.tell(place, chips.CHIPS[model](21.5, -2.0))
+    assert read(model).humidity == pytest.approx(reported, abs=0.05)
 
 
 def test_without_rights_every_sensor_is_listed_with_its_values():
