@@ -69,7 +69,7 @@ class AsyncLed:
             driver=driver,
             state=self.state,
             brightness=self.brightness,
-            signals=self._choice.signal is not None,
+            signals=self._choice.is_signalling,
             fault=fault,
         )
 
@@ -117,7 +117,7 @@ class AsyncLed:
 
     def repair(self) -> None:
         """Show a signal, or what was ordered before it, if the LED failed to. Returns at once."""
-        is_lost = self._choice.signal is not None and self._led.fault is not None
+        is_lost = self._choice.is_signalling and self._led.fault is not None
         is_busy = self._signalling is not None and not self._signalling.done()
         if (self._is_wrong or is_lost) and not is_busy:
             self._submit(self._show_choice)

@@ -18,11 +18,12 @@ class Order:
 
 
 OFF, ON = Order(LedState.OFF), Order(LedState.ON)
+SILENT = Order(LedState.OFF, period=-1.0)  # A signal that leaves the LED as it is.
 
-SIGNALS: dict[str, Order | None] = {
+SIGNALS = {
     "blink": Order(LedState.BLINKING, SIGNAL_PERIOD),
     "on": ON,
-    "none": None,
+    "none": SILENT,
 }
 """The signal for each value of `led` in [limits]."""
 
@@ -41,7 +42,12 @@ class LedChoice:
     @property
     def shown(self) -> Order:
         """The signal if there is one, otherwise the order."""
-        return self.signal or self.ordered
+        return self.ordered if self.signal is None or not self.is_signalling else self.signal
+
+    @property
+    def is_signalling(self) -> bool:
+        """Whether the LED shows a signal instead of the order."""
+        return self.signal not in {None, SILENT}
 
     def after_order(self, order: Order) -> "LedChoice":
         """Return the choice after an order of the operator, which ends a signal."""

@@ -126,6 +126,19 @@ def test_while_all_readings_are_doubted_it_is_unknown_whether_they_are_within(
     assert rig.reported[-1] == ("too_warm" if outside else "within")
 
 
+def test_a_silent_signal_can_be_seen_after_a_change_of_the_look():
+    rig = Rig(look="none").read(26, 26, 26)
+    assert rig.restarted(look="blink").led.choice.shown == BLINK
+    rig.watch.set_look("blink")
+    assert rig.led.choice.shown == BLINK
+    rig.watch.set_look("none")
+    assert rig.led.choice.shown == OFF
+    rig.order(ON)
+    rig.watch.set_look("blink")
+    assert rig.led.choice.shown == ON  # The order has won.
+    assert rig.restarted(look="blink").led.choice.shown == ON
+
+
 def test_an_order_wins_until_the_next_crossing(rig):
     rig.read(26, 26, 26)
     rig.order(ON)

@@ -11,6 +11,7 @@ from agent.device.led_order import (
     OFF,
     ON,
     SIGNALS,
+    SILENT,
     LedChoice,
     Order,
     order_from_json,
@@ -63,7 +64,7 @@ def test_in_any_order_of_events_the_last_one_decides(events):
                 assert choice.shown == order
             case _:
                 choice = choice.with_signal(order)
-                assert choice.shown == (order or last_order)
+                assert choice.shown == (last_order if order in {None, SILENT} else order)
 
 
 @given(orders)
