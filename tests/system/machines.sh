@@ -29,9 +29,23 @@ make_work_directory() {
     trap 'exit 1' INT TERM
 }
 
-# Of files: when one changes, what was made from it is made anew.
+# Of files: when one changes, what was made from it is made again.
 key() {
     cat "$@" | sha256sum | cut -c1-16
+}
+
+# Returns whether an entry of the cache exists. If it does, it counts as used now.
+is_cached() {
+    [ -e "$1" ] && touch -c "$1"
+}
+
+# Puts what was made into the cache. Another run may have made the same meanwhile, and runs of other
+# branches use entries with other keys: only those that nobody has used for a day are deleted.
+# Arguments: what was made, and the entry.
+keep() {
+    [ -e "$2" ] || mv -T "$1" "$2"
+    is_cached "$2"
+    find "$cache" -maxdepth 1 -name "$(basename "${2%-*}")-*" -mmin +1440 -exec rm -rf {} +
 }
 
 # For Debian 12's Python on this processor, whichever Python pip runs with here. pip builds for none

@@ -16,7 +16,7 @@ here=tests/system/kernel
 
 make_kernel() {
     kernel=$cache/kernel-$(key "$here/modules.sh" "$here/Kbuild" "$here"/*.c)
-    [ ! -d "$kernel" ] || return 0
+    ! is_cached "$kernel" || return 0
     say "Building the drivers for Debian's kernel (once, about a minute)"
     mkdir "$work/modules"
     cp "$here/modules.sh" "$here/Kbuild" "$here"/*.c "$work/modules"
@@ -26,13 +26,12 @@ make_kernel() {
         --customize-hook='chroot "$1" sh /modules/modules.sh' \
         --customize-hook="copy-out /modules/out $work" \
         --format=null bookworm /dev/null
-    rm -rf "$cache"/kernel-*
-    mv "$work/out" "$kernel"
+    keep "$work/out" "$kernel"
 }
 
 make_system() {
     system=$cache/system-$(key tests/system/machines.sh "$0" setup.cfg constraints.txt).tar
-    [ ! -f "$system" ] || return 0
+    ! is_cached "$system" || return 0
     say 'Making a Debian 12 for the virtual machine (once, about a minute)'
     fetch_packages x86_64
     quietly mmdebstrap --quiet --variant=apt \
@@ -42,8 +41,7 @@ make_system() {
         --customize-hook='chroot "$1" sh -c "/opt/sensor-agent/bin/pip install --no-index /wheels/*"' \
         --customize-hook='rm -r "$1/wheels"' \
         --format=tar bookworm "$work/system.tar"
-    rm -f "$cache"/system-*
-    mv "$work/system.tar" "$system"
+    keep "$work/system.tar" "$system"
 }
 
 make_image() {

@@ -15,7 +15,7 @@ here=tests/system/pi3
 # Unpacked, not configured: nothing of another processor has to run here. Python needs no more.
 make_system() {
     system=$cache/pi3-$(key tests/system/machines.sh "$0" setup.cfg constraints.txt)
-    [ ! -d "$system" ] || return 0
+    ! is_cached "$system" || return 0
     say 'Making a Debian 12 for the emulated Raspberry Pi (once, about a minute)'
     fetch_packages aarch64
     mkdir "$work/system"
@@ -35,8 +35,7 @@ make_system() {
         --python-version 3.11 --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 \
         --platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 \
         --target "$root/opt/sensor-agent" "$work"/wheels/*
-    rm -rf "$cache"/pi3-*
-    mv "$work/system" "$system"
+    keep "$work/system" "$system"
 }
 
 make_image() {
