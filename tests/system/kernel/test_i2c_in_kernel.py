@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import chips
 import pytest
@@ -95,11 +96,21 @@ def test_a_wrong_checksum_is_a_fault_if_the_driver_checks_it(model, place):
     assert caught.value.fault is Fault.CHECKSUM
 
 
-def test_a_sensor_that_is_not_declared_is_reported_with_the_line_to_add(model):
+def test_the_command_for_a_sensor_that_is_not_declared_declares_it(model):
+    chip = chip_of(model)
+    address = chip.addresses[0]
+    chips.tell(address, chips.CHIPS[model](*fields(ROOM)))
     with pytest.raises(SensorError, match="is declared to the kernel") as caught:
         read(model)
-    line = chip_of(model).overlay
-    assert line is None or f"dtoverlay=i2c-sensor,{line}" in str(caught.value)
+    assert ("sudo sensor-agent setup" in str(caught.value)) == (chip.overlay is not None)
+    command, _, file = str(caught.value).rpartition(" | sudo tee ")
+    _, _, declaration = command.rpartition("echo ")
+    try:
+        Path(file).write_text(declaration)
+        assert fields(read(model)) == close_to(ROOM)
+    finally:
+        (chips.BUS / "delete_device").write_text(f"0x{address:x}")
+        chips.unplug(address)
 
 
 @pytest.mark.parametrize("model", ["bme280", "aht10", "htu21"])
