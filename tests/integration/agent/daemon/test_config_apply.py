@@ -1,17 +1,9 @@
 """`sensor-agent config apply` against the whole daemon, connected to central."""
 
 import json
-from zlib import crc32
 
 import pytest
 from daemons import Daemon, agent, places, until
-
-from central.storage import devices
-
-
-@pytest.fixture
-def device_id(request):
-    return f"pi-{crc32(request.node.nodeid.encode())}"
 
 
 @pytest.fixture
@@ -39,7 +31,7 @@ def config(daemon, *words, file=None):
     )
 
 
-def test_a_change_applies_and_is_reported_to_the_hub(central, daemon, device_id, edit):
+def test_a_change_applies_and_is_reported_to_the_hub(daemon, hub, edit):
     edit("interval = 0.1", "interval = 7")
     edit('driver = "fake"\n[log]', 'driver = "fake"\npin = 5\n[log]')
     done = config(daemon, "apply")
@@ -50,8 +42,7 @@ def test_a_change_applies_and_is_reported_to_the_hub(central, daemon, device_id,
     assert daemon.status()["sensor"]["interval"] == 7
 
     def reported():
-        twin = central.read(devices.get_twin, device_id)
-        return twin.reported.get("telemetryInterval", {})
+        return hub.reported().get("telemetryInterval", {})
 
     until(lambda: reported().get("value") == 7, what=daemon.tail)
     assert (reported()["ac"], reported()["av"]) == (203, 0)
@@ -82,8 +73,8 @@ def test_a_mistake_in_a_key_file_is_found_too(daemon, edit, tmp_path):
     assert f"{key} is empty." in done.stderr
 
 
-def test_the_operators_interval_stays_in_force(central, daemon, device_id, edit):
-    central.call(lambda c: c.hub.set_desired(device_id, {"telemetryInterval": 30}))
+def test_the_operators_interval_stays_in_force(daemon, hub, edit):
+    hub.set(telemetryInterval=30)
     until(lambda: daemon.status()["sensor"]["interval"] == 30, what=daemon.tail)
     edit("interval = 0.1", "interval = 7")
     assert "The operator's value stays in force for" in config(daemon, "apply").stdout

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
-from zlib import crc32
 
 import pytest
 from centrals import running_central
 from daemons import STOPPED_WITHIN, Daemon, agent, places, until
+from hub_view import Hub
 from message_ids import are_whole, number, numbers_by_run
 from mqtt_client import packet, string
 from places import SUPPORT
@@ -21,50 +21,13 @@ from agent.device.limits import LIMITS
 from agent.device.model import CELSIUS, DEVICE_INFORMATION, FAHRENHEIT, interface
 from agent.device.validation import CHECKS
 from central.protocol.mqtt import PubAck
-from central.storage import devices, history, telemetry
-
-
-@pytest.fixture
-def device_id(request):
-    """The id of a separate device for each test, because all tests share one central."""
-    return f"pi-{crc32(request.node.nodeid.encode())}"
+from central.storage import devices, history
 
 
 @pytest.fixture
 def daemon(central, tmp_path, device_id, way):
     with Daemon(tmp_path / "pi", central, way, device_id=device_id) as daemon:
         yield daemon.until_connected()
-
-
-@pytest.fixture
-def hub(central, device_id):
-    return Hub(central, device_id)
-
-
-class Hub:
-    """The operator's view of one device."""
-
-    def __init__(self, central, device_id):
-        self.central = central
-        self.device_id = device_id
-
-    def messages(self):
-        return self.central.read(telemetry.messages, self.device_id, limit=100_000)[::-1]
-
-    def ids(self):
-        return [message.system["message_id"] for message in self.messages()]
-
-    def reported(self):
-        return self.central.read(devices.get_twin, self.device_id).reported
-
-    def call(self, name, payload=None):
-        return self.central.call(lambda central: central.hub.call(self.device_id, name, payload))
-
-    def set(self, **desired):
-        self.central.call(lambda central: central.hub.set_desired(self.device_id, desired))
-
-    def fault(self, name, value):
-        self.central.call(lambda central: setattr(central.faults, name, value))
 
 
 @every_way
