@@ -1,6 +1,5 @@
 """Whether config.txt declares the sensor on I2C, at the next start and now."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from agent.config.loader import SensorConfig
@@ -21,40 +20,51 @@ def judge_chip(config: SensorConfig, boot: BootConfig | None, root: Path) -> Fin
     if boot is None or line is None or config.bus != BUS or name in chip.by_hand:
         return skipped("config.txt does not declare a sensor on I2C here (sensor)")
     at_address = boot.chips_at(address, OVERLAY_ADDRESSES)
-    written = chip.overlay in at_address
-    if name in chip.names and not written:
-        return warning(
-            f"The sensor is declared to the kernel now, but {boot.file} does not declare it at the "
-            f"next start{_condition(boot, chip.overlay or '')}.",
-            _how_to_add(line, boot, root),
-        )
-    if not written:
+    place = f"address 0x{address:02x} of the I2C bus"
+    is_declared = name in chip.names
+    if chip.overlay in at_address:
+        others = [one.text for other, one in at_address.items() if other != chip.overlay]
+        own = at_address[chip.overlay].text
+        if others:
+            return _judge_two(own, others[0], place, boot, is_declared=is_declared)
+        return _judge_written(place, boot, None if is_declared else name or "")
+    if not is_declared:
         return skipped("the sensor is not declared as configured (sensor)")
-    others = [one.text for other, one in at_address.items() if other != chip.overlay]
-    if name not in chip.names:
-        return _not_in_force(boot, name, others)
-    if others:
-        return warning(
-            f"{boot.file} declares the sensor, and another one at its address.",
-            f"Remove the line {others[0]} from that file.",
-        )
-    return ok(f"The sensor is declared now, and at each start by {boot.file}.")
+    return warning(
+        f"The sensor at {place} is declared to the kernel now, but will not be after a restart "
+        f"of the Pi: no line in {boot.file} declares it{_condition(boot, chip.overlay or '')}.",
+        _how_to_add(line, boot, root),
+    )
 
 
-def _not_in_force(boot: BootConfig, name: str | None, others: Sequence[str]) -> Finding:
-    """Return the finding about a line that the kernel does not have. It has `name` instead.
+def _judge_two(own: str, other: str, place: str, boot: BootConfig, *, is_declared: bool) -> Finding:
+    """Return the finding about two lines for the same address, of which `own` is the sensor's."""
+    return (warning if is_declared else failed)(
+        f"{boot.file} has lines for two sensors at {place}, and only one sensor can have an "
+        "address.",
+        f"The configured sensor has the line {own}. Delete the line {other} from {boot.file}, "
+        "then: sudo reboot",
+    )
 
-    `others` are lines for other sensors at the same address.
+
+def _judge_written(place: str, boot: BootConfig, instead: str | None) -> Finding:
+    """Return the finding about a sensor that config.txt declares.
+
+    `instead` is what the kernel has at its address, empty for nothing, or None if that is right.
     """
-    if name is None:
+    if instead is None:
+        return ok(f"The sensor is declared now, and at each start by {boot.file}.")
+    if not instead:
         return failed(
-            f"{boot.file} declares the sensor, but it is not declared to the kernel now.",
-            f"Restart: sudo reboot. {OLD_OVERLAY}",
+            f"{boot.file} declares the sensor at {place}, but it is not declared to the kernel "
+            "now.",
+            f"Restart the Pi: sudo reboot. {OLD_OVERLAY}",
         )
-    now = f"{boot.file} declares the sensor, but the kernel takes it for {name} now"
-    if others:
-        return failed(f"{now}.", f"Remove the line {others[0]} from that file, and restart.")
-    return failed(f"{now}, until a restart.", "Restart: sudo reboot")
+    return failed(
+        f"{boot.file} declares the sensor at {place}, but until a restart of the Pi the kernel "
+        f"takes it for another one, {instead}.",
+        "Restart the Pi: sudo reboot",
+    )
 
 
 def _condition(boot: BootConfig, parameter: str) -> str:
@@ -70,4 +80,4 @@ def _condition(boot: BootConfig, parameter: str) -> str:
 def _how_to_add(line: str, boot: BootConfig, root: Path) -> str:
     if service_is_installed(root):
         return "To declare it at each start: sudo sensor-agent setup"
-    return f"Add the line {line} to {boot.file}."
+    return f"To declare it at each start, add the line {line} to {boot.file}."

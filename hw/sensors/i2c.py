@@ -19,8 +19,9 @@ SILENT = {errno.EREMOTEIO, errno.ENXIO, errno.ETIMEDOUT, errno.EAGAIN}
 """No acknowledgement, a bus that is stuck, and (on a Pi 5) an arbitration that was lost."""
 
 OLD_OVERLAY = (
-    "If a restart does not help, the overlay i2c-sensor does not know the sensor (AHT20: since "
-    "April 2025): update the system. To see what the overlay knows: dtoverlay -h i2c-sensor"
+    "If you have done so already, the overlay i2c-sensor may be too old for the sensor (AHT20: "
+    "April 2025). To see which sensors it knows: dtoverlay -h i2c-sensor. To update it: sudo apt "
+    "update && sudo apt full-upgrade"
 )
 
 WIRES = "Check its power, ground, SDA and SCL."
@@ -215,8 +216,8 @@ class I2cSensor(ClimateSensor):
                 # The driver sets it up only once. By its data sheet, it then measures both values
                 # at once, for longer than the driver waits. Not tried on a real one.
                 sentence += (
-                    " If it has lost its power since, restart the machine, or unbind and bind its "
-                    "driver."
+                    " If it has lost its power since the start of the Pi, restart the Pi: sudo "
+                    "reboot"
                 )
         elif number == errno.EIO and self.model == "bme280":
             # The chip skips measurements from a loss of power until its driver is bound again.

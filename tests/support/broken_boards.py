@@ -7,6 +7,7 @@ from typing import Any
 
 from boot_configs import BOOKWORM, board_with, shape
 from examinations import CONFIG, examination, write
+from sysfs import add_bus, add_chip
 
 import agent.diagnostics.checks  # noqa: F401 - registers the checks.
 from agent.config.loader import Config, LedConfig, SensorConfig
@@ -22,6 +23,8 @@ CHECKS = ("gpio-access", "gpio-lines", "gpio-overlay")
 KERNEL = SensorConfig(driver="kernel")
 BY_KERNEL = replace(CONFIG, sensor=KERNEL)
 DRIVER = "dtoverlay=dht11,gpiopin=4\n"
+I2C_ON = "dtparam=i2c_arm=on\n"
+AHT20 = "dtoverlay=i2c-sensor,aht20\n"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,20 @@ def program(line: int | None, *, unit: str = "", is_own: bool = False) -> Proces
 
 def led(pin: int) -> Config:
     return replace(CONFIG, sensor=KERNEL, led=LedConfig(driver="gpiozero", pin=pin))
+
+
+def on_i2c(boot: str, declared: str = "", **options: Any) -> Board:
+    """Return a board with an AHT20 in the configuration, and perhaps with this model declared."""
+
+    def add(partition: Path) -> None:
+        sysfs = partition.parents[1] / "sys"
+        add_bus(sysfs)
+        if declared:
+            add_chip(sysfs, declared)
+
+    sensor = SensorConfig(driver="kernel", model="aht20", bus=1, address=0x38)
+    config = replace(CONFIG, sensor=sensor)
+    return Board(boot=BOOKWORM + boot, holders={}, nodes={}, config=config, more=add, **options)
 
 
 DHT22 = replace(CONFIG, sensor=SensorConfig(driver="dht22"))
@@ -168,4 +185,10 @@ BOARDS = {
     ),
     "the chip belongs to root": Board(options={"group_of": lambda _path: "root"}),
     "the user is not in the group gpio": Board(options={"may_use": lambda _path: False}),
+    "the sensor on I2C was declared by hand": on_i2c(I2C_ON, "aht20"),
+    "the sensor on I2C is in config.txt, and not declared": on_i2c(I2C_ON + AHT20),
+    "the kernel has another sensor at the address": on_i2c(I2C_ON + AHT20, "aht10"),
+    "config.txt has two sensors at the address": on_i2c(
+        f"{I2C_ON}dtoverlay=i2c-sensor,aht10\n{AHT20}", "aht10"
+    ),
 }

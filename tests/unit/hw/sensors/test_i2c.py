@@ -141,7 +141,7 @@ def test_a_name_that_the_driver_may_not_know_is_reported(tmp_path, model, name, 
 def test_an_hdc1080_that_lost_its_power_is_bound_again(tmp_path):
     add_chip(tmp_path, "hdc1080")
     _, sentence = fault_of(sensor_in(tmp_path, "hdc1080", read_text=failing(UNPLUGGED)))
-    assert sentence.endswith("restart the machine, or unbind and bind its driver.")
+    assert sentence.endswith("since the start of the Pi, restart the Pi: sudo reboot")
     assert "SDA and SCL" in sentence
 
 

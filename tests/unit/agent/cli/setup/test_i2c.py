@@ -142,7 +142,7 @@ def test_a_line_that_the_firmware_refused_is_not_a_restart_for_ever(pi, connecti
     pi.path(CONFIG).write_text("dtparam=i2c_arm=on\ndtoverlay=i2c-sensor,aht20\n")
     pi.answers["dtoverlay i2c-sensor aht20"] = Done(1, "Unknown parameter 'aht20'\n")
     assert pi.setup(connection_string_file=connection, model="aht20") == 0
-    assert "If a restart does not help, the overlay i2c-sensor does not" in capsys.readouterr().out
+    assert "the overlay i2c-sensor may be too old for the sensor" in capsys.readouterr().out
 
 
 def test_a_driver_that_cannot_be_loaded_now_needs_a_restart(pi, connection, capsys):

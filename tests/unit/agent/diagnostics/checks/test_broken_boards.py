@@ -10,14 +10,18 @@ from places import ROOT
 from agent.diagnostics.finding import Outcome
 
 DOCUMENT = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
-WORD = re.compile(r"\b(N|KEY|NAME|PURPOSE|UNIT|FILE|LINE)\b")
+WORD = re.compile(r"\b(N|KEY|NAME|PURPOSE|UNIT|FILE|LINE|ADDRESS)\b")
+SECTIONS = ("The GPIO pins", "A sensor on I2C")
 
 
 def rows():
-    """Return the first column of the table of GPIO pins, as patterns."""
-    section = DOCUMENT.partition("\n### The GPIO pins\n")[2].partition("\n#")[0]
-    table = section.partition("|---|---|---|\n")[2].partition("\n\n")[0]
-    shown = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()]
+    """Return the first column of the tables of these checks, as patterns."""
+    shown = []
+    for title in SECTIONS:
+        section = DOCUMENT.partition(f"\n### {title}\n")[2].partition("\n#")[0]
+        table = section.partition("|---|---|---|\n")[2].partition("\n\n")[0]
+        assert table, title
+        shown += [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()]
     return [re.compile("".join(map(pattern, WORD.split(row)))) for row in shown]
 
 

@@ -564,39 +564,45 @@ def test_a_sensor_on_i2c_that_is_gone_after_a_restart_is_a_warning(tmp_path):
     finding = on_i2c(tmp_path, BOOKWORM)
     assert finding.outcome is Outcome.WARNING
     assert finding.line == (
-        f"The sensor is declared to the kernel now, but {tmp_path}/boot/firmware/config.txt does "
-        "not declare it at the next start."
+        "The sensor at address 0x38 of the I2C bus is declared to the kernel now, but will not be "
+        f"after a restart of the Pi: no line in {tmp_path}/boot/firmware/config.txt declares it."
     )
     assert finding.advice == (
-        f"Add the line dtoverlay=i2c-sensor,aht20 to {tmp_path}/boot/firmware/config.txt."
+        "To declare it at each start, add the line dtoverlay=i2c-sensor,aht20 to "
+        f"{tmp_path}/boot/firmware/config.txt."
     )
     write(tmp_path, UNIT, "")
     finding = on_i2c(tmp_path, BOOKWORM)
     assert finding.advice == "To declare it at each start: sudo sensor-agent setup"
     finding = on_i2c(tmp_path, "[gpio5=1]\ndtoverlay=i2c-sensor,aht20\n")
-    assert "at the next start unless the filter [gpio5=1] holds." in finding.line
+    assert "config.txt declares it unless the filter [gpio5=1] holds." in finding.line
 
 
 def test_a_sensor_on_i2c_that_the_firmware_did_not_declare_is_a_failure(tmp_path):
     finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n")
     assert finding.outcome is Outcome.FAILED
     assert finding.line.endswith(
-        "config.txt declares the sensor, but it is not declared to the kernel now."
+        "declares the sensor at address 0x38 of the I2C bus, but it is not declared to the kernel "
+        "now."
     )
     assert finding.advice is not None
-    assert finding.advice.startswith("Restart: sudo reboot. If a restart does not help, ")
+    assert finding.advice.startswith("Restart the Pi: sudo reboot. If you have done so already, ")
 
 
 def test_another_model_at_the_address_is_named_with_what_changes_it(tmp_path):
     add_chip(tmp_path / "sys", "aht10")
     finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n")
     assert finding.outcome is Outcome.FAILED
-    assert finding.line.endswith("but the kernel takes it for aht10 now, until a restart.")
-    assert finding.advice == "Restart: sudo reboot"
+    assert (
+        "but until a restart of the Pi the kernel takes it for another one, aht10." in finding.line
+    )
+    assert finding.advice == "Restart the Pi: sudo reboot"
     finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht10\ndtoverlay=i2c-sensor,aht20\n")
     assert finding.outcome is Outcome.FAILED
-    assert (
-        finding.advice == "Remove the line dtoverlay=i2c-sensor,aht10 from that file, and restart."
+    assert "has lines for two sensors at address 0x38 of the I2C bus" in finding.line
+    assert finding.advice == (
+        "The configured sensor has the line dtoverlay=i2c-sensor,aht20. Delete the line "
+        f"dtoverlay=i2c-sensor,aht10 from {tmp_path}/boot/firmware/config.txt, then: sudo reboot"
     )
 
 
@@ -605,7 +611,8 @@ def test_a_sensor_on_i2c_that_is_declared_now_and_later_is_well(tmp_path):
     assert on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht20\n").outcome is Outcome.OK
     finding = on_i2c(tmp_path, "dtoverlay=i2c-sensor,aht10\ndtoverlay=i2c-sensor,aht20\n")
     assert finding.outcome is Outcome.WARNING
-    assert finding.advice == "Remove the line dtoverlay=i2c-sensor,aht10 from that file."
+    assert finding.advice is not None
+    assert "Delete the line dtoverlay=i2c-sensor,aht10 from" in finding.advice
 
 
 @pytest.mark.parametrize(
