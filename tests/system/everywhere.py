@@ -31,7 +31,9 @@ from wheels import wheels  # noqa: E402 - the same
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 USERS = ("root", "user")
 BARE = "make,python3,python3-venv,passwd"
-TOOLS = f"{BARE},chromium,libatomic1,nodejs,python3-systemd,systemd,procps,shellcheck"
+TOOLS = (
+    f"{BARE},chromium,libatomic1,nodejs,mosquitto-clients,python3-systemd,systemd,procps,shellcheck"
+)
 NODE_MODULES = "tests/support/node/node_modules"
 SOMEBODY = "somebody"
 # A newcomer's folder may have any name.

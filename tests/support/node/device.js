@@ -1,8 +1,10 @@
 // A device made with Microsoft's SDK for Node.js: registers, sends, answers a method, syncs its
-// twin. It is told what to do by its environment, and tells what it did in lines of JSON.
+// twin. Its environment says what it connects to. Each line of its input is sent as telemetry, and
+// it prints what happens as lines of JSON.
 
 "use strict";
 
+const readline = require("node:readline");
 const { Client, Message } = require("azure-iot-device");
 const { Mqtt } = require("azure-iot-device-mqtt");
 const { ProvisioningDeviceClient } = require("azure-iot-provisioning-device");
@@ -11,7 +13,7 @@ const { SymmetricKeySecurityClient } = require("azure-iot-security-symmetric-key
 
 const { CENTRAL_HOST, CENTRAL_ID_SCOPE, DEVICE_ID, DEVICE_KEY, MODEL_ID } = process.env;
 
-const tell = (event, data) => console.log(JSON.stringify({ event, ...data }));
+const print = (event, data) => console.log(JSON.stringify({ event, ...data }));
 
 async function register() {
   const security = new SymmetricKeySecurityClient(DEVICE_ID, DEVICE_KEY);
@@ -23,8 +25,19 @@ async function register() {
   );
   client.setProvisioningPayload({ modelId: MODEL_ID });
   const { assignedHub, deviceId } = await client.register();
-  tell("registered", { assignedHub, deviceId });
+  print("registered", { assignedHub, deviceId });
   return `HostName=${assignedHub};DeviceId=${deviceId};SharedAccessKey=${DEVICE_KEY}`;
+}
+
+async function send(client, number, body) {
+  const message = new Message(body);
+  message.messageId = `node:${number}`;
+  message.contentType = "application/json";
+  message.contentEncoding = "utf-8";
+  message.properties.add("iothub-creation-time-utc", "2026-01-02T03:04:05.678Z");
+  message.properties.add("room", "green house/1 & 2");
+  await client.sendEvent(message);
+  print("sent", {});
 }
 
 async function main() {
@@ -32,36 +45,35 @@ async function main() {
   await client.setOptions({ modelId: MODEL_ID });
   await client.open();
   client.onDeviceMethod("blink", async (request, response) => {
-    tell("method", { payload: request.payload });
+    print("method", { payload: request.payload });
     await response.send(200, { description: `Blinking every ${request.payload} s` });
   });
   client.on("message", async (message) => {
     const name = message.properties.getValue("method-name");
     await client.complete(message);
-    tell("message", { name, body: message.data.toString() });
+    print("message", { name, body: message.data.toString() });
   });
   const twin = await client.getTwin();
-  twin.on("properties.desired", (desired) => {
-    tell("desired", { desired });
+  const onDesired = (desired) => {
+    print("desired", { desired });
     if (desired.brightness === undefined) return;
     const ack = { value: desired.brightness, ac: 200, av: desired.$version, ad: "completed" };
     twin.properties.reported.update({ brightness: ack }, (error) =>
-      tell("reported", { error: error ? String(error) : null }),
+      print("reported", { error: error ? String(error) : null }),
     );
-  });
-  const message = new Message(JSON.stringify({ temp: 21.5, humid: 45 }));
-  message.messageId = "node:1";
-  message.contentType = "application/json";
-  message.contentEncoding = "utf-8";
-  message.properties.add("iothub-creation-time-utc", "2026-01-02T03:04:05.678Z");
-  await client.sendEvent(message);
-  tell("ready", {});
-  process.stdin.on("end", async () => {
-    await client.close();
-    tell("closed", {});
-    process.exit(0);
-  });
-  process.stdin.resume();
+  };
+  // The first call, at once, is with what is set already.
+  await new Promise((resolve) =>
+    twin.on("properties.desired", (desired) => resolve(onDesired(desired))),
+  );
+  print("ready", {});
+  let number = 0;
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    await send(client, ++number, line);
+  }
+  await client.close();
+  print("closed", {});
+  process.exit(0);
 }
 
 main().catch((error) => {

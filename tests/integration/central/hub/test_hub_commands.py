@@ -66,6 +66,20 @@ def test_a_command_may_be_answered_over_a_new_connection(central, connect, devic
     assert answer().response == 1
 
 
+def test_a_client_may_keep_request_ids_in_an_integer(central, connect, device):
+    """As clients in C do: strtoul(rid, NULL, 16), and "%x" in the answer."""
+    client = connect(METHODS)
+    seen = set()
+    for value in range(200):
+        rid, answer = called(central, client, device)
+        number = int(rid, 16)
+        assert 0 < number < 2**32
+        seen.add(number)
+        client.publish(f"$iothub/methods/res/200/?$rid={number:x}", b"%d" % value, flags=0)
+        assert answer().response == value
+    assert len(seen) == 200
+
+
 def test_another_device_cannot_answer_a_command(central, connect, device):
     client = connect(METHODS)
     rid, answer = called(central, client, device)

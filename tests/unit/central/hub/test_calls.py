@@ -62,6 +62,12 @@ async def test_request_ids_are_short_hexadecimal_numbers_without_repetition(call
         await task
 
 
+async def test_a_request_id_comes_again_only_after_all_others(calls):
+    ids = [calls._next_id() for _ in range(2 * LARGEST_ID)]
+    assert ids[:LARGEST_ID] == ids[LARGEST_ID:]
+    assert {int(request_id, 16) for request_id in ids} == set(range(1, LARGEST_ID + 1))
+
+
 async def test_only_the_first_answer_of_the_called_device_counts(calls, command):
     task, request_id = await called(calls, command)
     assert not await calls.answered("another", request_id, 500, None)
