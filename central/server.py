@@ -7,11 +7,9 @@ import os
 import pwd
 import shlex
 import socket
-import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +28,9 @@ from central.storage.data_directory import locked
 from central.storage.registry import Registry
 from central.storage.retention import keep_within
 from central.storage.store import Store
-from central.transport.certificates import (
-    file_holds,
-    load_authority,
-    server_context,
-    write_file,
-)
-from central.transport.faults import Certificate, Faults
+from central.transport.certificates import HubCertificates, load_authority
+from central.transport.faults import Faults
+from central.transport.issuing import file_holds, utc_now, write_file
 from central.transport.listener import (
     LOOPBACK,
     MqttListener,
@@ -72,8 +66,9 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         # may be repeated, and after it no file is made a second time unasked.
         new = not store.read(devices.has_id_scope)
         group_key = _group_key(data, store, new=new)
-        authority = load_authority(data, "ca", new=new)
-        device_authority = load_authority(data, "device-ca", new=new)
+        now = utc_now(settings.clock)
+        authority = load_authority(data, "ca", new=new, now=now)
+        device_authority = load_authority(data, "device-ca", new=new, now=now)
         registry = Registry(
             store, group_key=group_key, clock=settings.clock, id_scopes=settings.id_scopes
         )
@@ -94,12 +89,12 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         others = [stack.enter_context(sock) for sock in listen_beside(host, port, len(more))]
         hubs = dict(zip(more, hub_names(host, names, others, len(more)), strict=True))
 
-        @cache
-        def context(fault: Certificate | None) -> ssl.SSLContext:
-            return server_context(
-                authority, device_authority, [*names, host, *_host_names(), *hubs.values()], fault
-            )
-
+        certificates = HubCertificates(
+            authority,
+            device_authority,
+            [*names, host, *_host_names(), *hubs.values()],
+            settings.clock,
+        )
         own_names = frozenset((*names, host, "localhost", *hubs.values()))
         everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
         proxy = Proxy(
@@ -114,7 +109,9 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         faults = Faults()
         hub = Hub(registry, faults=faults, clock=settings.clock, hubs=hubs)
         provisioning = Provisioning(registry, faults=faults, clock=settings.clock, hubs=hubs)
-        listener = MqttListener(context, provisioning=provisioning, hub=hub, faults=faults)
+        listener = MqttListener(
+            certificates.context, provisioning=provisioning, hub=hub, faults=faults
+        )
         for sock in (mqtt, *others):
             faults.add_listening_socket(sock)
         for sock, serve, name, pause in [

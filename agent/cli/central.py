@@ -16,6 +16,7 @@ from central.errors import CentralError
 from central.storage import backup
 from central.storage.data_directory import BEFORE
 from central.transport.certificates import issue_device_certificate
+from central.transport.issuing import utc_now
 
 DONE, FAILURE = 0, 1
 MEGABYTE = 1_000_000
@@ -55,7 +56,7 @@ def make_certificate(data: Path, device_id: str) -> int:
     """Make a certificate for a device; print the lines for its configuration file."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate, key = issue_device_certificate(data, device_id)
+        certificate, key = issue_device_certificate(data, device_id, utc_now(time.time))
     except CentralError as error:
         print(error, file=sys.stderr)
         return FAILURE

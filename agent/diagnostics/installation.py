@@ -16,7 +16,7 @@ from agent.errors import MissingPackagesError
 from hw import DriverError
 from hw.gpio import is_raspberry_pi
 
-CENTRAL = {"aiohttp": "aiohttp", "trustme": "trustme", "wsproto": "wsproto"}
+CENTRAL = {"aiohttp": "aiohttp", "cryptography": "cryptography", "wsproto": "wsproto"}
 SDK = {"azure.iot.device": "azure-iot-device"}
 """Modules that a command needs, and the package of each."""
 

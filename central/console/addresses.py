@@ -15,7 +15,8 @@ from central.console.sign_in.sites import LOOPBACK_NAMES, Site, url_names
 from central.errors import PortTaken, StartError, UnknownAddress, in_words
 from central.storage import accounts
 from central.transport import listener
-from central.transport.console_certificate import ConsoleCertificate, load_authority, utc_now
+from central.transport.console_certificate import ConsoleCertificate, load_authority
+from central.transport.issuing import utc_now
 
 if TYPE_CHECKING:
     from central.application import Central, Settings

@@ -1,32 +1,45 @@
-"""Central's own certificate authorities: one for the server, one for devices."""
+"""The hub's certificate and those of devices, each signed by an authority of its own."""
 
-import ipaddress
-import logging
-import os
-import re
 import socket
 import ssl
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import trustme
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from central.errors import FileMissing, InvalidDeviceId, StartError
+from central.errors import InvalidDeviceId, StartError
 from central.records import DEVICE_ID
 from central.transport.faults import Certificate
+from central.transport.issuing import (
+    AUTHORITY_LIFETIME,
+    LEFT,
+    LIFETIME,
+    NAME,
+    Authority,
+    Validity,
+    is_certifiable,
+    keep_authority,
+    key_pem,
+    make_authority,
+    new_key,
+    pem,
+    utc_now,
+    write_file,
+)
 
-NAME = "sensor-agent central"
-VALIDITY = timedelta(days=3650)
+# By which a device's clock may be late: a Raspberry Pi without a network boots with the time of its
+# last shutdown. With it, the hub's certificate is valid for 390 days.
+LATE = timedelta(days=300)
 YEAR = timedelta(days=365)
-
 LONGEST_DEVICE_NAME = 64  # Characters of a common name.
-# What a device notices when an authority is replaced.
-LOSSES = {
-    "ca": "devices that trust the old one refuse to connect",
-    "device-ca": "devices that sign in with a certificate of the old one are refused",
+
+# Whose certificates an authority signs, and what a device notices when it is replaced.
+AUTHORITIES = {
+    "ca": ("hub", "devices that trust the old one refuse to connect"),
+    "device-ca": ("devices", "devices that sign in with a certificate of the old one are refused"),
 }
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 # Names in every server certificate. Azure's are for programs that connect through the proxy.
 ALWAYS = (
@@ -38,45 +51,28 @@ ALWAYS = (
     "*.azure-devices.net",
 )
 
-log = logging.getLogger(__name__)
 
-
-def load_authority(directory: Path, name: str = "ca", *, new: bool) -> trustme.CA:
+def load_authority(directory: Path, name: str = "ca", *, new: bool, now: datetime) -> Authority:
     """Return an authority of this directory.
 
-    `ca` signs this server's certificate, `device-ca` those that devices sign in with. It is made
-    if the directory is `new`, or if one of its files is empty. Raise StartError.
+    `ca` signs the hub's certificate, `device-ca` those that devices sign in with. It is made if the
+    directory is `new`, or if one of its files is empty. Raise StartError.
     """
-    certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
-    if all(file_holds(path, new=new, loss=LOSSES[name]) for path in (certificate, key)):
-        # Read first: an error of load_cert_chain does not name the file.
-        content = certificate.read_bytes(), key.read_bytes()
-        try:
-            # Checks that the two belong together, which trustme does not.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _no_password)
-            return trustme.CA.from_pem(*content)
-        except (ValueError, ssl.SSLError) as error:
-            raise StartError(
-                f"{certificate} and {key} are damaged, or do not belong together ({error}). Put "
-                f"both back from a backup, or empty both to have new ones made ({LOSSES[name]})."
-            ) from None
-    authority = trustme.CA(organization_name=NAME, organization_unit_name=socket.gethostname())
-    if certificate.exists():
-        write_file(certificate, b"")  # If this is interrupted, the next start makes both again.
-    write_file(key, authority.private_key_pem.bytes())
-    write_file(certificate, authority.cert_pem.bytes(), mode=0o644)
-    return authority
+    signs_for, loss = AUTHORITIES[name]
+
+    def make() -> Authority:
+        common_name = f"{NAME} {signs_for} {socket.gethostname()}"[:64]
+        return make_authority(common_name, Validity(now - LATE, now + AUTHORITY_LIFETIME))
+
+    files = directory / f"{name}.pem", directory / f"{name}-key.pem"
+    return keep_authority(*files, make, new=new, loss=loss)
 
 
-def _no_password() -> str:
-    raise ValueError("the key has a password")  # Without this, OpenSSL asks on the terminal.
-
-
-def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Path]:
+def issue_device_certificate(directory: Path, device_id: str, now: datetime) -> tuple[Path, Path]:
     """Make the certificate and key with which a device can sign in, in place of a SAS key.
 
     The common name is the device id, as in an enrolment group of the provisioning service. Returns
-    the two PEM files, in `devices/` of central's directory. Valid for ten years. Raise StartError.
+    the two PEM files, in `devices/` of central's directory. Valid for a year. Raise StartError.
     """
     if not DEVICE_ID.fullmatch(device_id):
         raise InvalidDeviceId(device_id[:80])
@@ -87,91 +83,76 @@ def issue_device_certificate(directory: Path, device_id: str) -> tuple[Path, Pat
         )
     # Users can be added before the first start, so the database does not show it.
     new = not any((directory / name).exists() for name in ("group-key", "ca.pem"))
-    authority = load_authority(directory, "device-ca", new=new)
-    leaf = authority.issue_cert(
-        common_name=device_id,
-        organization_name=NAME,
-        not_after=datetime.now(UTC) + VALIDITY,
-    )
+    authority = load_authority(directory, "device-ca", new=new, now=now)
+    own_key = new_key()
+    validity = Validity(now, now + YEAR)
+    leaf = authority.issue(own_key, device_id, validity, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
     place = directory / "devices"
     place.mkdir(mode=0o700, exist_ok=True)
     # Two suffixes: no device's certificate may have the name of another one's key.
     certificate, key = place / f"{device_id}.pem", place / f"{device_id}.key"
-    write_file(key, leaf.private_key_pem.bytes())
-    certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
+    write_file(key, key_pem(own_key))
+    write_file(certificate, pem(leaf), mode=0o644)
     return certificate, key
 
 
-def server_context(
-    authority: trustme.CA,
-    devices: trustme.CA,
-    names: Iterable[str],
-    fault: Certificate | None = None,
-) -> ssl.SSLContext:
-    """Return the server's TLS context, with a certificate for these names and for ALWAYS.
+class HubCertificates:
+    """The hub's TLS contexts. Each has a certificate for certain names and for ALWAYS.
 
-    A client may present a certificate that `devices` signed, or none. `fault` makes the certificate
-    a wrong one.
+    A client may present a certificate that `devices` signed, or none.
     """
-    every = dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n))))
-    now = datetime.now(UTC)
-    begins = {"expired": now - 2 * YEAR, "not-yet-valid": now + YEAR}.get(fault or "")
-    if fault == "another-authority":
-        authority = trustme.CA(organization_name="another authority")
-    names_of_fault = {"another-host": ["portal.example.org"], "no-names": []}
-    certificate = authority.issue_cert(
-        *names_of_fault.get(fault or "", every),
-        common_name="localhost" if fault == "no-names" else NAME,
-        organization_name=NAME,
-        not_before=begins,
-        not_after=now - YEAR if fault == "expired" else now + VALIDITY,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    certificate.configure_cert(context)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    devices.configure_trust(context)
-    return context
 
+    def __init__(
+        self,
+        authority: Authority,
+        devices: Authority,
+        names: Iterable[str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._authority = authority
+        self._devices = devices
+        self._names = list(dict.fromkeys((*ALWAYS, *(n for n in names if is_certifiable(n)))))
+        self._clock = clock
+        self._made: dict[Certificate | None, tuple[datetime, ssl.SSLContext]] = {}
 
-def is_certifiable(name: str) -> bool:
-    """Return whether a name may be in a certificate; not every host name may."""
-    return HOST_NAME.fullmatch(name) is not None or is_address(name)
+    def context(self, fault: Certificate | None = None) -> ssl.SSLContext:
+        """Return the context for a new connection, with another certificate if that is due.
 
+        `fault` makes the certificate a wrong one.
+        """
+        now = utc_now(self._clock)
+        made_at, context = self._made.get(fault, (None, None))
+        # One from the future was made while the clock was wrong.
+        if made_at is None or context is None or not made_at <= now <= made_at + LIFETIME - LEFT:
+            context = self._new_context(fault, now)
+            self._made[fault] = now, context
+        return context
 
-def is_address(name: str) -> bool:
-    """Return whether this is an IP address."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def file_holds(path: Path, *, new: bool, loss: str) -> bool:
-    """Return whether a file of the data directory is there; False if it is to be made.
-
-    It is to be made if the directory is `new`, or if the file is empty, which is how the operator
-    asks for another one. Raise FileMissing if it was lost.
-    """
-    try:
-        if path.stat().st_size:
-            return True
-    except FileNotFoundError:
-        if not new:
-            raise FileMissing(path, loss=loss) from None
-    else:
-        log.warning("%s was empty, so a new one is made: %s.", path, loss)
-    return False
-
-
-def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file atomically and durably, by default one that only its owner can read."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - for the mode
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    def _new_context(self, fault: Certificate | None, now: datetime) -> ssl.SSLContext:
+        authority, names = self._authority, self._names
+        if fault == "another-authority":
+            authority = make_authority("another authority", Validity(now, now + LIFETIME))
+        elif fault == "another-host":
+            names = ["portal.example.org"]
+        elif fault == "no-names":
+            names = []
+        # By a year in either case.
+        wrong = {"expired": -(YEAR + LIFETIME), "not-yet-valid": YEAR + LATE}
+        now += wrong.get(fault or "", timedelta(0))
+        key = new_key()
+        certificate = authority.issue(
+            key,
+            "localhost" if fault == "no-names" else NAME,
+            Validity(now - LATE, now + LIFETIME),
+            usage=ExtendedKeyUsageOID.SERVER_AUTH,
+            names=names,
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(key_pem(key) + pem(certificate))
+            file.flush()
+            context.load_cert_chain(file.name)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self._devices.pem)
+        return context

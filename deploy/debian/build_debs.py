@@ -76,7 +76,7 @@ PACKAGES = (
         vendor="vendor-central",
         vendored=(
             *("aiohttp", "aiohappyeyeballs", "aiosignal", "attrs", "frozenlist", "multidict"),
-            *("propcache", "yarl", "trustme", "wsproto", "h11"),
+            *("propcache", "yarl", "wsproto", "h11"),
         ),
         files={
             f"{SYSTEMD}/system/sensor-agent-central.service": "sensor-agent-central.service",

@@ -4,6 +4,7 @@ A test on the wire has an argument `way`, or a fixture that has it. It runs with
 service, and with `--every-way` once in each way. The marks below name the ways of one test.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def cloud_keys(central, way, home, *, device_id="pi-1"):
     keys = {"connection_string_file": str(string)}
     if way == CERTIFICATE:
         directory = Path(info["ca_file"]).parent
-        certificate, key = issue_device_certificate(directory, device_id)
+        certificate, key = issue_device_certificate(directory, device_id, datetime.now(UTC))
         keys |= {"x509_cert_file": str(certificate), "x509_key_file": str(key)}
         parts += ";x509=true"
     else:

@@ -58,7 +58,7 @@ fetch_packages() {
         --constraint constraints.txt --only-binary=:all: --python-version 3.11 \
         --platform "manylinux_2_34_$1" --platform "manylinux_2_28_$1" \
         --platform "manylinux2014_$1" --platform "manylinux_2_17_$1" \
-        'azure-iot-device>=2.14,<2.15' aiohttp trustme wsproto gpiozero lgpio \
+        'azure-iot-device>=2.14,<2.15' aiohttp cryptography wsproto gpiozero lgpio \
         pytest pytest-asyncio pytest-timeout hypothesis
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from central.console.sign_in import tokens
 from central.errors import StartError, in_words
-from central.transport.certificates import write_file
+from central.transport.issuing import write_file
 
 NAME = "console-token"  # Of the file, and of the token in it.
 OTHERS = 0o077

@@ -235,7 +235,7 @@ async def test_an_authority_of_its_own_is_named_with_ca_file(tmp_path, way):
         said = await sentence(unknown, ca=None, credentials=cloud.credentials)
     assert said.startswith(
         f"The certificate of {central.info['mqtt_host']} was issued by "
-        '"sensor-agent central", which this machine does not trust ('
+        f'"sensor-agent central hub {socket.gethostname()}", which this machine does not trust ('
     )
     assert said.endswith(
         "). If it is the server's own authority, set ca_file in [cloud] to its certificate; "

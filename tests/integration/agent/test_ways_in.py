@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,7 +54,7 @@ def with_key(central):
 def with_certificate(central):
     def sign_in(device_id="pi-1"):
         directory = Path(central.info["ca_file"]).parent
-        certificate, key = issue_device_certificate(directory, device_id)
+        certificate, key = issue_device_certificate(directory, device_id, datetime.now(UTC))
         return Credentials(x509_cert_file=certificate, x509_key_file=key, ca=central.ca)
 
     return sign_in
@@ -99,8 +100,8 @@ async def test_a_certificate_for_another_device_is_refused(central, cloud, with_
 async def test_a_certificate_that_nobody_here_signed_is_refused(
     central, cloud, with_certificate, tmp_path
 ):
-    load_authority(tmp_path, "device-ca", new=True)
-    certificate, key = issue_device_certificate(tmp_path, "pi-1")
+    load_authority(tmp_path, "device-ca", new=True, now=datetime.now(UTC))
+    certificate, key = issue_device_certificate(tmp_path, "pi-1", datetime.now(UTC))
     strange = replace(with_certificate(), x509_cert_file=certificate, x509_key_file=key)
     with pytest.raises(UnreachableError):
         await register(access(cloud, strange))

@@ -35,7 +35,7 @@ def test_help_imports_nothing_heavy(arguments):
     assert "argparse" in imported
     heavy = (
         *("azure", "paho", "requests", "gpiozero", "asyncio.events"),
-        *("central", "aiohttp", "trustme", "sqlite3"),
+        *("central", "aiohttp", "cryptography", "sqlite3"),
     )
     assert not [name for name in imported if name.startswith(heavy)]
 

@@ -1,6 +1,7 @@
 """A daemon that is moved to another ID scope, by its operator and by a person at the machine."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_with_a_key(central, tmp_path):
 
 def test_with_a_certificate(central, tmp_path):
     data = Path(central.info["ca_file"]).parent
-    certificate, key = issue_device_certificate(data, "pi-1")
+    certificate, key = issue_device_certificate(data, "pi-1", datetime.now(UTC))
     daemon = Daemon(
         tmp_path / "pi",
         central,

@@ -55,7 +55,7 @@ def checkout(tmp_path):
 
 
 def test_the_environment_of_a_checkout_gets_the_extra_from_the_source(checkout):
-    assert advice(["trustme"], extra="central", copy=checkout) == (
+    assert advice(["cryptography"], extra="central", copy=checkout) == (
         f"to install it: cd {checkout.root} && .venv/bin/python -m pip install -e '.[central]'"
     )
     elsewhere = replace(checkout, python="/home/ada/my env/bin/python")
@@ -65,7 +65,7 @@ def test_the_environment_of_a_checkout_gets_the_extra_from_the_source(checkout):
 
 def test_a_checkout_without_an_environment_is_advised_to_make_one(checkout):
     bare = replace(checkout, python="/usr/bin/python3", in_venv=False, belongs_to_system=True)
-    said = advice(["aiohttp", "trustme"], extra="central", copy=bare)
+    said = advice(["aiohttp", "cryptography"], extra="central", copy=bare)
     assert f"cd {checkout.root} && sh deploy/venv.sh central" in said
     assert "make demo" in said
     assert "pip install" not in said
@@ -81,16 +81,18 @@ def test_other_environments_get_the_names_of_the_packages():
 
 def test_an_environment_without_pip_uses_the_tool_that_made_it(tmp_path):
     made_by_uv = replace(WHEEL, has_pip=False)
-    assert "uv pip install --python /home/ada/venv/bin/python trustme" in advice(
-        ["trustme"], extra="central", copy=made_by_uv
+    assert "uv pip install --python /home/ada/venv/bin/python cryptography" in advice(
+        ["cryptography"], extra="central", copy=made_by_uv
     )
     (tmp_path / "pipx_metadata.json").touch()
     made_by_pipx = replace(WHEEL, has_pip=False, prefix=tmp_path)
-    assert "pipx inject sensor-agent trustme" in advice(["trustme"], extra="", copy=made_by_pipx)
+    assert "pipx inject sensor-agent cryptography" in advice(
+        ["cryptography"], extra="", copy=made_by_pipx
+    )
 
 
 def test_no_package_is_installed_into_the_systems_python():
-    said = advice(["aiohttp", "trustme"], extra="central", copy=SYSTEM)
+    said = advice(["aiohttp", "cryptography"], extra="central", copy=SYSTEM)
     assert "/usr/bin/python3 -m venv" in said
     assert "pip install" not in said
 

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def issue(tmp_path):
     from central.transport.certificates import issue_device_certificate  # noqa: PLC0415 - slow.
 
     def issue(device_id: str, directory: Path = tmp_path) -> tuple[Path, Path]:
-        made = issue_device_certificate(directory, device_id)
+        made = issue_device_certificate(directory, device_id, datetime.now(UTC))
         (directory / "ca.pem").write_bytes((directory / "device-ca.pem").read_bytes())
         return made
 
