@@ -48,6 +48,11 @@ def how_to_declare_by_hand(chip: Chip, bus: int, address: int) -> str:
     )
 
 
+def _how_to_set_up(model: str, bus: int, address: int) -> str:
+    other_bus = f" --bus {bus}" if bus != BUS else ""
+    return f"sudo sensor-agent setup --model {model} --address 0x{address:02x}{other_bus}"
+
+
 class I2cSensor(ClimateSensor):
     """The sensor of a model in `CHIPS` on I2C bus `bus` at `address`.
 
@@ -103,15 +108,27 @@ class I2cSensor(ClimateSensor):
         except FileNotFoundError:
             raise self._undeclared() from None
         if name not in self._chip.names:
-            raise _failed(
-                f"The device at address 0x{self._address:02x} of I2C bus {self._bus} is declared "
-                f"as {name}, which is not the {self._name} of [sensor]. Correct model or address, "
-                f"or the line in {CONFIG}."
-            )
+            raise self._declared_otherwise(name)
         found = sorted(device.glob(self._chip.values.directory))
         if found:
             return found[0]
         raise self._unbound(device, name)
+
+    def _declared_otherwise(self, name: str) -> SensorError:
+        """Return the error about a device that is declared under the name of another model."""
+        other = next((key for key, one in CHIPS.items() if one.chip and name in one.chip.names), "")
+        remedy = f"remove what declares {name}, then: sudo reboot"
+        if is_declared_by_setup(self._chip, self._bus, self._address):
+            line = overlay_line(self._chip, self._address)
+            remedy = f"replace the line for {name} in {CONFIG} by {line}, then: sudo reboot"
+        if other:
+            use = _how_to_set_up(other, self._bus, self._address)
+            remedy = f"if that is right: {use}. If not, {remedy}"
+        return _failed(
+            f"The device at address 0x{self._address:02x} of I2C bus {self._bus} is declared to "
+            f"the kernel as {name}, not as the {self._name} of [sensor]. {remedy[0].upper()}"
+            f"{remedy[1:]}"
+        )
 
     def _undeclared(self) -> SensorError:
         devices = self._i2c / "devices"
@@ -133,8 +150,8 @@ class I2cSensor(ClimateSensor):
         if elsewhere:
             bus, address = elsewhere[0]
             return _failed(
-                f"No {self._place} is declared, but one at address 0x{address:02x} of bus {bus}. "
-                "Correct bus and address in [sensor]."
+                f"No {self._place} is declared to the kernel, but one at address 0x{address:02x} "
+                f"of bus {bus}. To read that one: {_how_to_set_up(self.model, bus, address)}"
             )
         place = self._chip, self._bus, self._address
         how = f"To declare it until the next restart of the Pi: {how_to_declare_by_hand(*place)}"

@@ -329,10 +329,16 @@ def _judge_driver(examination: Examination, boot: BootConfig | None) -> Finding:
             "Restart the Pi: sudo reboot. If you have done so already, look for the reason: sudo "
             f"dmesg | grep {DRIVER}",
         )
-    return failed(
-        f"The {DHT_DRIVER} is not loaded: {_missing_line(boot, pin)}",
-        _how_to_load(root, pin, boot, "now and at each start"),
-    )
+    advice = _how_to_load(root, pin, boot, "now and at each start")
+    other = _line_for_other_pin(boot, pin)
+    if other is not None and service_is_installed(root):
+        its_pin = other.lines[0]
+        advice = (
+            f"If the sensor is wired to GPIO {its_pin}: sudo sensor-agent setup --pin {its_pin}. "
+            f"If it is wired to GPIO {pin}, delete the line {other.text}, then: sudo sensor-agent "
+            "setup"
+        )
+    return failed(f"The {DHT_DRIVER} is not loaded: {_missing_line(boot, pin)}", advice)
 
 
 def _judge_other_pin(
@@ -391,18 +397,24 @@ def _missing_line(boot: BootConfig | None, pin: int) -> str:
     line = f"no line in {_file(boot)} loads it for GPIO {pin}"
     if boot is None:
         return f"{line}."
-    drivers = [one for one in boot.overlays if one.name == DRIVER]
-    for user in drivers:
-        if pin in user.lines:  # Under a filter, else it would be loaded.
-            return f"{line} unless the filter {user.filter} holds."
+    if filtered := _drivers(pin, boot):  # Otherwise it would be loaded.
+        return f"{line} unless the filter {filtered[0].filter} holds."
     if (ignored := boot.ignored_driver(pin)) is not None:
         return (
             f"{line}. The line {ignored.text} (line {ignored.number}) is under {ignored.filter}, "
             "so it does not count on this board."
         )
-    if drivers and drivers[0].lines:
-        return f"{line}. The line {drivers[0].text} is for GPIO {drivers[0].lines[0]}."
+    if (other := _line_for_other_pin(boot, pin)) is not None:
+        return f"{line}. The line {other.text} is for GPIO {other.lines[0]}."
     return f"{line}."
+
+
+def _line_for_other_pin(boot: BootConfig | None, pin: int) -> Overlay | None:
+    """Return an overlay that loads the driver, if all of them are for other GPIOs."""
+    drivers = [] if boot is None else [one for one in boot.overlays if one.name == DRIVER]
+    if not drivers or any(pin in one.lines for one in drivers):
+        return None
+    return next((one for one in drivers if one.lines), None)
 
 
 def _how_to_load(root: Path, pin: int, boot: BootConfig | None, when: str) -> str:

@@ -93,8 +93,8 @@ def test_the_same_model_elsewhere_is_named(tmp_path):
     fault, sentence = fault_of(sensor_in(tmp_path))
     assert fault is Fault.FAILED
     assert sentence == (
-        "No SHT3x at address 0x44 of I2C bus 1 is declared, but one at address 0x45 of bus 1. "
-        "Correct bus and address in [sensor]."
+        "No SHT3x at address 0x44 of I2C bus 1 is declared to the kernel, but one at address 0x45 "
+        "of bus 1. To read that one: sudo sensor-agent setup --model sht3x --address 0x45"
     )
 
 
@@ -102,7 +102,25 @@ def test_another_model_at_the_address_is_not_read(tmp_path):
     add_chip(tmp_path, "sht4x")
     fault, sentence = fault_of(sensor_in(tmp_path))
     assert fault is Fault.FAILED
-    assert "is declared as sht4x, which is not the SHT3x of [sensor]" in sentence
+    assert sentence == (
+        "The device at address 0x44 of I2C bus 1 is declared to the kernel as sht4x, not as the "
+        "SHT3x of [sensor]. If that is right: sudo sensor-agent setup --model sht4x --address "
+        "0x44. If not, replace the line for sht4x in /boot/firmware/config.txt by "
+        "dtoverlay=i2c-sensor,sht3x, then: sudo reboot"
+    )
+
+
+def test_a_device_that_is_no_model_and_one_on_another_bus_are_not_read(tmp_path):
+    add_chip(tmp_path, "bme280", name="bmp280")
+    assert fault_of(sensor_in(tmp_path, "bme280"))[1].endswith(
+        "not as the BME280 of [sensor]. Replace the line for bmp280 in /boot/firmware/config.txt "
+        "by dtoverlay=i2c-sensor,bme280, then: sudo reboot"
+    )
+    add_chip(tmp_path, "htu21", bus=3)
+    assert fault_of(sensor_in(tmp_path, "si7021", bus=3))[1].endswith(
+        "If that is right: sudo sensor-agent setup --model htu21 --address 0x40 --bus 3. If not, "
+        "remove what declares htu21, then: sudo reboot"
+    )
 
 
 @pytest.mark.parametrize("name", ["hdc1080", "hdc1010", "hdc100x"])

@@ -536,6 +536,15 @@ def test_setup_replaces_only_its_own_line_for_another_pin(tmp_path):
     assert "add the line dtoverlay=dht11,gpiopin=4 in" in overlay(tmp_path, unit=False).advice
 
 
+def test_the_line_for_another_pin_may_be_the_right_one(tmp_path):
+    board_with(tmp_path, shape("dtoverlay=dht11,gpiopin=22\n"))
+    assert overlay(tmp_path).advice == (
+        "If the sensor is wired to GPIO 22: sudo sensor-agent setup --pin 22. If it is wired to "
+        "GPIO 4, delete the line dtoverlay=dht11,gpiopin=22, then: sudo sensor-agent setup"
+    )
+    assert "add the line" in overlay(tmp_path, unit=False).advice.lower()
+
+
 def test_the_leds_line_must_be_free_after_a_restart(tmp_path):
     board_with(tmp_path, shape("dtoverlay=dht11\ndtoverlay=gpio-fan,gpiopin=27\n"))
     pi(tmp_path, device="dht11@4")
