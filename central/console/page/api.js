@@ -10,8 +10,9 @@ export class ApiError extends Error {
   }
 }
 
-export async function call(method, path, body, headers = {}) {
-  const options = { method, headers, signal: AbortSignal.timeout(TIMEOUT) };
+export async function call(method, path, body, headers = {}, signal = null) {
+  const signals = [AbortSignal.timeout(TIMEOUT), signal].filter(Boolean);
+  const options = { method, headers, signal: AbortSignal.any(signals) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json", ...headers };
@@ -30,7 +31,7 @@ export async function call(method, path, body, headers = {}) {
   throw new ApiError(message, response.status, code);
 }
 
-export const get = (path) => call("GET", path);
+export const get = (path, signal = null) => call("GET", path, undefined, {}, signal);
 
 export const devicePath = (id, ...rest) => ["/api/devices", id, ...rest].map(part).join("/");
 export const pagePath = (id, ...rest) => ["/console/api/devices", id, ...rest].map(part).join("/");

@@ -1,35 +1,75 @@
-// A line chart of one number over time. Gaps stay gaps, and late readings are drawn at their own
-// time, with a dot.
+// A line chart of one number over time, of one device or of several. Gaps stay gaps, late readings
+// are drawn at their own time, with a dot, and limits are horizontal lines.
 
 import { h, setText } from "./dom.js";
-import { clockTime, dateTime, now, number, withUnit } from "./format.js";
+import { clockTime, dateTime, day, number, withUnit } from "./format.js";
+import { listenToKeys, listenToPointers } from "./gestures.js";
 
-const HEIGHT = 170;
+const HEIGHT = 180;
 const DAY = 86400;
-const GAP_FACTOR = 3; // A pause this many times the usual one is a gap.
+const MINUTE = 60;
+const GAP_FACTOR = 3; // As in central, for the readings that arrive after its answer.
 const LEAST_GAP = 5; // Seconds.
-// Of the time shown. Shorter gaps are narrower than the line, and pauses between points that central
-// has thinned are no longer than this.
-const LEAST_PART = 1 / 500;
+const CLOSE = 4; // A limit is drawn unless the chart would become so many times as high for it.
+const [KEEP, WIDEN] = [1, 2]; // What uPlot.join does with null.
 const FONT = "11px system-ui, sans-serif";
+// Lines differ in colour and in dashes, so that nobody needs to see colours. See --line-1 in CSS.
+export const DASHES = [[], [8, 4], [2, 3], [12, 4, 2, 4], [5, 2], [12, 3, 2, 3, 2, 3]];
+export const MOST_LINES = DASHES.length;
+
+// A line of a chart from what central answers for a series.
+export function makeLine(name, { times, values, late, gaps, interval }) {
+  const [isLate, afterGap] = [new Set(late), new Set(gaps)];
+  return {
+    name,
+    interval,
+    times: [...times],
+    values: [...values],
+    late: times.map((_, at) => isLate.has(at)),
+    gaps: times.map((_, at) => afterGap.has(at)),
+  };
+}
+
+// Adds a reading that arrived. Returns whether only central can tell where the gaps are now.
+export function addReading(line, time, value, late) {
+  let place = line.times.length;
+  while (place > 0 && line.times[place - 1] > time) place -= 1;
+  const pause = place ? time - line.times[place - 1] : 0;
+  if (place && pause === 0 && line.values[place - 1] === value) return false;
+  const isLast = place === line.times.length;
+  const gap = line.interval !== null && pause > Math.max(GAP_FACTOR * line.interval, LEAST_GAP);
+  line.times.splice(place, 0, time);
+  line.values.splice(place, 0, value);
+  line.late.splice(place, 0, late);
+  line.gaps.splice(place, 0, isLast && gap);
+  return gap || !isLast || line.interval === null;
+}
 
 export class Chart {
-  constructor(element, colour) {
+  constructor(element, colour, view) {
     this.of = element;
     this.colour = colour;
-    this.times = [];
-    this.values = [];
-    this.late = []; // Of each reading, whether it arrived late.
-    this.span = 3600;
+    this.view = view;
+    this.lines = [];
+    this.limits = [];
     this.summary = h("span", { class: "chart-summary" });
-    this.plotted = h("div", { class: "chart-plot", role: "img" });
+    this.plotted = h("div", {
+      class: "chart-plot",
+      role: "img",
+      tabindex: "0",
+      "aria-keyshortcuts": "ArrowLeft ArrowRight + - 0",
+    });
+    this.legend = h("ul", { class: "legend", "aria-label": `Lines of ${element.title}` });
+    this.title = h("h3", {}, element.title, element.unit && h("span", {}, ` (${element.unit})`));
     this.element = h(
       "section",
       { class: "chart" },
-      h("header", {}, h("h3", { class: "series" }, element.title), this.summary),
+      h("header", {}, this.title, this.summary),
       this.plotted,
+      this.legend,
     );
     this.element.style.setProperty("--series", `var(${colour})`);
+    listenToKeys(this.plotted, view);
     this.sizes = new ResizeObserver(() => this.resize());
     this.sizes.observe(this.plotted);
     this.theme = matchMedia("(prefers-color-scheme: dark)");
@@ -43,33 +83,39 @@ export class Chart {
     this.plot?.destroy();
   }
 
-  // `late` has the indexes of the late readings.
-  show(times, values, late, span) {
-    const marks = times.map(() => false);
-    for (const place of late) marks[place] = true;
-    Object.assign(this, { times: [...times], values: [...values], late: marks, span });
+  show(lines) {
+    const before = this.lines.length;
+    this.lines = lines;
+    this.title.classList.toggle("series", lines.length < 2);
+    this.makeLegend();
+    if (before !== lines.length) this.build();
+    this.draw();
+  }
+
+  // `limits` are {label, value, pending}.
+  showLimits(limits) {
+    if (JSON.stringify(limits) === JSON.stringify(this.limits)) return;
+    this.limits = limits;
+    this.makeLegend();
     this.draw();
   }
 
   add(time, value, late) {
-    let place = this.times.length;
-    while (place > 0 && this.times[place - 1] > time) place -= 1;
-    if (this.times[place - 1] === time && this.values[place - 1] === value) return;
-    this.times.splice(place, 0, time);
-    this.values.splice(place, 0, value);
-    this.late.splice(place, 0, late);
+    return this.lines.length > 0 && addReading(this.lines[0], time, value, late);
   }
 
   draw() {
-    const first = now() / 1000 - this.span;
-    let start = 0;
-    while (start < this.times.length && this.times[start] < first) start += 1;
-    this.times.splice(0, start);
-    this.values.splice(0, start);
-    this.late.splice(0, start);
+    const [from] = this.view.bounds();
+    for (const line of this.lines) dropBefore(line, from);
     this.describe(null);
     if (this.plot) this.plot.setData(this.data());
     else this.build();
+  }
+
+  // Draws the same readings with other bounds, until central has answered.
+  move() {
+    this.plot?.setData(this.data());
+    this.describe(null);
   }
 
   build() {
@@ -78,67 +124,77 @@ export class Chart {
     const width = this.plotted.clientWidth;
     if (width === 0) return;
     const style = getComputedStyle(this.plotted);
-    const colour = style.getPropertyValue(this.colour).trim();
+    const colour = (name) => style.getPropertyValue(name).trim();
     const axis = {
-      stroke: style.getPropertyValue("--muted").trim(),
+      stroke: colour("--muted"),
       font: FONT,
       ticks: { show: false },
-      grid: { stroke: style.getPropertyValue("--line").trim(), width: 1 },
+      grid: { stroke: colour("--line"), width: 1 },
     };
+    const several = this.lines.length > 1;
+    const series = Array.from({ length: Math.max(this.lines.length, 1) }, (_, index) =>
+      lineStyle(colour(several ? `--line-${index + 1}` : this.colour), several ? index : null, colour),
+    );
     const options = {
       width,
       height: HEIGHT,
       legend: { show: false },
-      cursor: { y: false, drag: { setScale: false, x: false }, sync: { key: "time" } },
+      cursor: {
+        y: false,
+        drag: { setScale: false, x: true, y: false, dist: 6 },
+        sync: { key: "time" },
+        bind: {
+          dblclick: () => () => this.view.reset(),
+          mousedown: (_, __, begin) => (event) => event.shiftKey || begin(event),
+        },
+      },
       scales: {
-        x: { time: true, range: () => [now() / 1000 - this.span, now() / 1000] },
-        y: { range: valueRange },
+        x: { time: true, range: () => this.view.bounds() },
+        y: { range: (_, low, high) => valueRange(low, high, this.limits) },
       },
       axes: [
+        { ...axis, values: timeLabels, space: 70, size: 40 },
         {
           ...axis,
-          values: (_, ticks) => ticks.map((tick) => this.tick(tick)),
-          space: 70,
-          size: 26,
-        },
-        {
-          ...axis,
-          size: 44,
+          size: 48,
           values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(6)))),
         },
       ],
-      series: [
-        {},
-        {
-          stroke: colour,
-          width: 2,
-          fill: `${colour}1f`,
-          points: { size: 4, fill: colour, filter: lone },
-        },
-        {
-          stroke: colour,
-          paths: () => null,
-          points: {
-            show: true,
-            size: 6,
-            width: 1.5,
-            fill: style.getPropertyValue("--card").trim(),
-          },
-        },
-      ],
-      hooks: { setCursor: [(plot) => this.describe(plot.cursor.idx)] },
+      series: [{}, ...series.flat()],
+      hooks: {
+        setCursor: [(plot) => this.describe(plot.cursor.left >= 0 ? plot : null)],
+        setSelect: [(plot) => this.zoomTo(plot)],
+        draw: [
+          (plot) => drawLimits(plot, this.limits, colour("--bad"), colour("--muted")),
+          (plot) => this.placeLimits(plot.scales.y),
+        ],
+      },
     };
     this.plot = new uPlot(options, this.data(), this.plotted);
+    listenToPointers(this.plot.over, this.view);
   }
 
-  // Times, values, and the late values again, which get a dot.
+  // Says of a limit that is too far away where it is.
+  placeLimits({ min, max }) {
+    this.limits.forEach(({ value }, index) => {
+      const place = value > max ? ", above the chart" : value < min ? ", below the chart" : "";
+      setText(this.places[index], place);
+    });
+  }
+
+  zoomTo(plot) {
+    const { left, width } = plot.select;
+    if (width === 0) return;
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.view.showBetween(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+  }
+
+  // The times, and of each line the values, and the late ones again, which get a dot.
   data() {
-    return withGaps(
-      this.times,
-      this.values,
-      this.values.map((value, index) => (this.late[index] ? value : null)),
-      this.span,
-    );
+    if (!this.lines.length) return [[], [], []];
+    // Lines have times of their own. A gap of one goes on at the times of the others.
+    const modes = this.lines.map(() => [0, WIDEN, KEEP]);
+    return uPlot.join(this.lines.map(withGaps), modes);
   }
 
   resize() {
@@ -147,75 +203,189 @@ export class Chart {
       this.plot.setSize({ width: this.plotted.clientWidth, height: HEIGHT });
   }
 
-  tick(seconds) {
-    if (this.span > DAY)
-      return new Date(seconds * 1000).toLocaleDateString(undefined, {
-        day: "numeric",
-        month: "short",
-      });
-    return clockTime(seconds * 1000).slice(0, 5);
+  makeLegend() {
+    const several = this.lines.length > 1;
+    this.values = this.lines.map(() => h("span", { class: "muted" }));
+    const entries = this.lines.map((line, index) => {
+      const words = h("span", {}, `${line.name} `, this.values[index]);
+      const entry = h("li", {}, sample(DASHES[index]), words);
+      entry.style.setProperty("--series", `var(--line-${index + 1})`);
+      return entry;
+    });
+    this.places = this.limits.map(() => h("span"));
+    const limits = this.limits.map(({ label, value, pending }, index) => {
+      const state = pending ? ", not confirmed by the device" : "";
+      const words = h("span", { class: "muted" }, this.text(value), state, this.places[index]);
+      return h(
+        "li",
+        { class: pending ? "limit pending" : "limit" },
+        sample(pending ? PENDING : IN_FORCE),
+        h("span", {}, `${label} `, words),
+      );
+    });
+    this.legend.replaceChildren(...(several ? entries : []), ...limits);
+    this.legend.hidden = !this.legend.children.length;
   }
 
-  // Writes the range of the values, or the value under the pointer.
-  describe(index) {
-    const text = (value) => withUnit(number(value, this.of.schema.kind), this.of.unit);
-    const point = index === null || index === undefined ? undefined : this.plot?.data[1][index];
-    if (typeof point === "number") {
-      setText(this.summary, `${text(point)} at ${dateTime(this.plot.data[0][index] * 1000)}`);
-      return;
-    }
-    if (!this.values.length) {
-      setText(this.summary, "No readings in this period");
-      this.plotted.setAttribute("aria-label", `${this.of.title}: no readings in this period.`);
-      return;
-    }
-    const [lowest, highest] = this.values.reduce(
-      ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
-      [Infinity, -Infinity],
+  text(value) {
+    return withUnit(number(value, this.of.schema.kind), this.of.unit);
+  }
+
+  // Writes the values under the pointer, or else the range of each line.
+  describe(plot) {
+    if (!this.lines.length) return;
+    const bounds = this.view.bounds();
+    const words = this.lines.map((line, index) => {
+      const at = plot?.cursor.idxs[1 + 2 * index];
+      const value = typeof at === "number" ? plot.data[1 + 2 * index][at] : null;
+      return typeof value === "number" ? this.text(value) : this.rangeText(line, bounds);
+    });
+    const several = this.lines.length > 1;
+    const idx = plot?.cursor.idx;
+    const time = typeof idx === "number" ? dateTime(plot.data[0][idx] * 1000) : null;
+    const isPoint = time !== null && typeof plot.data[1][plot.cursor.idxs[1]] === "number";
+    if (several) this.values.forEach((each, index) => setText(each, words[index]));
+    if (several) setText(this.summary, time ? `at ${time}` : "");
+    else setText(this.summary, isPoint ? `${words[0]} at ${time}` : words[0]);
+    if (plot) return;
+    const last = this.lines[0].values.at(-1);
+    const ending = last === undefined ? "" : `, last ${this.text(last)}`;
+    const parts = this.lines.map((line, index) =>
+      line.values.length ? `${several ? `${line.name} ` : ""}from ${words[index]}` : null,
     );
-    setText(this.summary, `${text(lowest)} to ${text(highest)}`);
+    const said = parts.filter(Boolean).join("; ");
     this.plotted.setAttribute(
       "aria-label",
-      `${this.of.title} from ${text(lowest)} to ${text(highest)}, last ${text(this.values.at(-1))}.`,
+      said
+        ? `${this.of.title} ${said}${several ? "" : ending}.`
+        : `${this.of.title}: no readings in this period.`,
     );
+  }
+
+  rangeText(line, [from, to]) {
+    let [lowest, highest] = [Infinity, -Infinity];
+    line.values.forEach((value, at) => {
+      if (line.times[at] < from || line.times[at] > to) return;
+      lowest = Math.min(lowest, value);
+      highest = Math.max(highest, value);
+    });
+    if (lowest > highest) return "No readings in this period";
+    return `${this.text(lowest)} to ${this.text(highest)}`;
   }
 }
 
-// A flat line is drawn in the middle, and noise is not magnified.
-function valueRange(_, low, high) {
+// Drops the readings before a time, except the last of them: the line begins at the left edge.
+function dropBefore(line, from) {
+  let start = 0;
+  while (start < line.times.length && line.times[start] < from) start += 1;
+  for (const each of [line.times, line.values, line.late, line.gaps])
+    each.splice(0, Math.max(0, start - 1));
+}
+
+const IN_FORCE = [7, 4];
+const PENDING = [2, 4];
+
+function lineStyle(stroke, place, colour) {
+  return [
+    {
+      stroke,
+      width: 2,
+      dash: place === null ? undefined : DASHES[place],
+      fill: place === null ? `${stroke}1f` : undefined,
+      points: { size: 4, fill: stroke, filter: lone },
+    },
+    {
+      stroke,
+      paths: () => null,
+      points: { show: true, size: 6, width: 1.5, fill: colour("--card") },
+    },
+  ];
+}
+
+// A piece of a line for the legend.
+function sample(dashes) {
+  const namespace = "http://www.w3.org/2000/svg";
+  const picture = document.createElementNS(namespace, "svg");
+  const stroke = document.createElementNS(namespace, "path");
+  picture.setAttribute("viewBox", "0 0 30 8");
+  picture.setAttribute("aria-hidden", "true");
+  stroke.setAttribute("d", "M0 4H30");
+  stroke.setAttribute("stroke-dasharray", dashes.join(" "));
+  picture.append(stroke);
+  return picture;
+}
+
+function drawLimits(plot, limits, colour, muted) {
+  const { ctx, bbox } = plot;
+  const scale = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const { value, pending } of limits) {
+    const y = Math.round(plot.valToPos(value, "y", true)) + 0.5;
+    ctx.strokeStyle = pending ? muted : colour;
+    ctx.lineWidth = 1.5 * scale;
+    ctx.setLineDash((pending ? PENDING : IN_FORCE).map((length) => length * scale));
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+// Seconds only where minutes repeat, and the date at the first label and with each new day.
+function timeLabels(_, ticks, __, ___, step) {
+  let shown = "";
+  return ticks.map((tick) => {
+    const date = day(tick * 1000);
+    const time = step >= DAY ? "" : clockTime(tick * 1000).slice(0, step < MINUTE ? 8 : 5);
+    const isNew = date !== shown;
+    shown = date;
+    return [time, isNew || !time ? date : ""].filter(Boolean).join("\n");
+  });
+}
+
+// A flat line is drawn in the middle, and noise is not magnified. Limits that are close are shown.
+export function valueRange(low, high, limits = []) {
   if (low === null || high === null) return [0, 1];
   const middle = (low + high) / 2;
   const half = Math.max((high - low) * 0.6, Math.abs(middle) * 0.01, 0.5);
-  return [middle - half, middle + half];
+  let [least, most] = [middle - half, middle + half];
+  for (const { value } of limits) {
+    const [below, above] = [Math.min(least, value - half / 5), Math.max(most, value + half / 5)];
+    if (above - below <= 2 * half * CLOSE) [least, most] = [below, above];
+  }
+  return [least, most];
 }
 
 // Readings between two gaps get a dot even if there are too many readings for dots.
 function lone(plot, series, dots) {
   if (dots) return null;
-  const isGap = (value) => value === null || value === undefined;
   const values = plot.data[series];
+  const isGap = (at, step) => {
+    let beside = at + step;
+    while (values[beside] === undefined && beside >= 0 && beside < values.length) beside += step;
+    return values[beside] === null || values[beside] === undefined;
+  };
   return [...values.keys()].filter(
-    (at) => !isGap(values[at]) && isGap(values[at - 1]) && isGap(values[at + 1]),
+    (at) => typeof values[at] === "number" && isGap(at, -1) && isGap(at, 1),
   );
 }
 
-export function withGaps(times, values, late, span) {
-  if (times.length < 3) return [times, values, late];
-  const steps = times.slice(1).map((time, index) => time - times[index]);
-  const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length / 2)];
-  const longest = Math.max(usual * GAP_FACTOR, LEAST_GAP, span * LEAST_PART);
-  const x = [times[0]];
-  const y = [values[0]];
-  const dots = [late[0]];
-  for (let index = 1; index < times.length; index += 1) {
-    if (times[index] - times[index - 1] > longest) {
-      x.push((times[index] + times[index - 1]) / 2);
+// The times, values and late values of a line, with null in each gap.
+export function withGaps(line) {
+  const [x, y, dots] = [[], [], []];
+  line.times.forEach((time, at) => {
+    if (line.gaps[at] && at > 0) {
+      x.push((time + line.times[at - 1]) / 2);
       y.push(null);
       dots.push(null);
     }
-    x.push(times[index]);
-    y.push(values[index]);
-    dots.push(late[index]);
-  }
+    x.push(time);
+    y.push(line.values[at]);
+    dots.push(line.late[at] ? line.values[at] : null);
+  });
   return [x, y, dots];
 }

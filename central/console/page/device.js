@@ -11,7 +11,7 @@ import { RawTab } from "./raw.js";
 import { DeviceStore } from "./store.js";
 
 const TABS = [
-  ["overview", "Overview", (store) => new Overview(store)],
+  ["overview", "Overview", (store, query) => new Overview(store, query)],
   ["commands", "Commands", (store) => ({ element: commandsTab(store) })],
   ["properties", "Properties", (store) => ({ element: propertiesTab(store) })],
   ["about", "About", (store) => ({ element: aboutTab(store) })],
@@ -67,8 +67,14 @@ export class DevicePage {
     this.store.close();
   }
 
-  show(tab) {
+  // Shows a tab. `query` is what the page's address has for it.
+  show(tab, query) {
     const [chosen, , make] = TABS.find(([name]) => name === tab) ?? TABS[0];
+    if (this.current?.read && this.shown === chosen) {
+      this.current.read(query);
+      return;
+    }
+    this.shown = chosen;
     this.current?.close?.();
     this.store.forget();
     this.store.on("device", () => this.showHead());
@@ -81,7 +87,7 @@ export class DevicePage {
       this.showDeleted();
       return;
     }
-    this.current = make(this.store);
+    this.current = make(this.store, query);
     this.panel.replaceChildren(this.current.element);
     this.tabs.get(chosen).scrollIntoView({ block: "nearest", inline: "nearest" });
   }

@@ -49,7 +49,7 @@ export function resultLine() {
 }
 
 // Radio buttons side by side for `choices`, which are pairs of value and label. `choose(value)`
-// checks one of them.
+// checks the one with this value, if there is one.
 export function segments(legend, choices, changed) {
   const name = newId("segments");
   const inputs = new Map(
@@ -64,7 +64,8 @@ export function segments(legend, choices, changed) {
     h("legend", { class: "unseen" }, legend),
     choices.map(([value, label]) => h("label", {}, inputs.get(value), h("span", {}, label))),
   );
-  return { element, choose: (value) => (inputs.get(value).checked = true) };
+  const choose = (value) => inputs.forEach((input, each) => (input.checked = each === value));
+  return { element, choose };
 }
 
 // A table in a region that scrolls sideways.
@@ -83,7 +84,7 @@ export function factList(rows, kind = "facts") {
   return h("dl", { class: kind }, facts);
 }
 
-export function copyButton(read, what) {
+export function copyButton(read, what, words = "Copy") {
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(read());
@@ -92,9 +93,9 @@ export function copyButton(read, what) {
     } catch {
       element.textContent = "Failed";
     }
-    setTimeout(() => (element.textContent = "Copy"), 2000);
+    setTimeout(() => (element.textContent = words), 2000);
   };
-  const element = button("Copy", copy, { class: "small", "aria-label": `Copy ${what}` });
+  const element = button(words, copy, { class: "small", "aria-label": `Copy ${what}` });
   return element;
 }
 

@@ -91,6 +91,10 @@ export function clockTime(milliseconds) {
   return TIME.format(milliseconds);
 }
 
+export function day(milliseconds) {
+  return DAY.format(milliseconds);
+}
+
 // The time, and the date unless it is today.
 export function dateTime(milliseconds) {
   const then = new Date(milliseconds);

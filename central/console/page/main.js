@@ -1,5 +1,5 @@
 // What is shown, by the page's address: #/ all devices, #/devices/ID/TAB one device, #/templates the
-// templates.
+// templates. After a question mark it says more, for example what the charts show (see range.js).
 
 import { showAccess } from "./access.js";
 import { DevicePage } from "./device.js";
@@ -11,7 +11,7 @@ const main = document.getElementById("main");
 let page = null;
 
 async function go() {
-  const [place, id, tab] = location.hash.replace(/^#\/?/, "").split("/").map(decode);
+  const [place, id] = here().parts;
   mark(place === "templates" ? "#/templates" : "#/");
   if (place === "devices" && id) {
     if (page?.id !== id) {
@@ -20,11 +20,17 @@ async function go() {
       await opened.open();
       if (page !== opened) return;
     }
-    page.show(decode(location.hash.split("/")[3] ?? tab ?? ""));
+    const { parts, query } = here();
+    page.show(parts[2] ?? "", query);
   } else {
     show(place === "templates" ? new TemplatesPage() : new DevicesPage());
     await page.open();
   }
+}
+
+function here() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return { parts: path.split("/").map(decode), query };
 }
 
 // Marks the current page in the bar at the top.

@@ -38,3 +38,30 @@ const SPECIAL = new Map([
 export function special(element) {
   return SPECIAL.get(element?.name) ?? {};
 }
+
+// The limits of telemetry, by its name, each with the value that means none, by its unit.
+const LIMITS = {
+  temp: [
+    ["temperatureLow", { "°C": -40, "°F": -40 }],
+    ["temperatureHigh", { "°C": 125, "°F": 257 }],
+  ],
+  humid: [
+    ["humidityLow", { "%": 0 }],
+    ["humidityHigh", { "%": 100 }],
+  ],
+};
+
+// The limits that a device reports for this telemetry, and those it has not confirmed yet, as
+// {label, value, pending}.
+export function limitsOf(element, store) {
+  return (LIMITS[element.key] ?? []).flatMap(([name, none]) => {
+    const label = store.model?.properties.find((each) => each.key === name)?.label ?? name;
+    const { value, about } = store.property(name);
+    const { desiredValue: desired, desiredVersion, ackVersion } = about;
+    const isAhead = desired !== undefined && !(ackVersion >= desiredVersion);
+    return [
+      { label, value, pending: false },
+      { label, value: isAhead ? desired : undefined, pending: true },
+    ].filter((each) => typeof each.value === "number" && each.value !== none[element.unit]);
+  });
+}

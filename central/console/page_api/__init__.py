@@ -4,6 +4,7 @@ from central.console.page_api import (
     about,
     audit,
     commands,
+    comparable,
     devices,
     faults,
     live,
@@ -13,5 +14,17 @@ from central.console.page_api import (
     session,
 )
 
-PARTS = (about, audit, commands, devices, faults, live, messages, models, room, session)
+PARTS = (
+    about,
+    audit,
+    commands,
+    comparable,
+    devices,
+    faults,
+    live,
+    messages,
+    models,
+    room,
+    session,
+)
 ROUTES = [route for part in PARTS for route in part.routes]

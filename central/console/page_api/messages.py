@@ -30,7 +30,7 @@ from central.console.sign_in.roles import Permission
 from central.errors import CentralError
 from central.protocol.twins import parse_json
 from central.records import Device, Message, iso
-from central.storage import completeness, telemetry
+from central.storage import completeness, series, telemetry
 
 routes = Routes()
 
@@ -74,7 +74,10 @@ async def list_messages(request: web.Request) -> web.Response:
 async def get_series(request: web.Request) -> web.Response:
     """Return `times` (unix seconds), `values` and the last value of each `name` in the query.
 
-    `late` has the indexes of late values. A name in a component is `component*name`.
+    The nearest value on each side of the time span is included. `late` has the indexes of late
+    values, `gaps` those of values before which the line is interrupted. `interval` is the usual
+    pause between the last values, in seconds, and `keptSince` the time of the oldest one. A name in
+    a component is `component*name`.
     """
     device = await find_device(request)
     names = tuple(request.query.getall("name", []))
@@ -165,10 +168,10 @@ async def export(request: web.Request) -> web.StreamResponse:
 def _series(
     db: sqlite3.Connection, device: Device, names: tuple[str, ...], span: tuple[float, float]
 ) -> dict[str, Any]:
-    found = {}
+    answers = {}
     for name in names:
         component, _, plain = name.rpartition("*")
-        points = telemetry.series(
+        found = series.series(
             db,
             device.id,
             plain,
@@ -177,13 +180,16 @@ def _series(
             until=span[1],
             most=MOST_POINTS,
         )
-        found[name] = {
-            "times": [at for at, _, _ in points],
-            "values": [value for _, value, _ in points],
-            "late": [index for index, (_, _, late) in enumerate(points) if late],
+        answers[name] = {
+            "times": [point.time for point in found.points],
+            "values": [point.value for point in found.points],
+            "late": [at for at, point in enumerate(found.points) if point.late],
+            "gaps": [at for at, point in enumerate(found.points) if point.after_gap],
+            "interval": found.interval,
+            "keptSince": found.kept_since,
             "last": last_value(db, device, name),
         }
-    return found
+    return answers
 
 
 async def _pages(

@@ -15,7 +15,7 @@ from central.errors import (
 )
 from central.protocol import sas
 from central.records import Command, Event, QueuedMessage
-from central.storage import completeness, devices, history, telemetry
+from central.storage import completeness, devices, history, series, telemetry
 from central.storage.history import LOG_LINES
 from central.storage.registry import Registry
 from central.storage.store import Store
@@ -86,7 +86,7 @@ async def test_deleting_a_device_deletes_everything_recorded_of_it(registry, sto
         lambda r: r.store.read(telemetry.messages, "no"),
         lambda r: r.store.read(telemetry.messages_after, "no", 0, since=0, until=1, limit=1),
         lambda r: r.store.read(telemetry.last_value, "no", "temp"),
-        lambda r: r.store.read(telemetry.series, "no", "temp", since=0, until=1),
+        lambda r: r.store.read(series.series, "no", "temp", since=0, until=1),
         lambda r: r.store.read(completeness.completeness, "no"),
         lambda r: r.store.read(history.commands, "no"),
         lambda r: r.store.read(history.connections, "no"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from central.errors import StoreError
-from central.storage import completeness, telemetry
+from central.storage import completeness, series, telemetry
 from central.storage.store import SCHEMA_VERSION, Store
 
 EARLIER = Path(__file__).with_name("central-1.sql").read_text()
@@ -30,8 +30,8 @@ def assert_upgraded(path):
     assert [(gap.first, gap.last) for gap in found.gaps] == [(6, 6)]
     assert store.read(completeness.completeness, "pi-2").received == 2
     assert len(store.read(telemetry.messages, "pi-2")) == 4
-    series = store.read(telemetry.series, "pi-1", "temp", since=0, until=2e9)
-    assert [late for _, _, late in series] == [True, True, False, False, False, False, False]
+    points = store.read(series.series, "pi-1", "temp", since=0, until=2e9).points
+    assert [point.late for point in points] == [True, True, False, False, False, False, False]
     columns = store.read(
         lambda db: [tuple(row) for row in db.execute("SELECT run, sequence, late FROM messages")]
     )

@@ -2,16 +2,12 @@
 
 import re
 import time
-from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
 from consoles import climate_device, eventually, record
 from playwright.async_api import expect
-
-from central.records import Message
-from central.storage.telemetry import add_message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,58 +77,6 @@ class TestRawData:
         await expect(link).to_be_visible()
         asked = parse_qs(urlsplit(await link.get_attribute("href")).query)
         assert float(asked["since"][0]) > time.time() + 3000
-
-
-# The number of pixels with the line's colour in the right part of a canvas.
-PAINTED = """(canvas, share) => {
-    const left = Math.ceil(canvas.width * share);
-    const { data } = canvas.getContext("2d")
-        .getImageData(left, 0, canvas.width - left, canvas.height);
-    const style = getComputedStyle(canvas.closest(".chart"));
-    const wanted = document.createElement("canvas").getContext("2d");
-    wanted.fillStyle = style.getPropertyValue("--series-1").trim();
-    wanted.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = wanted.getImageData(0, 0, 1, 1).data;
-    let count = 0;
-    for (let at = 0; at < data.length; at += 4)
-        if (data[at] === red && data[at + 1] === green && data[at + 2] === blue) count += 1;
-    return count;
-}"""
-
-
-class TestChart:
-    async def test_isolated_readings_are_drawn(self, page, central):
-        """After a longer telemetryInterval, each reading lies between two gaps."""
-        now = time.time()
-        ages = [*range(3500, 1800, -5), *range(1500, 0, -300)]
-        for age in ages:
-            in_time = Message(0, "pi-1", now - age, now - age, b'{"temp": 20.5}', {}, {})
-            await central.store.run(partial(add_message, new=in_time))
-        await page.goto("/#/devices/pi-1")
-        await page.get_by_role("radio", name="Hour").check()
-        canvas = page.locator(".chart canvas").first
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
-        await eventually(lambda: canvas.evaluate(PAINTED, 0))
-        assert await canvas.evaluate(PAINTED, 0.6) > 0
-
-    async def test_only_missing_readings_make_a_gap(self, page, central):
-        """In a day with a reading every 5 s, thinned, and an hour without any."""
-        first = time.time() - 86400
-        there = [each for each in range(17280) if not 9000 < each < 9720]
-        noise = {each: each * each * 31 % 1009 % 8 / 10 for each in there}
-        rows = [("pi-1", "", "temp", first + 5 * n, 0, f"{20 + noise[n]:.1f}") for n in there]
-        insert = "INSERT INTO telemetry VALUES (?, ?, ?, ?, ?, ?)"
-        await central.store.run(lambda db: db.executemany(insert, rows))
-        await page.goto("/")
-        gaps = """async (since) => {
-            const { withGaps } = await import("/chart.js");
-            const path = "/console/api/devices/pi-1/series?name=temp&since=";
-            const { temp } = await (await fetch(path + since)).json();
-            const [x, y] = withGaps(temp.times, temp.values, temp.values, 86400);
-            return x.filter((_, at) => y[at] === null);
-        }"""
-        [middle] = await page.evaluate(gaps, first)
-        assert abs(middle - (first + 5 * 9360)) < 200
 
 
 RUN, NEXT_RUN = "0123456789ab", "fedcba987654"

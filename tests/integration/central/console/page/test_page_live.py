@@ -149,7 +149,8 @@ async def test_a_long_open_page_requests_thinned_points(page, central):
         asked.append(route.request.url)
         now = time.time()
         temp = {"times": [now - 3000 + each / 2 for each in range(4000)], "values": [20.5] * 4000}
-        await route.fulfill(json={"temp": {**temp, "late": [], "last": None}})
+        about = {"late": [], "gaps": [], "interval": 0.5, "keptSince": now - 3000, "last": None}
+        await route.fulfill(json={"temp": temp | about})
 
     await page.route(re.compile("/series"), answer)
     await page.goto("/#/devices/pi-1")

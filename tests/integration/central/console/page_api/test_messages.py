@@ -8,7 +8,7 @@ import threading
 
 import aiohttp
 import pytest
-from consoles import ask, record, refused
+from consoles import MODEL_ID, ask, record, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,11 +166,38 @@ async def test_a_series_has_numbers_in_order_of_time(http, central):
     for created, value in [(200.0, 21.5), (100.0, 20), (300.0, True), (900.0, 1)]:
         await record(central, {"temp": value}, created=created)
     series = await ask(http, "GET", f"{PI}/series?name=temp&name=none&since=50&until=500")
-    assert series["temp"]["times"] == [100.0, 200.0]
-    assert series["temp"]["values"] == [20.0, 21.5]
+    assert series["temp"]["times"] == [100.0, 200.0, 900.0]  # And the next one.
+    assert series["temp"]["values"] == [20.0, 21.5, 1.0]
     assert series["temp"]["last"] == {"timestamp": "1970-01-01T00:15:00.000Z", "value": 1}
     assert series["temp"]["late"] == [0, 1]
-    assert series["none"] == {"times": [], "values": [], "late": [], "last": None}
+    assert (series["temp"]["interval"], series["temp"]["keptSince"]) == (100, 100)
+    nothing: dict[str, object] = {"times": [], "values": [], "late": [], "gaps": []}
+    assert series["none"] == nothing | {"interval": None, "keptSince": None, "last": None}
+
+
+async def test_a_series_says_where_its_gaps_are(http, central):
+    for created in (100.0, 110.0, 120.0, 200.0, 210.0):
+        await record(central, {"temp": 20}, created=created)
+    found = (await ask(http, "GET", f"{PI}/series?name=temp&since=50&until=500"))["temp"]
+    assert (found["gaps"], found["times"][3]) == ([3], 200.0)
+    found = (await ask(http, "GET", f"{PI}/series?name=temp&since=150&until=160"))["temp"]
+    assert (found["times"], found["gaps"]) == ([120.0, 200.0], [1])
+
+
+async def test_devices_with_the_same_telemetry_are_comparable(http, central):
+    for device in ("pi-2", "raw", "other", "silent"):
+        central.registry.add_device(device, template=MODEL_ID if device == "pi-2" else None)
+    central.registry.update_device("pi-1", template=MODEL_ID)
+    for device, name in (("raw", "temp"), ("other", "co2")):
+        await record(central, {name: 20}, device=device)
+    found = await ask(http, "GET", f"{PI}/comparable")
+    assert found["value"] == [{"id": "pi-2", "displayName": "pi-2"}]
+    found = await ask(http, "GET", "/console/api/devices/raw/comparable")
+    assert found["value"] == []  # The numbers of a device without a model have no unit.
+    await record(central, {"temp": 1, "co2": 2}, device="silent")
+    found = await ask(http, "GET", "/console/api/devices/silent/comparable")
+    assert [each["id"] for each in found["value"]] == ["other", "raw"]
+    await refused(http, "GET", "/console/api/devices/nobody/comparable", expect=404)
 
 
 @pytest.mark.parametrize(
