@@ -22,6 +22,9 @@ class Daemon(Protocol):
     """What the control socket needs of the daemon. `room` is None if the sensor is real."""
 
     @property
+    def device_id(self) -> str: ...
+
+    @property
     def led(self) -> AsyncLed: ...
 
     @property
@@ -149,7 +152,7 @@ async def _room(daemon: Daemon, request: Request) -> dict[str, Any]:
     if not isinstance(changes, Mapping):
         raise ControlError('"set" must be an object, for example {"temperature": 25.0}.')
     daemon.room.play(changes)
-    return {"room": daemon.room.state()}
+    return {"room": daemon.room.state(), "device": daemon.device_id}
 
 
 def _allow(request: Request, *keys: str) -> None:

@@ -253,6 +253,11 @@ class Service:
         return self._led
 
     @property
+    def device_id(self) -> str:
+        """The id of the device that this daemon is."""
+        return self._config.device.id
+
+    @property
     def room(self) -> Room | None:
         return self._sensor.room if isinstance(self._sensor, SimulatedSensor) else None
 

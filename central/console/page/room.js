@@ -51,10 +51,10 @@ export class RoomPanel {
     );
   }
 
-  // Shows the panel if central has a simulated room, and returns whether it has.
-  async open() {
+  // Shows the panel if the device's sensor is in a simulated room, and returns whether it is.
+  async open(id) {
     const { room } = await get("/console/api/central");
-    if (!room || this.closed) return false;
+    if (!room || (await this.deviceOfRoom()) !== id || this.closed) return false;
     this.element.hidden = false;
     const look = async () => {
       if (!document.hidden) await this.ask(() => get("/console/api/room"));
@@ -62,6 +62,18 @@ export class RoomPanel {
     };
     await look();
     return true;
+  }
+
+  // Waits until the daemon with the room replies, and returns the id of its device.
+  async deviceOfRoom() {
+    while (!this.closed) {
+      try {
+        return (await get("/console/api/room")).device;
+      } catch {
+        await new Promise((resolve) => (this.timer = setTimeout(resolve, EVERY)));
+      }
+    }
+    return null;
   }
 
   close() {

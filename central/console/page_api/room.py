@@ -31,7 +31,7 @@ async def set_room(request: web.Request) -> web.Response:
 
 
 async def ask(socket: Path, request: dict[str, Any]) -> Any:
-    """Send a request to the daemon, a JSON object on one line, and return the room it replies.
+    """Send a request to the daemon, and return the room it replies, with the id of its `device`.
 
     Raises `RestError`: 400 with the daemon's reason if it refuses, 503 if it does not reply.
     """
@@ -50,7 +50,8 @@ async def ask(socket: Path, request: dict[str, Any]) -> Any:
             HTTPStatus.BAD_REQUEST,
             str(sentence or "The daemon refused the request without a reason."),
         )
-    return reply.get("room")
+    room, device = reply.get("room"), reply.get("device")
+    return {**(room if isinstance(room, dict) else {}), "device": device}
 
 
 async def _exchange(socket: Path, line: bytes) -> bytes:

@@ -24,6 +24,7 @@ class Daemon:
         self.led = AsyncLed(self.simulated_led, on_change=lambda state: None)
         self.sensor = SimulatedSensor(Room(seed=1))
         self.room = self.sensor.room
+        self.device_id = "pi-1"
         self.broken = None
         self.mistakes = []
         self.handlers = control_requests(self)
@@ -140,6 +141,7 @@ async def test_a_broken_led_is_reported(daemon):
 async def test_room_changes_and_returns_the_simulated_room(daemon):
     shown = await daemon.ask(command="room")
     assert shown["room"]["temperature"] is None
+    assert shown["device"] == "pi-1"
     shown = await daemon.ask(command="room", set={"temperature": 30.0, "fault": "no_answer"})
     assert shown["room"]["temperature"] == 30.0
     assert shown["room"]["fault"] == "no_answer"

@@ -30,9 +30,11 @@ async def daemon(settings):
 async def test_the_room_is_read_and_changed(http, daemon):
     asked, replies = daemon
     room = {"temperature": None, "climate": {"temperature": 21.5}}
-    replies += [json.dumps({"ok": True, "room": room}).encode() + b"\n"] * 2
-    assert await ask(http, "GET", "/console/api/room") == room
-    assert await ask(http, "POST", "/console/api/room", {"temperature": 30}) == room
+    reply = {"ok": True, "room": room, "device": "pi-1"}
+    replies += [json.dumps(reply).encode() + b"\n"] * 2
+    shown = {**room, "device": "pi-1"}
+    assert await ask(http, "GET", "/console/api/room") == shown
+    assert await ask(http, "POST", "/console/api/room", {"temperature": 30}) == shown
     assert asked == [{"command": "room"}, {"command": "room", "set": {"temperature": 30}}]
 
 
