@@ -6,6 +6,7 @@ Each function is a query for `Store`. Functions that take a name raise InvalidUs
 import re
 import sqlite3
 import uuid
+from collections.abc import Iterable
 
 from central.errors import InvalidUser
 from central.records import ApiToken, AuditEntry, Role, SignIn, User
@@ -140,12 +141,15 @@ def remove_token(db: sqlite3.Connection, name: str) -> None:
 # Audit
 
 
-def add_audit(db: sqlite3.Connection, entry: AuditEntry) -> None:
-    """Add an entry to the audit. It stays when its device is deleted."""
-    db.execute(
+def add_audit(db: sqlite3.Connection, entries: Iterable[AuditEntry]) -> None:
+    """Add entries to the audit. They stay when their device is deleted."""
+    db.executemany(
         "INSERT INTO audit (at, who, address, request, device_id, status)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (entry.at, entry.who, entry.address, entry.request, entry.device_id, entry.status),
+        [
+            (entry.at, entry.who, entry.address, entry.request, entry.device_id, entry.status)
+            for entry in entries
+        ],
     )
 
 

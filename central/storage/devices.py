@@ -61,12 +61,12 @@ def forget_group_key(db: sqlite3.Connection) -> None:
 
 def get_all(db: sqlite3.Connection) -> list[Device]:
     """Return all devices, in the order of their ids."""
-    return [_to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
+    return [to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
 
 
 def get(db: sqlite3.Connection, device_id: str) -> Device:
     """Return a device."""
-    return _to_device(_row(db, device_id))
+    return to_device(_row(db, device_id))
 
 
 def _row(db: sqlite3.Connection, device_id: str) -> sqlite3.Row:
@@ -78,7 +78,8 @@ def _row(db: sqlite3.Connection, device_id: str) -> sqlite3.Row:
     return row
 
 
-def _to_device(row: sqlite3.Row) -> Device:
+def to_device(row: sqlite3.Row) -> Device:
+    """Return the device of a row of the table."""
     return Device(
         id=row["id"],
         display_name=row["display_name"],

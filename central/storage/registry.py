@@ -5,7 +5,7 @@ To look something up, pass a query to the store: `store.read(history.commands, d
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import EllipsisType
 
@@ -22,7 +22,7 @@ from central.records import (
     QueuedMessage,
     Twin,
 )
-from central.storage import cloud_properties, command_queue, devices, history, telemetry
+from central.storage import cloud_properties, command_queue, devices, fleet, history, telemetry
 from central.storage.cloud_properties import CloudPatch
 from central.storage.store import Store
 
@@ -96,6 +96,17 @@ class Registry:
         }
         changes = {name: value for name, value in wanted.items() if value is not ...}
         return self._update(device_id, changes, check)
+
+    async def change_tags(
+        self, device_id: str, change: Callable[[tuple[str, ...]], Iterable[str]]
+    ) -> None:
+        """Replace the tags of a device by what `change` makes of them, or raises."""
+
+        def job(db: sqlite3.Connection) -> Device:
+            fleet.set_tags(db, device_id, change(fleet.tags(db, device_id)))
+            return devices.get(db, device_id)
+
+        self._publish("device", device_id, await self.store.run(job))
 
     def delete_device(self, device_id: str, check: Callable[[str], None] | None = None) -> None:
         """Delete a device and everything recorded of it. `check` is that of `update_device`."""

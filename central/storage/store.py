@@ -109,7 +109,7 @@ CREATE TABLE cloud_properties (
     PRIMARY KEY (device_id, component, name)
 ) WITHOUT ROWID;
 """
-# Who may use the console, and what was changed there.
+# Who may use the console, and what was changed there. Tags are the operator's groups of devices.
 SCHEMA_5 = """
 CREATE TABLE users (
     name TEXT PRIMARY KEY COLLATE NOCASE, role TEXT NOT NULL, password TEXT NOT NULL,
@@ -130,6 +130,11 @@ CREATE TABLE audit (
     request TEXT NOT NULL, device_id TEXT, status INTEGER NOT NULL
 );
 CREATE INDEX audit_by_device ON audit (device_id, number);
+CREATE TABLE tags (
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    tag TEXT NOT NULL COLLATE NOCASE, PRIMARY KEY (device_id, tag)
+) WITHOUT ROWID;
+CREATE INDEX tags_by_tag ON tags (tag);
 """
 SCHEMA_VERSION = 5
 

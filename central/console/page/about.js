@@ -3,6 +3,7 @@
 import { call, devicePath, get, pagePath, soon } from "./api.js";
 import { button, card, confirmDialog, factList, h, resultLine, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
+import { reportedValue } from "./states.js";
 
 export function aboutTab(store) {
   const facts = h("div", { class: "facts-columns" });
@@ -38,7 +39,7 @@ function groups(store, model) {
   const rowsOf = (component) =>
     readOnly
       .filter((each) => each.component === component)
-      .map((each) => [each.label, valueText(store.property(each.name, component).value, each)]);
+      .map((each) => [each.label, reportedValue(store, each)]);
   const found = [
     ["Reported", rowsOf(null)],
     ...(model?.components ?? []).map((each) => [each.label, rowsOf(each.name)]),
@@ -52,7 +53,10 @@ function groups(store, model) {
   const others = Object.entries(store.properties).filter(([name]) => !known.has(name));
   found.push([
     model ? "Not in the model" : "Reported",
-    others.map(([name, value]) => [name, valueText(withoutMetadata(value))]),
+    others.map(([name, value]) => [
+      name,
+      reportedValue(store, { name }, valueText(withoutMetadata(value))),
+    ]),
   ]);
   return found.filter(([, rows]) => rows.length);
 }

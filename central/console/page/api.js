@@ -11,6 +11,32 @@ export class ApiError extends Error {
 }
 
 export async function call(method, path, body, headers = {}, signal = null) {
+  const response = await send(method, path, body, headers, signal);
+  try {
+    return response.status === 204 ? null : await response.json();
+  } catch {
+    throw new ApiError("Central does not respond.", 0);
+  }
+}
+
+// Calls `heard(value)` for each line of JSON in the response, as it arrives.
+export async function callLines(method, path, body, heard) {
+  const response = await send(method, path, body, {});
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const lines = (rest + part.value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) heard(JSON.parse(line));
+    }
+  } catch {
+    throw new ApiError("Central does not respond. The rest of the results is not known.", 0);
+  }
+}
+
+// Returns a response that is not a refusal, or throws an ApiError.
+async function send(method, path, body, headers, signal = null) {
   const signals = [AbortSignal.timeout(TIMEOUT), signal].filter(Boolean);
   const options = { method, headers, signal: AbortSignal.any(signals) };
   if (body !== undefined) {
@@ -20,11 +46,11 @@ export async function call(method, path, body, headers = {}, signal = null) {
   let response, answer;
   try {
     response = await fetch(path, options);
-    answer = response.status === 204 ? null : await response.json();
+    if (response.ok) return response;
+    answer = await response.json();
   } catch {
     throw new ApiError("Central does not respond.", 0);
   }
-  if (response.ok) return answer;
   const { code, message = `Central responded with status ${response.status}.` } = answer?.error ?? {};
   // The sign-in has expired.
   if (code === "Unauthorized") location.replace(`/sign-in.html${location.hash}`);

@@ -3,11 +3,14 @@
 import { aboutTab, connectionsTab } from "./about.js";
 import { commandsTab } from "./commands.js";
 import { openConnect } from "./connect.js";
+import { listAddress } from "./devices.js";
 import { button, h, setText } from "./dom.js";
-import { age, ticking, timeText } from "./format.js";
+import { openEdit, tagLinks } from "./edit-device.js";
+import { ticking } from "./format.js";
 import { Overview } from "./overview.js";
 import { propertiesTab } from "./properties.js";
 import { RawTab } from "./raw.js";
+import { connectionText, stateBadge } from "./states.js";
 import { DeviceStore } from "./store.js";
 
 const TABS = [
@@ -24,9 +27,16 @@ export class DevicePage {
     this.id = id;
     this.store = new DeviceStore(id);
     this.title = h("h1", {}, id);
-    this.dot = h("span", { class: "dot", "aria-hidden": "true" });
+    this.state = h("span");
     this.status = h("span");
     this.model = h("p", { class: "muted" });
+    this.tags = h("p", { class: "tags", hidden: true });
+    this.edit = button("Edit…", () => openEdit(this.store.device, () => this.store.read("device")), {
+      class: "small",
+      "data-needs": "operate",
+      "aria-label": "Edit name and tags",
+      hidden: true,
+    });
     this.tabs = new Map(
       TABS.map(([tab, label]) => [
         tab,
@@ -41,15 +51,15 @@ export class DevicePage {
       h(
         "nav",
         { class: "crumbs", "aria-label": "Breadcrumb" },
-        h("a", { href: "#/" }, "Devices"),
+        h("a", { href: listAddress() }, "Devices"),
         h("span", { "aria-hidden": "true" }, "›"),
         h("span", { "aria-current": "page" }, id),
       ),
       h(
         "header",
         { class: "device-head" },
-        h("div", {}, this.title, this.model),
-        h("p", { class: "status" }, this.dot, this.status),
+        h("div", {}, h("div", { class: "title" }, this.title, this.edit), this.model, this.tags),
+        h("p", { class: "status" }, this.state, this.status),
         connect,
       ),
       h("nav", { class: "tabs", "aria-label": "Device" }, [...this.tabs.values()]),
@@ -101,8 +111,11 @@ export class DevicePage {
       this.model,
       model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"),
     );
-    this.dot.dataset.state = device.connected ? "on" : device.provisioned ? "off" : "never";
-    ticking(this.status, () => statusText(device));
+    this.edit.hidden = false;
+    this.tags.hidden = !device.tags.length;
+    this.tags.replaceChildren(...tagLinks(device));
+    this.state.replaceChildren(stateBadge(device));
+    ticking(this.status, () => connectionText(device));
   }
 
   showDeleted() {
@@ -117,12 +130,4 @@ export class DevicePage {
       ),
     );
   }
-}
-
-export function statusText(device) {
-  if (!device.enabled) return "Blocked";
-  if (device.connected) return `Connected since ${timeText(device.connectedSince)}`;
-  if (device.disconnectedSince) return `Disconnected since ${timeText(device.disconnectedSince)}`;
-  if (device.lastSeen) return `Disconnected, last seen ${age(device.lastSeen)}`;
-  return device.provisioned ? "Disconnected" : "Never seen";
 }

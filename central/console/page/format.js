@@ -20,21 +20,21 @@ export function withUnit(text, unit) {
 // A measured value always has the same digits, so that 20.0 does not look less precise than 19.9.
 export function number(value, kind) {
   if (typeof value !== "number" || !Number.isFinite(value)) return plain(value);
-  if (Number.isInteger(value) && kind !== "double") return whole(value);
+  if (Number.isInteger(value) && kind !== "double") return wholeNumber(value);
   const size = Math.abs(value);
-  if (size >= 10_000) return whole(Math.round(value));
+  if (size >= 10_000) return wholeNumber(Math.round(value));
   return size === 0 || size >= 0.1 ? value.toFixed(1) : value.toPrecision(2);
 }
 
 // Groups of three from five digits on: 264 212 084, but 1013.
-function whole(value) {
+export function wholeNumber(value) {
   if (Math.abs(value) < 10_000) return String(value);
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
 // A number of things: 1 message, 2 messages.
 export function counted(amount, thing) {
-  return `${amount} ${thing}${amount === 1 ? "" : "s"}`;
+  return `${wholeNumber(amount)} ${thing}${amount === 1 ? "" : "s"}`;
 }
 
 // Any JSON value as text.

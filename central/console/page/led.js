@@ -2,6 +2,7 @@
 
 import { h, setText } from "./dom.js";
 import { LED } from "./special.js";
+import { isPresent, lastReported } from "./states.js";
 
 const BRIGHTNESS = { 1: "high", 2: "medium", 3: "low" };
 
@@ -14,11 +15,12 @@ export class Led {
   }
 
   show(store) {
-    const state = store.property(LED.state).value;
+    const { value: state, about } = store.property(LED.state);
     const known = ["off", "on", "blinking"].includes(state);
+    const present = isPresent(store.device);
     const brightness = BRIGHTNESS[store.property(LED.brightness).value];
     const period = state === "blinking" ? blinkPeriod(store) : null;
-    this.bulb.dataset.state = known ? state : "unknown";
+    this.bulb.dataset.state = known && present ? state : "unknown";
     this.bulb.dataset.brightness = brightness ?? "high";
     this.bulb.style.setProperty("--period", `${period ?? 1}s`);
     const words = {
@@ -27,7 +29,8 @@ export class Led {
       blinking: period ? `Blinking every ${period} s` : "Blinking",
     };
     setText(this.words, known ? words[state] : "Not reported yet");
-    setText(this.detail, brightness ? `Brightness ${brightness}` : "");
+    const bright = brightness ? `Brightness ${brightness}` : "";
+    this.detail.replaceChildren(known && !present ? lastReported(about) : bright);
   }
 }
 

@@ -1,5 +1,6 @@
-// What is shown, by the page's address: #/ all devices, #/devices/ID/TAB one device, #/templates the
-// templates. After a question mark it says more, for example what the charts show (see range.js).
+// What is shown, by the page's address: #/ devices, #/devices/ID/TAB one device, #/templates the
+// templates. After a question mark it says more: which devices (see devices.js), or what the charts
+// show (see range.js).
 
 import { showAccess } from "./access.js";
 import { DevicePage } from "./device.js";
@@ -23,7 +24,7 @@ async function go() {
     const { parts, query } = here();
     page.show(parts[2] ?? "", query);
   } else {
-    show(place === "templates" ? new TemplatesPage() : new DevicesPage());
+    show(place === "templates" ? new TemplatesPage() : new DevicesPage(here().query));
     await page.open();
   }
 }

@@ -5,12 +5,13 @@ import { commandForm } from "./commands.js";
 import { completenessText } from "./completeness.js";
 import { card, factList, h, setText } from "./dom.js";
 import { FaultsPanel } from "./faults.js";
-import { age, number, since, ticking, timeText, valueText } from "./format.js";
+import { age, number, ticking, valueText } from "./format.js";
 import { COLOURS, History } from "./history.js";
 import { Led } from "./led.js";
 import { LATE, readMessage } from "./messages.js";
 import { RoomPanel } from "./room.js";
 import { LED, special } from "./special.js";
+import { reportedStatus } from "./states.js";
 
 const COUNT_AGAIN = 1500; // Milliseconds between two counts while messages arrive.
 
@@ -62,9 +63,9 @@ export class Overview {
 
   async openRoom() {
     try {
-      // A central with a simulated room is for trying things out. Never closed here: by the time
+      // A simulated room is for trying things out. Never closed here: by the time
       // central responds, the user may have opened it.
-      if (await this.room.open()) this.faults.element.open = true;
+      if (await this.room.open(this.store.id)) this.faults.element.open = true;
     } catch {
       // Central does not respond. The top of the page says so.
     }
@@ -170,40 +171,41 @@ export class Overview {
       !properties.some((each) => each.name === LED.state);
     this.led.show(store);
     this.history.showLimits();
-    const shown = properties.filter((each) => !special(each).elsewhere);
-    const lastMessage = ticking(h("span"), () => age(store.device?.lastSeen));
+    const shown = properties.filter((each) => hasStatus(store, each));
+    const lastMessage = ticking(h("span"), () => age(store.device?.lastMessage));
+    const old = store.device?.state !== "reporting";
+    for (const each of this.numbers) each.showOld(old);
     this.statusBox.replaceChildren(
       factList([
         ...store
           .words()
-          .map((each) => [each.title, valueText(this.lastWords.get(each.key)?.value, each)]),
-        ...shown.map((each) => [each.label, statusValue(store, each)]),
+          .map((each) => [each.title, lastWord(this.lastWords.get(each.key), each, old)]),
+        ...shown.map((each) => [each.label, reportedStatus(store, each)]),
         ["Last message", lastMessage],
       ]),
     );
   }
 }
 
-function statusValue(store, element) {
+// A value that says that there is nothing to report needs no line.
+function hasStatus(store, element) {
+  const { elsewhere, nothing } = special(element);
   const { value } = store.property(element.name);
-  const { kind, note, since: changed } = special(element);
-  const words = [valueText(value, element), note?.(value, store.device)];
-  const text = words.filter(Boolean).join(" ");
-  if (value === undefined || !kind) return text;
-  const badge = h("span", { class: "badge", "data-kind": kind(value, store.device) }, text);
-  const from = changed && store.property(changed).value;
-  if (Number.isNaN(Date.parse(from))) return badge;
-  return [
-    badge,
-    " ",
-    ticking(h("small", { class: "muted", title: timeText(from) }), () => `for ${since(from)}`),
-  ];
+  return !elsewhere && (nothing === undefined || (value ?? nothing) !== nothing);
+}
+
+// The newest value of telemetry that is not a number.
+function lastWord(last, element, old) {
+  if (!last) return h("span", { class: "muted" }, "None yet");
+  const text = valueText(last.value, element);
+  if (!old) return text;
+  return [text, " ", ticking(h("small", { class: "muted" }), () => `Last value, ${age(last.timestamp)}`)];
 }
 
 function makeTile(element, colour) {
   const value = h("span", { class: "tile-number" }, "—");
   const unit = h("span", { class: "tile-unit" });
-  const when = h("p", { class: "muted" }, "No reading yet");
+  const when = h("p", { class: "muted" });
   const tile = h(
     "section",
     { class: "card tile" },
@@ -213,14 +215,26 @@ function makeTile(element, colour) {
   );
   tile.style.setProperty("--series", `var(${colour})`);
   let newest = null;
+  let old = false;
+  const write = () => {
+    if (newest === null) return "No reading yet";
+    return old ? `Last reading ${age(newest)}` : age(newest);
+  };
+  ticking(when, write);
   return {
     tile,
+    // A reading of a device that sends no more is not the present one.
+    showOld(isOld) {
+      old = isOld && newest !== null;
+      tile.toggleAttribute("data-old", old);
+      when.tick();
+    },
     show(last) {
       if (newest !== null && last.timestamp < newest) return; // A late reading is not current.
       newest = last.timestamp;
       setText(value, number(last.value, element.schema.kind));
       setText(unit, element.unit);
-      ticking(when, () => age(newest));
+      when.tick();
     },
   };
 }

@@ -4,6 +4,7 @@ import { call, devicePath } from "./api.js";
 import { button, h, resultLine, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { age, ticking, valueText } from "./format.js";
+import { isPresent } from "./states.js";
 import { missing } from "./store.js";
 
 // The state of a property by its `$metadata`, as [kind, words].
@@ -119,8 +120,8 @@ function propertyRow(store, element, note) {
     setText(badge, words);
     ticking(reported, () =>
       value === undefined
-        ? "Nothing reported"
-        : `Device: ${valueText(value, element)} · ${age(about.lastUpdateTime)}`,
+        ? "Not reported yet"
+        : `${isPresent(store.device) ? "Device" : "Last reported"}: ${valueText(value, element)} · ${age(about.lastUpdateTime)}`,
     );
     if (self.dirty) return;
     delete row.dataset.dirty;

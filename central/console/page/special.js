@@ -3,16 +3,15 @@
 
 export const LED = { state: "ledState", brightness: "brightness", blink: "blink" };
 
-// `words` replace Yes and No. `kind` is the colour of a badge. `note` follows the value. `since` is
-// the property with the time of the last change. What is `elsewhere` is not in the list.
+// `words` replace Yes and No. `kind` is the colour of a badge, for a value that holds now. `since` is
+// the property with the time of the last change. What is `elsewhere` is not in the list, and a value
+// that is `nothing` says only that there is nothing to report.
 const SPECIAL = new Map([
   [
     "state",
     {
       words: ["Online", "Offline"],
-      kind: (value, device) => (value === true && device?.connected ? "fine" : "quiet"),
-      // After a power cut, the device cannot report that it is offline.
-      note: (value, device) => (value === true && !device?.connected ? "when last seen" : ""),
+      kind: (value) => (value === true ? "fine" : "quiet"),
     },
   ],
   [
@@ -27,10 +26,13 @@ const SPECIAL = new Map([
     "limitStatus",
     { kind: (value) => ({ within: "fine", off: "quiet", unknown: "busy" })[value] ?? "bad" },
   ],
-  ["sensorWarning", { kind: (value) => (value === "none" ? "quiet" : "busy") }],
+  ["sensorWarning", { kind: () => "busy", nothing: "none" }],
   [
     "moveStatus",
-    { kind: (value) => ({ none: "quiet", moving: "busy", moved: "fine" })[value] ?? "bad" },
+    {
+      kind: (value) => ({ moving: "busy", moved: "fine" })[value] ?? "bad",
+      nothing: "none",
+    },
   ],
   [LED.state, { elsewhere: true }],
 ]);

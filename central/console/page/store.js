@@ -10,6 +10,7 @@ const NUMERIC = new Set(["integer", "double"]);
 const MOST_MESSAGES = 500;
 const MOST_NUMBERS = 8; // Of a device, that get a tile and a chart.
 const FIRST_MESSAGES = 100;
+const AGAIN = 10_000; // Milliseconds.
 
 // Why a tab has nothing to show.
 export function missing({ model }, capabilities) {
@@ -59,12 +60,16 @@ export class DeviceStore {
 
   async open() {
     await Promise.all(KINDS.map((kind) => this.read(kind)));
-    if (!this.closed) this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
+    if (this.closed) return;
+    // A device becomes late without any event.
+    this.timer = setInterval(() => document.hidden || this.readers.get("device")(), AGAIN);
+    this.stop = listen(this.id, (kind, data) => this.heard(kind, data));
   }
 
   close() {
     this.forget();
     this.stop?.();
+    clearInterval(this.timer);
     this.closed = true;
   }
 
@@ -83,6 +88,8 @@ export class DeviceStore {
     this.messages.length = Math.min(this.messages.length, MOST_MESSAGES);
     if (this.device && message.received > (this.device.lastSeen ?? ""))
       this.device.lastSeen = message.received;
+    if (this.device) this.device.lastMessage = message.received;
+    if (this.device?.state !== "reporting") this.readers.get("device")();
     this.notify("message", message);
   }
 

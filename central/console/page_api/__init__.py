@@ -3,6 +3,7 @@
 from central.console.page_api import (
     about,
     audit,
+    changes,
     commands,
     comparable,
     devices,
@@ -17,6 +18,7 @@ from central.console.page_api import (
 PARTS = (
     about,
     audit,
+    changes,
     commands,
     comparable,
     devices,

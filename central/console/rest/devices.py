@@ -190,11 +190,18 @@ def _device_fields(body: dict[str, Any]) -> dict[str, Any]:
             continue
         if not isinstance(value, FIELDS[name]):
             raise bad_request(f"{name} must be {KINDS[FIELDS[name]]}.")
-    if "displayName" in fields and not 0 < len(fields["displayName"]) <= LONGEST_NAME:
-        raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
+    if "displayName" in fields:
+        check_display_name(fields["displayName"])
     if "organizations" in fields:
         fields["organizations"] = _organizations(fields["organizations"])
     return fields
+
+
+def check_display_name(name: object) -> str:
+    """Return a name that a device can have. Raises RestError."""
+    if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME:
+        return name
+    raise bad_request(f"displayName must have 1 to {LONGEST_NAME} characters.")
 
 
 def _organizations(ids: list[Any]) -> tuple[str, ...]:

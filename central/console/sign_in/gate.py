@@ -4,13 +4,12 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -43,10 +42,12 @@ class Identity:
 
 @dataclass
 class Access:
-    """What `gate` found out about a request, for `audit` around it."""
+    """What was found out about a request, for `audit` around it."""
 
     needs: Permission | None = None
     identity: Identity | None = None
+    devices: dict[str, int] = field(default_factory=dict)
+    """The status of each device, by its id, if the request changes many."""
 
 
 ACCESS: ContextVar[Access] = ContextVar("access")
@@ -201,17 +202,24 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = response.status
     finally:
         if access.needs in AUDITED and access.identity is not None:
-            await _record(request, access.identity, status)
+            of_path = {request.match_info.get("device"): status}
+            await _record(request, access.identity, access.devices or of_path)
     return response
 
 
-async def _record(request: web.Request, identity: Identity, status: int) -> None:
+async def _record(
+    request: web.Request, identity: Identity, devices: Mapping[str, int] | Mapping[str | None, int]
+) -> None:
     line = f"{request.method} {request.rel_url.raw_path}"[:LONGEST_REQUEST]
     address, who = request.remote or "unknown", identity.name
     if identity.role is not None:
         who += f" ({identity.role})"
-    log.info("Audit: %s from %s: %s, status %d.", who, address, line, status)
-    device: Any = request.match_info.get("device")
-    entry = AuditEntry(request.app[SIGN_IN].clock(), who, address, line, device, status)
+    now, store = request.app[SIGN_IN].clock(), request.app[CENTRAL].store
+    entries = []
+    for device, status in devices.items():
+        of_many = device and "device" not in request.match_info
+        where = f"{line} of {device}" if of_many else line
+        log.info("Audit: %s from %s: %s, status %d.", who, address, where, status)
+        entries.append(AuditEntry(now, who, address, line, device, status))
     with suppress(StoreError):  # It is in the log.
-        await request.app[CENTRAL].store.run(accounts.add_audit, entry)
+        await store.run(accounts.add_audit, entries)

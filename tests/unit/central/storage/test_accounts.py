@@ -104,7 +104,7 @@ def test_the_id_in_tokens_stays(store):
 def test_the_audit_is_newest_first_and_forgotten_by_age(store):
     for at, device in ((1.0, "pi-1"), (2.0, "pi-2"), (3.0, "pi-1")):
         entry = AuditEntry(at, "Ann", "192.0.2.1", "PUT /api/devices/x", device, 200)
-        store.call(accounts.add_audit, entry)
+        store.call(accounts.add_audit, [entry])
     assert [entry.at for entry in store.read(accounts.audit_of, "pi-1")] == [3.0, 1.0]
     store.call(accounts.forget, before=2.0, now=0.0)
     assert [entry.at for entry in store.read(accounts.audit_of, "pi-1")] == [3.0]

@@ -165,7 +165,9 @@ class TestProperties:
         await page.goto("/#/devices/pi-1/properties")
         await page.get_by_label("Customer name").fill("half writ")
         await central.registry.patch_reported("pi-1", {"name": {"value": "Bo"}})
-        await expect(page.locator(".row", has_text="Customer name")).to_contain_text("Device: Bo")
+        await expect(page.locator(".row", has_text="Customer name")).to_contain_text(
+            "Last reported: Bo"
+        )
         await expect(page.get_by_label("Customer name")).to_have_value("half writ")
         await page.get_by_role("button", name="Discard changes").click()
         await expect(page.get_by_label("Customer name")).to_have_value("Bo")
