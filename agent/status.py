@@ -17,15 +17,23 @@ class LastReading:
     taken: str
 
 
+def sensor_name(driver: str, model: str) -> str:
+    """Return the sensor for people: its driver, or the model if the driver is the kernel's."""
+    return model if driver == "kernel" and model else driver
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SensorPart:
     """The sensor. `interval` is in seconds, `unit` the unit in which temperatures are sent.
+
+    `model` is empty in the status of a daemon of an earlier version.
 
     `status` and `warning` are values of the properties `sensorStatus` and `sensorWarning`.
     `counters` has `attempts`, `accepted`, and the attempts without a reading by reason.
     """
 
     driver: str
+    model: str = ""
     interval: float
     status: str
     status_since: str
@@ -34,6 +42,10 @@ class SensorPart:
     error: str | None = None
     warning: str = "none"
     unit: str = "celsius"
+
+    @property
+    def name(self) -> str:
+        return sensor_name(self.driver, self.model)
 
     @property
     def attempts(self) -> int:

@@ -26,7 +26,7 @@ from agent.device.units import temperature_text
 from agent.errors import NoDaemonError
 from agent.logs.local_time import in_local_time
 from agent.readings.clock import utc
-from agent.status import Status
+from agent.status import Status, sensor_name
 from hw import Fault, SensorError, SensorStatus
 
 DONE = 0
@@ -73,7 +73,7 @@ def views_of_daemon(
         if sample is not None:
             samples.append(sample)
         yield View(
-            title=f"{status.sensor.driver} of {status.device_id}, read by the daemon",
+            title=f"{status.sensor.name} of {status.device_id}, read by the daemon",
             now=status.time,
             unit=status.sensor.unit,
             samples=tuple(samples),
@@ -136,7 +136,7 @@ def _views_here(
             sample = Sample(utc(now()), fault=error.fault.value, error=str(error))
         samples.append(sample)
         yield View(
-            title=f"{config.sensor.driver} on this machine",
+            title=f"{sensor_name(config.sensor.driver, config.sensor.model)} on this machine",
             now=utc(now()),
             unit=config.sensor.unit,
             samples=tuple(samples),

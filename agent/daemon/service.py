@@ -362,12 +362,13 @@ class Service:
         return await self._sink.undo_move()
 
     async def status(self) -> Status:
+        sensor = self._config.sensor
         status = Status(
             time=self.clock.true_utc(self.clock.stamp()),
             version=self._version,
             origin=self._origin,
             device_id=self._config.device.id,
-            sensor=self._sampler.status(self._config.sensor.driver, unit=self._config.sensor.unit),
+            sensor=self._sampler.status(sensor.driver, model=sensor.model, unit=sensor.unit),
             led=self._led.status(self._config.led.driver),
             limits=self._limits.describe(),
         )

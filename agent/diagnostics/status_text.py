@@ -37,7 +37,8 @@ def summary(status: Status) -> str:
 
 def _sensor(sensor: SensorPart, now: str) -> Iterator[str]:
     since = in_local_time(sensor.status_since, now=now)
-    yield f"sensor ({sensor.driver}): {sensor.status} since {since}"
+    by = ", kernel driver" if sensor.name != sensor.driver else ""
+    yield f"sensor ({sensor.name}{by}): {sensor.status} since {since}"
     if sensor.last is not None:
         last = sensor.last
         yield (

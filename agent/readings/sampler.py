@@ -71,10 +71,11 @@ class Sampler:
         self._rescheduled = asyncio.Event()
         self._requests: list[_Request] = []
 
-    def status(self, driver: str, *, unit: str) -> SensorPart:
-        """Return the sensor's part of the status; `driver` and `unit` are those configured."""
+    def status(self, driver: str, *, model: str, unit: str) -> SensorPart:
+        """Return the sensor's part of the status, with what is configured."""
         return SensorPart(
             driver=driver,
+            model=model,
             unit=unit,
             interval=self.policy.interval,
             status=self.policy.status.value,

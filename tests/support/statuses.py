@@ -30,6 +30,7 @@ STATUS = Status(
     device_id="pi-1",
     sensor=SensorPart(
         driver="dht22",
+        model="dht22",
         interval=60,
         status="ok",
         status_since="2026-11-22T10:00:00.000Z",

@@ -35,6 +35,8 @@ def test_each_reading_of_the_daemon_is_one_sample():
     )
     assert last.title == "dht22 of pi-1, read by the daemon"
     assert last.counters == COUNTERS
+    by_kernel = status_with(sensor={"driver": "kernel", "model": "sht3x"})
+    assert views(by_kernel)[-1].title == "sht3x of pi-1, read by the daemon"
 
 
 def test_a_new_fault_of_the_daemon_is_one_sample():

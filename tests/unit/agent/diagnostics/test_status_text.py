@@ -16,6 +16,21 @@ def _central_european_time(monkeypatch):
     time.tzset()
 
 
+@pytest.mark.parametrize(
+    ("driver", "model", "shown"),
+    [
+        ("kernel", "sht3x", "sht3x, kernel driver"),
+        ("kernel", "dht22", "dht22, kernel driver"),
+        ("kernel", "", "kernel"),  # An earlier version of the daemon.
+        ("dht22", "dht22", "dht22"),
+        ("fake", "dht22", "fake"),
+    ],
+)
+def test_the_sensor_is_named_by_its_model(driver, model, shown):
+    text = summary(status_with(sensor={"driver": driver, "model": model}))
+    assert text.splitlines()[1] == f"sensor ({shown}): ok since 11:00:00 CET"
+
+
 def test_a_healthy_device_in_words():
     assert summary(STATUS) == (
         "sensor-agent 1.2.3 on pi-1\n"
