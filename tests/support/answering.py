@@ -54,7 +54,9 @@ def _answer(client, refuses):
             version = int(parse_qs(received.topic.partition("?")[2])["$version"][0])
             ack = {"ac": 400, "ad": WHY} if refuses else {"ac": 200}
             reported = {
-                name: {"value": value, "av": version, **ack}
+                name: {"value": value.get("value", value), "av": version, **ack}
+                if isinstance(value, dict)  # As central sends it to a device without a model.
+                else {"value": value, "av": version, **ack}
                 for name, value in json.loads(received.body).items()
                 if name != "$version"
             }

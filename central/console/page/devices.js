@@ -71,10 +71,11 @@ export class DevicesPage {
       this.rows,
     );
     this.none = h("p", { class: "muted", hidden: true }, "No device matches.");
+    this.scroll = h("div", { class: "scroll", role: "region", "aria-label": "Devices" }, this.table);
     this.list = h(
       "section",
       { class: "card", hidden: true },
-      h("div", { class: "scroll" }, this.table),
+      this.scroll,
       this.none,
       this.pager(),
     );
@@ -280,7 +281,7 @@ export class DevicesPage {
     const choice = { class: "choice", role: "columnheader", "data-needs": "operate" };
     this.head.replaceChildren(h("th", choice, this.every), ...cells);
     // Of many columns, each is wide enough, and the table scrolls.
-    this.table.style.setProperty("--least", `${cells.length * 9.5 + 2.2}rem`);
+    this.table.style.setProperty("--least", `${cells.length * 8 + 2.2}rem`);
   }
 
   // Keeps the rows that stay: whatever is focused or selected in them stays, too.
@@ -295,6 +296,9 @@ export class DevicesPage {
     const old = [...this.rows.children];
     if (rows.length !== old.length || rows.some((row, index) => row !== old[index]))
       this.rows.replaceChildren(...rows);
+    // Keys can scroll only what has the focus.
+    if (this.scroll.scrollWidth > this.scroll.clientWidth) this.scroll.tabIndex = 0;
+    else this.scroll.removeAttribute("tabindex");
   }
 }
 

@@ -92,6 +92,29 @@ async def test_no_dialog_has_serious_violations(browser, central, axe, theme):
         assert await violations(page, axe) == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_no_dialog_of_many_devices_has_serious_violations(browser, central, axe, theme):
+    async with watched_page(browser, central, color_scheme=theme, viewport=PHONE) as page:
+        await page.goto("/#/devices/pi-1")
+        await page.get_by_role("button", name="Edit name and tags").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await violations(page, axe) == []
+        await page.goto("/")
+        await page.get_by_label("Select Kitchen").check()
+        await page.get_by_role("button", name="Select all").click()
+        await page.get_by_role("button", name="Change a property…").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await violations(page, axe) == []
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Tags…").click()
+        await page.get_by_role("dialog").get_by_label("Tags").fill("north")
+        assert await violations(page, axe) == []
+        await page.get_by_role("dialog").get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("Applied")
+        await page.locator("summary", has_text="Applied").click()
+        assert await violations(page, axe) == []
+
+
 async def test_axe_detects_a_violation(browser, central, axe):
     async with watched_page(browser, central) as page:
         await page.goto("/#/devices/pi-1/about")

@@ -1,5 +1,7 @@
 """The list of devices, and changes of many devices, in a real browser."""
 
+import asyncio
+import json
 import re
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ from browsers import PHONE, watched_page
 from consoles import MODEL, MODEL_ID, climate_device, record
 from playwright.async_api import expect
 
+from central.console.run import open_central
 from central.records import Device
 from central.storage import devices, fleet
 
@@ -272,3 +275,37 @@ class TestDevicesThatAreAway:
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".facts").first).to_contain_text("Not reported yet")
         await expect(page.locator(".facts").first).not_to_contain_text("None")
+
+
+class TestSimulatedRoom:
+    async def test_it_is_shown_only_for_the_device_that_is_in_it(self, browser, settings, tmp_path):
+        room = {
+            "temperature": None,
+            "humidity": None,
+            "fault": None,
+            "faults": ["no_answer"],
+            "climate": {"temperature": 21.5, "humidity": 40.0},
+        }
+        reply = json.dumps({"ok": True, "room": room, "device": "pi-1"}).encode() + b"\n"
+
+        async def serve(reader, writer):
+            await reader.readline()
+            writer.write(reply)
+            writer.close()
+
+        settings = replace(settings, room_socket=tmp_path / "room.sock")
+        async with (
+            await asyncio.start_unix_server(serve, settings.room_socket),
+            open_central(settings) as central,
+            watched_page(browser, central) as page,
+        ):
+            for device_id in ("pi-1", "real"):
+                central.registry.add_device(device_id)
+            await page.goto("/#/devices/real")
+            async with page.expect_response("**/console/api/room"):
+                await page.goto("/#/devices/pi-1")
+            await expect(page.get_by_role("heading", name="Simulated room")).to_be_visible()
+            async with page.expect_response("**/console/api/room"):
+                await page.goto("/#/devices/real")
+            await expect(page.locator(".overview")).to_be_visible()
+            await expect(page.get_by_role("heading", name="Simulated room")).to_be_hidden()

@@ -84,7 +84,7 @@ async def test_a_viewer_sees_and_changes_nothing(visit):
         for tab in TABS:
             await page.goto(f"/#/devices/pi-1/{tab}")
             await expect(page.locator(".panel .card:visible").first).to_be_visible()
-            for name in ("Connect…", "Run", "Queue", "Save", "Block", "Delete device…"):
+            for name in ("Connect…", "Run", "Queue", "Save", "Block", "Delete device…", "Edit"):
                 buttons = page.get_by_role("button", name=re.compile(f"^{name}"))
                 await expect(buttons.filter(visible=True)).to_have_count(0)
         await expect(page.get_by_role("heading", name="Changes here")).to_be_hidden()
@@ -92,6 +92,43 @@ async def test_a_viewer_sees_and_changes_nothing(visit):
             "fetch('/api/devices/pi-1', {method: 'DELETE'}).then((answer) => answer.status)"
         )
         assert status == 403
+        status = await page.evaluate(
+            """fetch('/console/api/changes', {
+                method: 'POST', body: JSON.stringify({devices: ['pi-1'], addTags: ['x']})
+            }).then((answer) => answer.status)"""
+        )
+        assert status == 403
+
+
+@pytest.fixture
+def other_device(central):
+    central.registry.add_device("pi-2")
+    yield
+    central.registry.delete_device("pi-2")
+
+
+async def test_a_viewer_cannot_select_devices(visit, other_device):
+    async with visit() as page:
+        await page.goto("/")
+        await sign_in(page, "vera")
+        await expect(page.get_by_role("heading", name="Devices (2)")).to_be_visible()
+        await expect(page.get_by_role("checkbox").filter(visible=True)).to_have_count(0)
+
+
+async def test_an_operator_names_and_tags_devices(visit, central, other_device):
+    async with visit() as page:
+        await page.goto("/#/devices/pi-2")
+        await sign_in(page, "otto")
+        await page.get_by_role("button", name="Edit name and tags").click()
+        await page.get_by_label("Name", exact=True).fill("Cellar")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", name="Cellar")).to_be_visible()
+        [audited] = central.store.read(accounts.audit_of, "pi-2")
+        assert (audited.who, audited.request, audited.status) == (
+            "otto (operator)",
+            "PATCH /console/api/devices/pi-2",
+            200,
+        )
 
 
 async def test_an_operator_sends_commands_and_sees_no_keys(visit, central):
