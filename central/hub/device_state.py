@@ -22,7 +22,10 @@ class DeviceState(StrEnum):
     """It is not connected, or its newest message is older than that, but it is not yet silent."""
 
     SILENT = "silent"
-    """Its newest message is older than 5 intervals, and older than 5 minutes."""
+    """Its newest message is older than 5 intervals, and older than 5 minutes.
+
+    A device that connected since then is late instead: it has had no time to send one.
+    """
 
     NEVER_SEEN = "never_seen"
     """It has never connected."""
@@ -36,25 +39,33 @@ class Signs:
     """What the state of a device is judged by. Times are unix seconds."""
 
     enabled: bool
-    connected: bool
-    heard: float | None  # When its newest message was received; without any, when it connected.
+    connected_since: float | None  # None if it is not connected.
+    message: float | None  # When its newest message was received.
+    connection: float | None  # When it last connected or disconnected.
     interval: float  # Seconds between two messages; see `message_interval`.
+
+    @property
+    def heard(self) -> float | None:
+        """When its newest message was received; without any, when it last came or went."""
+        return self.connection if self.message is None else self.message
 
 
 def device_state(signs: Signs, now: float) -> DeviceState:
     """Return the state of a device.
 
-    A device that is connected and sends nothing is silent in the end. After central's clock was set
-    back, a message from the future counts as one from as long ago.
+    After central's clock was set back, a time in the future counts as one as long ago.
     """
     if not signs.enabled:
         return DeviceState.BLOCKED
-    if signs.heard is None:
+    if signs.heard is None and signs.connected_since is None:
         return DeviceState.NEVER_SEEN
-    age = abs(now - signs.heard)
-    if signs.connected and age <= max(SOONEST_LATE, LATE_INTERVALS * signs.interval):
+    late = max(SOONEST_LATE, LATE_INTERVALS * signs.interval)
+    connected, message = signs.connected_since is not None, signs.message
+    if connected and message is not None and abs(now - message) <= late:
         return DeviceState.REPORTING
-    if age <= max(SOONEST_SILENT, SILENT_INTERVALS * signs.interval):
+    silent = max(SOONEST_SILENT, SILENT_INTERVALS * signs.interval)
+    times = [each for each in (signs.heard, signs.connected_since) if each is not None]
+    if min(abs(now - each) for each in times) <= silent:
         return DeviceState.LATE
     return DeviceState.SILENT
 

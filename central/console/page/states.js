@@ -15,7 +15,7 @@ export const LABELS = new Map(STATES);
 export const DEFINITIONS = new Map([
   ["reporting", "Connected, and the newest message is at most 2 intervals old, or at most 30 s."],
   ["late", "Not connected, or no message for more than 2 intervals."],
-  ["silent", "No message for more than 5 intervals, and more than 5 min."],
+  ["silent", "No message for more than 5 intervals, and more than 5 min; not just connected."],
   ["never_seen", "The device has never connected."],
   ["blocked", "The operator blocked the device."],
 ]);

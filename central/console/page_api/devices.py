@@ -139,13 +139,15 @@ def _one(db: sqlite3.Connection, now: _Now, device_id: str) -> dict[str, Any]:
 
 
 def _entry(glance: fleet.Glance, now: _Now) -> device_list.Entry:
-    connected = now.presence.connected_since(glance.device.id)
-    heard = glance.newest
-    if heard is None:
-        heard = glance.line_at if connected is None else connected
-    interval = message_interval(glance.interval, glance.received)
-    signs = Signs(glance.device.enabled, connected is not None, heard, interval)
-    return device_list.Entry(glance.device, device_state(signs, now.time), heard, glance.tags)
+    signs = Signs(
+        enabled=glance.device.enabled,
+        connected_since=now.presence.connected_since(glance.device.id),
+        message=glance.newest,
+        connection=glance.line_at,
+        interval=message_interval(glance.interval, glance.received),
+    )
+    state = device_state(signs, now.time)
+    return device_list.Entry(glance.device, state, signs.heard, glance.tags)
 
 
 def _overview(

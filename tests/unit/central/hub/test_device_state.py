@@ -14,6 +14,10 @@ from central.hub.device_state import (
 NOW = 1_796_000_000.0
 
 
+def state_of(*, connected=None, message=None, connection=None, interval=60.0):
+    return device_state(Signs(True, connected, message, connection, interval), NOW)
+
+
 @pytest.mark.parametrize(
     ("age", "interval", "state"),
     [
@@ -33,33 +37,51 @@ NOW = 1_796_000_000.0
     ],
 )
 def test_a_connected_device_is_judged_by_its_newest_message(age, interval, state):
-    assert device_state(Signs(True, True, NOW - age, interval), NOW) == state
+    assert state_of(connected=NOW - 1e6, message=NOW - age, interval=interval) == state
 
 
 @pytest.mark.parametrize(("age", "state"), [(0, "late"), (300, "late"), (301, "silent")])
 def test_a_device_that_is_away_is_late_and_then_silent(age, state):
-    assert device_state(Signs(True, False, NOW - age, 60), NOW) == state
+    assert state_of(message=NOW - age, connection=NOW) == state
+
+
+@pytest.mark.parametrize(("age", "state"), [(0, "late"), (300, "late"), (301, "silent")])
+def test_a_device_that_connects_after_an_outage_has_time_to_send(age, state):
+    assert state_of(connected=NOW - age, message=NOW - 9000, connection=NOW - age) == state
+
+
+@pytest.mark.parametrize(("age", "state"), [(0, "late"), (300, "late"), (301, "silent")])
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_device_without_messages_is_never_reporting(connected, age, state):
+    since = NOW - age if connected else None
+    assert state_of(connected=since, connection=NOW - age) == state
 
 
 def test_a_device_that_never_connected_is_never_seen():
-    assert device_state(Signs(True, False, None, 60), NOW) is DeviceState.NEVER_SEEN
+    assert state_of() is DeviceState.NEVER_SEEN
 
 
-@given(st.booleans(), st.none() | st.floats(0, 2 * NOW), st.floats(1, LONGEST_INTERVAL))
-def test_a_blocked_device_is_only_blocked(connected, heard, interval):
-    assert device_state(Signs(False, connected, heard, interval), NOW) is DeviceState.BLOCKED
+times = st.none() | st.floats(0, 2 * NOW)
+
+
+@given(times, times, times, st.floats(1, LONGEST_INTERVAL))
+def test_a_blocked_device_is_only_blocked(connected, message, connection, interval):
+    signs = Signs(False, connected, message, connection, interval)
+    assert device_state(signs, NOW) is DeviceState.BLOCKED
 
 
 ORDER = [DeviceState.REPORTING, DeviceState.LATE, DeviceState.SILENT]
 
 
-@given(st.booleans(), st.floats(1, LONGEST_INTERVAL), st.floats(0, 1e7), st.floats(0, 1e7))
-def test_a_device_that_sends_nothing_only_gets_worse(connected, interval, one, other):
-    earlier, later = sorted([one, other])
-    before, after = (
-        ORDER.index(device_state(Signs(True, connected, NOW, interval), NOW + age))
-        for age in (earlier, later)
-    )
+@given(
+    st.none() | st.floats(0, NOW),
+    st.floats(0, NOW),
+    st.floats(1, LONGEST_INTERVAL),
+    st.lists(st.floats(0, 1e7), min_size=2, max_size=2).map(sorted),
+)
+def test_a_device_that_sends_nothing_only_gets_worse(connected, message, interval, ages):
+    signs = Signs(True, connected, message, connected, interval)
+    before, after = (ORDER.index(device_state(signs, NOW + age)) for age in ages)
     assert before <= after
 
 
