@@ -11,7 +11,7 @@ from examinations import CONFIG, examination, raspberry_pi, write, write_key
 from fakes import HandClock
 from statuses import COUNTERS, status_with
 
-from agent.config.loader import CloudConfig, DeviceConfig, SensorConfig
+from agent.config.loader import CloudConfig, DeviceConfig, LimitsConfig, SensorConfig
 from agent.diagnostics.checks import hardware
 from agent.diagnostics.finding import Outcome, failed, ok, skipped
 from agent.diagnostics.line_processes import Process, Processes
@@ -147,6 +147,10 @@ def silent_sensor(machine):
     )
 
 
+def with_limits(machine, **limits):
+    machine.options["config"] = replace(CONFIG, limits=LimitsConfig(**limits))
+
+
 def unregistered(machine):
     def register():
         raise RegistrationError("pi-1", said="Unauthorized", hint="Check the key.")
@@ -212,6 +216,7 @@ FAILING = {
     ),
     "sensor": silent_sensor,
     "led": busy_led,
+    "limits": lambda machine: with_limits(machine, temperature_high=80.0),
     "clock": lambda machine: setattr(machine.clock, "known", False),
     "power": lambda machine: machine.file(
         "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n"
@@ -232,6 +237,7 @@ FAILING = {
 PASSING = {
     "daemon": lambda machine: machine.daemon(),
     "gpio-overlay": lambda machine: machine.sensor(driver="kernel"),
+    "limits": lambda machine: with_limits(machine, temperature_high=79.5),
     "journal": with_service,
 }
 
@@ -249,7 +255,7 @@ def test_every_check_passes_on_a_healthy_machine(machine, name):
 def test_every_check_finds_its_fault(machine, name):
     FAILING[name](machine)
     finding = machine.find(name)
-    wanted = Outcome.WARNING if name in {"clock", "journal"} else Outcome.FAILED
+    wanted = Outcome.WARNING if name in {"limits", "clock", "journal"} else Outcome.FAILED
     assert finding.outcome is wanted, finding
     assert "\n" not in finding.line
     assert finding.advice
