@@ -1,5 +1,6 @@
 // What the device reports and what central knows about it, and the log of its connections.
 
+import { may } from "./access.js";
 import { call, devicePath, get, pagePath, soon } from "./api.js";
 import { button, card, confirmDialog, factList, h, resultLine, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
@@ -115,16 +116,16 @@ export function connectionsTab(store) {
 function changes(store) {
   const body = h("tbody");
   const read = async () => {
-    if (!document.documentElement.dataset.may.includes("administer")) return;
-    const { value } = await get(pagePath(store.id, "audit")).catch(() => ({ value: [] }));
+    if (!may("administer")) return;
+    const found = await get(pagePath(store.id, "audit")).catch(() => null);
+    if (!found) return; // Central is away, which the page says elsewhere.
     body.replaceChildren(
-      ...value.map(({ at, who, address, request, status }) =>
+      ...found.value.map(({ at, who, address, request, status }) =>
         h(
           "tr",
           {},
           h("td", { class: "nowrap" }, timeText(at)),
-          h("td", { class: "nowrap" }, who),
-          h("td", { class: "nowrap" }, address),
+          h("td", {}, h("div", {}, who), h("div", { class: "muted" }, address)),
           h("td", { class: "long" }, request),
           h("td", {}, status || "No answer"),
         ),
@@ -134,7 +135,7 @@ function changes(store) {
   const readSoon = soon(read);
   for (const kind of ["device", "properties", "commands"]) store.on(kind, readSoon);
   read();
-  const headings = ["Time", "User", "From", "Request", "Status"];
+  const headings = ["Time", "User", "Request", "Status"];
   const element = card("Changes here", table("Changes by users of this page", headings, body));
   element.dataset.needs = "administer";
   return element;

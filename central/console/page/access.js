@@ -8,7 +8,10 @@ const PATH = "/console/api/session";
 // Opens the page for signing in if a user must sign in first. Returns the session.
 export async function readSession() {
   const session = await get(PATH);
-  if (session.required && !session.user) openSignIn();
+  if (session.required && !session.user) {
+    openSignIn();
+    await new Promise(() => {}); // The rest of this page needs a user.
+  }
   return session;
 }
 
@@ -27,10 +30,19 @@ export async function showAccess(bar) {
   const { required, user, role, may } = session;
   // Without users, whoever has central's token may read keys; the page asks for it.
   document.documentElement.dataset.may = (required ? may : [...may, "keys"]).join(" ");
-  if (!user) return;
-  const leave = button("Sign out", () => call("DELETE", PATH).finally(openSignIn), {
-    class: "small",
+  if (user) bar.append(accountMenu(user, role));
+}
+
+export function may(permission) {
+  return document.documentElement.dataset.may.split(" ").includes(permission);
+}
+
+function accountMenu(user, role) {
+  const leave = button("Sign out", () => call("DELETE", PATH).finally(openSignIn));
+  const choices = h("div", { class: "choices" }, h("p", { class: "muted" }, `Role: ${role}`), leave);
+  const menu = h("details", { class: "menu account" }, h("summary", {}, h("span", {}, user)), choices);
+  addEventListener("click", ({ target }) => {
+    if (!menu.contains(target)) menu.open = false;
   });
-  bar.classList.add("signed-in");
-  bar.append(h("span", { class: "user", title: `Role: ${role}` }, user), leave);
+  return menu;
 }

@@ -14,7 +14,7 @@ export function commandForm(store, command, { brief = false } = {}) {
   const { title } = command;
   const form = h(
     "form",
-    { class: brief ? "command brief" : "command", "data-needs": "operate", novalidate: true },
+    { class: brief ? "command brief" : "command", novalidate: true },
     h(
       "div",
       { class: "command-head" },
@@ -106,7 +106,7 @@ function responseText(response, element) {
 }
 
 export function commandsTab(store) {
-  const forms = h("div", { class: "cards" });
+  const forms = h("div", { class: "cards", "data-needs": "operate" });
   const body = h("tbody");
   const none = h("p", { class: "muted" }, "No command has been run yet.");
   const history = table(

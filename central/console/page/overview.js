@@ -26,6 +26,7 @@ export class Overview {
     this.ledCard = card("LED", this.led.element);
     this.commandBox = h("div");
     this.commandCard = card("Commands", this.commandBox);
+    this.commandCard.dataset.needs = "operate";
     this.room = new RoomPanel();
     this.faults = new FaultsPanel();
     this.forms = [];

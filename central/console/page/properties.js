@@ -1,5 +1,6 @@
 // Writable properties as a form, with the state of each value: pending, synced or refused.
 
+import { may } from "./access.js";
 import { call, devicePath } from "./api.js";
 import { button, h, resultLine, setText } from "./dom.js";
 import { field } from "./fields.js";
@@ -21,7 +22,7 @@ function stateOf(about, connected) {
 }
 
 export function propertiesTab(store) {
-  const rows = h("div", { class: "rows" });
+  const rows = h("fieldset", { class: "rows", disabled: !may("operate") });
   const save = h("button", { type: "submit", class: "primary", disabled: true }, "Save");
   const discard = () => {
     for (const each of fields) each.dirty = false;

@@ -58,7 +58,8 @@ async def test_a_user_signs_in_where_the_address_leads_and_out_again(visit):
         await sign_in(page, "ann")
         await expect(page.get_by_role("heading", name="Kitchen")).to_be_visible()
         await expect(page.locator(".live")).to_have_text("Live")
-        await expect(page.locator(".bar .user")).to_have_text("ann")
+        await page.locator(".bar summary", has_text="ann").click()
+        await expect(page.get_by_text("Role: administrator")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         await page.goto("/")
@@ -84,10 +85,14 @@ async def test_a_viewer_sees_and_changes_nothing(visit):
         for tab in TABS:
             await page.goto(f"/#/devices/pi-1/{tab}")
             await expect(page.locator(".panel .card:visible").first).to_be_visible()
+            cards = await page.locator(".panel .card:visible").all_inner_texts()
+            assert all(cards), tab  # None is an empty frame around what is hidden.
             for name in ("Connect…", "Run", "Queue", "Save", "Block", "Delete device…", "Edit"):
                 buttons = page.get_by_role("button", name=re.compile(f"^{name}"))
                 await expect(buttons.filter(visible=True)).to_have_count(0)
         await expect(page.get_by_role("heading", name="Changes here")).to_be_hidden()
+        await page.goto("/#/devices/pi-1/properties")
+        await expect(page.get_by_label("Customer name")).to_be_disabled()
         status = await page.evaluate(
             "fetch('/api/devices/pi-1', {method: 'DELETE'}).then((answer) => answer.status)"
         )
