@@ -40,6 +40,7 @@ from central.transport.listener import (
     listen_for_mqtt,
     local_names,
 )
+from central.transport.memory import give_memory_back
 from central.transport.proxy import Proxy
 
 STOPPING = 5.0  # Seconds for the connections to end and be recorded.
@@ -120,6 +121,9 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
         ]:
             accepting = accept_clients(sock, serve, name=name, pause=pause)
             await stack.enter_async_context(_running(accepting, name))
+
+        memory = give_memory_back(listener.admission)
+        await stack.enter_async_context(_running(memory, "memory"))
 
         proxy_url = f"http://{LOOPBACK}:{proxy_socket.getsockname()[1]}"
         yield Central(

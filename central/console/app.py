@@ -34,6 +34,7 @@ from central.console.sign_in.gate import NEEDS, SIGN_IN, SignIn, audit, gate
 from central.console.sign_in.roles import Permission
 from central.storage import accounts
 from central.transport.listener import accept_clients
+from central.transport.memory import give_memory_back
 
 if TYPE_CHECKING:
     from central.application import Central
@@ -104,6 +105,7 @@ async def start_console(central: "Central") -> Console:
     accepting = accept_clients(place.socket, connections.serve, name="console", pause=_at_once)
     tasks = {
         asyncio.create_task(accepting, name="central-console"),
+        asyncio.create_task(give_memory_back(connections.admission), name="central-memory"),
         asyncio.create_task(keep_certificate(place, settings), name="central-certificate"),
     }
     return Console(runner, place, tasks)

@@ -38,7 +38,7 @@ class Connections:
     ) -> None:
         self._server = server
         self._context = context
-        self._admission = Admission(time.monotonic)
+        self.admission = Admission(time.monotonic)
         self._turns = Turns()
         self._open = Room(MAX_OPEN)
         self._waiting: dict[object, tuple[Waiting, asyncio.TimerHandle]] = {}
@@ -51,12 +51,12 @@ class Connections:
             return  # It has disconnected already.
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one.
-        with self._admission.entering(address, task.cancel) as waiting:
+        with self.admission.entering(address, task.cancel) as waiting:
             if not await has_begun(client):
                 return
             if self._context is not None:
                 await self._turns.take(is_known=waiting.is_known)
-            waiting.enter(self._admission.waiting)
+            waiting.enter(self.admission.waiting)
             try:
                 await self._serve(client, waiting)
             except OSError as error:
@@ -148,7 +148,8 @@ class OneLine(logging.Filter):
         if isinstance(error, HttpProcessingError):
             client = record.args[0] if isinstance(record.args, tuple) and record.args else "unknown"
             lines = str(error.message).splitlines() or [type(error).__name__]
-            reason = lines[0][:LONGEST_REASON].rstrip(":. ")
+            # After a colon, aiohttp quotes the request, which may have a cookie or a token.
+            reason = lines[0].partition(":")[0][:LONGEST_REASON].rstrip(". ")
             record.msg = "Refused a malformed HTTP request from %s: %s."
             record.args = (client, reason)
             record.levelno, record.levelname = logging.INFO, "INFO"

@@ -18,6 +18,8 @@ MAX_WAITING = 256  # In TLS, or in HTTP: about 60 KB each.
 BURST = 256.0  # Connections that one address may open at once,
 RATE = 64.0  # and connections a second after that.
 MAX_ADDRESSES = 4096  # Addresses whose rate is tracked.
+# Clients of one address that stay although there are too many, if one has signed in before.
+RESERVED = 32
 LOG_AGAIN = 60.0  # Seconds after which the log names an address again.
 
 log = logging.getLogger(__name__)
@@ -72,19 +74,21 @@ class Room:
     """The clients in one state, at most `most` of them.
 
     If there are too many, one is disconnected: of the address with the most of them, the one that
-    came first.
+    came first. Of an address from which a client has signed in before, RESERVED are not counted.
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._clients: dict[str, dict[Waiting, None]] = {}  # By address, each oldest first.
         self.count = 0
+        self.displaced = 0  # Clients that were disconnected because of others, since the start.
 
     def add(self, client: Waiting) -> None:
         self._clients.setdefault(client.address, {})[client] = None
         self.count += 1
-        if self.count > self._most:
-            crowd = max(self._clients.values(), key=len)
+        if self.count > self.most:
+            self.displaced += 1
+            crowd = max(self._clients.values(), key=_crowding)
             first = next(iter(crowd))
             first.leave()
             first.disconnect()
@@ -95,6 +99,11 @@ class Room:
         if not clients:
             del self._clients[client.address]
         self.count -= 1
+
+
+def _crowding(clients: dict[Waiting, None]) -> int:
+    is_known = next(iter(clients)).is_known
+    return len(clients) - (RESERVED if is_known else 0)
 
 
 class Admission:
@@ -112,6 +121,16 @@ class Admission:
         self.silent = Room(most_silent)
         self.waiting = Room(most_waiting)
         self.refused = 0  # Connections that were closed at once, since the start.
+
+    @property
+    def displaced(self) -> int:
+        """Clients that were disconnected because there were too many, since the start."""
+        return self.silent.displaced + self.waiting.displaced
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more than half as many clients as may be."""
+        return any(2 * room.count > room.most for room in (self.silent, self.waiting))
 
     def admits(self, address: str) -> bool:
         """Count an attempt of this address, and return whether it may open a connection now."""

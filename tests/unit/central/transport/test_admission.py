@@ -6,7 +6,14 @@ from functools import partial
 
 import pytest
 
-from central.transport.admission import BURST, MAX_ADDRESSES, RATE, Admission, Turns
+from central.transport.admission import (
+    BURST,
+    MAX_ADDRESSES,
+    RATE,
+    RESERVED,
+    Admission,
+    Turns,
+)
 
 
 @pytest.fixture
@@ -53,6 +60,30 @@ def test_of_many_addresses_the_oldest_client_is_disconnected(clock):
         for name in "abcde":
             stack.enter_context(clients.entering(name, partial(out.append, name)))
         assert out == ["a", "b"]
+
+
+def test_known_addresses_are_not_disconnected_for_unknown_ones(clock):
+    clients = Admission(clock, most_silent=3)
+    clients.admits("known")
+    with clients.entering("known", lambda: None) as device:
+        device.signed_in()
+    out: list[str] = []
+    with ExitStack() as stack:
+        for name in ("known", *"abcde"):
+            stack.enter_context(clients.entering(name, partial(out.append, name)))
+        assert out == ["a", "b", "c"]
+
+
+def test_a_known_address_cannot_keep_the_others_out(clock):
+    clients = Admission(clock, most_silent=RESERVED + 2)
+    clients.admits("known")
+    with clients.entering("known", lambda: None) as device:
+        device.signed_in()
+    out: list[str] = []
+    with ExitStack() as stack:
+        for name in (*["known"] * (RESERVED + 2), *"abcde"):
+            stack.enter_context(clients.entering(name, partial(out.append, name)))
+        assert out == ["known", "known", "a", "b", "c"]
 
 
 def test_silent_clients_do_not_displace_those_that_have_begun_tls(clock):
