@@ -22,7 +22,7 @@ HEADERS = {
 }
 
 
-API = ("/api", "/console/api")
+API = ("/api", "/console/api", "/metrics")
 
 
 @web.middleware

@@ -69,14 +69,22 @@ def has_administrator(db: sqlite3.Connection) -> bool:
 
 
 def add_sign_in(
-    db: sqlite3.Connection, user: User, digest: str, *, created: float, expires: float
+    db: sqlite3.Connection,
+    user: User,
+    digest: str,
+    *,
+    created: float,
+    expires: float,
+    instead_of: str | None = None,
 ) -> None:
-    """Record that a user signed in.
+    """Record that a user signed in, and end the sign-in `instead_of`, if there is one.
 
     Raise InvalidUser if the user was removed or has another password since `user` was looked up.
     """
     if find_user(db, user.name) != user:
         raise InvalidUser(f"The user {user.name!r} was changed meanwhile.")
+    if instead_of is not None:
+        end_sign_in(db, instead_of)
     db.execute("INSERT INTO sign_ins VALUES (?, ?, ?, ?)", (digest, user.name, created, expires))
     db.execute(
         "DELETE FROM sign_ins WHERE user = ? AND digest NOT IN"

@@ -72,9 +72,10 @@ async def start_session(request: web.Request) -> web.Response:
     address = request.remote or ""
     if len(name) > LONGEST_NAME or len(password) > passwords.LONGEST:
         name, password = "", ""  # As wrong as any other.
-    wait = sign_in.attempts.begin(name, address)
-    if wait or sign_in.waiting >= MOST_HASHING:
-        return _too_many(address, wait or 1.0)
+    if sign_in.waiting >= MOST_HASHING:  # Not counted: all may be right, as when a class begins.
+        return _too_many(address, 1.0)
+    if wait := sign_in.attempts.begin(name, address):
+        return _too_many(address, wait)
     user = await _user(request, sign_in, name, password)
     if user is None:
         log.warning("A sign-in from %s failed: wrong name or password.", address)
@@ -103,9 +104,9 @@ async def end_session(request: web.Request) -> web.Response:
 
 async def _user(request: web.Request, sign_in: SignIn, name: str, password: str) -> User | None:
     """Return the user with this name and password, or None."""
-    user = await look_up(request, accounts.find_user, name)
     sign_in.waiting += 1
     try:
+        user = await look_up(request, accounts.find_user, name)
         async with sign_in.hashing:
             stored = None if user is None else user.password
             right = await asyncio.to_thread(passwords.matches, password, stored)
@@ -122,6 +123,7 @@ async def _set_cookie(request: web.Request, response: web.Response, user: User) 
             accounts.add_sign_in,
             user,
             sessions.digest(secret),
+            instead_of=sessions.digest(request.cookies.get(sign_in.cookie, "")),
             created=now,
             expires=sessions.expiry(now, now),
         )

@@ -201,7 +201,8 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
         status = response.status
     finally:
-        if access.needs in AUDITED and access.identity is not None:
+        is_audited = access.needs is Permission.KEYS or request.method not in SAFE
+        if is_audited and access.needs in AUDITED and access.identity is not None:
             of_path = {request.match_info.get("device"): status}
             await _record(request, access.identity, access.devices or of_path)
     return response

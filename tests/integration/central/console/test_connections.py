@@ -103,6 +103,17 @@ async def test_malformed_http_is_one_log_line(connect, caplog, data):
     assert "\n" not in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    "line", ["Cookie: secret" + "a" * 20_000, "Authorization: secret\0", "secret secret: a"]
+)
+async def test_malformed_headers_are_not_quoted_in_the_log(connect, caplog, line):
+    caplog.set_level(logging.DEBUG)
+    answer = await rest_of(await connect(head("GET", "/", f"{line}\r\n")))
+    assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert "malformed" in caplog.text
+    assert "secret" not in caplog.text
+
+
 async def test_bytes_that_are_not_http_leave_no_traceback(connect, caplog):
     caplog.set_level(logging.INFO)
     await rest_of(await connect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"))

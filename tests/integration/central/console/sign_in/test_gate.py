@@ -217,7 +217,7 @@ class TestOtherOrigins:
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site"])
     async def test_a_foreign_page_reads_nothing(self, http, site):
-        for path in ("/api/devices", "/console/api/events", "/api/devices/pi-1/credentials"):
+        for path in ("/api/devices", "/console/api/events", "/metrics"):
             await refused(http, "GET", path, headers={"Sec-Fetch-Site": site}, expect=403)
         # A link from another page opens the console.
         async with http.get("/", headers={"Sec-Fetch-Site": site}) as response:
@@ -252,6 +252,7 @@ class TestAudit:
         await ask(http, "PATCH", "/api/devices/pi-1/properties", body, headers=headers, expect=202)
         await ask(http, "GET", "/api/devices/pi-1/credentials")
         await ask(http, "GET", "/api/devices/pi-1")
+        await ask(http, "GET", "/console/api/devices/pi-1/audit")
         lines = [text for text in caplog.messages if text.startswith("Audit: ")]
         address = (await ask(http, "GET", "/console/api/devices/pi-1/audit"))["value"][0]["address"]
         who = f"Audit: ann (administrator) from {address}: "
@@ -283,6 +284,34 @@ class TestAudit:
         assert "\n" not in line
         assert len(line) < 500
         assert line.startswith("Audit: the API token ci (administrator) from ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//api/devices",
+        "/api//devices",
+        "/%61pi/devices",
+        "/api/%64evices/pi-1/credentials",
+        "/api/devices/pi-1/credentials/",
+        "/api/devices/pi-1/../pi-1/credentials",
+        "/main.js/../api/devices",
+        "/main.js/..%2fapi/devices",
+        "/console-ca.pem/../console/api/central",
+        "/api/devices;/console-ca.pem",
+        "/API/devices",
+        "http://evil.example/api/devices",
+    ],
+)
+async def test_no_spelling_of_a_path_avoids_the_gate(central, path):
+    context = ssl.create_default_context(cafile=str(central.console_ca_file))
+    port = int(central.http.rstrip("/").rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    lines = f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "", ""
+    writer.write("\r\n".join(lines).encode())
+    assert (await reader.readline()).split()[1] in {b"400", b"401"}
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_hundreds_of_unknown_requests_change_nothing(central, http):
