@@ -216,7 +216,7 @@ def _is_helper(name: str) -> bool:
 def _is_program(path: Path, stage: str) -> bool:
     name = str(path.relative_to(stage))
     return (
-        name == f"{TREE}/launch"
+        name in {f"{TREE}/launch", f"{TREE}/upgrade.py"}
         or name.endswith(".rtupdate")
         or name.removeprefix("DEBIAN/") in SCRIPTS
         or "/libgpiod_pulsein" in name

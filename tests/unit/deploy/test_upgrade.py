@@ -10,6 +10,7 @@ import upgrade
 from upgrade import COPY, LOCAL_UNIT, LOCK, NEW_UNIT, OLD, TREE, TRIAL_UNIT, UNIT, WANTED
 
 RESTART = ("deb-systemd-invoke", "restart", UNIT)
+RESTART_PREVIOUS = ("systemctl", "--quiet", "restart", UNIT)
 RELOAD = ("systemctl", "--system", "daemon-reload")
 MISTAKE = "sensor-agent: /etc/sensor-agent/config.toml: [sensor] interval must be a number"
 
@@ -23,6 +24,7 @@ class Pi:
         self.file_status = {"1": 0, "2": 0}  # How a version judges the configuration file.
         self.state = "running"
         self.is_active = True
+        self.file_state = "enabled"
         self.installed = {"sensor-agent"}
         self.unit_read = "1"  # The version of the unit that systemd has read.
         self.calls: list[tuple[str, ...]] = []
@@ -65,11 +67,13 @@ class Pi:
         status, output = 0, ""
         if command == RELOAD:
             self.unit_read = self.unit()
-        elif command == RESTART:
+        elif command in {RESTART, RESTART_PREVIOUS}:
             self.started.append((self.unit_read, self.program()))
             status = not self.starts[self.program()]
         elif command == ("systemctl", "is-system-running"):
             output = f"{self.state}\n"
+        elif command == ("systemctl", "is-enabled", UNIT):
+            output = f"{'enabled' if self.exists(TRIAL_UNIT) else self.file_state}\n"
         elif "is-active" in command:
             status = 0 if self.is_active else 3
         elif command[0] == "dpkg-query":
@@ -185,6 +189,20 @@ def test_a_daemon_that_would_refuse_its_changed_file_is_not_restarted(pi, status
     assert (pi.unit(), pi.program()) == ("1", "1")
     said = capsys.readouterr().err
     assert said.startswith(f"{MISTAKE}\nThe service was not restarted, because it would refuse")
+
+
+def test_a_service_that_is_disabled_and_stopped_is_not_started(pi):
+    pi.is_active, pi.file_state = False, "linked"
+    assert pi.upgrade() == 0
+    assert pi.started == []
+    assert (pi.unit_read, pi.program()) == ("2", "2")
+    assert not pi.exists(COPY)
+
+
+def test_a_disabled_service_that_runs_returns_to_the_previous_version(pi):
+    pi.file_state, pi.starts["2"] = "linked", False
+    pi.upgrade()
+    assert pi.started == [("2", "2"), ("1", "1")]
 
 
 def test_a_daemon_that_does_not_run_is_tried_whatever_its_file_says(pi):
