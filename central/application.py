@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from central.hub.hub import Hub
+from central.rules.alerts import Alerts
 from central.storage.registry import Registry
 from central.storage.store import Store
 from central.transport.admission import Admission
 from central.transport.faults import Faults
 from central.transport.listener import LOOPBACK
+
+if TYPE_CHECKING:
+    from central.rules.actions import Webhooks
 
 MQTT_PORT = 8883  # Fixed in Azure's SDKs.
 
@@ -56,6 +60,9 @@ class Settings:
 
     room_socket: Path | None = None
     """Control socket of a daemon with simulated hardware, whose sensor the console can then set."""
+
+    local_webhooks: bool = False
+    """Whether alerts may be sent to webhooks at loopback and link-local addresses."""
 
     clock: Callable[[], float] = time.time
     """Returns the current time, in unix seconds."""
@@ -106,6 +113,12 @@ class Central:
 
     admission: Admission
     """The clients of the hubs that have not signed in, for their number."""
+
+    alerts: Alerts
+    """The rules at work."""
+
+    webhooks: "Webhooks"
+    """What sends alerts to webhooks."""
 
     http: str = ""
     """The console's base URL; empty without a console."""

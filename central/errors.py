@@ -125,6 +125,20 @@ class QueueFull(CommandError):
         )
 
 
+class UnknownRule(CentralError):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"There is no rule {number}.")
+
+
+class UnknownAlert(CentralError):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"There is no alert {number}.")
+
+
+class InvalidWebhook(CentralError):
+    """A text cannot be the URL of a webhook."""
+
+
 class InvalidPassword(CentralError):
     """A new password is not acceptable."""
 

@@ -100,9 +100,11 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened; `kind` is device, connection, telemetry, twin, command or lagged.
+    """Something that happened.
 
-    `data` is the Device, Connection, Message, Twin or Command. It is None if a device was deleted.
+    `kind` is device, connection, telemetry, twin, command, alerts or lagged. `data` is the Device,
+    Connection, Message, Twin or Command. It is None if a device was deleted. An event of the kind
+    alerts has neither a device nor data: some alert or rule has changed.
     """
 
     kind: str
@@ -160,6 +162,91 @@ class AuditEntry:
     request: str  # Method and path.
     device_id: str | None
     status: int  # Of the response.
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number is above or below a limit, in every reading of so many seconds."""
+
+    telemetry: str  # In a component: `component*name`.
+    above: bool
+    limit: float
+    margin: float  # How far inside the limit a number must be for the alert to end.
+    seconds: float  # Between the first and the last of the readings; 0: one is enough.
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing was heard from a device for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyValue:
+    """A reported property has had one of the values for so many seconds, or none of them."""
+
+    property: str  # In a component: `component*name`.
+    values: tuple[str | float | bool, ...]
+    negated: bool  # None of the values. A property that is not reported never fulfils this.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MissingReadings:
+    """So many readings of a device have been missing for so many seconds."""
+
+    count: int
+    seconds: float
+
+
+Condition = Threshold | Silence | PropertyValue | MissingReadings
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When to make an alert. Without tags and devices, it is for all devices."""
+
+    number: int
+    revision: int  # Increases with each change.
+    name: str
+    enabled: bool
+    since: float  # When it was made, changed or enabled. Readings from before are not judged.
+    condition: Condition
+    tags: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    webhook: str | None = None  # The URL that each alert is sent to.
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert of a rule for a device."""
+
+    number: int
+    rule: int  # It may be deleted.
+    rule_name: str  # As it was when the alert was made.
+    device_id: str
+    device_name: str
+    condition: Condition
+    value: str | float | bool | None  # The reading, property or number of missing readings.
+    fired: float  # When the condition was fulfilled, by the time of the readings.
+    recorded: float
+    returned: float | None  # When the condition ceased; None while the alert is open.
+    acknowledged: float | None
+    acknowledged_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message about an alert to the webhook of its rule."""
+
+    number: int
+    alert: int
+    event: str  # fired or returned
+    url: str
+    attempts: int
+    due: float | None  # When it is tried next; None if it was delivered or given up.
+    outcome: str  # Of the last attempt: `delivered`, or what failed.
 
 
 def iso(seconds: float) -> str:

@@ -23,6 +23,7 @@ from central.errors import (
 from central.hub.hub import Hub
 from central.hub.provisioning import Provisioning
 from central.protocol import sas
+from central.rules.alerts import Alerts
 from central.storage import devices, history, templates
 from central.storage.data_directory import locked
 from central.storage.registry import Registry
@@ -109,6 +110,21 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
 
         faults = Faults()
         hub = Hub(registry, faults=faults, clock=settings.clock, hubs=hubs)
+        alerts = Alerts(
+            store,
+            registry.events,
+            clock=settings.clock,
+            last_seen=hub.presence.last_seen,
+            keep_days=settings.keep_days,
+        )
+        await stack.enter_async_context(_running(alerts.run(), "rules"))
+        # Imported late, because aiohttp takes a while and central may fail to start.
+        from central.rules.actions import Webhooks  # noqa: PLC0415 - see above
+
+        webhooks = Webhooks(
+            store, registry.events, clock=settings.clock, allow_local=settings.local_webhooks
+        )
+        await stack.enter_async_context(_running(webhooks.run(), "webhooks"))
         provisioning = Provisioning(registry, faults=faults, clock=settings.clock, hubs=hubs)
         listener = MqttListener(
             certificates.context, provisioning=provisioning, hub=hub, faults=faults
@@ -136,6 +152,8 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
             proxy_url,
             hubs,
             listener.admission,
+            alerts,
+            webhooks,
         )
 
 

@@ -32,6 +32,7 @@ def run_central(
     console_listen: str,
     console_certificate: Path | None,
     console_key: Path | None,
+    local_webhooks: bool,
 ) -> int:
     """Run central until SIGINT, SIGTERM or SIGHUP, and return the exit status."""
     journal.configure("info")
@@ -48,6 +49,7 @@ def run_central(
         console_listen=console_listen,
         console_certificate=console_certificate,
         console_key=console_key,
+        local_webhooks=local_webhooks,
     )
     return run(settings, catch=signals.catch, on_ready=partial(journal.notify, READY="1"))
 

@@ -214,6 +214,11 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     central.add_argument(
         "--console-key", type=Path, metavar="FILE", help="private key of that certificate, in PEM"
     )
+    central.add_argument(
+        "--local-webhooks",
+        action="store_true",
+        help="let rules send alerts to loopback and link-local addresses, too",
+    )
     central.set_defaults(do=_central)
     groups = central.add_subparsers(metavar="COMMAND")
     _backup_commands(groups)
@@ -548,6 +553,7 @@ def _central(arguments: argparse.Namespace) -> int:
         console_listen=arguments.console_listen,
         console_certificate=arguments.console_certificate,
         console_key=arguments.console_key,
+        local_webhooks=arguments.local_webhooks,
     )
 
 

@@ -101,6 +101,8 @@ def refusal(status: int, code: str, sentence: str) -> web.Response:
 STATUS_OF = {
     errors.UnknownDevice: HTTPStatus.NOT_FOUND,
     errors.UnknownTemplate: HTTPStatus.NOT_FOUND,
+    errors.UnknownRule: HTTPStatus.NOT_FOUND,
+    errors.UnknownAlert: HTTPStatus.NOT_FOUND,
     errors.NotConnected: HTTPStatus.NOT_FOUND,
     errors.DeviceExists: HTTPStatus.CONFLICT,
     errors.QueueFull: HTTPStatus.CONFLICT,

@@ -22,7 +22,15 @@ from central.records import (
     QueuedMessage,
     Twin,
 )
-from central.storage import cloud_properties, command_queue, devices, fleet, history, telemetry
+from central.storage import (
+    cloud_properties,
+    command_queue,
+    devices,
+    fleet,
+    history,
+    rules,
+    telemetry,
+)
 from central.storage.cloud_properties import CloudPatch
 from central.storage.store import Store
 
@@ -181,6 +189,7 @@ class Registry:
                 reported_times=_times(twin.reported_times, change, now),
             )
             devices.save_twin(db, device_id, twin)
+            rules.add_reported_change(db, device_id, now, change)
             return twin, history.complete_commands(db, device_id, change, now)
 
         twin, completed = await self.store.run(job)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from central.errors import StoreError
-from central.storage import accounts, command_queue, completeness
+from central.storage import accounts, command_queue, completeness, rules
 from central.storage.store import Store
 from central.storage.telemetry import fields
 
@@ -28,6 +28,7 @@ async def keep_within(
         with suppress(StoreError):  # The store has logged it. The next check may succeed.
             await store.run(command_queue.forget_expired, clock())
             await store.run(accounts.forget, before=before, now=clock())
+            await store.run(rules.forget, before)
             more = True
             while more:
                 more = await store.run(forget, before=before, most=megabytes * MEGABYTE)

@@ -110,6 +110,7 @@ CREATE TABLE cloud_properties (
 ) WITHOUT ROWID;
 """
 # Who may use the console, and what was changed there. Tags are the operator's groups of devices.
+# Rules, how far each is for each device, their alerts, and what is to be sent to webhooks.
 SCHEMA_5 = """
 CREATE TABLE users (
     name TEXT PRIMARY KEY COLLATE NOCASE, role TEXT NOT NULL, password TEXT NOT NULL,
@@ -135,6 +136,40 @@ CREATE TABLE tags (
     tag TEXT NOT NULL COLLATE NOCASE, PRIMARY KEY (device_id, tag)
 ) WITHOUT ROWID;
 CREATE INDEX tags_by_tag ON tags (tag);
+CREATE TABLE rules (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL, name TEXT NOT NULL,
+    enabled INTEGER NOT NULL, since REAL NOT NULL, condition TEXT NOT NULL,
+    tags TEXT NOT NULL, devices TEXT NOT NULL, webhook TEXT
+);
+CREATE TABLE rule_states (
+    rule INTEGER NOT NULL REFERENCES rules ON DELETE CASCADE,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    since REAL, base REAL, PRIMARY KEY (rule, device_id)
+) WITHOUT ROWID;
+CREATE TABLE alerts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, rule INTEGER NOT NULL, rule_name TEXT NOT NULL,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    condition TEXT NOT NULL, value TEXT NOT NULL, fired REAL NOT NULL, recorded REAL NOT NULL,
+    returned REAL, acknowledged REAL, acknowledged_by TEXT
+);
+CREATE INDEX alerts_by_rule ON alerts (rule, device_id, fired);
+CREATE INDEX alerts_open ON alerts (rule, device_id) WHERE returned IS NULL;
+CREATE INDEX alerts_unread ON alerts (number) WHERE acknowledged IS NULL;
+CREATE INDEX alerts_by_device ON alerts (device_id);
+CREATE TABLE reported_changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id TEXT NOT NULL REFERENCES devices ON DELETE CASCADE,
+    at REAL NOT NULL, change TEXT NOT NULL
+);
+CREATE INDEX reported_changes_by_device ON reported_changes (device_id);
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert INTEGER NOT NULL REFERENCES alerts ON DELETE CASCADE,
+    event TEXT NOT NULL, url TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL, outcome TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX deliveries_due ON deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_by_alert ON deliveries (alert);
 """
 SCHEMA_VERSION = 5
 

@@ -12,6 +12,7 @@ import { propertiesTab } from "./properties.js";
 import { RawTab } from "./raw.js";
 import { connectionText, stateBadge } from "./states.js";
 import { DeviceStore } from "./store.js";
+import { setTitle } from "./title.js";
 
 const TABS = [
   ["overview", "Overview", (store, query) => new Overview(store, query)],
@@ -106,7 +107,7 @@ export class DevicePage {
     const { device, model } = this.store;
     if (!device) return;
     setText(this.title, device.displayName);
-    document.title = `${device.displayName} · Central`;
+    setTitle(device.displayName);
     setText(
       this.model,
       model?.label ?? (device.template ? `${device.template} (not imported)` : "No model"),

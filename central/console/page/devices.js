@@ -10,6 +10,7 @@ import { tagLinks } from "./edit-device.js";
 import { listen } from "./events.js";
 import { wholeNumber } from "./format.js";
 import { DEFINITIONS, STATES } from "./states.js";
+import { setTitle } from "./title.js";
 
 const PAGE = 50; // Devices shown at once.
 const AGAIN = 10_000; // Milliseconds. A device becomes late without any event.
@@ -99,7 +100,7 @@ export class DevicesPage {
   }
 
   async open() {
-    document.title = "Devices · Central";
+    setTitle("Devices");
     address = location.hash || "#/";
     this.stop = listen(null, (kind) => kind !== "twin" && this.readSoon());
     this.timer = setInterval(() => document.hidden || this.readSoon(), AGAIN);

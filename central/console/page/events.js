@@ -5,7 +5,8 @@ import { setText } from "./dom.js";
 import { setClock } from "./format.js";
 
 const KINDS = ["device", "connection", "telemetry", "twin", "command"];
-const READ_FAULTS = ["hello", "faults"]; // After these, the page reads the faults again.
+// After these, the page reads the faults or the alerts again.
+const READ_AGAIN = { faults: ["hello", "faults"], alerts: ["hello", "alerts"] };
 const RETRY = 2000; // Milliseconds.
 const GRACE = 1500; // Milliseconds without central before the page reports it.
 
@@ -27,8 +28,9 @@ export function listen(device, heard) {
       heard("everything", {});
     });
     source.addEventListener("lagged", () => heard("everything", {}));
-    for (const kind of READ_FAULTS)
-      source.addEventListener(kind, () => document.dispatchEvent(new Event("faults")));
+    for (const [what, kinds] of Object.entries(READ_AGAIN))
+      for (const kind of kinds)
+        source.addEventListener(kind, () => document.dispatchEvent(new Event(what)));
     for (const kind of KINDS)
       source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
     source.addEventListener("error", () => {

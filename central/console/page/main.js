@@ -1,19 +1,28 @@
 // What is shown, by the page's address: #/ devices, #/devices/ID/TAB one device, #/templates the
-// templates. After a question mark it says more: which devices (see devices.js), or what the charts
-// show (see range.js).
+// templates, #/alerts the alerts, #/rules the rules. After a question mark it says more: which
+// devices (see devices.js), or what the charts show (see range.js).
 
 import { showAccess } from "./access.js";
 import { DevicePage } from "./device.js";
 import { DevicesPage } from "./devices.js";
 import { faultsBanner } from "./faults.js";
-import { TemplatesPage } from "./templates.js";
+import { watchUnread } from "./title.js";
+
+// The pages besides those of the devices, which are loaded when they are first opened, each with the
+// link that stands for it.
+const PAGES = {
+  templates: [() => import("./templates.js").then((found) => found.TemplatesPage), "#/templates"],
+  alerts: [() => import("./alerts.js").then((found) => found.AlertsPage), "#/alerts"],
+  rules: [() => import("./rules.js").then((found) => found.RulesPage), "#/alerts"],
+};
 
 const main = document.getElementById("main");
 let page = null;
 
 async function go() {
   const [place, id] = here().parts;
-  mark(place === "templates" ? "#/templates" : "#/");
+  const [load, link] = PAGES[place] ?? [() => DevicesPage, "#/"];
+  mark(link);
   if (place === "devices" && id) {
     if (page?.id !== id) {
       show(new DevicePage(id));
@@ -24,7 +33,9 @@ async function go() {
     const { parts, query } = here();
     page.show(parts[2] ?? "", query);
   } else {
-    show(place === "templates" ? new TemplatesPage() : new DevicesPage(here().query));
+    const Page = await load();
+    if (here().parts[0] !== place) return; // Another page was opened meanwhile.
+    show(new Page(here().query));
     await page.open();
   }
 }
@@ -67,5 +78,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 main.before(faultsBanner());
 addEventListener("hashchange", go);
+watchUnread(document.getElementById("unread"));
 await showAccess(document.querySelector(".bar"));
 go();

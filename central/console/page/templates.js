@@ -4,6 +4,7 @@ import { call, get, soon } from "./api.js";
 import { button, confirmDialog, factList, h, openDialog, resultLine } from "./dom.js";
 import { listen } from "./events.js";
 import { counted } from "./format.js";
+import { setTitle } from "./title.js";
 
 const LARGEST = 256 * 1024; // Bytes that central takes.
 
@@ -45,7 +46,7 @@ export class TemplatesPage {
   }
 
   async open() {
-    document.title = "Templates · Central";
+    setTitle("Templates");
     const readSoon = soon(() => this.read());
     this.stop = listen(null, (kind) => (kind === "device" || kind === "everything") && readSoon());
     await this.read();

@@ -2,6 +2,7 @@
 
 from central.console.page_api import (
     about,
+    alerts,
     audit,
     changes,
     commands,
@@ -12,11 +13,13 @@ from central.console.page_api import (
     messages,
     models,
     room,
+    rules,
     session,
 )
 
 PARTS = (
     about,
+    alerts,
     audit,
     changes,
     commands,
@@ -27,6 +30,7 @@ PARTS = (
     messages,
     models,
     room,
+    rules,
     session,
 )
 ROUTES = [route for part in PARTS for route in part.routes]

@@ -16,10 +16,10 @@ class Permission(StrEnum):
     """See devices, their data and templates."""
 
     OPERATE = "operate"
-    """Send commands, set properties, and set the simulated sensor."""
+    """Send commands, set properties, acknowledge alerts, and set the simulated sensor."""
 
     ADMINISTER = "administer"
-    """Add, change and delete devices and templates, and simulate faults."""
+    """Add, change and delete devices, templates and rules, and simulate faults."""
 
     KEYS = "keys"
     """Read the keys with which devices sign in."""

@@ -53,7 +53,11 @@ class TestDeclarations:
 
     def test_reading_needs_no_more_than_the_role_viewer(self):
         more = {r.path for r in ROUTES if r.method == "GET" and r.needs not in MAY[Role.VIEWER]}
-        assert more == {"/api/devices/{device}/credentials", "/console/api/devices/{device}/audit"}
+        assert more == {
+            "/api/devices/{device}/credentials",
+            "/console/api/devices/{device}/audit",
+            "/console/api/webhook-secret",
+        }
 
     def test_a_change_needs_more_than_the_role_viewer(self):
         less = {r.path for r in ROUTES if r.method != "GET" and r.needs in MAY[Role.VIEWER]}

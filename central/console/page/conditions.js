@@ -1,0 +1,70 @@
+// The condition of a rule in words, by the names and units that the models give.
+
+import { get } from "./api.js";
+import { counted, number, valueText, withUnit } from "./format.js";
+
+const UNITS = [
+  [86_400, "day"],
+  [3600, "hour"],
+  [60, "minute"],
+  [1, "second"],
+];
+
+// Returns the telemetry and the reported properties of all models, each by its key.
+export async function readElements() {
+  const { value: models } = await get("/console/api/models");
+  const collect = (kind) => {
+    const found = new Map();
+    for (const element of models.flatMap((model) => model[kind]))
+      if (!found.has(element.key)) found.set(element.key, element);
+    return found;
+  };
+  return { telemetry: collect("telemetry"), properties: collect("properties") };
+}
+
+export function spanText(seconds) {
+  const [size, unit] = UNITS.find(([size]) => seconds >= size && seconds % size === 0) ?? [1, "second"];
+  return counted(seconds / size, unit);
+}
+
+export function conditionText(condition, elements) {
+  const lasting = condition.seconds ? ` for ${spanText(condition.seconds)}` : "";
+  switch (condition.kind) {
+    case "telemetry": {
+      const { title, unit } = telemetryOf(condition, elements);
+      const limit = withUnit(String(condition.limit), unit);
+      return `${title} ${condition.above ? "above" : "below"} ${limit}${lasting}`;
+    }
+    case "silence":
+      return `Not heard from${lasting}`;
+    case "property": {
+      const element = propertyOf(condition, elements);
+      const values = condition.values.map((value) => valueText(value, element)).join(" or ");
+      return `${element.title} is ${condition.negated ? "not " : ""}${values}${lasting}`;
+    }
+    default:
+      return `${counted(condition.count, "reading")} or more missing${lasting}`;
+  }
+}
+
+// What was found when the alert was made: the reading, the property or the number of readings.
+export function foundText({ condition, value }, elements) {
+  if (value === null) return "";
+  if (condition.kind === "telemetry") {
+    const { title, unit } = telemetryOf(condition, elements);
+    return `${title} was ${withUnit(number(value, "double"), unit)}.`;
+  }
+  if (condition.kind === "property") {
+    const element = propertyOf(condition, elements);
+    return `${element.title} was ${valueText(value, element)}.`;
+  }
+  return `${counted(value, "reading")} missing.`;
+}
+
+function telemetryOf({ telemetry }, elements) {
+  return elements.telemetry.get(telemetry) ?? { title: telemetry, unit: "" };
+}
+
+function propertyOf({ property }, elements) {
+  return elements.properties.get(property) ?? { title: property };
+}

@@ -1,0 +1,1 @@
+"""Rules: what calls for an alert, and what happens then."""

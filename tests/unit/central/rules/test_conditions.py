@@ -1,0 +1,168 @@
+"""The judgement of readings, against a reference that sees all readings sorted by their time."""
+
+import math
+from dataclasses import dataclass
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from central.records import Threshold
+from central.rules import conditions
+from central.rules.conditions import Fired, Returned, State
+
+HOT = Threshold("temp", above=True, limit=30.0, margin=2.0, seconds=0.0)
+HOUR = 3600.0
+
+
+@dataclass
+class Alerts:
+    """The alerts of one rule and device, and the readings that have arrived."""
+
+    condition: Threshold
+
+    def __post_init__(self):
+        self.state = State()
+        self.known = {}  # Value by time.
+        self.alerts = []  # [fired, returned or None]
+
+    def arrive(self, time, value):
+        """Judge a reading; return the alert that it fires, if any."""
+        if time in self.known:
+            return None
+        if all(time > each for each in self.known):
+            outcome = conditions.judge(self.condition, self.state, time, value)
+        else:
+            history = KnownReadings(self.known, self.alerts, time)
+            outcome = conditions.judge_late(self.condition, self.state, time, value, history)
+        self.known[time] = value
+        if isinstance(outcome, Returned):
+            (ended,) = [alert for alert in self.alerts if alert[0] == outcome.fired]
+            assert ended[0] < outcome.at < end_of(ended[1])
+            ended[1] = outcome.at
+        elif isinstance(outcome, Fired):
+            self.alerts.append([outcome.at, outcome.returned])
+            return outcome
+        return None
+
+    def restart(self):
+        """Continue from what is stored: when a limit was first exceeded, and the alerts."""
+        opened = [fired for fired, returned in self.alerts if returned is None]
+        self.state = State(since=self.state.since, fired=opened[0] if opened else None)
+
+
+@dataclass
+class KnownReadings:
+    known: dict[float, float]
+    alerts: list[list[float]]
+    time: float
+
+    def earlier(self):
+        return iter(sorted(((t, v) for t, v in self.known.items() if t < self.time), reverse=True))
+
+    def later(self):
+        return iter(sorted((t, v) for t, v in self.known.items() if t > self.time))
+
+    def has_alert(self, first, end):
+        return any(fired < end and first < end_of(returned) for fired, returned in self.alerts)
+
+    def alert_at_reading(self):
+        around = [
+            (fired, end_of(returned))
+            for fired, returned in self.alerts
+            if fired <= self.time < end_of(returned)
+        ]
+        return around[0] if around else None
+
+    def next_alert(self):
+        return min((fired for fired, _ in self.alerts if fired > self.time), default=math.inf)
+
+
+def end_of(returned):
+    return math.inf if returned is None else returned
+
+
+def events(condition, readings):
+    """Return the events in readings that are all known: when each begins and ends."""
+    found = []
+    since = None
+    firing = False
+    for time, value in sorted(readings.items()):
+        if conditions.is_beyond(condition, value):
+            since = time if since is None else since
+            if not firing and time - since >= condition.seconds:
+                firing = True
+                found.append([time, None])
+        else:
+            since = None
+            if firing and conditions.is_back(condition, value):
+                firing = False
+                found[-1][1] = time
+    return found
+
+
+@st.composite
+def arrivals(draw):
+    """A few hours of readings, as they arrive: outages, late and repeated ones, and restarts."""
+    interval = draw(st.sampled_from([5, 60, 300]))
+    values = draw(st.lists(st.sampled_from([20.0, 29.0, 31.0]), min_size=1, max_size=40))
+    readings = [(float(n * interval), value) for n, value in enumerate(values)]
+    live: list[tuple[float, float]] = []
+    backlog: list[tuple[float, float]] = []
+    away = False
+    for reading in readings:
+        away ^= draw(st.integers(0, 5)) == 0
+        (backlog if away else live).append(reading)
+    # After an outage, a device sends new readings at once and the older ones beside them.
+    arriving = list(live)
+    for reading in backlog:
+        after = sum(1 for time, _ in arriving if time < reading[0])
+        arriving.insert(draw(st.integers(after, len(arriving))), reading)
+    for reading in draw(st.lists(st.sampled_from(readings), max_size=5)):  # Sent again.
+        first = arriving.index(reading)
+        arriving.insert(draw(st.integers(first + 1, len(arriving))), reading)
+    restarts = draw(st.sets(st.integers(0, len(arriving)), max_size=3))
+    return arriving, restarts
+
+
+thresholds = st.builds(
+    Threshold,
+    telemetry=st.just("temp"),
+    above=st.just(True),
+    limit=st.just(30.0),
+    margin=st.sampled_from([0.0, 2.0]),
+    seconds=st.sampled_from([0.0, 10.0, 120.0, 600.0]),
+)
+
+
+@given(thresholds, arrivals())
+def test_every_event_has_one_alert_in_whatever_order_readings_arrive(condition, arriving):
+    readings, restarts = arriving
+    device = Alerts(condition)
+    for number, (time, value) in enumerate(readings):
+        if number in restarts:
+            device.restart()
+        fired = device.arrive(time, value)
+        known = events(condition, device.known)
+        if fired is not None:
+            event("an alert in the past" if fired.returned else "an alert")
+            assert fired.at in [begins for begins, _ in known]
+        for begins, ends in known:
+            assert any(
+                start < end_of(ends) and begins < end_of(end) for start, end in device.alerts
+            )
+    for (_, end), (start, _) in zip(
+        sorted(device.alerts)[:-1], sorted(device.alerts)[1:], strict=True
+    ):
+        assert end is not None
+        assert end <= start
+
+
+@given(thresholds, arrivals())
+def test_readings_in_order_have_exactly_the_alerts_of_the_reference(condition, arriving):
+    readings, restarts = arriving
+    device = Alerts(condition)
+    for number, (time, value) in enumerate(sorted(readings)):
+        if number in restarts:
+            device.restart()
+        device.arrive(time, value)
+    assert device.alerts == events(condition, device.known)
