@@ -165,8 +165,8 @@ def _by_label(consumer: str, processes: Processes, *, sees_own: bool) -> Holder 
         if not (processes.are_all or sees_own):
             return Holder(
                 f"{label}, most likely by another sensor-agent",
-                only="Only one can run at a time. To see which program it is: sudo sensor-agent "
-                "check",
+                only="Only one can run at a time. To see which program it is, and how to stop it: "
+                "sudo sensor-agent check",
                 is_own=True,
             )
     if candidates:
@@ -176,8 +176,8 @@ def _by_label(consumer: str, processes: Processes, *, sees_own: bool) -> Holder 
         return None
     return Holder(
         label,
-        before="To see which program it is: sudo sensor-agent check. If that names none, it is a "
-        "kernel driver.",
+        before="To see which program it is, and how to stop it: sudo sensor-agent check. If that "
+        "names none, it is a kernel driver.",
     )
 
 
@@ -185,8 +185,9 @@ def _program(process: Process) -> Holder:
     if process.is_own:
         if process.unit == OWN_UNIT:
             return Holder(
-                "by the service sensor-agent. Only one sensor-agent can run at a time",
-                only="To stop the service: sudo systemctl stop sensor-agent",
+                "by the service sensor-agent, which does not answer this command",
+                only="Restart the service: sudo systemctl restart sensor-agent. To run "
+                "sensor-agent by hand in its place, stop it: sudo systemctl stop sensor-agent",
                 is_own=True,
             )
         return Holder(

@@ -28,8 +28,8 @@ from hw.gpio_lines import Chip
 DRIVER_KEY, KERNEL = "[sensor] driver", '"kernel"'
 GROUP = "gpio"  # The service's unit gives it this group.
 REINSTALL = (
-    "Install the package sensor-agent again, which brings the udev rule for that group. Then: "
-    "sudo udevadm trigger"
+    "Install the package sensor-agent again as you did at first (apt needs --reinstall): it brings "
+    "the udev rule for that group. Then: sudo udevadm trigger"
 )
 
 
@@ -76,8 +76,8 @@ def _refusal_of_service(header: list[Path], examination: Examination) -> str | N
         wanted = 0o060 if group == GROUP else 0o006
         if path.stat().st_mode & wanted != wanted:
             return (
-                f"The service may not use {path.name}, which belongs to group {group}: its user "
-                f"is in the group {GROUP}."
+                f"The service may not use {path.name}: that belongs to the group {group}, and the "
+                f"service's user is in the group {GROUP}."
             )
     return None
 

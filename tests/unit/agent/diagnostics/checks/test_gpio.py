@@ -257,7 +257,9 @@ def test_a_holder_that_this_user_cannot_see_is_described(judge, consumer):
     finding = judge(held(g17=consumer), are_all=False, status=STATUS)
     label = 'the label "fand"' if consumer else "no label"
     assert finding.line == f"GPIO 17 ([led] pin) is in use under {label}."
-    assert finding.advice.startswith("To see which program it is: sudo sensor-agent check. If that")
+    assert finding.advice.startswith(
+        "To see which program it is, and how to stop it: sudo sensor-agent check. If that"
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,8 +288,8 @@ def test_a_daemon_that_another_user_runs_may_hold_its_lines(judge):
 
 def test_the_service_that_does_not_answer_is_named(judge):
     finding = judge(held(g17="lg"), found=[program(line=17, unit="sensor-agent", is_own=True)])
-    assert "is in use by the service sensor-agent." in finding.line
-    assert finding.advice == "To stop the service: sudo systemctl stop sensor-agent"
+    assert "by the service sensor-agent, which does not answer this command." in finding.line
+    assert finding.advice.startswith("Restart the service: sudo systemctl restart sensor-agent. ")
 
 
 def test_a_program_that_uses_our_library_is_not_taken_for_this_one(judge):
