@@ -1,6 +1,7 @@
 """The console's server: paths, page and life cycle."""
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from functools import partial
 from importlib import resources
@@ -165,7 +166,13 @@ def _page() -> Iterator[Route]:
 
 
 def _serve(content: bytes, kind: str) -> Handler:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=content, content_type=kind, charset="utf-8")
+    packed = gzip.compress(content, mtime=0)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        headers = {"Vary": "Accept-Encoding"}
+        body = content
+        if "gzip" in request.headers.get("Accept-Encoding", "").lower():
+            headers["Content-Encoding"], body = "gzip", packed
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
     return handler

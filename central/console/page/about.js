@@ -2,7 +2,7 @@
 
 import { may } from "./access.js";
 import { call, devicePath, get, pagePath, soon } from "./api.js";
-import { button, card, confirmDialog, factList, h, resultLine, table } from "./dom.js";
+import { button, card, confirmDialog, factList, h, resultLine, row, table } from "./dom.js";
 import { timeText, valueText } from "./format.js";
 import { reportedValue } from "./states.js";
 
@@ -34,12 +34,14 @@ export function aboutTab(store) {
   return facts;
 }
 
-// Read-only properties by component, and then the reported ones that the model does not have.
+// The read-only properties that are reported, by component, and then those that the model does not
+// have.
 function groups(store, model) {
   const readOnly = (model?.properties ?? []).filter((each) => !each.writable);
   const rowsOf = (component) =>
     readOnly
       .filter((each) => each.component === component)
+      .filter((each) => store.property(each.name, component).value !== undefined)
       .map((each) => [each.label, reportedValue(store, each)]);
   const found = [
     ["Reported", rowsOf(null)],
@@ -59,7 +61,8 @@ function groups(store, model) {
       reportedValue(store, { name }, valueText(withoutMetadata(value))),
     ]),
   ]);
-  return found.filter(([, rows]) => rows.length);
+  const reported = found.filter(([, rows]) => rows.length);
+  return reported.length ? reported : [["Reported", [["The device has reported nothing yet.", ""]]]];
 }
 
 function withoutMetadata(value) {
@@ -100,15 +103,15 @@ function confirmDelete(id) {
   );
 }
 
+const LOG = ["Time", "Event", "Detail"];
+const CHANGES = ["Time", "User", "Request", "Status"];
+
 export function connectionsTab(store) {
   const body = h("tbody");
   const show = () => body.replaceChildren(...store.connections.map(connectionRow));
   show();
   store.on("connections", show);
-  const connections = card(
-    "Connections",
-    table("Connection log", ["Time", "Event", "Detail"], body),
-  );
+  const connections = card("Connections", table("Connection log", LOG, body));
   return h("div", { class: "column" }, connections, changes(store));
 }
 
@@ -121,34 +124,29 @@ function changes(store) {
     if (!found) return; // Central is away, which the page says elsewhere.
     body.replaceChildren(
       ...found.value.map(({ at, who, address, request, status }) =>
-        h(
-          "tr",
-          {},
-          h("td", { class: "nowrap" }, timeText(at)),
-          h("td", {}, h("div", {}, who), h("div", { class: "muted" }, address)),
-          h("td", { class: "long" }, request),
-          h("td", {}, status || "No answer"),
-        ),
+        row(CHANGES, [
+          ["nowrap", timeText(at)],
+          ["", [h("div", {}, who), h("div", { class: "muted" }, address)]],
+          ["long", request],
+          ["", status || "No answer"],
+        ]),
       ),
     );
   };
   const readSoon = soon(read);
   for (const kind of ["device", "properties", "commands"]) store.on(kind, readSoon);
   read();
-  const headings = ["Time", "User", "Request", "Status"];
-  const element = card("Changes here", table("Changes by users of this page", headings, body));
+  const element = card("Changes here", table("Changes by users of this page", CHANGES, body));
   element.dataset.needs = "administer";
   return element;
 }
 
 function connectionRow({ at, event, detail }) {
-  return h(
-    "tr",
-    {},
-    h("td", { class: "nowrap" }, timeText(at)),
-    h("td", { class: "nowrap" }, h("span", { class: "badge", "data-kind": kindOf(event) }, event)),
-    h("td", { class: "long" }, detail),
-  );
+  return row(LOG, [
+    ["nowrap", timeText(at)],
+    ["nowrap", h("span", { class: "badge", "data-kind": kindOf(event) }, event)],
+    ["long", detail],
+  ]);
 }
 
 function kindOf(event) {

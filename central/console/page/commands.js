@@ -1,7 +1,7 @@
 // The commands of a device's model, to run or to queue, and their history.
 
 import { devicePath, call, pagePath } from "./api.js";
-import { card, h, resultLine, setText, table } from "./dom.js";
+import { card, h, resultLine, row, setText, table } from "./dom.js";
 import { field } from "./fields.js";
 import { duration, now, timeText, valueText } from "./format.js";
 import { missing } from "./store.js";
@@ -12,6 +12,7 @@ export function commandForm(store, command, { brief = false } = {}) {
   const button = h("button", { type: "submit", class: brief ? "" : "primary" }, "Run");
   const result = resultLine();
   const { title } = command;
+  let last = null; // The id of the last one that was run or queued here.
   const form = h(
     "form",
     { class: brief ? "command brief" : "command", novalidate: true },
@@ -27,20 +28,18 @@ export function commandForm(store, command, { brief = false } = {}) {
           { class: "command-field" },
           request.label,
           request.control,
-          brief ? null : request.hint,
+          request.hint,
         )
       : null,
     button,
     result.element,
   );
-  if (request && brief && request.hint) {
-    request.input.setAttribute("aria-description", command.request.description);
-    request.input.removeAttribute("aria-describedby");
-    request.input.title = command.request.description;
-  }
   button.setAttribute("aria-label", `Run ${title}`);
 
   const update = () => {
+    const known = store.commands.find((each) => each.id === last);
+    const later = known && laterText(known);
+    if (later) result.show(...later);
     const offline = store.device && !store.device.connected;
     if (button.disabled) return;
     setText(button, offline ? "Queue" : "Run");
@@ -62,10 +61,12 @@ export function commandForm(store, command, { brief = false } = {}) {
       return;
     }
     button.disabled = true;
+    last = null;
     result.show("busy", "Waiting for the device…");
     try {
-      const [kind, text] = await run(store, command, request ? { request: value } : {});
-      result.show(kind, text);
+      const { id, outcome } = await run(store, command, request ? { request: value } : {});
+      last = id;
+      result.show(...outcome);
     } catch (error) {
       result.show("bad", error.message);
     }
@@ -76,23 +77,37 @@ export function commandForm(store, command, { brief = false } = {}) {
   return { element: form, update };
 }
 
+// Sends or queues a command. Returns its `id`, and the `outcome` as [kind, words].
 async function run(store, command, body) {
   const place = command.component ? ["components", command.component] : [];
   if (!store.device.connected) {
-    await call("POST", pagePath(store.id, ...place, "queue", command.name), body);
-    return ["fine", "Queued. It runs if the device connects within 24 hours."];
+    const { id } = await call("POST", pagePath(store.id, ...place, "queue", command.name), body);
+    return { id, outcome: ["busy", "Queued. It runs if the device connects within 24 hours."] };
   }
   const started = performance.now();
   const answer = await call("POST", devicePath(store.id, ...place, "commands", command.name), body);
   const took = duration(performance.now() - started);
   const good = answer.responseCode < 300;
   const words = responseText(answer.response, command.response);
-  if (answer.responseCode === 202)
-    return ["fine", `Started in ${took}${words ? `: ${words}` : ""}. The result follows.`];
-  return [
-    good ? "fine" : "bad",
-    `${good ? "Done" : `Refused (${answer.responseCode})`} in ${took}${words ? `: ${words}` : "."}`,
-  ];
+  const done = good ? "Done" : `Refused (${answer.responseCode})`;
+  const outcome =
+    answer.responseCode === 202
+      ? ["busy", `Started in ${took}${words ? `: ${words}` : ""}. The result follows.`]
+      : [good ? "fine" : "bad", `${done} in ${took}${words ? `: ${words}` : "."}`];
+  return { id: answer.id, outcome };
+}
+
+// What became of a command after its first answer, as [kind, words], or null.
+function laterText(command) {
+  const [kind, words] = statusOf(command);
+  if (command.queued) {
+    if (words === "Queued") return null;
+    return [kind, words === "Delivered" ? "Delivered to the device." : "It expired in the queue."];
+  }
+  if (!command.completed) return null;
+  const text = responseText(command.completion);
+  const [first] = String(text).split("\n");
+  return [kind, `Completed at ${timeText(command.completed)}: ${first}`];
 }
 
 // A response that is an object with one text is shown as that text.
@@ -105,15 +120,13 @@ function responseText(response, element) {
   return valueText(response, element);
 }
 
+const HEADINGS = ["Time", "Command", "Request", "Status", "Response", "Took"];
+
 export function commandsTab(store) {
   const forms = h("div", { class: "cards", "data-needs": "operate" });
   const body = h("tbody");
   const none = h("p", { class: "muted" }, "No command has been run yet.");
-  const history = table(
-    "Command history",
-    ["Time", "Command", "Request", "Status", "Response", "Took"],
-    body,
-  );
+  const history = table("Command history", HEADINGS, body);
   let made = [];
 
   const makeForms = () => {
@@ -137,7 +150,10 @@ export function commandsTab(store) {
     made.forEach((form) => form.update());
     showHistory();
   });
-  store.on("commands", showHistory);
+  store.on("commands", () => {
+    made.forEach((form) => form.update());
+    showHistory();
+  });
   return h(
     "div",
     {},
@@ -179,16 +195,14 @@ function historyRow(command, model) {
   if (command.completion !== null && command.completion !== undefined) {
     answer.push(completion(command));
   }
-  return h(
-    "tr",
-    {},
-    h("td", { class: "nowrap" }, timeText(command.asked)),
-    h("td", {}, label),
-    h("td", { class: "long" }, valueText(command.request, known?.request)),
-    h("td", { class: "nowrap" }, h("span", { class: "badge", "data-kind": kind }, words)),
-    h("td", { class: "long" }, answer),
-    h("td", { class: "nowrap" }, took),
-  );
+  return row(HEADINGS, [
+    ["nowrap", timeText(command.asked)],
+    ["", label],
+    ["long", valueText(command.request, known?.request)],
+    ["nowrap", h("span", { class: "badge", "data-kind": kind }, words)],
+    ["long", answer],
+    ["nowrap", took],
+  ]);
 }
 
 function statusOf(command) {

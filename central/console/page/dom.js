@@ -68,13 +68,26 @@ export function segments(legend, choices, changed) {
   return { element, choose };
 }
 
-// A table in a region that scrolls sideways.
+// A table in a region that scrolls sideways. On a phone, each row is a card (see `row` and CSS), and
+// the roles remain those of a table.
 export function table(name, headings, body) {
   const head = headings.map((text) => h("th", { scope: "col" }, text));
+  body.setAttribute("role", "rowgroup");
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": name },
-    h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), body),
+    h("table", { class: "wide", role: "table" }, h("thead", {}, h("tr", {}, head)), body),
+  );
+}
+
+// A row of a table. `cells` are pairs of a class and the content.
+export function row(headings, cells) {
+  return h(
+    "tr",
+    { role: "row" },
+    cells.map(([kind, content], index) =>
+      h("td", { role: "cell", class: kind || null, "data-heading": headings[index] }, content),
+    ),
   );
 }
 

@@ -3,7 +3,7 @@
 // shows a value.
 
 import { h, newId } from "./dom.js";
-import { plain } from "./format.js";
+import { choicesOf, plain } from "./format.js";
 
 const JSON_KINDS = new Set(["array", "map", "unknown", "point", "linestring", "polygon"]);
 
@@ -12,7 +12,8 @@ export function field(element, { required = false } = {}) {
     return objectField(element, required);
   const id = newId("field");
   const hint = hintOf(element, id);
-  const input = makeInput(element.schema, id);
+  const choices = choicesOf(element);
+  const input = choices ? select(id, choices) : makeInput(element.schema, id);
   if (hint) input.setAttribute("aria-describedby", hint.id);
   if (required) input.setAttribute("required", "");
   const control = element.unit
@@ -25,7 +26,11 @@ export function field(element, { required = false } = {}) {
     label: h("label", { for: id }, element.label),
     control,
     read: () => read(input, element),
-    write: (value) => (input.value = write(value, element.schema)),
+    write(value) {
+      const text = write(value, element.schema);
+      if (choices) addOption(input, text);
+      input.value = text;
+    },
   };
 }
 
@@ -109,6 +114,12 @@ function select(id, options) {
     h("option", { value: "" }, "—"),
     options.map(([value, label]) => h("option", { value }, label)),
   );
+}
+
+// A value that is not among the choices can be shown, too.
+function addOption(input, text) {
+  if ([...input.options].some((each) => each.value === text)) return;
+  input.append(h("option", { value: text }, text));
 }
 
 function read(input, element) {

@@ -1,6 +1,6 @@
 // How values and times are written.
 
-import { special } from "./special.js";
+import { isNoLimit, special } from "./special.js";
 
 let offset = 0; // Milliseconds by which central's clock is ahead of the browser's.
 
@@ -43,10 +43,27 @@ export function plain(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+// A description that ends in a list of numbers with their meanings: "...: 1 (high), 2 (low)."
+const CHOICES = /: ((?:-?\d+ \([^()]+\)(?:, or | or |, |\.?$)){2,})$/;
+
+// The choices for a whole number, as pairs of text and label, if its description lists them.
+export function choicesOf({ schema, description }) {
+  const list = schema?.kind === "integer" ? CHOICES.exec(description ?? "") : null;
+  if (!list) return null;
+  return [...list[1].matchAll(/(-?\d+) \(([^()]+)\)/g)].map(([, number, words]) => [
+    number,
+    words[0].toUpperCase() + words.slice(1),
+  ]);
+}
+
 // A value as its schema says: an enum's label, a time in the reader's zone, a number with its unit.
 export function valueText(value, element) {
   if (value === undefined || value === null) return "—";
+  if (value === "") return "(empty)";
   const schema = element?.schema;
+  if (isNoLimit(element, value)) return "No limit";
+  const choice = element && choicesOf(element)?.find(([number]) => number === String(value));
+  if (choice) return choice[1];
   if (schema?.kind === "enum")
     return schema.values.find((each) => each.value === value)?.label ?? plain(value);
   if (typeof value === "boolean") {

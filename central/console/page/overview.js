@@ -57,7 +57,10 @@ export class Overview {
       this.history.fetchSoon(); // They may have a message whose event arrives later, and is then ignored.
     });
     store.on("properties", () => this.showState());
-    store.on("commands", () => this.showState());
+    store.on("commands", () => {
+      this.forms.forEach((form) => form.update());
+      this.showState();
+    });
     store.on("message", (message) => this.add(message));
     this.openRoom();
   }

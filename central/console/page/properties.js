@@ -38,6 +38,7 @@ export function propertiesTab(store) {
     h("div", { class: "actions", "data-needs": "operate" }, save, undo, result.element),
   );
   let fields = [];
+  let saved = []; // The rows that were saved last, until the next save.
 
   const changed = () => fields.filter((each) => each.dirty);
   const note = () => {
@@ -52,13 +53,17 @@ export function propertiesTab(store) {
       rows.replaceChildren(h("p", { class: "muted" }, missing(store, "writable properties")));
     save.hidden = !fields.length;
   };
-  const update = () => fields.forEach((each) => each.update());
+  const update = () => {
+    fields.forEach((each) => each.update());
+    if (saved.length) result.show(...outcome(saved, store.device?.connected));
+  };
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
       const body = {};
       const sent = changed();
+      saved = [];
       for (const each of sent) {
         const value = each.read();
         const part = each.component === null ? body : (body[each.component] ??= {});
@@ -67,12 +72,7 @@ export function propertiesTab(store) {
       save.disabled = true;
       await call("PATCH", devicePath(store.id, "properties"), body);
       for (const each of sent) each.dirty = false;
-      result.show(
-        "fine",
-        store.device?.connected
-          ? "Saved and sent to the device."
-          : "Saved. The device receives the values when it connects.",
-      );
+      saved = sent;
       await store.read("properties");
     } catch (error) {
       result.show("bad", error.message);
@@ -91,6 +91,17 @@ export function propertiesTab(store) {
   return form;
 }
 
+// What became of the values that were saved, as [kind, words]. The rows say more.
+function outcome(saved, connected) {
+  const of = (kind) => saved.filter((each) => each.kind === kind).map((each) => each.label);
+  const [refused, pending] = [of("bad"), of("busy")];
+  if (refused.length) return ["bad", `The device refused ${refused.join(", ")}.`];
+  if (!pending.length) return ["fine", "Saved. The device has confirmed it."];
+  return connected
+    ? ["busy", "Saved and sent. Waiting for the device to confirm it."]
+    : ["busy", "Saved. The device receives it when it connects."];
+}
+
 function propertyRow(store, element, note) {
   const made = field({ ...element, label: element.title });
   const badge = h("span", { class: "badge", role: "status" });
@@ -104,6 +115,8 @@ function propertyRow(store, element, note) {
   );
   const self = {
     name: element.name,
+    label: element.title,
+    kind: "quiet", // Of its state.
     component: element.component,
     element: row,
     dirty: false,
@@ -117,7 +130,7 @@ function propertyRow(store, element, note) {
   self.update = () => {
     const { value, about } = store.property(element.name, element.component);
     const [kind, words] = stateOf(about, store.device?.connected);
-    badge.dataset.kind = kind;
+    badge.dataset.kind = self.kind = kind;
     setText(badge, words);
     ticking(reported, () =>
       value === undefined

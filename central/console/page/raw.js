@@ -1,7 +1,7 @@
 // Messages as received, newest first. Data that the model does not have is shown, too.
 
 import { get, pagePath } from "./api.js";
-import { button, h, newId, setText, table } from "./dom.js";
+import { button, h, newId, row, setText, table } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
 import { LATE, newerThan, readMessage } from "./messages.js";
@@ -268,17 +268,15 @@ export class RawTab {
 
   row(message) {
     const read = readMessage(message, this.store.model);
-    return h(
-      "tr",
-      {},
-      this.shown().map((column) => {
-        const kinds = [
-          column.long ? "long" : "nowrap",
-          column.small && "small",
-          column.number && "number",
-        ];
-        return h("td", { class: kinds.filter(Boolean).join(" ") }, column.cell(message, read));
-      }),
+    const shown = this.shown();
+    const kinds = (column) => [
+      column.long ? "long" : "nowrap",
+      column.small && "small",
+      column.number && "number",
+    ];
+    return row(
+      shown.map((column) => column.label),
+      shown.map((column) => [kinds(column).filter(Boolean).join(" "), column.cell(message, read)]),
     );
   }
 }

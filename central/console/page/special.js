@@ -53,6 +53,12 @@ const LIMITS = {
   ],
 };
 
+// Whether the value of a limit means that there is none.
+export function isNoLimit(element, value) {
+  const found = Object.values(LIMITS).flat().find(([name]) => name === element?.key);
+  return found !== undefined && found[1][element.unit] === value;
+}
+
 // The limits that a device reports for this telemetry, and those it has not confirmed yet, as
 // {label, value, pending}.
 export function limitsOf(element, store) {

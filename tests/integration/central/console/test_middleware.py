@@ -1,6 +1,7 @@
 """Requests that the console refuses: malformed bodies, unknown paths, foreign hosts and origins."""
 
 import asyncio
+import gzip
 import re
 from importlib import resources
 
@@ -11,7 +12,7 @@ from consoles import ask, refused
 from central.console import addresses, middleware
 from central.errors import PortTaken, StartError
 
-LARGEST_PAGE = 200_000  # Bytes of all files, uncompressed.
+LARGEST_PAGE = 150_000  # Bytes of all files as they are sent.
 
 
 class TestBodies:
@@ -45,12 +46,23 @@ class TestPageFiles:
             file.name: file.read_bytes()
             for file in resources.files("central.console").joinpath("page").iterdir()
         }
-        assert sum(map(len, files.values())) < LARGEST_PAGE
+        assert sum(len(gzip.compress(content)) for content in files.values()) < LARGEST_PAGE
         assert b"MIT License" in files["uplot.LICENSE.txt"]
         for name, content in files.items():
             for imported in re.findall(rb'from "\./([^"]+)"', content):
                 assert imported.decode() in files, f"{name} wants {imported.decode()}"
             assert b"innerHTML" not in content or name == "uplot.min.js"
+
+    @pytest.mark.parametrize("path", ["/", "/main.js", "/uplot.min.js", "/console.css"])
+    async def test_files_are_compressed_for_those_who_accept_it(self, http, path):
+        async with http.get(path, headers={"Accept-Encoding": "identity"}) as response:
+            assert "Content-Encoding" not in response.headers
+            plain = await response.read()
+        async with http.get(path) as response:
+            assert response.headers["Content-Encoding"] == "gzip"
+            assert response.headers["Vary"] == "Accept-Encoding"
+            assert int(response.headers["Content-Length"]) < len(plain)
+            assert await response.read() == plain  # The client has decompressed it.
 
 
 class TestElsewhere:

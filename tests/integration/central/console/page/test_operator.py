@@ -173,16 +173,20 @@ async def watch_readings(operator):
 
 
 async def set_properties(operator):
+    page = operator.page
     await operator.go("Properties")
-    await operator.set_properties(Brightness_level="2", Customer_name="Ada")
+    await page.get_by_label("Brightness level").select_option("Medium")
+    await operator.set_properties(Customer_name="Ada")
     for label in ("Brightness level", "Customer name"):
         await expect(operator.state_of(label)).to_have_text("Synced")
-    await operator.set_properties(Brightness_level="9")
-    await expect(operator.state_of("Brightness level")).to_contain_text("Refused: ")
-    await expect(operator.page.locator(".rows")).to_contain_text("Device: 2")
+    await expect(page.locator(".rows")).to_contain_text("Device: Medium")
+    await operator.set_properties(Telemetry_interval="1")
+    await expect(operator.state_of("Telemetry interval")).to_contain_text("Refused: ")
+    await expect(page.get_by_text("The device refused Telemetry interval.")).to_be_visible()
     await operator.take_picture("console-properties")
-    await operator.set_properties(Brightness_level="1")
-    await expect(operator.state_of("Brightness level")).to_have_text("Synced")
+    await operator.set_properties(Telemetry_interval="5")
+    await expect(operator.state_of("Telemetry interval")).to_have_text("Synced")
+    await expect(page.get_by_text("Saved. The device has confirmed it.")).to_be_visible()
 
 
 async def run_commands(operator):
@@ -194,6 +198,8 @@ async def run_commands(operator):
     await operator.run("Run diagnostics", says="Started")
     history = page.locator("tbody tr")
     await expect(history.first).to_contain_text("Completed")
+    diagnostics = page.locator(".command", has_text="Run diagnostics").locator("output")
+    await expect(diagnostics).to_contain_text(re.compile("Completed at .*: .* checks"))
     await operator.run("Turn off", says="Done")
     await page.get_by_label("Interval").fill("0")
     await operator.run("Blink", says="Refused (400)")

@@ -12,8 +12,8 @@ from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
-from browsers import watched_page
-from consoles import MODEL, MODEL_ID, climate_device, record
+from browsers import PHONE, watched_page
+from consoles import MODEL, MODEL_ID, climate_device, eventually, record
 from places import ROOT
 from playwright.async_api import expect
 
@@ -106,10 +106,16 @@ class TestCommands:
             await page.get_by_role("button", name="Run Run diagnostics").click()
             await expect(rows.first).to_contain_text("All is well.")
             await expect(rows.first).to_contain_text("Completed")
+            form = page.locator(".command", has_text="Run diagnostics")
+            await expect(form.locator("output")).to_contain_text(
+                re.compile("^Completed at .*: All is well.$")
+            )
             assert device.calls == [("blink", 3), ("rundiagnostics", None)]
 
-    @pytest.mark.parametrize("width", [360, 390, 1280])
-    async def test_a_long_diagnosis_is_one_line_until_it_is_opened(self, page, central, width):
+    @pytest.mark.parametrize(("width", "height"), [(360, 230), (390, 230), (1280, 130)])
+    async def test_a_long_diagnosis_is_one_line_until_it_is_opened(
+        self, page, central, width, height
+    ):
         await page.set_viewport_size({"width": width, "height": 800})
         await page.goto("/#/devices/pi-1/commands")
         row = page.locator("tbody tr").first
@@ -120,7 +126,7 @@ class TestCommands:
             await expect(row).to_contain_text("20 checks: 20 failed")
             last = row.get_by_text("check-19")
             await expect(last).not_to_be_visible()
-            assert await row.evaluate("row => row.offsetHeight") < 130
+            assert await row.evaluate("row => row.offsetHeight") < height
             await row.locator("summary").click()
             await expect(last).to_be_visible()
             await device.report({"ledState": "on"})  # The list is drawn again.
@@ -134,6 +140,12 @@ class TestCommands:
         await expect(page.locator("tbody tr").first).to_contain_text("Queued")
         [command] = central.store.read(history.commands, "pi-1")
         assert (command.name, command.queued) == ("turnoff", True)
+        output = page.locator(".command", has_text="Turn off").locator("output")
+        await expect(output).to_contain_text("Queued.")
+        await central.registry.record_answer(
+            command.id, answered=time.time(), status=None, response=None
+        )
+        await expect(output).to_have_text("Delivered to the device.")
 
     async def test_a_queued_command_expires(self, page, central):
         asked = time.time() - 25 * 3600
@@ -149,6 +161,7 @@ class TestProperties:
         await page.get_by_label("Brightness level").fill("2")
         await page.get_by_role("button", name="Save").click()
         await expect(status_of(page, "Brightness level")).to_contain_text("Pending")
+        await expect(page.get_by_text("Saved. The device receives it when")).to_be_visible()
         async with climate_device(central):
             await page.get_by_label("Brightness level").fill("3")
             await page.get_by_role("button", name="Save").click()
@@ -160,6 +173,26 @@ class TestProperties:
             await expect(status_of(page, "Brightness level")).to_have_text(
                 "Refused: Brightness is 1, 2 or 3, not 9."
             )
+            result = page.locator("form > .actions output")
+            await expect(result).to_have_text("The device refused Brightness level.")
+            await page.get_by_label("Brightness level").fill("1")
+            await page.keyboard.press("Enter")
+            await expect(result).to_have_text("Saved. The device has confirmed it.")
+
+    async def test_numbers_with_a_meaning_are_a_choice(self, page, central):
+        central.store.call(templates.put, MODEL_ID, model_with_choices())
+        await central.registry.patch_reported("pi-1", {"brightness": 9, "name": ""})
+        await page.goto("/#/devices/pi-1/properties")
+        choice = page.get_by_label("Brightness level")
+        await expect(choice).to_have_value("9")  # Not among them, and shown.
+        await expect(page.locator(".row", has_text="Customer name")).to_contain_text("(empty)")
+        await choice.select_option("Medium")
+        await page.get_by_role("button", name="Save").click()
+        await eventually(lambda: central.store.read(devices.get_twin, "pi-1").desired)
+        assert central.store.read(devices.get_twin, "pi-1").desired == {"brightness": 2}
+        await central.registry.patch_reported("pi-1", {"brightness": 2})
+        row = page.locator(".row", has_text="Brightness level")
+        await expect(row).to_contain_text("reported: Medium")
 
     async def test_an_unsaved_change_is_not_overwritten(self, page, central):
         await page.goto("/#/devices/pi-1/properties")
@@ -366,6 +399,15 @@ class TestSafety:
         assert refused.startswith("script-src")
 
 
+def model_with_choices():
+    words = "The brightness of the LED: 1 (high), 2 (medium) or 3 (low)."
+    contents = [
+        {**element, "description": words} if element["name"] == "brightness" else element
+        for element in MODEL["contents"]
+    ]
+    return {**MODEL, "contents": contents}
+
+
 def hostile_model():
     contents = [
         {**element, "description": HOSTILE, "unit": HOSTILE} for element in MODEL["contents"]
@@ -407,6 +449,19 @@ class TestForm:
             for words in ("Connecting", "Live", "Not live"):
                 await live.evaluate("(live, words) => (live.textContent = words)", words)
                 assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+
+    @pytest.mark.parametrize("tab", ["commands", "raw", "connections"])
+    async def test_a_table_is_not_cut_on_a_phone(self, browser, central, tab):
+        long = "x" * 300
+        await record(central, {"temp": 1, long: 2}, properties={"a": long})
+        await central.registry.record_connection("pi-1", "refused", long)
+        await central.hub.queue_command("pi-1", "blink", long)
+        async with watched_page(browser, central, viewport=PHONE) as page:
+            await page.goto(f"/#/devices/pi-1/{tab}")
+            await expect(page.get_by_role("cell").first).to_be_visible()
+            for region in await page.locator(".scroll").all():
+                hidden = await region.evaluate("each => each.scrollWidth - each.clientWidth")
+                assert hidden == 0
 
     async def test_it_can_be_used_by_keyboard_alone(self, page, central):
         await page.goto("/")
