@@ -21,11 +21,12 @@ class Entry:
     state: DeviceState
     heard: float | None  # When its newest message was received; without any, when it connected.
     tags: tuple[str, ...] = ()
+    alert: bool = False  # Whether it has an alert whose condition still holds.
 
 
 KINDS: Mapping[str, Callable[[Entry], bool]] = {
     state: partial(lambda state, entry: entry.state is state, state) for state in DeviceState
-}
+} | {"alert": lambda entry: entry.alert}
 """What the list counts and can be narrowed to, by name."""
 
 Order = Literal["name", "id", "state", "silence", "newest", "added"]

@@ -20,6 +20,7 @@ GLANCES = f"""
         CASE WHEN json_valid(reported) THEN ifnull(
             json_extract(reported, '$.{INTERVAL}.value'),
             json_extract(reported, '$.{INTERVAL}')) END AS interval,
+        devices.id IN (SELECT device_id FROM alerts WHERE returned IS NULL) AS alert,
         line.at AS line_at, line.event AS line_event
     FROM devices JOIN twins ON twins.device_id = devices.id
     LEFT JOIN connections AS line ON line.number = (
@@ -35,6 +36,7 @@ class Glance:
 
     device: Device
     tags: tuple[str, ...]
+    alert: bool  # Whether it has an alert whose condition still holds.
     newest: float | None  # When its newest message was received.
     line_at: float | None  # When it last connected or disconnected,
     disconnected: bool  # and whether it did the latter.
@@ -61,6 +63,7 @@ def _glance(db: sqlite3.Connection, row: sqlite3.Row) -> Glance:
     return Glance(
         device=devices.to_device(row),
         tags=tuple(json.loads(row["tags"])),
+        alert=bool(row["alert"]),
         newest=row["newest"],
         line_at=row["line_at"],
         disconnected=row["line_event"] == "disconnected",

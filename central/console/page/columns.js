@@ -123,7 +123,12 @@ function readChosen() {
 
 function stateCell(device) {
   const connection = ticking(h("small", { class: "muted" }), () => connectionText(device));
-  return [stateBadge(device), device.lastSeen ? connection : ""];
+  const alert = h("a", { class: "badge alert", "data-kind": "bad", href: "#/alerts" }, "Alert");
+  return [
+    stateBadge(device),
+    device.alert ? [" ", alert] : "",
+    device.lastSeen ? connection : "",
+  ].flat();
 }
 
 function readingsCell(device) {

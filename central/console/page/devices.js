@@ -9,7 +9,7 @@ import { button, h, newId, resultLine, setText } from "./dom.js";
 import { tagLinks } from "./edit-device.js";
 import { listen } from "./events.js";
 import { wholeNumber } from "./format.js";
-import { DEFINITIONS, STATES } from "./states.js";
+import { COUNTED, DEFINITIONS } from "./states.js";
 import { setTitle } from "./title.js";
 
 const PAGE = 50; // Devices shown at once.
@@ -115,7 +115,7 @@ export class DevicesPage {
   }
 
   stateButtons() {
-    const parts = [["", "All"], ...STATES].map(([state, label]) => {
+    const parts = [["", "All"], ...COUNTED].map(([state, label]) => {
       const count = h("strong");
       const choose = () => this.change({ state, page: 1 });
       const element = button("", choose, { class: "count-of", "data-state": state || undefined });
@@ -313,7 +313,7 @@ function readQuery(text) {
   const wanted = { ...USUAL };
   for (const name of Object.keys(USUAL)) if (given.has(name)) wanted[name] = given.get(name);
   wanted.page = Math.max(1, Math.floor(Number(wanted.page)) || 1);
-  if (!STATES.some(([state]) => state === wanted.state)) wanted.state = "";
+  if (!COUNTED.some(([state]) => state === wanted.state)) wanted.state = "";
   if (!ORDERS.some(([order]) => order === wanted.sort)) wanted.sort = USUAL.sort;
   return wanted;
 }

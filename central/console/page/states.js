@@ -11,6 +11,8 @@ export const STATES = [
   ["never_seen", "Never seen"],
   ["blocked", "Blocked"],
 ];
+// What the list counts: the states, and the devices with an alert, whatever state they are in.
+export const COUNTED = [...STATES, ["alert", "Alert"]];
 export const LABELS = new Map(STATES);
 export const DEFINITIONS = new Map([
   ["reporting", "Connected, and the newest message is at most 2 intervals old, or at most 30 s."],
@@ -18,6 +20,7 @@ export const DEFINITIONS = new Map([
   ["silent", "No message for more than 5 intervals, and more than 5 min; not just connected."],
   ["never_seen", "The device has never connected."],
   ["blocked", "The operator blocked the device."],
+  ["alert", "A rule's condition holds for the device."],
 ]);
 const KINDS = { reporting: "fine", late: "busy", silent: "bad" };
 

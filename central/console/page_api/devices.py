@@ -147,7 +147,7 @@ def _entry(glance: fleet.Glance, now: _Now) -> device_list.Entry:
         interval=message_interval(glance.interval, glance.received),
     )
     state = device_state(signs, now.time)
-    return device_list.Entry(glance.device, state, signs.heard, glance.tags)
+    return device_list.Entry(glance.device, state, signs.heard, glance.tags, glance.alert)
 
 
 def _overview(
@@ -170,6 +170,7 @@ def _overview(
         "idScope": device.id_scope,
         "created": iso(device.created),
         "state": entry.state,
+        "alert": glance.alert,
         "tags": list(glance.tags),
         "modelName": None if model is None else model.label,
         "connected": connected_since is not None,

@@ -26,6 +26,10 @@ KEYS = [
         "seconds",
         "value",
         "__t",
+        "devices",
+        "properties",
+        "addTags",
+        "tags",
         *NAMES,
     ),
 ]
@@ -44,6 +48,7 @@ PATHS = [
     "/api/deviceTemplates",
     "/api/deviceTemplates/{dtmi}",
     "/console/api/central",
+    "/console/api/changes",
     "/console/api/devices",
     "/console/api/devices/{id}",
     "/console/api/devices/{id}/model",
@@ -79,7 +84,9 @@ json_values = st.recursive(
 )
 bodies = st.none() | st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode())
 queries = st.dictionaries(
-    texts | st.sampled_from(["limit", "since", "until", "name", "format", "column", *LIST_QUERY]),
+    texts
+    | st.sampled_from(["limit", "since", "until", "name", "format", "column", *LIST_QUERY])
+    | st.sampled_from(["state", "tag", "search", "sort", "offset", "property"]),
     texts | st.sampled_from(["csv", "jsonl", "1", "-1", "1e99", "nan", "id ge 'p'", "displayName"]),
     max_size=3,
 )

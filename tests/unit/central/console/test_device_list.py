@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +81,15 @@ def test_counts_are_of_the_matching_devices_whatever_state_is_wanted():
         "silent": 1,
         "never_seen": 0,
         "blocked": 0,
+        "alert": 0,
     }
+
+
+def test_an_alert_is_counted_besides_the_state():
+    entries = [replace(entry("a", state="silent"), alert=True), entry("b", state="silent")]
+    found = find(entries, Wanted(kind="alert"))
+    assert [each.device.id for each in found.entries] == ["a"]
+    assert (found.counts["alert"], found.counts["silent"]) == (1, 2)
 
 
 def test_the_orders_answer_what_an_operator_asks():
@@ -112,5 +122,5 @@ entries = st.builds(
 @given(st.lists(entries, max_size=8), st.sampled_from(["", *KINDS]), st.sampled_from([*ORDERS]))
 def test_each_device_is_shown_in_exactly_one_state(entries, kind, order):
     found = find(entries, Wanted(kind=kind, order=order))
-    assert sum(found.counts.values()) == found.matching == len(entries)
+    assert sum(found.counts[state] for state in DeviceState) == found.matching == len(entries)
     assert len(found.entries) == (found.counts[kind] if kind else len(entries))

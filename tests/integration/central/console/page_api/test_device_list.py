@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from consoles import ask, record, refused
+from consoles import ask, eventually, record, refused
 
 from central.records import Device, iso
 from central.storage import devices as storage
@@ -39,6 +39,7 @@ async def test_the_list_is_narrowed_sorted_and_counted(http, devices):
         "silent": 0,
         "never_seen": 2,
         "blocked": 1,
+        "alert": 0,
     }
     assert body["tags"] == [{"tag": "north", "count": 2}, {"tag": "top", "count": 1}]
     assert body["value"][1]["tags"] == ["north", "top"]
@@ -91,3 +92,30 @@ async def test_a_page_of_a_thousand_devices_is_read_quickly(http, central):
     body = await ask(http, "GET", LIST, params=params)
     assert time.perf_counter() - started < 2  # 0.1 s on an idle machine.
     assert (len(body["value"]), body["shown"]) == (50, 1000)
+
+
+async def test_a_device_with_an_open_alert_is_counted_besides_its_state(http, central):
+    condition = {
+        "kind": "telemetry",
+        "telemetry": "temp",
+        "above": True,
+        "limit": 30,
+        "margin": 1,
+        "seconds": 0,
+    }
+    rule = {"name": "Too warm", "condition": condition}
+    await ask(http, "POST", "/console/api/rules", rule, expect=201)
+
+    async def alerted():
+        body = await ask(http, "GET", LIST, params={"state": "alert"})
+        return [each["id"] for each in body["value"] if each["alert"]], body["counts"]["alert"]
+
+    assert await alerted() == ([], 0)
+    await record(central, {"temp": 35})
+    await eventually(lambda: _equals(alerted, (["pi-1"], 1)))
+    await record(central, {"temp": 20})
+    await eventually(lambda: _equals(alerted, ([], 0)))
+
+
+async def _equals(read, expected):
+    return await read() == expected
