@@ -1,14 +1,16 @@
-"""Device models, resolved from DTDL v2 interfaces.
+"""Device models, resolved from DTDL interfaces of version 2 or 3.
 
 The REST paths and the page read a `Model` and never an interface. An interface comes from outside:
 elements that do not have the form that the language requires (https://aka.ms/dtdl) are skipped.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from central.console.units import symbol_of
 from central.errors import ModelTooLarge, UnknownTemplate
 from central.storage import templates
 
@@ -17,43 +19,33 @@ MOST_OBJECT_LEVELS = 3  # Of objects in objects. What is deeper is plain JSON.
 MOST_UNITS = 20_000  # Of size: one for each element, and one for each 100 characters of its text.
 UNIT = 100
 
-KINDS = {"long": "integer", "float": "double"}
-NUMERIC = {"integer", "double"}
-
-UNITS = {
-    "degreeCelsius": "°C",
-    "degreeFahrenheit": "°F",
-    "kelvin": "K",
-    "percent": "%",
-    "second": "s",
-    "millisecond": "ms",
-    "minute": "min",
-    "hour": "h",
-    "day": "d",
-    "volt": "V",
-    "millivolt": "mV",
-    "ampere": "A",
-    "milliampere": "mA",
-    "watt": "W",
-    "kilowatt": "kW",
-    "kilowattHour": "kWh",
-    "pascal": "Pa",
-    "kilopascal": "kPa",
-    "millibar": "mbar",
-    "lux": "lx",
-    "hertz": "Hz",
-    "metre": "m",
-    "centimetre": "cm",
-    "millimetre": "mm",
-    "kilogram": "kg",
-    "gram": "g",
-    "litre": "l",
-    "byte": "B",
-    "kilobyte": "kB",
-    "kibibyte": "KiB",
-    "megabyte": "MB",
-    "mebibyte": "MiB",
+# The kind of each primitive schema.
+KINDS = {
+    "boolean": "boolean",
+    "date": "date",
+    "dateTime": "dateTime",
+    "double": "double",
+    "duration": "duration",
+    "float": "double",
+    "integer": "integer",
+    "long": "integer",
+    "string": "string",
+    "time": "time",
+    # In GeoJSON.
+    "lineString": "object",
+    "multiLineString": "object",
+    "multiPoint": "object",
+    "multiPolygon": "object",
+    "point": "object",
+    "polygon": "object",
 }
+# The fields of IoT Central's own schemas, which are objects of numbers.
+VECTORS = {"geopoint": ("lat", "lon", "alt"), "vector": ("x", "y", "z")}
+# A primitive schema in the long form of JSON-LD.
+LONG_FORM = re.compile(
+    r"dtmi:(?:dtdl:instance:Schema|standard:schema:geospatial|iotcentral:schema):(\w+);\d+"
+)
+NUMERIC = {"integer", "double"}
 
 Interface = dict[str, Any]
 
@@ -68,8 +60,8 @@ class EnumValue:
 class Schema:
     """The type of a value.
 
-    `kind` is `boolean`, `integer`, `double`, `string`, `dateTime` and its like, `enum`, `object`,
-    `array`, `map`, or `unknown`.
+    `kind` is `boolean`, `integer`, `double`, `string`, `date`, `dateTime`, `time`, `duration`,
+    `enum`, `object`, `array`, `map`, or `unknown`. An object without fields may have any.
     """
 
     kind: str
@@ -295,14 +287,14 @@ def _element(raw: dict[str, Any], scope: _Scope, levels: int = MOST_OBJECT_LEVEL
     unit = raw["unit"] if isinstance(raw.get("unit"), str) else ""
     scope.library.take(name, label, description, unit)
     schema = _schema(raw.get("schema"), scope, levels)
-    return Element(name, label, description, UNITS.get(unit, unit), schema)
+    return Element(name, label, description, symbol_of(unit), schema)
 
 
 def _schema(raw: object, scope: _Scope, levels: int) -> Schema:
     schema = scope.schemas.get(raw, raw) if isinstance(raw, str) else raw
     if isinstance(schema, str):
         scope.library.take(schema)
-        return Schema(KINDS.get(schema, schema))
+        return _primitive(schema)
     if not isinstance(schema, dict):
         return Schema("unknown")
     kind = next(iter(_list(schema.get("@type"))), None)
@@ -318,6 +310,16 @@ def _schema(raw: object, scope: _Scope, levels: int) -> Schema:
         return Schema("unknown")
     scope.library.take(kind)
     return Schema(kind.lower())
+
+
+def _primitive(name: str) -> Schema:
+    if long_form := LONG_FORM.fullmatch(name):
+        name = long_form[1]
+    if name in VECTORS:
+        number = Schema("double")
+        fields = tuple(Element(each, each, "", "", number) for each in VECTORS[name])
+        return Schema("object", fields=fields)
+    return Schema(KINDS.get(name, "unknown"))
 
 
 def _enum_value(raw: dict[str, Any], scope: _Scope) -> EnumValue:

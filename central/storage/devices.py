@@ -64,6 +64,12 @@ def get_all(db: sqlite3.Connection) -> list[Device]:
     return [to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
 
 
+def count_by_template(db: sqlite3.Connection) -> dict[str, int]:
+    """Return how many devices have each template that any has."""
+    rows = db.execute("SELECT template, count(*) FROM devices GROUP BY template")
+    return {template: number for template, number in rows if template is not None}
+
+
 def get(db: sqlite3.Connection, device_id: str) -> Device:
     """Return a device."""
     return to_device(_row(db, device_id))

@@ -111,6 +111,7 @@ CREATE TABLE cloud_properties (
 """
 # Who may use the console, and what was changed there. Tags are the operator's groups of devices.
 # Rules, how far each is for each device, their alerts, and what is to be sent to webhooks.
+# Templates are found by their models, too.
 SCHEMA_5 = """
 CREATE TABLE users (
     name TEXT PRIMARY KEY COLLATE NOCASE, role TEXT NOT NULL, password TEXT NOT NULL,
@@ -170,6 +171,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (due) WHERE due IS NOT NULL;
 CREATE INDEX deliveries_by_alert ON deliveries (alert);
+CREATE INDEX templates_by_model ON templates (json_extract(interface, '$."@id"'));
 """
 SCHEMA_VERSION = 5
 

@@ -1,6 +1,7 @@
 """A small blocking MQTT client that sends raw bytes, so that it can also violate the protocol."""
 
 import json
+import select
 import socket
 import ssl
 import struct
@@ -136,6 +137,10 @@ class MqttClient:
         received = Received(first >> 4, first & 0x0F, self._read(length))
         assert kind in {None, received.kind}, received
         return received
+
+    def has_received(self, seconds):
+        """Return whether there is something to receive, waiting up to `seconds` for it."""
+        return bool(self._socket.pending() or select.select([self._socket], [], [], seconds)[0])
 
     def is_closed_by_server(self):
         """Return whether the server closes the connection, without sending anything before."""

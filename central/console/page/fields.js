@@ -5,7 +5,7 @@
 import { h, newId } from "./dom.js";
 import { choicesOf, plain } from "./format.js";
 
-const JSON_KINDS = new Set(["array", "map", "unknown", "point", "linestring", "polygon"]);
+const JSON_KINDS = new Set(["array", "map", "object", "unknown"]);
 
 export function field(element, { required = false } = {}) {
   if (element.schema.kind === "object" && element.schema.fields.length)
@@ -104,7 +104,7 @@ function makeInput(schema, id) {
 }
 
 function isJson(schema) {
-  return JSON_KINDS.has(schema.kind) || schema.kind === "object";
+  return JSON_KINDS.has(schema.kind);
 }
 
 function select(id, options) {

@@ -16,6 +16,7 @@ const SETTLE = 250; // Milliseconds after the last step of zooming before centra
 const ASK_AGAIN = 1000; // Milliseconds between requests because of readings that arrive.
 const MOST_POINTS = 4000; // Of one chart. Central returns at most about half as many.
 const PARTS = 500; // Other devices are read again each 500th of the time shown.
+const MOST_NAMES = 16; // Of one request to central.
 
 const now = () => milliseconds() / 1000;
 
@@ -231,7 +232,11 @@ export class History {
     let found;
     try {
       found = await Promise.all([
-        this.ask(this.store.id, [...keys, ...words.map((each) => each.key)], signal),
+        this.ask(
+          this.store.id,
+          [...keys, ...words.map((each) => each.key)].slice(0, MOST_NAMES),
+          signal,
+        ),
         ...others.map((id) => this.ask(id, keys, signal).catch(() => ({})), // It was deleted, say.
         ),
       ]);

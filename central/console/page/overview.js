@@ -20,7 +20,7 @@ export class Overview {
     this.store = store;
     this.tiles = h("div", { class: "tiles" });
     this.history = new History(store, query, (series, added) => this.receive(series, added));
-    this.lastWords = new Map(); // Of telemetry that is not a number, by key: {timestamp, value}.
+    this.lastWords = new Map(); // Of telemetry without a chart, by key: {timestamp, value}.
     this.statusBox = h("div");
     this.led = new Led();
     this.ledCard = card("LED", this.led.element);
@@ -108,6 +108,7 @@ export class Overview {
       this.history.fetchSoon();
     }
     this.forms.forEach((form) => form.update());
+    this.store.messages.forEach((message) => this.takeWords(message));
     this.showState();
   }
 
@@ -143,18 +144,24 @@ export class Overview {
   }
 
   take(message) {
+    this.takeWords(message);
     const { values } = readMessage(message, this.store.model);
     const timestamp = message.created ?? message.received;
     const late = Date.parse(message.received) - Date.parse(timestamp) > LATE;
-    for (const element of this.store.words()) {
-      if (values.has(element.key))
-        this.keepWords(element, { timestamp, value: values.get(element.key) });
-    }
     for (const each of this.numbers) {
       const value = values.get(each.element.key);
       if (typeof value !== "number") continue;
       this.history.add(each.element.key, Date.parse(timestamp) / 1000, value, late);
       each.show({ timestamp, value });
+    }
+  }
+
+  takeWords(message) {
+    const { values } = readMessage(message, this.store.model);
+    const timestamp = message.created ?? message.received;
+    for (const element of this.store.words()) {
+      if (values.has(element.key))
+        this.keepWords(element, { timestamp, value: values.get(element.key) });
     }
   }
 

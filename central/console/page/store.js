@@ -131,26 +131,22 @@ export class DeviceStore {
 
   // The numbers that get a chart: those of the model, or else those in the last messages.
   numbers() {
-    const modelled = this.telemetry(true);
-    if (modelled.length) return modelled;
+    const telemetry = this.model?.telemetry ?? [];
+    const modelled = telemetry.filter((each) => NUMERIC.has(each.schema.kind));
+    if (modelled.length) return modelled.slice(0, MOST_NUMBERS);
+    const others = new Set(telemetry.map((each) => each.key)); // Such as an enum of numbers.
     const keys = new Set();
     for (const message of this.messages.slice(0, 50)) {
       for (const [key, value] of readMessage(message, null).values)
-        if (typeof value === "number") keys.add(key);
+        if (typeof value === "number" && !others.has(key)) keys.add(key);
     }
     const found = [...keys].slice(0, MOST_NUMBERS);
     return found.map((key) => ({ key, title: key, unit: "", schema: { kind: "number" } }));
   }
 
-  // Telemetry that is not a number has its last value shown, and no chart.
+  // The other telemetry has its last value shown, and no chart.
   words() {
-    return this.telemetry(false);
-  }
-
-  telemetry(numeric) {
-    const found = (this.model?.telemetry ?? []).filter(
-      (each) => NUMERIC.has(each.schema.kind) === numeric,
-    );
-    return found.slice(0, MOST_NUMBERS);
+    const charted = new Set(this.numbers().map((each) => each.key));
+    return (this.model?.telemetry ?? []).filter((each) => !charted.has(each.key));
   }
 }

@@ -8,10 +8,9 @@ from aiohttp import web
 
 from central.console import dtdl
 from central.console.responses import answer, find_device, look_up
-from central.console.rest.templates import users
 from central.console.routes import Routes
 from central.console.sign_in.roles import Permission
-from central.storage import templates
+from central.storage import devices, templates
 
 routes = Routes()
 
@@ -31,11 +30,13 @@ async def get_model(request: web.Request) -> web.Response:
 
 
 def _models(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    counts = devices.count_by_template(db)
     return [
         {
             # A model that is too large is listed without its content, so that it can be deleted.
             **asdict(dtdl.resolve_if_possible(db, dtmi) or dtdl.Model(dtmi, dtmi)),
-            "users": len(users(db, dtmi)),
+            # A device may name the template, or its interface.
+            "users": sum(counts.get(name, 0) for name in {dtmi, str(interface.get("@id"))}),
         }
-        for dtmi in templates.get_all(db)
+        for dtmi, interface in templates.get_all(db).items()
     ]

@@ -24,7 +24,8 @@ from central.storage.templates import Head, Template
 
 routes = Paths()
 
-DTMI = re.compile(r"dtmi:[A-Za-z](?:[\w:]*[A-Za-z0-9])?;[1-9][0-9]{0,8}", re.ASCII)
+# DTDL 3 also has minor versions.
+DTMI = re.compile(r"dtmi:[A-Za-z](?:[\w:]*[A-Za-z0-9])?;[1-9][0-9]{0,8}(?:\.[0-9]{1,6})?", re.ASCII)
 # The ids that IoT Central itself makes have no version.
 MADE_BY_CENTRAL = re.compile(r"(?:dtmi|urn):modelDefinition:\w+(?::\w+)*", re.ASCII)
 LONGEST_DTMI = 128

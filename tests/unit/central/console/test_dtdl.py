@@ -46,6 +46,45 @@ def test_names_units_and_kinds_are_resolved(store):
     assert (model.label, model.writable(None)) == ("Root", {"count"})
 
 
+@pytest.mark.parametrize("kind", ["double", "dtmi:dtdl:instance:Schema:double;2"])
+def test_a_schema_may_have_its_long_form(store, kind):
+    [level] = resolved(store, [{"@type": "Telemetry", "name": "level", "schema": kind}]).numbers()
+    assert level.schema == dtdl.Schema("double")
+
+
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    [
+        ("geopoint", ["lat", "lon", "alt"]),
+        ("vector", ["x", "y", "z"]),
+        ("dtmi:iotcentral:schema:vector;2", ["x", "y", "z"]),
+    ],
+)
+def test_the_schemas_of_iot_central_are_objects_of_numbers(store, schema, names):
+    contents = [{"@type": "Property", "name": "home", "schema": schema, "writable": True}]
+    [home] = resolved(store, contents).properties
+    assert home.schema.kind == "object"
+    assert [(each.name, each.schema.kind) for each in home.schema.fields] == [
+        (name, "double") for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ("point", "object"),
+        ("multiPolygon", "object"),
+        ("dtmi:standard:schema:geospatial:lineString;2", "object"),
+        ("dtmi:test:Elsewhere;1", "unknown"),
+        ({"@type": "Array", "elementSchema": "double"}, "array"),
+        ({"@type": "Map"}, "map"),
+    ],
+)
+def test_a_schema_without_fields_has_a_kind_for_json(store, schema, kind):
+    [area] = resolved(store, [{"@type": "Telemetry", "name": "area", "schema": schema}]).telemetry
+    assert area.schema == dtdl.Schema(kind)
+
+
 def test_components_have_their_own_capabilities(store):
     inner = {"@id": BASE, "contents": [{"@type": "Telemetry", "name": "temp", "schema": "double"}]}
     store.call(templates.put, BASE, inner)

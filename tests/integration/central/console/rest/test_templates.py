@@ -101,7 +101,15 @@ async def test_models_that_a_component_makes_too_large_are_listed_empty(http, ce
     assert "too large" in error["message"]
 
 
-@pytest.mark.parametrize("dtmi", ["Other", "dtmi:test:Other", "dtmi:test:Other;0"])
+async def test_a_dtmi_of_dtdl_3_has_a_minor_version(http):
+    path = "/api/deviceTemplates/dtmi:test:Other;2.1"
+    created = await ask(http, "PUT", path, {"capabilityModel": {"@type": "Interface"}})
+    assert created["capabilityModel"]["@id"] == "dtmi:test:Other;2.1"
+
+
+@pytest.mark.parametrize(
+    "dtmi", ["Other", "dtmi:test:Other", "dtmi:test:Other;0", "dtmi:test:Other;1."]
+)
 async def test_an_invalid_dtmi_is_refused(http, dtmi):
     body = {"capabilityModel": {"@type": "Interface"}}
     await refused(http, "PUT", f"/api/deviceTemplates/{dtmi}", body, expect=400)
