@@ -3,9 +3,10 @@
 `make bench` runs it last.
 
 Central runs as a process of its own, the devices in this one: real MQTT over TLS, acknowledged
-messages. Chromium shows the list of all devices in one page and a device in another, which is used
-meanwhile: tabs are clicked, and it is measured how long they take to appear. All on this machine,
-so the devices and the browser take their share of its processors, too.
+messages. The console is open to the network, with TLS and sign-in. Chromium shows the list of all
+devices in one page and a device in another, which is used meanwhile: tabs are clicked, and it is
+measured how long they take to appear. All on this machine, so the devices and the browser take
+their share of its processors, too.
 """
 
 import asyncio
@@ -28,13 +29,18 @@ from playwright.async_api import Page
 
 from agent.device import model
 from bench import report
+from central.console.sign_in import passwords
 from central.protocol import sas
+from central.records import Role, User
+from central.server import open_store
+from central.storage import accounts
 
 CONNECTS_A_SECOND = 50  # As a fleet's backoff spreads them; central admits 64 of one address.
 LATE = 2.0  # Seconds in which the last messages can still be acknowledged.
 PAUSE = 3.0  # Seconds between the last connection and the first measurement.
 CLICK_EVERY = 1.0  # Seconds.
 SLOW_ACK, SLOW_PAGE = 1.0, 1.0  # Seconds from which on it is said to bend.
+USER, PASSWORD = "ann", "correct horse battery"
 MODEL = model.CELSIUS
 BEGIN = "<!-- central with many devices: begin -->"
 END = "<!-- central with many devices: end -->"
@@ -224,13 +230,34 @@ async def use_page(page: Page, http: aiohttp.ClientSession, measured: Measured) 
         measured.behind.append(0.0 if text == "now" else float(text.split()[0]))
 
 
+def add_user(directory: Path) -> None:
+    with open_store(directory) as store:
+        stored = passwords.hash_password(PASSWORD)
+        store.call(accounts.add_user, User(USER, Role.ADMINISTRATOR, stored, time.time()))
+
+
+def signed_in_client(info: dict[str, Any]) -> aiohttp.ClientSession:
+    context = ssl.create_default_context(cafile=str(info["console_ca_file"]))
+    token = Path(info["console_token_file"]).read_text().strip()
+    return aiohttp.ClientSession(
+        info["http"],
+        connector=aiohttp.TCPConnector(ssl=context),
+        headers={"Authorization": token},
+    )
+
+
 @asynccontextmanager
 async def opened_page(url: str):
-    """Open the list and the page of the first device in Chromium."""
+    """Sign in, and open the list and the page of the first device in Chromium."""
     async with running_browser() as browser:
-        everything = await browser.new_page(base_url=url)
+        context = await browser.new_context(base_url=url, ignore_https_errors=True)
+        everything = await context.new_page()
         await everything.goto("/")
-        page = await browser.new_page(base_url=url)
+        await everything.get_by_label("User").fill(USER)
+        await everything.get_by_label("Password").fill(PASSWORD)
+        await everything.get_by_role("button", name="Sign in").click()
+        await everything.get_by_role("heading", name="Devices").wait_for()
+        page = await context.new_page()
         page.set_default_timeout(60_000)
         await page.goto("/#/devices/fleet-0")
         yield page
@@ -238,10 +265,15 @@ async def opened_page(url: str):
 
 async def run(counts: list[int], seconds: float) -> list[Measured]:
     found = []
-    with tempfile.TemporaryDirectory() as directory, CentralProcess(Path(directory)) as central:
+    everywhere = ("--console-listen", "0.0.0.0")  # noqa: S104 - so it is not on loopback.
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        CentralProcess(Path(directory), *everywhere) as central,
+    ):
+        add_user(Path(directory))
         info = central.start().info
         async with AsyncExitStack() as stack:
-            http = await stack.enter_async_context(aiohttp.ClientSession(info["http"]))
+            http = await stack.enter_async_context(signed_in_client(info))
             for dtmi in (model.CELSIUS, model.DEVICE_INFORMATION):
                 body = {"capabilityModel": model.interface(dtmi)}
                 await http.put(f"api/deviceTemplates/{dtmi}", json=body)
