@@ -146,6 +146,7 @@ def restore(directory: Path, file: Path) -> bool:
         try:
             _extract(opened, file, place)
             _check_database(place / DATABASE, file)
+            _end_sign_ins(place / DATABASE)
             _give_to_owner(place, target)
         except BaseException:
             data_directory.discard(place)
@@ -157,6 +158,13 @@ def restore(directory: Path, file: Path) -> bool:
         data_directory.sync(target)
         data_directory.finish_restore(target)
         return had_content
+
+
+def _end_sign_ins(database: Path) -> None:
+    """End all sign-ins: one that has ended since the backup must not come back with it."""
+    with closing(sqlite3.connect(database)) as db, db:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'sign_ins'").fetchone():
+            db.execute("DELETE FROM sign_ins")
 
 
 @contextmanager

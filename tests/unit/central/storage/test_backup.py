@@ -13,7 +13,8 @@ import pytest
 
 from central.errors import BackupError, DataDirectoryInUse
 from central.protocol.sas import new_key
-from central.storage import backup, data_directory, devices
+from central.records import Role, User
+from central.storage import accounts, backup, data_directory, devices
 from central.storage.data_directory import BEFORE, locked
 from central.storage.registry import Registry
 from central.storage.store import SCHEMA_VERSION, Store
@@ -330,3 +331,15 @@ def test_what_root_restores_belongs_to_the_owner_of_the_directory(file, tmp_path
     backup.restore(tmp_path / "new", file)
     owner = (tmp_path / "new").stat()
     assert given["central.db"] == given["devices"] == (owner.st_uid, owner.st_gid)
+
+
+def test_a_sign_in_that_has_ended_does_not_come_back(data, tmp_path):
+    user = User("ann", Role.ADMINISTRATOR, "x", NOW)
+    with closing(Store(data / "central.db")) as store:
+        store.call(accounts.add_user, user)
+        store.call(accounts.add_sign_in, user, "digest", created=NOW, expires=NOW + 1000)
+    backup.back_up(data, tmp_path / "backup", NOW)
+    backup.restore(data, tmp_path / "backup")
+    with closing(Store(data / "central.db")) as store:
+        assert store.read(accounts.find_user, "ann") == user
+        assert store.read(accounts.find_sign_in, "digest", NOW) is None
