@@ -6,7 +6,7 @@ def test_the_bench_of_many_devices_prints_its_table_and_keeps_it(tmp_path, capsy
     readme.write_text(f"Before.\n{central_fleet.BEGIN}\nold\n{central_fleet.END}\nAfter.\n")
     monkeypatch.setattr(central_fleet, "PAUSE", 0.1)
     monkeypatch.setattr(central_fleet, "LATE", 0.1)
-    central_fleet.main([1, 2], 1.5, readme)
+    central_fleet.main([1, 2], 4.0, readme)
     printed = capsys.readouterr().out
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
     assert [row[0].strip() for row in rows] == ["devices", "-------", "1", "2"]
