@@ -306,7 +306,7 @@ async def save_properties(page, model, device_id):
     for row in await rows.all():
         await fill(row)
     await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text("Saved and sent to the device.")).to_be_visible()
+    await expect(page.get_by_text("The device has confirmed")).to_be_visible()
     for row in await rows.all():
         await expect(row).to_contain_text("Synced")
 
