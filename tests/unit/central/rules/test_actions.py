@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 
+import aiohttp
 import pytest
 
 from central.errors import InvalidWebhook
@@ -47,11 +48,32 @@ def test_a_name_is_looked_up(host):
     assert actions._literal_refusal(host) is None
 
 
-async def test_a_name_with_an_address_of_this_machine_is_refused():
-    resolver = actions.Resolver()
-    with pytest.raises(OSError, match=r"localhost: .* is an address of this machine"):
-        await resolver.resolve("localhost", 80)
-    await resolver.close()
+@pytest.fixture
+def looked_up(monkeypatch):
+    """Return a function that looks up a name whose addresses are these, as the system would say."""
+
+    async def resolve(*hosts):
+        async def answer(_resolver, host, port, _family):
+            return [{"hostname": host, "host": each, "port": port} for each in hosts]
+
+        monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", answer)
+        resolver = actions.Resolver()
+        try:
+            return [found["host"] for found in await resolver.resolve("name.example", 80)]
+        finally:
+            await resolver.close()
+
+    return resolve
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_name_with_an_address_of_this_machine_is_refused(looked_up, host):
+    with pytest.raises(OSError, match=r"^name\.example: .* is an address of this machine"):
+        await looked_up(host)
+
+
+async def test_of_the_addresses_of_a_name_only_the_allowed_ones_are_used(looked_up):
+    assert await looked_up("127.0.0.1", "192.168.1.5", "169.254.1.1") == ["192.168.1.5"]
 
 
 @pytest.mark.parametrize(
