@@ -11,7 +11,6 @@ from central.rules import conditions
 from central.rules.conditions import Fired, Returned, State
 
 HOT = Threshold("temp", above=True, limit=30.0, margin=2.0, seconds=0.0)
-HOUR = 3600.0
 
 
 @dataclass
@@ -166,3 +165,26 @@ def test_readings_in_order_have_exactly_the_alerts_of_the_reference(condition, a
             device.restart()
         device.arrive(time, value)
     assert device.alerts == events(condition, device.known)
+
+
+def alerts_of(condition, *readings):
+    device = Alerts(condition)
+    for time, value in readings:
+        device.arrive(time, value)
+    return device.alerts
+
+
+def test_a_late_reading_inside_of_the_limit_shortens_the_time_beyond_it():
+    lasting = Threshold("temp", above=True, limit=30.0, margin=0.0, seconds=60.0)
+    readings = [(0.0, 31.0), (50.0, 31.0), (30.0, 20.0), (70.0, 31.0), (110.0, 31.0)]
+    assert alerts_of(lasting, *readings) == [[110.0, None]]
+
+
+def test_a_late_reading_can_show_that_an_event_was_two():
+    readings = [(10.0, 20.0), (40.0, 31.0), (20.0, 31.0), (30.0, 20.0)]
+    assert alerts_of(HOT, *readings) == [[40.0, None], [20.0, 30.0]]
+
+
+def test_an_alert_that_a_late_reading_ended_can_be_followed_by_another():
+    readings = [(10.0, 31.0), (20.0, 29.0), (15.0, 20.0), (25.0, 31.0)]
+    assert alerts_of(HOT, *readings) == [[10.0, 15.0], [25.0, None]]
