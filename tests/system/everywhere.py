@@ -72,9 +72,9 @@ def main():
     else:
         results = [run(CELLS[name], quick=chosen.quick) for name in names]
     print("\n== everywhere")
-    for result in results:
-        print(result)
-    return int(any(" passed in " not in result for result in results))
+    for line, _ in results:
+        print(line)
+    return int(not all(passed for _, passed in results))
 
 
 def two_at_a_time(names):
@@ -94,8 +94,8 @@ def two_at_a_time(names):
                 for name in [name for name, cell in running.items() if cell.poll() is not None]:
                     output = Path(place, name).read_text(errors="replace")
                     print(output, end="", flush=True)
-                    results.append((output.splitlines() or [f"{name} printed nothing"])[-1])
-                    del running[name]
+                    line = (output.splitlines() or [f"{name} printed nothing"])[-1]
+                    results.append((line, running.pop(name).returncode == 0))
         finally:
             for cell in running.values():
                 cell.terminate()
@@ -113,7 +113,7 @@ def _quick_cell(name, output):
 
 
 def run(cell, *, quick):
-    """Run the tests in a container, and return a line that says how it went."""
+    """Run the tests in a container; return a line that says how it went, and whether well."""
     print(f"\n== {cell}", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=CACHE.parent, prefix="everywhere-") as place:
@@ -123,7 +123,8 @@ def run(cell, *, quick):
         counts = COUNTS.findall(log.read_text(errors="replace"))
     seconds = time.monotonic() - start
     outcome = "passed" if status == 0 else f"FAILED ({status})"
-    return f"{cell!s:22} {outcome} in {seconds:.0f} s: {'; '.join(counts) or 'no test ran'}"
+    line = f"{cell!s:22} {outcome} in {seconds:.0f} s: {'; '.join(counts) or 'no test ran'}"
+    return line, status == 0
 
 
 def furnish(root, cell):

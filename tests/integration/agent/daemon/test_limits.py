@@ -116,7 +116,7 @@ def test_a_limit_removed_while_outside_ends_the_signal(daemon, hub):
     hub.set(temperatureHigh=None)
     until(lambda: hub.reported().get("limitStatus") == "off", what=daemon.tail)
     until(lambda: lit(daemon) == "off", what=daemon.tail)
-    assert hub.reported()["temperatureHigh"]["value"] == 125
+    until(lambda: hub.reported()["temperatureHigh"]["value"] == 125, what=daemon.tail)
 
 
 def test_a_failed_sensor_outside_makes_the_status_unknown(daemon, hub):
