@@ -116,6 +116,7 @@ def run(cell, *, quick):
     """Run the tests in a container; return a line that says how it went, and whether well."""
     print(f"\n== {cell}", flush=True)
     start = time.monotonic()
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE.parent, prefix="everywhere-") as place:
         root = furnish(Path(place) / "root", cell)
         log = Path(place) / "log"

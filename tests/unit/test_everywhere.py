@@ -13,7 +13,7 @@ COUNTS = {0: "4700 passed in 61.40s", 2: "1 failed, 4699 passed in 71.18s"}
 
 
 @pytest.fixture
-def cells(monkeypatch):
+def cells(monkeypatch, tmp_path):
     """Return a function that runs these cells, one of which fails, and returns the exit status."""
 
     def finish(status, *arguments, failing):
@@ -26,6 +26,7 @@ def cells(monkeypatch):
             ended = int(name == failing and status != 0)
             return SimpleNamespace(poll=lambda: ended, returncode=ended)
 
+        monkeypatch.setattr(everywhere, "CACHE", tmp_path / "home" / ".cache" / "tests")
         monkeypatch.setattr(everywhere, "furnish", lambda root, _cell: root)
         monkeypatch.setattr(everywhere, "enter", enter)
         monkeypatch.setattr(everywhere, "_quick_cell", quick_cell)
