@@ -1,26 +1,28 @@
 // One device: its header and its tabs.
 
-import { aboutTab, connectionsTab } from "./about.js";
 import { commandsTab } from "./commands.js";
-import { openConnect } from "./connect.js";
 import { listAddress } from "./devices.js";
 import { button, h, setText } from "./dom.js";
 import { openEdit, tagLinks } from "./edit-device.js";
 import { ticking } from "./format.js";
+import { onDemand, tabOnDemand } from "./on-demand.js";
 import { Overview } from "./overview.js";
-import { propertiesTab } from "./properties.js";
-import { RawTab } from "./raw.js";
 import { connectionText, stateBadge } from "./states.js";
 import { DeviceStore } from "./store.js";
 import { setTitle } from "./title.js";
 
+const openConnect = onDemand(() => import("./connect.js"), "openConnect");
+const loadAbout = () => import("./about.js");
+const loadProperties = () => import("./properties.js");
+const loadRaw = () => import("./raw.js");
+
 const TABS = [
   ["overview", "Overview", (store, query) => new Overview(store, query)],
   ["commands", "Commands", (store) => ({ element: commandsTab(store) })],
-  ["properties", "Properties", (store) => ({ element: propertiesTab(store) })],
-  ["about", "About", (store) => ({ element: aboutTab(store) })],
-  ["raw", "Raw data", (store) => new RawTab(store)],
-  ["connections", "Connections", (store) => ({ element: connectionsTab(store) })],
+  ["properties", "Properties", (store) => tabOnDemand(loadProperties, "propertiesTab", store)],
+  ["about", "About", (store) => tabOnDemand(loadAbout, "aboutTab", store)],
+  ["raw", "Raw data", (store) => tabOnDemand(loadRaw, "rawTab", store)],
+  ["connections", "Connections", (store) => tabOnDemand(loadAbout, "connectionsTab", store)],
 ];
 
 export class DevicePage {

@@ -1,14 +1,13 @@
 // All devices at a glance: how many are in each state, and a list that can be searched, narrowed and
 // sorted. What is shown is in the page's address.
 
-import { openAdd } from "./add-device.js";
 import { get, soon } from "./api.js";
-import { openChange, openTags } from "./bulk.js";
 import { Columns } from "./columns.js";
 import { button, h, newId, resultLine, setText } from "./dom.js";
 import { tagLinks } from "./edit-device.js";
 import { listen } from "./events.js";
 import { wholeNumber } from "./format.js";
+import { loaded, onDemand } from "./on-demand.js";
 import { COUNTED, DEFINITIONS } from "./states.js";
 import { setTitle } from "./title.js";
 
@@ -24,6 +23,9 @@ const ORDERS = [
   ["newest", "Newest message first"],
   ["added", "Newest device first"],
 ];
+
+const loadBulk = () => import("./bulk.js");
+const openAdd = onDemand(() => import("./add-device.js"), "openAdd");
 
 let address = "#/"; // Of the list as it was last shown.
 
@@ -177,13 +179,14 @@ export class DevicesPage {
         result.show("bad", error.message);
       }
     };
+    const bulk = (name) => act(async (devices) => (await loaded(loadBulk))[name](devices, this.tags));
     const all = button("", act(() => this.chooseAll()));
     const element = h(
       "div",
       { class: "selection", hidden: true },
       count,
-      button("Change a property…", act(openChange), { class: "primary" }),
-      button("Tags…", act((devices) => openTags(devices, this.tags))),
+      button("Change a property…", bulk("openChange"), { class: "primary" }),
+      button("Tags…", bulk("openTags")),
       all,
       button("Clear selection", () => this.choose([], [...this.chosen.values()])),
       result.element,

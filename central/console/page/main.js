@@ -6,6 +6,7 @@ import { showAccess } from "./access.js";
 import { DevicePage } from "./device.js";
 import { DevicesPage } from "./devices.js";
 import { faultsBanner } from "./faults.js";
+import { loaded, notLoaded } from "./on-demand.js";
 import { watchUnread } from "./title.js";
 
 // The pages besides those of the devices, which are loaded when they are first opened, each with the
@@ -33,9 +34,11 @@ async function go() {
     const { parts, query } = here();
     page.show(parts[2] ?? "", query);
   } else {
-    const Page = await load();
-    if (here().parts[0] !== place) return; // Another page was opened meanwhile.
-    show(new Page(here().query));
+    const Page = await loaded(load).catch((error) => error);
+    const { parts, query } = here();
+    if (parts[0] !== place) return; // Another page was opened meanwhile.
+    if (Page instanceof Error) show({ element: notLoaded(Page, go), open() {}, close() {} });
+    else show(new Page(query));
     await page.open();
   }
 }

@@ -33,7 +33,9 @@ const UNMODELED = {
 };
 const ABOUT = { key: "about", label: "Message", cell: about, long: true, small: true };
 
-export class RawTab {
+export const rawTab = (store) => new RawTab(store).element;
+
+class RawTab {
   constructor(store) {
     this.store = store;
     this.hidden = readHidden(store.device?.template);

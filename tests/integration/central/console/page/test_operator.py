@@ -59,7 +59,10 @@ class Operator:
             await self.page.emulate_media(color_scheme="light")
 
     async def go(self, tab):
-        await self.page.get_by_role("link", name=tab, exact=True).click()
+        link = self.page.get_by_role("link", name=tab, exact=True)
+        await link.click()
+        # The tab before may have a field of the same label.
+        await expect(link).to_have_attribute("aria-current", "page")
 
     async def add_device(self):
         """Add a device. Return the configuration and the key that the page shows."""
