@@ -2,8 +2,9 @@
 // are drawn at their own time, with a dot, and limits are horizontal lines.
 
 import { h, setText } from "./dom.js";
-import { clockTime, dateTime, day, number, withUnit } from "./format.js";
+import { clockTime, dateTime, day, now, number, withUnit } from "./format.js";
 import { listenToKeys, listenToPointers } from "./gestures.js";
+import { offset, offsetsWithin } from "./range.js";
 
 const HEIGHT = 180;
 const DAY = 86400;
@@ -57,15 +58,16 @@ export class Chart {
       class: "chart-plot",
       role: "img",
       tabindex: "0",
-      "aria-keyshortcuts": "ArrowLeft ArrowRight + - 0",
+      "aria-keyshortcuts": "ArrowLeft ArrowRight + - End 0",
     });
+    this.empty = h("p", { class: "chart-empty", hidden: true });
     this.legend = h("ul", { class: "legend", "aria-label": `Lines of ${element.title}` });
     this.title = h("h3", {}, element.title, element.unit && h("span", {}, ` (${element.unit})`));
     this.element = h(
       "section",
       { class: "chart" },
       h("header", {}, this.title, this.summary),
-      this.plotted,
+      h("div", { class: "chart-box" }, this.plotted, this.empty),
       this.legend,
     );
     this.element.style.setProperty("--series", `var(${colour})`);
@@ -83,16 +85,19 @@ export class Chart {
     this.plot?.destroy();
   }
 
-  show(lines) {
+  // Shows lines as central answered. `known` is what it answered for the first of them.
+  show(lines, known) {
     const before = this.lines.length;
     this.lines = lines;
+    this.known = known;
+    this.isWaiting = false;
     this.title.classList.toggle("series", lines.length < 2);
     this.makeLegend();
     if (before !== lines.length) this.build();
     this.draw();
   }
 
-  // `limits` are {label, value, pending}.
+  // `limits` are {label, value, pending, since}.
   showLimits(limits) {
     if (JSON.stringify(limits) === JSON.stringify(this.limits)) return;
     this.limits = limits;
@@ -114,6 +119,7 @@ export class Chart {
 
   // Draws the same readings with other bounds, until central has answered.
   move() {
+    this.isWaiting = true;
     this.plot?.setData(this.data());
     this.describe(null);
   }
@@ -157,7 +163,8 @@ export class Chart {
         {
           ...axis,
           size: 48,
-          values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(6)))),
+          values: (_, ticks) =>
+            this.hasValues() ? ticks.map((tick) => String(Number(tick.toPrecision(6)))) : [],
         },
       ],
       series: [{}, ...series.flat()],
@@ -174,11 +181,13 @@ export class Chart {
     listenToPointers(this.plot.over, this.view);
   }
 
-  // Says of a limit that is too far away where it is.
+  // Says of a limit that is too far away where it is, and of a new one since when it is known.
   placeLimits({ min, max }) {
-    this.limits.forEach(({ value }, index) => {
+    const [from, to] = this.view.bounds();
+    this.limits.forEach(({ value, since }, index) => {
       const place = value > max ? ", above the chart" : value < min ? ", below the chart" : "";
-      setText(this.places[index], place);
+      const known = since > from ? `, not known before ${pointTime(since, [from, to])}` : "";
+      setText(this.places[index], place + known);
     });
   }
 
@@ -220,7 +229,7 @@ export class Chart {
         "li",
         { class: pending ? "limit pending" : "limit" },
         sample(pending ? PENDING : IN_FORCE),
-        h("span", {}, `${label} `, words),
+        h("span", {}, several ? `${this.lines[0].name}: ` : "", `${label} `, words),
       );
     });
     this.legend.replaceChildren(...(several ? entries : []), ...limits);
@@ -235,43 +244,78 @@ export class Chart {
   describe(plot) {
     if (!this.lines.length) return;
     const bounds = this.view.bounds();
-    const words = this.lines.map((line, index) => {
+    const extents = this.lines.map((line) => extent(line, bounds));
+    const words = this.lines.map((_, index) => {
       const at = plot?.cursor.idxs[1 + 2 * index];
       const value = typeof at === "number" ? plot.data[1 + 2 * index][at] : null;
-      return typeof value === "number" ? this.text(value) : this.rangeText(line, bounds);
+      return typeof value === "number" ? this.text(value) : this.extentText(extents[index]);
     });
     const several = this.lines.length > 1;
     const idx = plot?.cursor.idx;
-    const time = typeof idx === "number" ? dateTime(plot.data[0][idx] * 1000) : null;
+    const time = typeof idx === "number" ? pointTime(plot.data[0][idx], bounds) : null;
     const isPoint = time !== null && typeof plot.data[1][plot.cursor.idxs[1]] === "number";
     if (several) this.values.forEach((each, index) => setText(each, words[index]));
     if (several) setText(this.summary, time ? `at ${time}` : "");
     else setText(this.summary, isPoint ? `${words[0]} at ${time}` : words[0]);
     if (plot) return;
-    const last = this.lines[0].values.at(-1);
-    const ending = last === undefined ? "" : `, last ${this.text(last)}`;
-    const parts = this.lines.map((line, index) =>
-      line.values.length ? `${several ? `${line.name} ` : ""}from ${words[index]}` : null,
-    );
-    const said = parts.filter(Boolean).join("; ");
-    this.plotted.setAttribute(
-      "aria-label",
-      said
-        ? `${this.of.title} ${said}${several ? "" : ending}.`
-        : `${this.of.title}: no readings in this period.`,
-    );
+    const parts = this.lines.map((line, index) => {
+      const ending = extents[index] ? `, last ${this.text(extents[index].last)}` : "";
+      return `${several ? `${line.name}: ` : ""}${this.extentText(extents[index])}${ending}`;
+    });
+    this.plotted.setAttribute("aria-label", `${this.of.title}: ${parts.join("; ")}.`);
+    const isEmpty = !extents.some(Boolean) && !this.lines.some((line) => crosses(line, bounds));
+    this.empty.hidden = !isEmpty || this.isWaiting;
+    if (isEmpty) setText(this.empty, this.emptyText(bounds));
   }
 
-  rangeText(line, [from, to]) {
-    let [lowest, highest] = [Infinity, -Infinity];
-    line.values.forEach((value, at) => {
-      if (line.times[at] < from || line.times[at] > to) return;
-      lowest = Math.min(lowest, value);
-      highest = Math.max(highest, value);
-    });
-    if (lowest > highest) return "No readings in this period";
-    return `${this.text(lowest)} to ${this.text(highest)}`;
+  hasValues() {
+    return this.limits.length > 0 || this.lines.some((line) => line.values.length);
   }
+
+  extentText(found) {
+    if (!found) return this.isWaiting ? "" : "No readings in this period";
+    const [lowest, highest] = [found.lowest, found.highest].map((value) => this.text(value));
+    if (found.count === 1) return `${lowest}, one reading`;
+    return lowest === highest ? lowest : `${lowest} to ${highest}`;
+  }
+
+  // Says where there are readings, if there is none in the time shown.
+  emptyText([from, to]) {
+    const { last, keptSince } = this.known;
+    if (!last) return "No readings yet.";
+    const newest = Date.parse(last.timestamp) / 1000;
+    if (newest < from)
+      return `No readings in this period. The last one is from ${pointTime(newest, [newest, to])}.`;
+    if (keptSince > to)
+      return `No readings in this period. The oldest one that is kept is from ${pointTime(keptSince, [from, keptSince])}.`;
+    return "No readings in this period.";
+  }
+}
+
+// What there is of a line between two times: {count, lowest, highest, last}, or null.
+function extent(line, [from, to]) {
+  let found = null;
+  line.values.forEach((value, at) => {
+    if (line.times[at] < from || line.times[at] > to) return;
+    found ??= { count: 0, lowest: value, highest: value, last: value };
+    found.count += 1;
+    found.lowest = Math.min(found.lowest, value);
+    found.highest = Math.max(found.highest, value);
+    found.last = value;
+  });
+  return found;
+}
+
+// Whether a line goes from a reading before the time shown to one after it.
+function crosses(line, [from, to]) {
+  const next = line.times.findIndex((time) => time > to);
+  return next > 0 && line.times[next - 1] < from && !line.gaps[next];
+}
+
+// A time, with the offset of the time zone if that changes within the time shown.
+function pointTime(seconds, bounds) {
+  const text = dateTime(seconds * 1000);
+  return offsetsWithin(bounds).length > 1 ? `${text} ${offset(seconds)}` : text;
 }
 
 // Drops the readings before a time, except the last of them: the line begins at the left edge.
@@ -284,6 +328,7 @@ function dropBefore(line, from) {
 
 const IN_FORCE = [7, 4];
 const PENDING = [2, 4];
+const FAINT = 0.35;
 
 function lineStyle(stroke, place, colour) {
   return [
@@ -322,34 +367,49 @@ function drawLimits(plot, limits, colour, muted) {
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
-  for (const { value, pending } of limits) {
+  const [left, right] = [bbox.left, bbox.left + bbox.width];
+  for (const { value, pending, since } of limits) {
     const y = Math.round(plot.valToPos(value, "y", true)) + 0.5;
+    const known = Math.min(Math.max(plot.valToPos(since, "x", true), left), right);
     ctx.strokeStyle = pending ? muted : colour;
     ctx.lineWidth = 1.5 * scale;
     ctx.setLineDash((pending ? PENDING : IN_FORCE).map((length) => length * scale));
-    ctx.beginPath();
-    ctx.moveTo(bbox.left, y);
-    ctx.lineTo(bbox.left + bbox.width, y);
-    ctx.stroke();
+    // Before it was reported, the limit may have been another.
+    for (const [begin, end, alpha] of [[left, known, FAINT], [known, right, 1]]) {
+      ctx.globalAlpha = alpha;
+      ctx.beginPath();
+      ctx.moveTo(begin, y);
+      ctx.lineTo(end, y);
+      ctx.stroke();
+    }
   }
   ctx.restore();
 }
 
-// Seconds only where minutes repeat, and the date at the first label and with each new day.
-function timeLabels(_, ticks, __, ___, step) {
+// Seconds only where minutes repeat, the date at the first label and with each new day, and the year
+// with each that is not the year before it.
+export function timeLabels(_, ticks, __, ___, step) {
   let shown = "";
+  let shownYear = new Date(now()).getFullYear();
   return ticks.map((tick) => {
     const date = day(tick * 1000);
     const time = step >= DAY ? "" : clockTime(tick * 1000).slice(0, step < MINUTE ? 8 : 5);
+    const year = new Date(tick * 1000).getFullYear();
     const isNew = date !== shown;
-    shown = date;
-    return [time, isNew || !time ? date : ""].filter(Boolean).join("\n");
+    const isNewYear = year !== shownYear;
+    [shown, shownYear] = [date, year];
+    if (!time) return isNewYear ? `${date}\n${year}` : date;
+    return isNew ? `${time}\n${isNewYear ? `${date} ${year}` : date}` : time;
   });
 }
 
 // A flat line is drawn in the middle, and noise is not magnified. Limits that are close are shown.
 export function valueRange(low, high, limits = []) {
-  if (low === null || high === null) return [0, 1];
+  if (low === null || high === null) {
+    if (!limits.length) return [0, 1];
+    const values = limits.map((each) => each.value);
+    [low, high] = [Math.min(...values), Math.max(...values)];
+  }
   const middle = (low + high) / 2;
   const half = Math.max((high - low) * 0.6, Math.abs(middle) * 0.01, 0.5);
   let [least, most] = [middle - half, middle + half];

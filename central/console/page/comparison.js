@@ -13,7 +13,7 @@ export class Comparison {
     this.changed = changed;
     this.named = named;
     this.ids = [];
-    this.names = new Map(); // Of all devices that can be compared, in order.
+    this.devices = null; // All that can be compared by id, in the order of their names.
     this.search = h("input", {
       type: "search",
       placeholder: "Find",
@@ -37,13 +37,31 @@ export class Comparison {
   }
 
   nameOf(id) {
-    return this.names.get(id) ?? id;
+    return this.devices?.get(id)?.displayName ?? id;
+  }
+
+  // The chosen devices, each with the keys of the telemetry to compare: it has the same unit.
+  async shared() {
+    if (this.ids.length && !this.devices) await this.read();
+    const found = this.ids.map((id) => [id, this.devices?.get(id)?.telemetry ?? []]);
+    return found.filter(([, keys]) => keys.length);
+  }
+
+  // What an address asks for and cannot be shown, as sentences.
+  remarks() {
+    const unknown = this.devices ? this.ids.filter((id) => !this.devices.has(id)) : [];
+    const words = unknown.map(
+      (id) => `${id} cannot be compared: there is no such device, or it sends no number of the same name and unit.`,
+    );
+    if (this.left) words.push(`Only ${this.most} devices are compared; ${this.left} are left out.`);
+    return words;
   }
 
   // Shows a choice, for example of an address.
   choose(ids) {
-    this.ids = ids.filter((id) => id !== this.id).slice(0, this.most);
-    if (this.ids.some((id) => !this.names.has(id))) this.read();
+    const others = ids.filter((id) => id !== this.id);
+    this.ids = others.slice(0, this.most);
+    this.left = others.length - this.ids.length;
     this.note();
     this.show();
   }
@@ -58,7 +76,7 @@ export class Comparison {
       const { value } = await get(pagePath(this.id, "comparable"));
       const natural = new Intl.Collator(undefined, { numeric: true }).compare;
       value.sort((a, b) => natural(a.displayName, b.displayName));
-      this.names = new Map(value.map((each) => [each.id, each.displayName]));
+      this.devices = new Map(value.map((each) => [each.id, each]));
     } catch {
       return; // Central does not respond. The top of the page says so.
     }
@@ -68,20 +86,21 @@ export class Comparison {
 
   show() {
     const wanted = this.search.value.trim().toLowerCase();
-    const found = [...this.names].filter(([id, name]) =>
-      `${id} ${name}`.toLowerCase().includes(wanted),
+    const devices = [...(this.devices?.values() ?? [])];
+    const found = devices.filter(({ id, displayName }) =>
+      `${id} ${displayName}`.toLowerCase().includes(wanted),
     );
-    const chosen = ([id]) => this.ids.includes(id);
+    const chosen = ({ id }) => this.ids.includes(id);
     const listed = [...found.filter(chosen), ...found.filter((each) => !chosen(each))];
     this.list.replaceChildren(
-      ...listed.slice(0, MOST_SHOWN).map(([id, name]) => this.choice(id, name)),
+      ...listed.slice(0, MOST_SHOWN).map((each) => this.choice(each.id, each.displayName)),
     );
-    this.search.hidden = this.names.size < 9;
+    this.search.hidden = devices.length < 9;
     const left = listed.length - MOST_SHOWN;
     const words =
       left > 0
         ? `${left} more. Type a part of the name.`
-        : this.names.size
+        : devices.length
           ? `Up to ${this.most} devices.`
           : "No other device has the same telemetry.";
     setText(this.hint, words);
@@ -91,9 +110,11 @@ export class Comparison {
     const input = h("input", { type: "checkbox", checked: this.ids.includes(id) });
     input.disabled = !input.checked && this.ids.length >= this.most;
     input.addEventListener("change", () => {
-      this.ids = input.checked ? [...this.ids, id] : this.ids.filter((each) => each !== id);
+      const others = this.ids.filter((each) => each !== id && this.devices.has(each));
+      this.ids = input.checked ? [...others, id] : others;
       for (const other of this.list.querySelectorAll("input"))
         other.disabled = !other.checked && this.ids.length >= this.most;
+      this.left = 0;
       this.note();
       this.changed();
     });

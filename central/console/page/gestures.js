@@ -10,6 +10,7 @@ export const KEYS = {
   "+": (view) => view.zoom(0.5),
   "=": (view) => view.zoom(0.5), // + without Shift on many keyboards.
   "-": (view) => view.zoom(2),
+  End: (view) => view.now(),
   0: (view) => view.reset(),
 };
 

@@ -4,9 +4,9 @@
 import { get, pagePath, soon } from "./api.js";
 import { Chart, makeLine, MOST_LINES } from "./chart.js";
 import { Comparison } from "./comparison.js";
-import { button, copyButton, h, newId, segments, setText } from "./dom.js";
+import { announce, button, copyButton, h, newId, segments, setText } from "./dom.js";
 import { localTime } from "./fields.js";
-import { dateTime, now as milliseconds } from "./format.js";
+import { clockTime, dateTime, day, now as milliseconds } from "./format.js";
 import { limitsOf } from "./special.js";
 import * as range from "./range.js";
 
@@ -31,7 +31,10 @@ export class History {
     this.kept = null; // When the oldest reading was taken that is kept.
     this.comparison = new Comparison(store.id, MOST_LINES - 1, {
       changed: () => this.goTo({}),
-      named: () => this.series && this.showLines(),
+      named: () => {
+        if (this.series) this.showLines();
+        this.showRemarks();
+      },
     });
     this.added = null; // Messages that arrive during a request.
     this.asked = 0; // When central was asked last, in seconds.
@@ -46,6 +49,7 @@ export class History {
       pan: (share) => this.goTo({ range: range.panned(this.range, share, now(), this.kept) }),
       zoom: (factor, at) =>
         this.goTo({ range: range.zoomed(this.range, factor, now(), this.kept, at) }),
+      now: () => this.goTo({ range: range.latest(this.range, now(), this.kept) }),
       reset: () => this.goTo({ range: { span: this.preset ?? range.USUAL } }),
     };
     this.read(query);
@@ -63,11 +67,13 @@ export class History {
     this.presets = segments("Time shown", range.PRESETS, (span) => this.goTo({ range: { span } }));
     const step = (words, label, act) =>
       button(words, act, { class: "small", "aria-label": label, title: label });
+    this.nowButton = step("Now", "Back to now", () => this.view.now());
     this.fieldChooser = h("select", {
       "aria-label": "Charts shown",
       onchange: () => this.goTo({ field: this.fieldChooser.value || null }),
     });
-    this.period = h("p", { class: "muted period", role: "status" });
+    this.period = h("p", { class: "muted period" });
+    this.remark = h("p", { class: "remark", role: "status", hidden: true });
     this.count = h("p", { class: "count", hidden: true });
     this.chartBox = h("div");
     return h(
@@ -84,6 +90,7 @@ export class History {
           step("→", "Later", () => this.view.pan(0.5)),
           step("+", "Zoom in", () => this.view.zoom(0.5)),
           step("−", "Zoom out", () => this.view.zoom(2)),
+          this.nowButton,
           step("Reset", "Reset the time shown", () => this.view.reset()),
         ),
         this.dates(),
@@ -92,6 +99,7 @@ export class History {
         copyButton(() => location.href, "link to these charts", "Copy link"),
       ),
       this.count,
+      this.remark,
       this.chartBox,
       this.period,
       h(
@@ -99,7 +107,7 @@ export class History {
         { class: "muted gestures" },
         h("span", { class: "mouse" }, "Drag to zoom in, Shift and drag to move, double-click to reset."),
         h("span", { class: "fingers" }, "Swipe to move, pinch to zoom, tap twice to reset."),
-        " Keys on a chart: arrows move, + and − zoom, 0 resets.",
+        " Keys on a chart: arrows move, + and − zoom, End goes to now, 0 resets.",
       ),
     );
   }
@@ -110,6 +118,7 @@ export class History {
       const input = h("input", { id, type: "datetime-local", step: "1", required: true });
       return { input, element: h("span", { class: "pair" }, h("label", { for: id }, label), input) };
     });
+    let [bounds, written] = [[], []]; // What the fields began with.
     const form = h(
       "form",
       { class: "choices", novalidate: true },
@@ -122,7 +131,9 @@ export class History {
       {
         class: "menu",
         ontoggle: () => {
-          [from.input.value, to.input.value] = this.bounds().map((at) => localTime(at * 1000));
+          bounds = this.bounds();
+          [from, to].forEach(({ input }, at) => (input.value = localTime(bounds[at] * 1000)));
+          written = [from.input.value, to.input.value];
         },
       },
       h("summary", { class: "button small" }, "Dates"),
@@ -130,14 +141,19 @@ export class History {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const [begin, end] = [from, to].map(({ input }) => Date.parse(input.value) / 1000);
-      const wrong = !(end > begin && begin >= 0);
-      to.input.setCustomValidity(wrong ? "This must be later than the time above." : "");
+      const read = [from, to].map(({ input }, at) =>
+        input.value === written[at] ? { time: bounds[at], words: "" } : readTime(input.value, at),
+      );
+      const [begin, end] = read.map((each) => each.time);
+      const [at, refusal] = range.refusal(begin, end, now()) ?? [];
+      [from, to].forEach(({ input }, index) => input.setCustomValidity(at === index ? refusal : ""));
       if (!form.reportValidity()) return;
       menu.open = false;
-      this.goTo({ range: range.between(begin, end, now()) });
+      const remarks = read.map((each) => each.words).filter(Boolean);
+      this.goTo({ range: range.entered(begin, end, now()), remarks });
     });
-    to.input.addEventListener("input", () => to.input.setCustomValidity(""));
+    for (const { input } of [from, to])
+      input.addEventListener("input", () => input.setCustomValidity(""));
     return menu;
   }
 
@@ -146,14 +162,15 @@ export class History {
   }
 
   isLive() {
-    return !this.range || "span" in this.range;
+    return !this.range || "span" in this.range || this.range.to > now();
   }
 
   // Shows what an address has.
   read(query) {
-    const { range: asked, field, devices } = range.readQuery(query);
+    const { range: asked, field, devices, wrong } = range.readQuery(query);
     this.range = asked; // Chosen with the first readings: a new device has none from an hour ago.
     this.field = field;
+    this.remarks = wrong ? ["The address has no valid time range."] : [];
     this.comparison.choose(devices);
     this.written = query;
     this.note();
@@ -167,7 +184,7 @@ export class History {
     if (this.closed) return;
     this.range ??= { span: range.USUAL };
     const fieldBefore = this.field;
-    Object.assign(this, changed);
+    Object.assign(this, { remarks: [] }, changed);
     if (this.field !== fieldBefore) this.build(this.numbers);
     this.note();
     this.charts.forEach((chart) => chart.move());
@@ -181,6 +198,7 @@ export class History {
       this.written = query;
       const [place] = location.hash.split("?");
       history.pushState(null, "", query ? `${place}?${query}` : place);
+      announce(this.period.textContent);
     }
     this.fetch();
   }
@@ -191,11 +209,23 @@ export class History {
     if (range.PRESETS.some(([each]) => each === span)) this.preset = span;
     this.presets.choose(span);
     const [from, to] = this.bounds();
-    const ends = this.isLive() ? "now" : dateTime(to * 1000);
+    const ends = !this.range || "span" in this.range ? "now" : dateTime(to * 1000);
+    this.nowButton.disabled = ends === "now";
     setText(
       this.period,
       `From ${dateTime(from * 1000)} to ${ends}. Times in ${range.zoneText([from, to])}.`,
     );
+    this.showRemarks();
+  }
+
+  // Says which part of an address or of what was entered is shown otherwise.
+  showRemarks() {
+    const words = [...this.remarks, ...this.comparison.remarks()];
+    const isKnown = this.numbers?.some((each) => each.key === this.field);
+    if (this.field !== null && this.series && !isKnown)
+      words.push(`The device has no telemetry ${this.field} with a chart. All charts are shown.`);
+    setText(this.remark, words.join(" "));
+    this.remark.hidden = !words.length;
   }
 
   // Creates the charts of these numbers.
@@ -228,7 +258,8 @@ export class History {
     this.added = [];
     this.asked = now();
     const keys = this.numbers.map((each) => each.key);
-    const others = this.comparison.chosen();
+    const others = await this.comparison.shared();
+    if (this.closed || signal.aborted) return;
     let found;
     try {
       found = await Promise.all([
@@ -237,7 +268,12 @@ export class History {
           [...keys, ...words.map((each) => each.key)].slice(0, MOST_NAMES),
           signal,
         ),
-        ...others.map((id) => this.ask(id, keys, signal).catch(() => ({})), // It was deleted, say.
+        ...others.map(([id, shared]) =>
+          this.ask(
+            id,
+            keys.filter((key) => shared.includes(key)),
+            signal,
+          ).catch(() => ({})), // It was deleted, say.
         ),
       ]);
     } catch {
@@ -248,7 +284,7 @@ export class History {
     const { added } = this;
     this.added = null;
     this.series = found[0];
-    this.others = new Map(others.map((id, index) => [id, found[index + 1]]));
+    this.others = new Map(others.map(([id], index) => [id, found[index + 1]]));
     this.learn();
     this.showLines();
     this.received(this.series, added);
@@ -282,10 +318,8 @@ export class History {
       if (!own) continue;
       const name = this.store.device?.displayName ?? this.store.id;
       const others = [...this.others].filter(([, series]) => series[key]);
-      chart.show([
-        makeLine(name, own),
-        ...others.map(([id, series]) => makeLine(this.comparison.nameOf(id), series[key])),
-      ]);
+      const lines = others.map(([id, series]) => makeLine(this.comparison.nameOf(id), series[key]));
+      chart.show([makeLine(name, own), ...lines], own);
     }
   }
 
@@ -320,4 +354,17 @@ export class History {
   draw() {
     if (!this.closed) this.charts.forEach((chart) => chart.draw());
   }
+}
+
+// A time that was entered as the beginning (0) or the end (1) of a range, in unix seconds, and what
+// there is to say about it. Of two times that clocks show alike, a range has all between.
+function readTime(text, which) {
+  const { times, exists } = range.localTimes(text);
+  const time = which === 0 ? times[0] : times.at(-1);
+  const said = `${text.slice(11, 16)} on ${day(time * 1000)}`;
+  if (!exists)
+    return { time, words: `Clocks are set forward and do not show ${said}; it is ${clockTime(time * 1000).slice(0, 5)} then.` };
+  if (times.length < 2) return { time, words: "" };
+  const taken = which === 0 ? "begins at the first" : "ends at the second";
+  return { time, words: `Clocks are set back and show ${said} twice; the range ${taken}.` };
 }

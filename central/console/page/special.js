@@ -60,16 +60,16 @@ export function isNoLimit(element, value) {
 }
 
 // The limits that a device reports for this telemetry, and those it has not confirmed yet, as
-// {label, value, pending}.
+// {label, value, pending, since}. `since` is when the device reported it, in unix seconds.
 export function limitsOf(element, store) {
   return (LIMITS[element.key] ?? []).flatMap(([name, none]) => {
     const label = store.model?.properties.find((each) => each.key === name)?.label ?? name;
     const { value, about } = store.property(name);
-    const { desiredValue: desired, desiredVersion, ackVersion } = about;
+    const { desiredValue: desired, desiredVersion, ackVersion, lastUpdateTime } = about;
     const isAhead = desired !== undefined && !(ackVersion >= desiredVersion);
     return [
-      { label, value, pending: false },
-      { label, value: isAhead ? desired : undefined, pending: true },
+      { label, value, pending: false, since: lastUpdateTime ? Date.parse(lastUpdateTime) / 1000 : 0 },
+      { label, value: isAhead ? desired : undefined, pending: true, since: 0 },
     ].filter((each) => typeof each.value === "number" && each.value !== none[element.unit]);
   });
 }

@@ -18,7 +18,7 @@ routes = Routes()
 
 @routes.on("GET", "/console/api/devices/{device}/comparable", needs=Permission.VIEW)
 async def list_comparable(request: web.Request) -> web.Response:
-    """Return id and name of the other devices that send a number of the same name and unit."""
+    """Return the other devices that send numbers of the same name and unit, with these names."""
     device = await find_device(request)
     return answer({"value": await look_up(request, _comparable, device)})
 
@@ -35,8 +35,10 @@ def _comparable(db: sqlite3.Connection, device: Device) -> list[dict[str, Any]]:
         return modelled or {(name, "") for name in sent_numbers(db, each)}
 
     own = numbers(device)
-    return [
-        {"id": each.id, "displayName": each.display_name}
-        for each in devices.get_all(db)
-        if each.id != device.id and own & numbers(each)
-    ]
+    found = []
+    for each in devices.get_all(db):
+        shared = own & numbers(each) if each.id != device.id else None
+        if shared:
+            keys = sorted(key for key, _ in shared)
+            found.append({"id": each.id, "displayName": each.display_name, "telemetry": keys})
+    return found

@@ -50,7 +50,7 @@ class TestOverview:
             await expect(page.locator(".tile").nth(0)).to_contain_text("21.5°C")
             await expect(page.locator(".tile").nth(1)).to_contain_text("40.0%")
             await expect(page.locator(".chart canvas")).to_have_count(2)
-            chart = page.get_by_role("img", name=re.compile("Temperature from 21.5"))
+            chart = page.get_by_role("img", name=re.compile("Temperature: 21.5"))
             await expect(chart).to_be_visible()
         await expect(page.locator(".status")).to_contain_text("Disconnected")
 

@@ -111,6 +111,11 @@ class TestRange:
             ("it.zoomed({from: 100, to: 200}, 2, 1000, 0)", {"from": 50, "to": 250}),
             ("it.zoomed({from: 100, to: 101}, 0.5, 1000, 0)", {"from": 95.5, "to": 105.5}),
             ("it.zoomed({span: 900}, 4, 1000, 50).span === Infinity", True),
+            # Of a new device, less is kept than what is shown.
+            ("it.zoomed({span: 600}, 2, 1000, 980)", {"span": 600}),
+            ("it.panned({span: 600}, -0.5, 1000, 980)", {"span": 600}),
+            ("it.latest({from: 100, to: 700}, 1000, 980)", {"span": 600}),
+            ("it.latest({span: 600}, 1000, 980)", {"span": 600}),
             # Neither longer than what is kept nor later than now.
             ("it.between(2000, 2100, 1000, 0)", {"span": 100}),
             ("it.between(0, 60, 1000, 20)", {"from": 20, "to": 80}),
@@ -177,9 +182,9 @@ class TestTime:
         await add_readings(central, [20 * DAY, 20 * DAY - 60], value=5)
         await add_readings(central, range(0, HOUR, 10))
         await page.goto(PI)
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
         await page.get_by_role("radio", name="All").check()
-        await expect(page.get_by_role("img", name="Temperature from 5.0")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 5.0")).to_be_visible()
         await expect(page).to_have_url(re.compile(r"\?last=all$"))
         await page.get_by_text("Dates", exact=True).click()
         begin = time.time() - 20 * DAY - 600
@@ -187,7 +192,9 @@ class TestTime:
             local = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
             await page.get_by_label(label, exact=True).fill(local)
         await page.get_by_role("button", name="Show", exact=True).click()
-        await expect(page.get_by_role("img", name=re.compile("from 5.0.* to 5.0"))).to_be_visible()
+        await expect(
+            page.get_by_role("img", name=re.compile("Temperature: 5.0 °C, last"))
+        ).to_be_visible()
         assert [int(each) for each in await zoomed(page)] == [int(begin), int(begin) + HOUR]
         await expect(page.get_by_role("radio", name="All")).not_to_be_checked()
 
@@ -225,7 +232,7 @@ class TestTime:
             for name, each in (("from", earlier), ("to", now))
         )
         await page.goto(f"{PI}?{ends}")
-        shown = page.get_by_role("img", name=re.compile("to 20.5.*, last 20.5"))
+        shown = page.get_by_role("img", name=re.compile("20.5 °C, last 20.5"))
         await expect(shown).to_be_visible()
         await expect(page.locator(".live")).to_have_text("Live")
         await record(central, {"temp": 30})
@@ -281,7 +288,7 @@ class TestZoom:
     async def open(self, page, central):
         await add_readings(central, [5 * DAY, *range(0, DAY, 5)])
         await page.goto(f"{PI}?last={DAY}")
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
 
     async def test_dragging_fetches_what_is_finer(self, page, central):
         asked = []
@@ -351,7 +358,7 @@ class TestZoom:
         await add_readings(central, range(0, DAY, 5))
         async with watched_page(browser, central, viewport=PHONE, has_touch=True) as page:
             await page.goto(f"{PI}?last={HOUR}")
-            await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+            await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
             over = page.locator(".u-over").first
             await over.scroll_into_view_if_needed()
             box = await over.bounding_box()
@@ -405,7 +412,7 @@ class TestZoom:
         await eventually(lambda: failed)
         let_go.set()
         await expect(page).to_have_url(re.compile(r"last=3600$"))
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
         await page.unroute_all(behavior="ignoreErrors")
 
 
@@ -417,7 +424,7 @@ class TestSeveralDevices:
         await add_readings(central, range(0, HOUR, 10))
         await add_readings(central, range(0, HOUR, 10), device="pi-2", value=12)
         await page.goto(PI)
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
 
     async def test_devices_with_the_same_telemetry_share_a_chart(self, page, central):
         await self.open(page, central)
@@ -425,9 +432,9 @@ class TestSeveralDevices:
         await expect(page.get_by_label("Garage")).to_have_count(0)
         await page.get_by_label("Cellar").check()
         legend = chart(page).locator(".legend li")
-        await expect(legend.nth(0)).to_contain_text("Kitchen 20.5 °C to 20.5 °C")
-        await expect(legend.nth(1)).to_contain_text("Cellar 12.0 °C to 12.0 °C")
-        described = "Temperature Kitchen from 20.5.*; Cellar from 12.0"
+        await expect(legend.nth(0)).to_contain_text("Kitchen 20.5\u202f°C")
+        await expect(legend.nth(1)).to_contain_text("Cellar 12.0")
+        described = "Temperature: Kitchen: 20.5.*; Cellar: 12.0"
         await expect(page.get_by_role("img", name=re.compile(described))).to_be_visible()
         await expect(page).to_have_url(re.compile(r"with=pi-2"))
         for colour in ("--line-1", "--line-2"):
@@ -469,7 +476,7 @@ class TestSeveralDevices:
         await page.clock.install()
         await self.open(page, central)
         await page.goto(f"{PI}?last=600&with=pi-2")
-        await expect(chart(page).locator(".legend li").nth(1)).to_contain_text("to 12.0")
+        await expect(chart(page).locator(".legend li").nth(1)).to_contain_text("12.0")
         await record(central, {"temp": 14}, device="pi-2")
         await page.clock.fast_forward(10_000)
         await expect(chart(page).locator(".legend li").nth(1)).to_contain_text("to 14.0")

@@ -70,7 +70,7 @@ class TestOverview:
             await written.wait()
             await record(central, {"temp": 23, "note": "loud"})
             await expect(facts).to_contain_text("loud")
-        course = page.get_by_role("img", name=re.compile("from 5.0.* to 23.0.*, last 23.0"))
+        course = page.get_by_role("img", name=re.compile("5.0.* to 23.0.*, last 23.0"))
         await expect(course).to_be_visible()  # The day's first value: the response has arrived.
         await expect(facts).to_contain_text("loud")
         await expect(page.locator(".tile")).to_contain_text("23.0")
@@ -155,7 +155,7 @@ async def test_a_long_open_page_requests_thinned_points(page, central):
     await page.route(re.compile("/series"), answer)
     await page.goto("/#/devices/pi-1")
     await expect(page.locator(".live")).to_have_text("Live")
-    await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+    await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
     for number in range(4):  # More often than it requests at the start.
         before = len(asked)
         await record(central, {"temp": number})

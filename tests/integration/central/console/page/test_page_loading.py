@@ -24,7 +24,7 @@ async def test_the_devices_and_one_device_need_less_than_250_kilobytes(browser, 
         page.on("response", lambda each: responses.setdefault(urlsplit(each.url).path, each))
         await page.goto("/")
         await page.get_by_role("link", name="Kitchen").click()
-        await expect(page.get_by_role("img", name="Temperature from 20.5")).to_be_visible()
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
         sizes = {
             path: len(await each.body())
             for path, each in responses.items()

@@ -191,7 +191,8 @@ async def test_devices_with_the_same_telemetry_are_comparable(http, central):
     for device, name in (("raw", "temp"), ("other", "co2")):
         await record(central, {name: 20}, device=device)
     found = await ask(http, "GET", f"{PI}/comparable")
-    assert found["value"] == [{"id": "pi-2", "displayName": "pi-2"}]
+    same = {"id": "pi-2", "displayName": "pi-2", "telemetry": ["humid", "temp"]}
+    assert found["value"] == [same]
     found = await ask(http, "GET", "/console/api/devices/raw/comparable")
     assert found["value"] == []  # The numbers of a device without a model have no unit.
     await record(central, {"temp": 1, "co2": 2}, device="silent")
