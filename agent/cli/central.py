@@ -15,6 +15,7 @@ from central.console.run import run
 from central.errors import CentralError
 from central.storage import backup
 from central.storage.data_directory import BEFORE
+from central.storage.ownership import as_owner
 from central.transport.certificates import issue_device_certificate
 from central.transport.issuing import utc_now
 
@@ -57,8 +58,9 @@ def run_central(
 def make_certificate(data: Path, device_id: str) -> int:
     """Make a certificate for a device; print the lines for its configuration file."""
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate, key = issue_device_certificate(data, device_id, utc_now(time.time))
+        with as_owner(data):
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            certificate, key = issue_device_certificate(data, device_id, utc_now(time.time))
     except CentralError as error:
         print(error, file=sys.stderr)
         return FAILURE

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from central.protocol.twins import parse_json
 from central.records import iso
 from central.storage import data_directory
 from central.storage.data_directory import DATABASE
+from central.storage.ownership import as_owner
 from central.storage.store import SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
@@ -34,7 +36,10 @@ TRIES = 5  # To read keys and certificates that do not change meanwhile.
 DIRECTORIES = ("devices",)  # Besides the files of the data directory itself.
 # The characters of device ids, after which their certificates are named.
 NAME = re.compile(r"(?:devices/)?(?!\.\.?\Z)[A-Za-z0-9.:%_*?!(),=@;$'-]{1,200}")
-LEFT_OUT = re.compile(r"central\.(?:db-wal|db-shm|lock|json)|.*\.new")
+# Besides what only a running central has: SQLite takes every file named after the database for its
+# own, and does what it says. A journal can name another file, which SQLite then removes.
+LEFT_OUT = re.compile(r"central\.(?:db-.*|lock|json)|.*\.new")
+MAX_FILE = 1024 * 1024  # Bytes of a key or certificate.
 READABLE = 0o044  # What others may do with a certificate.
 
 
@@ -48,18 +53,8 @@ def back_up(directory: Path, file: Path, now: float) -> int:
     database, and keys and certificates that belong to it. Raise BackupError.
     """
     directory = directory.absolute()
-    if not (directory / DATABASE).is_file():
-        raise BackupError(
-            f"{directory} is not the data directory of a central: it has no {DATABASE}. Give the "
-            "right one with --data."
-        )
-    if file.absolute().parent.resolve().is_relative_to(directory.resolve()):
-        raise BackupError(
-            f"{file} is inside of the data directory. Choose a place outside, best on another disk."
-        )
-    if file.exists():
-        raise BackupError(f"{file} exists already. Choose another name, or remove it first.")
     try:
+        _check_places(directory, file)
         return _write(directory, file, now)
     except OSError as error:
         raise BackupError(f"Cannot write the backup {file}: {in_words(error)}.") from None
@@ -67,12 +62,29 @@ def back_up(directory: Path, file: Path, now: float) -> int:
         raise BackupError(f"Cannot read {directory / DATABASE}: {error}.") from None
 
 
+def _check_places(directory: Path, file: Path) -> None:
+    with as_owner(directory):
+        if not (directory / DATABASE).is_file():
+            raise BackupError(
+                f"{directory} is not the data directory of a central: it has no {DATABASE}. Give "
+                "the right one with --data."
+            )
+    if file.absolute().parent.resolve().is_relative_to(directory.resolve()):
+        raise BackupError(
+            f"{file} is inside of the data directory. Choose a place outside, best on another disk."
+        )
+    if file.exists():
+        raise BackupError(f"{file} exists already. Choose another name, or remove it first.")
+
+
 def _write(directory: Path, file: Path, now: float) -> int:
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.absolute().parent) as made:
         copy, archive = Path(made) / DATABASE, Path(made) / "archive"
         files = _copy(directory, copy)
         with _create(archive) as out, tarfile.open(fileobj=out, mode="w") as tar:
-            digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+            digests = {
+                name: hashlib.sha256(content).hexdigest() for name, (_, content) in files.items()
+            }
             with copy.open("rb") as database:
                 digests[DATABASE] = hashlib.file_digest(database, "sha256").hexdigest()
             manifest = {"format": FORMAT, "version": VERSION, "created": iso(now), "files": digests}
@@ -80,8 +92,8 @@ def _write(directory: Path, file: Path, now: float) -> int:
             with copy.open("rb") as database:
                 info = _info(DATABASE, copy.stat().st_size, 0o600)
                 tar.addfile(info, database)
-            for name, content in files.items():
-                _add(tar, name, content, (directory / name).stat().st_mode & READABLE | 0o600)
+            for name, (mode, content) in files.items():
+                _add(tar, name, content, mode & READABLE | 0o600)
         data_directory.sync(archive)
         archive.replace(file)
         data_directory.sync(file.absolute().parent)
@@ -94,30 +106,46 @@ def _create(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def _copy(directory: Path, to: Path) -> dict[str, bytes]:
-    """Copy the database; return the other files as they were before it and are after it."""
+def _copy(directory: Path, to: Path) -> dict[str, tuple[int, bytes]]:
+    """Copy the database; return the other files as they were before it and are after it.
+
+    With each comes its mode.
+    """
     for _ in range(TRIES):
-        files = _read_files(directory)
         to.unlink(missing_ok=True)
-        # Not read-only: if central was killed, its last changes are in another file.
-        source = sqlite3.connect(f"{(directory / DATABASE).as_uri()}?mode=rw", uri=True)
-        with closing(source), closing(sqlite3.connect(to)) as target:
-            source.backup(target)
+        with closing(sqlite3.connect(to)) as target:
+            # No file beside the copy: it belongs to root, and the rest of this to the owner.
+            target.execute("PRAGMA journal_mode = OFF")
+            with as_owner(directory):
+                files = _read_files(directory)
+                # Not read-only: if central was killed, its last changes are in another file.
+                source = sqlite3.connect(f"{(directory / DATABASE).as_uri()}?mode=rw", uri=True)
+                with closing(source):
+                    source.backup(target)
+                unchanged = _read_files(directory) == files
             # Without this, a program that opens the copy makes two more files beside it.
             target.execute("PRAGMA journal_mode = DELETE")
-        if _read_files(directory) == files:
+        if unchanged:
             return files
     raise BackupError(f"The keys and certificates in {directory} are changing. Try again later.")
 
 
-def _read_files(directory: Path) -> dict[str, bytes]:
+def _read_files(directory: Path) -> dict[str, tuple[int, bytes]]:
     places = [directory, *(directory / name for name in DIRECTORIES)]
     paths = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
     return {
-        str(path.relative_to(directory)): path.read_bytes()
+        str(path.relative_to(directory)): _read_file(path)
         for path in paths
         if path.is_file() and path.name != DATABASE and not LEFT_OUT.fullmatch(path.name)
     }
+
+
+def _read_file(path: Path) -> tuple[int, bytes]:
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise BackupError(f"{path} is larger than a key or a certificate. Move it elsewhere.")
+        return stat.S_IMODE(os.fstat(file.fileno()).st_mode), content
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
@@ -137,9 +165,15 @@ def restore(directory: Path, file: Path) -> bool:
     """Replace the content of a data directory by a backup; return whether it had any.
 
     What was there is in `before-restore` of the directory afterwards. If this is interrupted, the
-    directory has either content. Raise DataDirectoryInUse while a central runs, or BackupError.
+    directory has either content. What root restores belongs to the owner of the directory. Raise
+    DataDirectoryInUse while a central runs, or BackupError.
     """
-    with _as_error(file), file.open("rb") as opened, data_directory.locked(directory) as target:
+    with (
+        _as_error(file),
+        file.open("rb") as opened,
+        as_owner(directory),
+        data_directory.locked(directory) as target,
+    ):
         had_content = any(path.name not in data_directory.OWN for path in target.iterdir())
         place = target / data_directory.RESTORING
         place.mkdir(mode=0o700)
@@ -147,7 +181,6 @@ def restore(directory: Path, file: Path) -> bool:
             _extract(opened, file, place)
             _check_database(place / DATABASE, file)
             _end_sign_ins(place / DATABASE)
-            _give_to_owner(place, target)
         except BaseException:
             data_directory.discard(place)
             raise
@@ -225,7 +258,10 @@ def _is_list_of_files(files: object) -> TypeGuard[dict[str, str]]:
         isinstance(files, dict)
         and DATABASE in files
         and all(NAME.fullmatch(name) and isinstance(digest, str) for name, digest in files.items())
-        and not any(name in data_directory.OWN for name in files)
+        and not any(
+            name in data_directory.OWN or name in DIRECTORIES or LEFT_OUT.fullmatch(name)
+            for name in files
+        )
     )
 
 
@@ -258,11 +294,3 @@ def _check_database(path: Path, file: Path) -> None:
         raise _damaged(file, "its database is empty")
     if fault != "ok":
         raise _damaged(file, f"its database has a fault ({fault})")
-
-
-def _give_to_owner(place: Path, directory: Path) -> None:
-    """Let root restore the directory of a service's user."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        for path in (place, *place.rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid)

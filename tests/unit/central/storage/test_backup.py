@@ -6,12 +6,13 @@ import os
 import sqlite3
 import stat
 import tarfile
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from central.errors import BackupError, DataDirectoryInUse
+from central.errors import BackupError, CentralError, DataDirectoryInUse
 from central.protocol.sas import new_key
 from central.records import Role, User
 from central.storage import accounts, backup, data_directory, devices
@@ -285,7 +286,12 @@ def a_link():
         (packed(("manifest.json", manifest()), ("central.db", b"x")), "not as it was written"),
         *[
             (packed(("manifest.json", manifest(files={"central.db": "0", name: "0"}))), "its list")
-            for name in ("../x", "/x", "..", "devices/..", "a/b", "restore-complete", "")
+            for name in ("../x", "/x", "..", "devices/..", "a/b", "restore-complete", "", "devices")
+        ],
+        # A journal of SQLite can name another file, which is removed when the journal is used.
+        *[
+            (packed(("manifest.json", manifest(files={"central.db": "0", name: "0"}))), "its list")
+            for name in ("central.db-journal", "central.db-wal", "central.db-shm", "central.json")
         ],
     ],
 )
@@ -324,13 +330,75 @@ def test_a_database_of_a_newer_version_is_refused(data, tmp_path):
         backup.restore(data, tmp_path / "newer")
 
 
-def test_what_root_restores_belongs_to_the_owner_of_the_directory(file, tmp_path, monkeypatch):
-    given = {}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, *owner: given.update({path.name: owner}))
-    backup.restore(tmp_path / "new", file)
-    owner = (tmp_path / "new").stat()
-    assert given["central.db"] == given["devices"] == (owner.st_uid, owner.st_gid)
+# As root, in the directory of a service's user
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root handles files of another user")
+
+
+@pytest.fixture
+def theirs():
+    """The data directory of another user's central. Everybody may look into the one above."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        data = a_central(Path(place, "data"), "pi-1")
+        for path in (data, *data.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        yield data
+
+
+@as_root
+def test_what_root_restores_belongs_to_the_owner_of_the_directory(file, theirs):
+    backup.restore(theirs, file)
+    found = list(theirs.rglob("*"))
+    assert {"central.db", "devices", BEFORE} <= {path.name for path in found}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in found} == {(NOBODY, NOBODY)}
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+
+
+@as_root
+def test_root_saves_the_directory_of_another_user(theirs, tmp_path):
+    backup.back_up(theirs, tmp_path / "backup", NOW)
+    backup.restore(tmp_path / "new", tmp_path / "backup")
+    assert device_ids(tmp_path / "new") == ["pi-1"]
+    assert (tmp_path / "new" / "central.db").stat().st_uid == 0
+    assert {path.stat().st_uid for path in theirs.rglob("*")} == {NOBODY}
+
+
+@as_root
+@pytest.mark.parametrize("name", ["group-key", "devices/pi.pem", "central.db"])
+def test_a_link_of_the_owner_does_not_save_what_only_root_may_read(theirs, tmp_path, name):
+    (tmp_path / "secret").write_bytes(b"of root")
+    (theirs / name).unlink(missing_ok=True)
+    (theirs / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(BackupError):
+        backup.back_up(theirs, tmp_path / "backup", NOW)
+    assert not (tmp_path / "backup").exists()
+
+
+@as_root
+@pytest.mark.parametrize(
+    "name", ["central.lock", data_directory.RESTORING, data_directory.RESTORED, BEFORE]
+)
+@pytest.mark.parametrize("leads_to", ["nowhere", "roots"])
+def test_a_link_of_the_owner_does_not_change_what_is_elsewhere(
+    theirs, file, tmp_path, name, leads_to
+):
+    (tmp_path / "roots").mkdir()
+    (tmp_path / "roots" / "file").write_bytes(b"of root")
+    (theirs / name).symlink_to(tmp_path / leads_to)
+    with suppress(CentralError):
+        backup.restore(theirs, file)
+    assert (tmp_path / "roots" / "file").read_bytes() == b"of root"
+    assert [path.name for path in (tmp_path / "roots").iterdir()] == ["file"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_key_of_many_megabytes_is_not_read_into_memory(data, tmp_path):
+    with (data / "group-key").open("wb") as key:
+        key.truncate(backup.MAX_FILE + 1)
+    with pytest.raises(BackupError, match="larger than a key or a certificate"):
+        backup.back_up(data, tmp_path / "backup", NOW)
 
 
 def test_a_sign_in_that_has_ended_does_not_come_back(data, tmp_path):
