@@ -125,7 +125,7 @@ async def _at_once() -> None:
 def make_app(central: "Central", sign_in: SignIn) -> web.Application:
     """Create the application with all paths."""
     app = web.Application(
-        middlewares=[note_request, guard, bound, audit, errors_as_json, gate, read_body],
+        middlewares=[note_request, guard, audit, errors_as_json, gate, read_body, bound],
         client_max_size=LARGEST_BODY,
     )
     app[CENTRAL] = central

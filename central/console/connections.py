@@ -8,6 +8,8 @@ import logging
 import socket
 import ssl
 import time
+from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from central.console.responses import Handler, RestError
+from central.console.sign_in.gate import ACCESS
 from central.transport.admission import Admission, Room, Turns, Waiting
 from central.transport.listener import has_begun
 
@@ -25,6 +28,8 @@ FIRST_REQUEST = 15.0  # Seconds for TLS and the head of the first request, after
 KEEP_ALIVE = 75.0  # Seconds until a connection without requests is closed.
 BODY = 30.0  # Seconds for the body of a request.
 MAX_OPEN = 512  # Connections that have sent a request.
+MAX_BODIES = 128  # Requests whose body is still arriving.
+LARGEST_OF_STRANGERS = 16_384  # Bytes of a body from somebody who has not signed in yet.
 LONGEST_REASON = 200  # Characters in the log.
 
 log = logging.getLogger(__name__)
@@ -41,6 +46,7 @@ class Connections:
         self.admission = Admission(time.monotonic)
         self._turns = Turns()
         self._open = Room(MAX_OPEN)
+        self.bodies = Room(MAX_BODIES)
         self._waiting: dict[object, tuple[Waiting, asyncio.TimerHandle]] = {}
 
     async def serve(self, client: socket.socket) -> None:
@@ -127,15 +133,40 @@ async def note_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the whole body before anything else, and refuse it with 408 if it takes too long."""
+    """Read the whole body before anything else, and refuse it with 408 if it takes too long.
+
+    If too many are arriving, one of the address with the most of them ends, with its connection.
+    """
     if request.can_read_body:
-        try:
-            async with asyncio.timeout(BODY):
-                await request.read()
-        except TimeoutError:
-            sentence = f"The body did not arrive within {BODY:g} s."
-            raise RestError(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
+        with ExitStack() as stack:
+            if (connections := request.app.get(CONNECTIONS)) is not None:
+                address, end = request.remote or "unknown", partial(_abort, request)
+                stack.enter_context(
+                    connections.admission.entering(address, end, connections.bodies)
+                )
+            await _read(request)
     return await handler(request)
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _read(request: web.Request) -> None:
+    # Whoever has signed in may send more.
+    length = request.content_length
+    if ACCESS.get().identity is None and (length is None or length > LARGEST_OF_STRANGERS):
+        raise RestError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"Before signing in, a body needs a Content-Length of at most {LARGEST_OF_STRANGERS}.",
+        )
+    try:
+        async with asyncio.timeout(BODY):
+            await request.read()
+    except TimeoutError:
+        sentence = f"The body did not arrive within {BODY:g} s."
+        raise RestError(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
 
 
 class OneLine(logging.Filter):

@@ -152,13 +152,16 @@ class Admission:
         return False
 
     @contextmanager
-    def entering(self, address: str, disconnect: Callable[[], object]) -> Iterator[Waiting]:
-        """Count a client as silent until it enters `waiting`, signs in, or the `with` block ends.
+    def entering(
+        self, address: str, disconnect: Callable[[], object], room: Room | None = None
+    ) -> Iterator[Waiting]:
+        """Count a client in a room until it enters another one, signs in, or the block ends.
 
-        If there are too many, `disconnect` of another one is called.
+        The room is that of silent clients if none is given. If there are too many, `disconnect` of
+        one of them is called.
         """
         allowance = self._allowances.get(address) or Allowance(self._clock())
-        client = Waiting(address, disconnect, self.silent, allowance)
+        client = Waiting(address, disconnect, room or self.silent, allowance)
         try:
             yield client
         finally:

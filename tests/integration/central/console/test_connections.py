@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from central.console import connections
+from central.console.middleware import MOST_AT_ONCE
 from central.transport import listener
 from central.transport.admission import MAX_WAITING
 
@@ -59,6 +60,22 @@ async def test_half_a_body_is_refused(connect, monkeypatch):
     async with asyncio.timeout(DEADLINE):
         answer = await reader.readuntil(b"within 0.3 s.")
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def half_a_body(path="/api/devices/pi-1", length=100):
+    more = f"Content-Length: {length}\r\nContent-Type: application/json\r\n"
+    return head("PUT", path, more) + b'{"display'
+
+
+async def test_many_half_bodies_keep_nobody_out(connect, http):
+    half = [await connect(half_a_body()) for _ in range(MOST_AT_ONCE + 10)]
+    async with asyncio.timeout(DEADLINE):
+        assert await half[0].read() == b""  # The ones that came first end.
+        async with http.get("/console/api/central") as response:
+            assert response.status == 200
+        async with http.put("/api/devices/pi-1", json={"displayName": "Pi"}) as response:
+            assert response.status == 200
+    assert not half[-1].at_eof()
 
 
 async def test_a_connection_stays_open_after_its_first_request(connect, monkeypatch):
