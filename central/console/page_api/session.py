@@ -18,7 +18,7 @@ from central.console.responses import (
     refusal,
 )
 from central.console.routes import Routes
-from central.console.sign_in import passwords, sessions
+from central.console.sign_in import known_browsers, passwords, sessions
 from central.console.sign_in.gate import MOST_HASHING, SIGN_IN, Identity, SignIn, identify
 from central.console.sign_in.roles import Permission
 from central.errors import InvalidUser
@@ -74,7 +74,9 @@ async def start_session(request: web.Request) -> web.Response:
         name, password = "", ""  # As wrong as any other.
     if sign_in.waiting >= MOST_HASHING:  # Not counted: all may be right, as when a class begins.
         return _too_many(address, 1.0)
-    if wait := sign_in.attempts.begin(name, address):
+    known_mark = request.cookies.get(sign_in.known_cookie, "")
+    browser = known_browsers.find(known_mark, name, secret=sign_in.token)
+    if wait := sign_in.attempts.begin(name, address, browser):
         return _too_many(address, wait)
     user = await _user(request, sign_in, name, password)
     if user is None:
@@ -82,10 +84,13 @@ async def start_session(request: web.Request) -> web.Response:
         raise RestError(
             HTTPStatus.UNAUTHORIZED, "The name or the password is wrong.", code="WrongPassword"
         )
-    sign_in.attempts.forgive(name, address)
+    sign_in.attempts.forgive(name, address, browser)
     log.info("%s (%s) signed in from %s.", user.name, user.role, address)
     response = answer({"user": user.name, "role": user.role})
     await _set_cookie(request, response, user)
+    if browser is None:
+        mark = known_browsers.new_mark(user.name, secret=sign_in.token)
+        _give(response, sign_in.known_cookie, mark, seconds=known_browsers.LASTS)
     return response
 
 
@@ -129,14 +134,12 @@ async def _set_cookie(request: web.Request, response: web.Response, user: User) 
         )
     except InvalidUser as error:
         raise RestError(HTTPStatus.UNAUTHORIZED, str(error)) from error
+    _give(response, sign_in.cookie, secret, seconds=int(sessions.LONGEST))
+
+
+def _give(response: web.Response, cookie: str, value: str, *, seconds: int) -> None:
     response.set_cookie(
-        sign_in.cookie,
-        secret,
-        max_age=int(sessions.LONGEST),
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="Strict",
+        cookie, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="Strict"
     )
 
 

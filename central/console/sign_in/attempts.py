@@ -17,6 +17,8 @@ OF_ADDRESS = Limit(20, 15.0)
 OF_NAME_AT_ADDRESS = Limit(5, 60.0)
 # Generous: otherwise anyone could keep a user out by guessing from several addresses.
 OF_NAME = Limit(100, 15.0)
+# Of a name in a browser in which that user has signed in before. Nobody else can use it up.
+OF_BROWSER = OF_NAME_AT_ADDRESS
 
 MOST_REMEMBERED = 10_000  # Addresses and names.
 
@@ -31,12 +33,13 @@ class Attempts:
         # When all attempts of a key will have been earned back.
         self._paid: dict[Key, float] = {}
 
-    def begin(self, name: str, address: str) -> float:
+    def begin(self, name: str, address: str, browser: str | None = None) -> float:
         """Count an attempt, which is a failure until `forgive`. Return 0.
 
+        `browser` is one in which this user has signed in before.
         If there were too many, it is not counted: return the seconds until the next may be made.
         """
-        now, limits = self._clock(), _limits(name, address)
+        now, limits = self._clock(), _limits(name, address, browser)
         wait = max(
             self._paid.get(key, now) - now - (limit.burst - 1) * limit.seconds
             for key, limit in limits.items()
@@ -48,9 +51,9 @@ class Attempts:
         self._forget(now)
         return 0.0
 
-    def forgive(self, name: str, address: str) -> None:
+    def forgive(self, name: str, address: str, browser: str | None = None) -> None:
         """Take back an attempt that succeeded."""
-        for key, limit in _limits(name, address).items():
+        for key, limit in _limits(name, address, browser).items():
             if key in self._paid:
                 self._paid[key] -= limit.seconds
 
@@ -64,7 +67,9 @@ class Attempts:
             del self._paid[key]
 
 
-def _limits(name: str, address: str) -> dict[Key, Limit]:
+def _limits(name: str, address: str, browser: str | None) -> dict[Key, Limit]:
+    if browser is not None:
+        return {("browser", browser): OF_BROWSER}
     network, name = _network(address), name.lower()[:80]
     return {
         ("address", network): OF_ADDRESS,

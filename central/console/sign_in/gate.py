@@ -76,6 +76,11 @@ class SignIn:
     hashing: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
 
+    @property
+    def known_cookie(self) -> str:
+        """The name of the cookie of a browser in which a user has signed in before."""
+        return f"{self.cookie}-known"
+
 
 SIGN_IN: web.AppKey[SignIn] = web.AppKey("sign_in")
 NEEDS: web.AppKey[dict[web.AbstractRoute, Permission]] = web.AppKey("needs")

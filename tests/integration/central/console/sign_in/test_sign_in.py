@@ -14,7 +14,7 @@ from signed_in import PASSWORD, browser_session, origin, sign_in
 from central.console import addresses
 from central.console.run import open_central
 from central.console.sign_in import passwords, sessions
-from central.console.sign_in.attempts import OF_NAME_AT_ADDRESS
+from central.console.sign_in.attempts import OF_BROWSER, OF_NAME_AT_ADDRESS
 from central.errors import StartError
 from central.records import Role
 from central.server import open_store
@@ -25,6 +25,11 @@ PATH = "/console/api/session"
 
 def cookies(http):
     return list(http.cookie_jar)
+
+
+def session_cookie(http):
+    """Return the cookie of a sign-in, or None."""
+    return next((each for each in cookies(http) if not each.key.endswith("-known")), None)
 
 
 async def test_nothing_is_seen_without_signing_in(http):
@@ -42,9 +47,9 @@ async def test_a_user_signs_in_and_out(http, central):
     found = await ask(http, "GET", PATH)
     assert (found["user"], found["role"], found["required"]) == ("ann", "administrator", True)
     await ask(http, "GET", "/api/devices")
-    (cookie,) = cookies(http)
+    cookie = session_cookie(http)
     await ask(http, "DELETE", PATH, headers=origin(central), expect=204)
-    assert cookies(http) == []
+    assert session_cookie(http) is None
     stolen = {"Cookie": f"{cookie.key}={cookie.value}"}
     await refused(http, "GET", "/api/devices", headers=stolen, expect=401)
 
@@ -55,7 +60,7 @@ async def test_a_secret_from_before_the_sign_in_is_not_used(http, central):
     planted = {"Cookie": f"{name}=planted"}
     body = {"user": "ann", "password": PASSWORD}
     await ask(http, "POST", PATH, body, headers=origin(central) | planted)
-    (cookie,) = cookies(http)
+    cookie = session_cookie(http)
     assert cookie.value != "planted"
     async with browser_session(central) as attacker:
         await refused(attacker, "GET", "/api/devices", headers=planted, expect=401)
@@ -63,7 +68,7 @@ async def test_a_secret_from_before_the_sign_in_is_not_used(http, central):
 
 async def test_signing_in_again_ends_the_sign_in_before(http, central):
     await sign_in(http, central, "ann")
-    (before,) = cookies(http)
+    before = session_cookie(http)
     await sign_in(http, central, "otto")
     old = {"Cookie": f"{before.key}={before.value}"}
     async with browser_session(central) as other:
@@ -73,7 +78,7 @@ async def test_signing_in_again_ends_the_sign_in_before(http, central):
 
 async def test_the_cookie_is_for_this_host_only_and_hidden_from_scripts(http, central):
     await sign_in(http, central, "ann")
-    (cookie,) = cookies(http)
+    cookie = session_cookie(http)
     assert cookie.key.startswith("__Host-")
     assert (cookie["secure"], cookie["httponly"], cookie["path"]) == (True, True, "/")
     assert cookie["samesite"] == "Strict"
@@ -84,9 +89,9 @@ async def test_the_cookie_is_for_this_host_only_and_hidden_from_scripts(http, ce
 async def test_each_sign_in_has_another_secret(http, central):
     """A secret that an attacker planted in the browser does not become valid."""
     await sign_in(http, central, "ann")
-    (first,) = cookies(http)
+    first = session_cookie(http)
     await sign_in(http, central, "ann")
-    (second,) = cookies(http)
+    second = session_cookie(http)
     assert first.value != second.value
 
 
@@ -115,6 +120,38 @@ async def test_guessing_is_slowed_down_and_a_right_password_does_not_help(http, 
         assert response.status == 429
         assert 0 < int(response.headers["Retry-After"]) <= OF_NAME_AT_ADDRESS.seconds
     assert await sign_in(http, central, "otto") == 200
+
+
+async def test_a_user_is_not_kept_out_by_the_guesses_of_others(http, central):
+    assert await sign_in(http, central, "ann") == 200
+    await ask(http, "DELETE", PATH, headers=origin(central), expect=204)
+    async with browser_session(central) as attacker:
+        while await sign_in(attacker, central, "ann", "a guess") != 429:
+            pass
+        mark = next(cookie for cookie in cookies(http) if cookie.key.endswith("-known"))
+        forged = {"Cookie": f"{mark.key}={mark.value[:32]}.{'0' * 64}"} | origin(central)
+        body = {"user": "ann", "password": PASSWORD}
+        await refused(attacker, "POST", PATH, body, headers=forged, expect=429)
+    assert await sign_in(http, central, "ann") == 200
+    assert await sign_in(http, central, "otto") == 200  # There, ann's mark is none.
+
+
+async def test_guessing_where_the_user_signed_in_before_is_slowed_down(http, central):
+    assert await sign_in(http, central, "ann") == 200
+    for _ in range(OF_BROWSER.burst):
+        assert await sign_in(http, central, "ann", "a guess") == 401
+    assert await sign_in(http, central, "ann", "a guess") == 429
+
+
+async def chunked():
+    yield b"{}"
+
+
+@pytest.mark.parametrize("body", [b"x" * 20_000, chunked()], ids=["long", "chunked"])
+async def test_a_stranger_cannot_send_much(http, body):
+    async with http.post(PATH, data=body) as response:
+        assert response.status == 413
+        assert "before signing in" in (await response.text()).lower()
 
 
 async def test_a_class_that_signs_in_at_once_is_not_locked_out(http, central):
@@ -159,7 +196,7 @@ async def test_passwords_and_secrets_are_not_logged(http, central, caplog):
     caplog.set_level(logging.DEBUG)
     await sign_in(http, central, "ann", "a wrong password")
     await sign_in(http, central, "ann")
-    (cookie,) = cookies(http)
+    cookie = session_cookie(http)
     assert "ann (administrator) signed in from" in caplog.text
     for secret in (PASSWORD, "a wrong password", cookie.value):
         assert secret not in caplog.text
@@ -250,7 +287,7 @@ async def test_another_users_sign_in_stays(http, central):
 async def test_a_sign_in_survives_a_restart(settings, tmp_path):
     async with open_central(settings) as central, browser_session(central) as http:
         await sign_in(http, central, "ann")
-        (cookie,) = cookies(http)
+        cookie = session_cookie(http)
         port = central.http.rstrip("/").rsplit(":", 1)[1]
     again = replace(settings, http_port=int(port))
     async with open_central(again) as central, browser_session(central) as http:

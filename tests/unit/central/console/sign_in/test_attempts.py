@@ -3,7 +3,13 @@
 import pytest
 
 from central.console.sign_in import attempts
-from central.console.sign_in.attempts import OF_ADDRESS, OF_NAME, OF_NAME_AT_ADDRESS, Attempts
+from central.console.sign_in.attempts import (
+    OF_ADDRESS,
+    OF_BROWSER,
+    OF_NAME,
+    OF_NAME_AT_ADDRESS,
+    Attempts,
+)
 
 
 class Clock:
@@ -64,6 +70,20 @@ def test_a_name_that_many_addresses_guess_is_slowed_down(tries):
         assert tries.begin("ann", f"10.0.{number}.1") == 0
     assert tries.begin("ann", "198.51.100.7") == OF_NAME.seconds
     assert tries.begin("bob", "198.51.100.7") == 0
+
+
+def test_a_browser_in_which_the_user_signed_in_before_is_not_kept_out(tries):
+    fail(tries, "ann", "192.0.2.1", OF_NAME_AT_ADDRESS.burst)
+    for number in range(OF_NAME.burst):
+        tries.begin("ann", f"10.0.{number}.1")
+    assert tries.begin("ann", "192.0.2.1") > 0
+    assert tries.begin("ann", "192.0.2.1", "browser") == 0
+
+
+def test_guesses_in_such_a_browser_are_slowed_down_wherever_it_is(tries):
+    for number in range(OF_BROWSER.burst):
+        assert tries.begin("ann", f"10.0.{number}.1", "browser") == 0
+    assert tries.begin("ann", "198.51.100.7", "browser") == OF_BROWSER.seconds
 
 
 @pytest.mark.parametrize(

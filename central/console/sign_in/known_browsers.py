@@ -1,0 +1,31 @@
+"""Browsers in which a user has signed in before.
+
+Such a browser has a cookie that says so, and an allowance of its own for attempts to sign in. So
+nobody can keep a user out by guessing that user's password (OWASP's "device cookies"). The cookie
+lets nobody in.
+"""
+
+import hashlib
+import hmac
+from secrets import token_hex
+
+LASTS = 180 * 86400  # Seconds.
+PURPOSE = b"browsers in which a user has signed in"
+
+
+def new_mark(name: str, *, secret: str) -> str:
+    """Return the cookie's value for a browser in which this user has signed in."""
+    browser = token_hex(16)
+    return f"{browser}.{_signature(browser, name, secret)}"
+
+
+def find(mark: str, name: str, *, secret: str) -> str | None:
+    """Return which browser it is, or None if this user has not signed in there."""
+    browser, _, signature = mark.partition(".")
+    right = hmac.compare_digest(signature.encode(), _signature(browser, name, secret).encode())
+    return browser if right else None
+
+
+def _signature(browser: str, name: str, secret: str) -> str:
+    key = hmac.digest(secret.encode(), PURPOSE, hashlib.sha256)
+    return hmac.digest(key, f"{browser}.{name.lower()}".encode(), hashlib.sha256).hex()
