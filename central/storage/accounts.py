@@ -14,6 +14,9 @@ from central.records import ApiToken, AuditEntry, Role, SignIn, User
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 MOST_SIGN_INS = 50  # Of one user. The oldest ends when there is one more.
 MOST_AUDITED = 500  # Entries of one device that are returned.
+MOST_KEPT = 100_000  # Entries: some 20 MB. A script must not take the room of messages.
+MOST_REFUSED = 1_000  # Of them, entries of what somebody was not allowed to do.
+FORBIDDEN = 403
 
 
 def application_id(db: sqlite3.Connection) -> str:
@@ -176,9 +179,20 @@ def audit_of(db: sqlite3.Connection, device_id: str) -> list[AuditEntry]:
 
 
 def forget(db: sqlite3.Connection, *, before: float, now: float) -> None:
-    """Delete expired sign-ins, and what was audited before `before`."""
+    """Delete expired sign-ins, and what was audited before `before` or is too much."""
     db.execute("DELETE FROM sign_ins WHERE expires <= ?", (now,))
     db.execute("DELETE FROM audit WHERE at < ?", (before,))
+    # First, so that those who may change nothing cannot displace what others have changed.
+    db.execute(
+        "DELETE FROM audit WHERE status = ? AND number <= (SELECT number FROM audit"
+        " WHERE status = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        (FORBIDDEN, FORBIDDEN, MOST_REFUSED),
+    )
+    db.execute(
+        "DELETE FROM audit WHERE number <= (SELECT number FROM audit"
+        " ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        (MOST_KEPT,),
+    )
 
 
 def check_name(name: str) -> None:

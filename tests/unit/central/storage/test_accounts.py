@@ -110,6 +110,21 @@ def test_the_audit_is_newest_first_and_forgotten_by_age(store):
     assert [entry.at for entry in store.read(accounts.audit_of, "pi-1")] == [3.0]
 
 
+def test_the_audit_is_bounded_and_refusals_displace_no_change(store, monkeypatch):
+    monkeypatch.setattr(accounts, "MOST_KEPT", 10)
+    monkeypatch.setattr(accounts, "MOST_REFUSED", 3)
+    entries = [
+        AuditEntry(float(at), "Ann", "192.0.2.1", "PUT /api/devices/x", "pi-1", status)
+        for at, status in enumerate([200] * 12 + [403] * 50)
+    ]
+    store.call(accounts.add_audit, entries)
+    store.call(accounts.forget, before=0.0, now=0.0)
+    kept = [(entry.at, entry.status) for entry in store.read(accounts.audit_of, "pi-1")]
+    assert kept == [(float(at), 403) for at in (61, 60, 59)] + [
+        (float(at), 200) for at in range(11, 4, -1)
+    ]
+
+
 def test_expired_sign_ins_are_forgotten(store):
     store.call(accounts.add_user, ANN)
     sign_in(store)
