@@ -218,10 +218,25 @@ class Webhooks:
                 return f"the receiver responded with status {response.status}"
         except TimeoutError:
             return f"no response within {DEADLINE:g} s"
-        except aiohttp.ClientConnectorError as error:
-            return f"cannot connect ({error.os_error.strerror or error.os_error})"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return f"the request failed ({error or type(error).__name__})"
+            return _failure(error)
+
+
+def _failure(error: Exception) -> str:
+    """Return what failed, without the URL: everybody who signs in sees it."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return "the receiver's certificate is not trusted, or not for its name"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect ({error.os_error.strerror or error.os_error})"
+        case aiohttp.ServerDisconnectedError():
+            return "the receiver closed the connection without a response"
+        case aiohttp.ClientResponseError():
+            return "the response is not HTTP"
+        case OSError() if error.strerror:
+            return f"the request failed ({error.strerror})"
+        case _:
+            return f"the request failed ({type(error).__name__})"
 
 
 def _literal_refusal(host: str) -> str | None:

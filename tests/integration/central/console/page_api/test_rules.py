@@ -1,5 +1,6 @@
 """Rules and alerts over HTTP: what is accepted, who sees what, and webhooks that fail."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -194,6 +195,25 @@ class TestWebhooks:
             body = {"url": f"http://127.0.0.1:{server.getsockname()[1]}/"}
             result = await ask(http, "POST", "/console/api/webhook-test", body)
         assert result == {"outcome": "no response within 0.3 s"}
+
+    @allowed
+    @pytest.mark.parametrize(
+        "sent", [b"", b"not HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"]
+    )
+    async def test_an_outcome_does_not_say_the_url(self, http, sent):
+        """Its path may be the secret, and viewers see the outcome."""
+
+        async def answer(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(sent)
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            body = {"url": f"http://127.0.0.1:{port}/secret"}
+            result = await ask(http, "POST", "/console/api/webhook-test", body)
+        assert "secret" not in result["outcome"]
+        assert "receiver closed" in result["outcome"] or "not HTTP" in result["outcome"]
 
     async def test_attempts_that_fail_are_given_up(self, http, central, monkeypatch):
         monkeypatch.setattr(actions, "FIRST_PAUSE", 0.01)
