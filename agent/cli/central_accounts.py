@@ -75,6 +75,7 @@ class Accounts:
         """Make an API token and print it. It is not stored, and cannot be printed again."""
 
         def act(store: Store) -> None:
+            accounts.check_name(name)
             now = time.time()
             text = tokens.new_token(
                 resource=store.call(accounts.application_id),

@@ -162,6 +162,14 @@ def test_a_token_is_printed_once_and_not_stored(central, data, capsys):
     assert central("token", "remove", "ci") == 1
 
 
+@pytest.mark.parametrize("name", ["", "a b", "-x", "x&y", "é", "x" * 65])
+@pytest.mark.parametrize("kind", ["user", "token"])
+def test_a_name_that_cannot_be_one_is_refused(central, password_file, kind, name, capsys):
+    words = ("--password-file", str(password_file)) if kind == "user" else ()
+    assert central(kind, "add", "--role", "viewer", *words, "--", name) == 1
+    assert "cannot be a name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [("user",), ("token",)])
 def test_without_a_verb_the_verbs_are_listed(central, words, capsys):
     assert central(*words) == 2
