@@ -60,7 +60,9 @@ export class Chart {
       tabindex: "0",
       "aria-keyshortcuts": "ArrowLeft ArrowRight + - End 0",
     });
-    this.empty = h("p", { class: "chart-empty", hidden: true });
+    this.emptyWords = h("span");
+    this.empty = h("p", { class: "chart-empty", hidden: true }, this.emptyWords);
+    this.isEmpty = true; // No line is drawn in the time shown.
     this.legend = h("ul", { class: "legend", "aria-label": `Lines of ${element.title}` });
     this.title = h("h3", {}, element.title, element.unit && h("span", {}, ` (${element.unit})`));
     this.element = h(
@@ -120,8 +122,8 @@ export class Chart {
   // Draws the same readings with other bounds, until central has answered.
   move() {
     this.isWaiting = true;
-    this.plot?.setData(this.data());
     this.describe(null);
+    this.plot?.setData(this.data());
   }
 
   build() {
@@ -156,7 +158,10 @@ export class Chart {
       },
       scales: {
         x: { time: true, range: () => this.view.bounds() },
-        y: { range: (_, low, high) => valueRange(low, high, this.limits) },
+        y: {
+          range: (_, low, high) =>
+            this.isEmpty ? valueRange(null, null, this.limits) : valueRange(low, high, this.limits),
+        },
       },
       axes: [
         { ...axis, values: timeLabels, space: 70, size: 40 },
@@ -164,7 +169,9 @@ export class Chart {
           ...axis,
           size: 48,
           values: (_, ticks) =>
-            this.hasValues() ? ticks.map((tick) => String(Number(tick.toPrecision(6)))) : [],
+            this.isEmpty && !this.limits.length
+              ? []
+              : ticks.map((tick) => String(Number(tick.toPrecision(6)))),
         },
       ],
       series: [{}, ...series.flat()],
@@ -263,13 +270,10 @@ export class Chart {
       return `${several ? `${line.name}: ` : ""}${this.extentText(extents[index])}${ending}`;
     });
     this.plotted.setAttribute("aria-label", `${this.of.title}: ${parts.join("; ")}.`);
-    const isEmpty = !extents.some(Boolean) && !this.lines.some((line) => crosses(line, bounds));
-    this.empty.hidden = !isEmpty || this.isWaiting;
-    if (isEmpty) setText(this.empty, this.emptyText(bounds));
-  }
-
-  hasValues() {
-    return this.limits.length > 0 || this.lines.some((line) => line.values.length);
+    this.isEmpty = !extents.some(Boolean) && !this.lines.some((line) => crosses(line, bounds));
+    this.empty.hidden = !this.isEmpty || this.isWaiting;
+    if (this.isEmpty) setText(this.emptyWords, this.emptyText(bounds));
+    this.summary.hidden = !this.empty.hidden;
   }
 
   extentText(found) {
@@ -280,14 +284,15 @@ export class Chart {
   }
 
   // Says where there are readings, if there is none in the time shown.
-  emptyText([from, to]) {
+  emptyText(bounds) {
+    const [from, to] = bounds;
     const { last, keptSince } = this.known;
     if (!last) return "No readings yet.";
     const newest = Date.parse(last.timestamp) / 1000;
     if (newest < from)
-      return `No readings in this period. The last one is from ${pointTime(newest, [newest, to])}.`;
+      return `No readings in this period. The last one is from ${pointTime(newest, bounds)}.`;
     if (keptSince > to)
-      return `No readings in this period. The oldest one that is kept is from ${pointTime(keptSince, [from, keptSince])}.`;
+      return `No readings in this period. The oldest one that is kept is from ${pointTime(keptSince, bounds)}.`;
     return "No readings in this period.";
   }
 }
@@ -328,7 +333,7 @@ function dropBefore(line, from) {
 
 const IN_FORCE = [7, 4];
 const PENDING = [2, 4];
-const FAINT = 0.35;
+const FAINT = 0.5;
 
 function lineStyle(stroke, place, colour) {
   return [

@@ -51,7 +51,7 @@ export class Comparison {
   remarks() {
     const unknown = this.devices ? this.ids.filter((id) => !this.devices.has(id)) : [];
     const words = unknown.map(
-      (id) => `${id} cannot be compared: there is no such device, or it sends no number of the same name and unit.`,
+      (id) => `The device ${id} cannot be compared: there is no such device, or it sends no number of the same name and unit.`,
     );
     if (this.left) words.push(`Only ${this.most} devices are compared; ${this.left} are left out.`);
     return words;

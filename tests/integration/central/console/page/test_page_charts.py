@@ -1,6 +1,7 @@
 """The charts of a device: time shown, gaps, zooming, other devices, limits, and their address."""
 
 import asyncio
+import json
 import math
 import re
 import time
@@ -10,14 +11,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browsers import PHONE, watched_page
-from consoles import MODEL_ID, eventually, record
+from consoles import MODEL, MODEL_ID, eventually, record
 from playwright.async_api import expect
+
+from central.storage import templates
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOUR = 3600
 DAY = 86400
 PI = "/#/devices/pi-1/overview"
+CONTENTS = MODEL["contents"]
+LIMITED = "dtmi:test:Limited;1"
 
 
 async def add_readings(central, ages, *, device="pi-1", name="temp", value=20.5):
@@ -487,3 +492,100 @@ class TestSeveralDevices:
         legend = chart(page).locator(".legend li")
         await expect(legend.nth(1)).to_contain_text("Cellar 12.0")
         await expect(legend).to_have_count(2)
+
+
+def limited_model(unit):
+    """Return the model with limits of the temperature, all in one unit."""
+    limits = [
+        {
+            "@type": ["Property", "Temperature"],
+            "name": name,
+            "displayName": label,
+            "schema": "double",
+            "unit": unit,
+            "writable": True,
+        }
+        for name, label in (("temperatureLow", "Low limit"), ("temperatureHigh", "High limit"))
+    ]
+    telemetry = [each | ({"unit": unit} if each["name"] == "temp" else {}) for each in CONTENTS]
+    return MODEL | {"@id": LIMITED, "contents": [*telemetry, *limits]}
+
+
+class TestLimits:
+    async def open(self, page, central, limits, *, age=2 * HOUR, unit="degreeCelsius"):
+        """Open a chart of the last hour, with limits that were reported some time before."""
+        await central.store.run(partial(templates.put, dtmi=LIMITED, interface=limited_model(unit)))
+        central.registry.update_device("pi-1", template=LIMITED)
+        ack = {"ac": 200, "av": 1}
+        reported = {name: {"value": value, **ack} for name, value in limits.items()}
+        await central.registry.patch_reported("pi-1", reported)
+        times = json.dumps(dict.fromkeys(limits, time.time() - age))
+        change = "UPDATE twins SET reported_times = ?"
+        await central.store.run(lambda db: db.execute(change, (times,)))
+        await add_readings(central, range(0, HOUR, 10))
+        await page.goto(f"{PI}?last={HOUR}")
+        await expect(page.get_by_role("img", name="Temperature: 20.5")).to_be_visible()
+        return chart(page).locator(".legend li")
+
+    async def test_limits_are_drawn_and_named(self, page, central):
+        legend = await self.open(page, central, {"temperatureLow": 20, "temperatureHigh": 21})
+        await expect(legend).to_have_text(["Low limit 20.0\u202f°C", "High limit 21.0\u202f°C"])
+        there = await painted(page, "--bad")
+        assert {each + near for each in there for near in (-1, 0, 1)} >= set(range(2, 98))
+
+    async def test_a_limit_at_the_end_of_the_range_is_none(self, page, central):
+        legend = await self.open(page, central, {"temperatureLow": -40, "temperatureHigh": 21})
+        await expect(legend).to_have_text(["High limit 21.0\u202f°C"])
+
+    async def test_limits_have_the_unit_of_the_device(self, page, central):
+        limits = {"temperatureLow": 19.5, "temperatureHigh": 257}
+        legend = await self.open(page, central, limits, unit="degreeFahrenheit")
+        await expect(legend).to_have_text(["Low limit 19.5\u202f°F"])
+
+    async def test_a_limit_far_away_is_said_to_be_there(self, page, central):
+        legend = await self.open(page, central, {"temperatureLow": 0, "temperatureHigh": 60})
+        await expect(legend).to_have_text(
+            ["Low limit 0.0\u202f°C, below the chart", "High limit 60.0\u202f°C, above the chart"]
+        )
+        assert await painted(page, "--bad") == set()
+
+    async def test_a_limit_is_faint_before_it_was_reported(self, page, central):
+        legend = await self.open(page, central, {"temperatureHigh": 21}, age=HOUR / 2)
+        await expect(legend).to_contain_text(re.compile(r"High limit 21.0.°C, not known before \d"))
+        there = await painted(page, "--bad")
+        assert {55, 70, 95} <= {each + near for each in there for near in (-1, 0, 1)}
+        assert min(there) >= 48
+
+    async def test_a_limit_that_is_not_confirmed_is_drawn_beside_the_one_in_force(
+        self, page, central
+    ):
+        legend = await self.open(page, central, {"temperatureHigh": 21})
+        await central.registry.patch_desired("pi-1", {"temperatureHigh": 22}, replace_all=False)
+        await expect(legend).to_have_text(
+            ["High limit 21.0\u202f°C", "High limit 22.0\u202f°C, not confirmed by the device"]
+        )
+        assert await painted(page, "--bad")
+        assert await painted(page, "--muted")
+
+    async def test_a_limit_that_changes_while_the_page_is_open_is_drawn_again(self, page, central):
+        legend = await self.open(page, central, {"temperatureHigh": 21})
+        await central.registry.patch_reported(
+            "pi-1", {"temperatureHigh": {"value": 20, "ac": 200, "av": 1}}
+        )
+        await expect(legend).to_contain_text("High limit 20.0\u202f°C, not known before")
+        await central.registry.patch_reported("pi-1", {"temperatureHigh": None})
+        await expect(legend).to_have_count(0)
+
+    async def test_limits_are_drawn_without_readings(self, page, central):
+        await self.open(page, central, {"temperatureHigh": 21, "temperatureLow": 19})
+        await page.goto(f"{PI}?from=2024-01-01T00:00:00Z&to=2024-01-02T00:00:00Z")
+        await expect(page.locator(".chart-empty").first).to_contain_text("No readings")
+        legend = chart(page).locator(".legend li")
+        await expect(legend.first).not_to_contain_text("the chart")
+
+    async def test_limits_among_several_devices_have_the_name_of_theirs(self, page, central):
+        legend = await self.open(page, central, {"temperatureHigh": 21})
+        central.registry.add_device("pi-2", display_name="Cellar", template=LIMITED)
+        await add_readings(central, range(0, HOUR, 10), device="pi-2", value=20)
+        await page.goto(f"{PI}?last={HOUR}&with=pi-2")
+        await expect(legend.nth(2)).to_have_text("Kitchen: High limit 21.0\u202f°C")

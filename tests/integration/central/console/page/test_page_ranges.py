@@ -227,9 +227,7 @@ class TestAddress:
             ("show=co2", "The device has no telemetry co2 with a chart. All charts are shown."),
             (
                 "with=gone",
-                re.compile(
-                    "^gone cannot be compared: there is no such device, or it sends no number"
-                ),
+                re.compile("^The device gone cannot be compared: there is no such device"),
             ),
             (
                 "with=a&with=b&with=c&with=d&with=e&with=f&with=g",
