@@ -105,9 +105,13 @@ export class History {
       h(
         "p",
         { class: "muted gestures" },
-        h("span", { class: "mouse" }, "Drag to zoom in, Shift and drag to move, double-click to reset."),
+        h(
+          "span",
+          { class: "mouse" },
+          "Drag to zoom in, Shift and drag to move, double-click to reset. ",
+          "Keys on a chart: arrows move, + and − zoom, End goes to now, 0 resets.",
+        ),
         h("span", { class: "fingers" }, "Swipe to move, pinch to zoom, tap twice to reset."),
-        " Keys on a chart: arrows move, + and − zoom, End goes to now, 0 resets.",
       ),
     );
   }

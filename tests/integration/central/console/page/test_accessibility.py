@@ -19,6 +19,10 @@ PLACES = ["/", "/#/templates", "/#/alerts", "/#/rules"] + [
     f"/#/devices/pi-1/{tab}"
     for tab in ("overview", "commands", "properties", "about", "raw", "connections")
 ]
+PLACES += [
+    "/#/devices/pi-1/overview?from=2024-01-01T00:00:00Z&to=2024-01-02T00:00:00Z&with=gone",
+    "/#/devices/more-1/overview?last=all&with=more-2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,8 @@ async def central(tmp_path_factory):
         central.alerts.changed()
         for number in range(10):
             registry.add_device(f"more-{number}")
+        for device in ("more-1", "more-2"):
+            await record(central, {"co2": 400}, device=device)
         async with climate_device(central) as device:
             for number, created in ((1, 1.0), (2, None), (5, None)):
                 body = {"temp": 20 + number, "humid": 40, "extra": 1}

@@ -279,6 +279,19 @@ class TestGaps:
         await eventually(partial(painted, page))
         assert set(range(55, 85)) <= await painted(page)
 
+    async def test_each_device_has_gaps_of_its_own_interval(self, page, central):
+        """Two minutes are a gap of a device that reports each 5 s, and none of one each 100 s."""
+        central.registry.add_device("pi-2", display_name="Cellar", template=MODEL_ID)
+        fast = [*range(600, 360, -5), *range(240, 0, -5)]
+        await add_readings(central, fast, value=22)
+        slow = [600, 500, 400, 280, 180, 80, 0]
+        await add_readings(central, slow, device="pi-2", value=20)
+        await page.goto(f"{PI}?last=600&with=pi-2")
+        await eventually(partial(painted, page, "--line-2"))
+        assert not await painted(page, "--line-1") & set(range(42, 58))
+        there = await painted(page, "--line-2")
+        assert set(range(5, 95)) <= {each + near for each in there for near in (-1, 0, 1)}
+
     async def test_isolated_readings_are_drawn(self, page, central):
         ages = [*range(3500, 2400, -5), 1500, *range(600, 0, -5)]
         await add_readings(central, ages)
@@ -358,6 +371,25 @@ class TestZoom:
         await page.get_by_role("button", name="Zoom out").click()
         await page.get_by_role("button", name="Reset the time shown").click()
         await expect(page.get_by_role("radio", name="Day")).to_be_checked()
+
+    async def test_a_touchpad_pans_and_zooms_around_the_pointer(self, page, central):
+        await self.open(page, central)
+        over = page.locator(".u-over").first
+        box = await over.bounding_box()
+        await over.hover(position={"x": box["width"] / 4, "y": 50})
+        under = time.time() - 0.75 * DAY
+        await page.keyboard.down("Control")
+        await page.mouse.wheel(0, -300)
+        await page.keyboard.up("Control")
+        begin, end = await zoomed(page)
+        assert 0.4 * DAY < end - begin < 0.7 * DAY
+        assert abs(begin + (end - begin) / 4 - under) < DAY / 50
+        await page.mouse.wheel(-box["width"] / 2, 0)
+        [earlier, _] = await eventually(lambda: bounds(page) != [begin, end] and bounds(page))
+        assert abs(earlier - (begin - (end - begin) / 2)) < DAY / 50
+        await page.mouse.wheel(0, 10)  # This scrolls the page.
+        await expect(page.locator(".period")).to_be_visible()
+        assert bounds(page)[0] == earlier
 
     async def test_fingers_move_and_pinch(self, browser, central):
         await add_readings(central, range(0, DAY, 5))
