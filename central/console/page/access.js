@@ -40,9 +40,5 @@ export function may(permission) {
 function accountMenu(user, role) {
   const leave = button("Sign out", () => call("DELETE", PATH).finally(openSignIn));
   const choices = h("div", { class: "choices" }, h("p", { class: "muted" }, `Role: ${role}`), leave);
-  const menu = h("details", { class: "menu account" }, h("summary", {}, h("span", {}, user)), choices);
-  addEventListener("click", ({ target }) => {
-    if (!menu.contains(target)) menu.open = false;
-  });
-  return menu;
+  return h("details", { class: "menu account" }, h("summary", {}, h("span", {}, user)), choices);
 }

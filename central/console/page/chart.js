@@ -269,7 +269,7 @@ export class Chart {
       const ending = extents[index] ? `, last ${this.text(extents[index].last)}` : "";
       return `${several ? `${line.name}: ` : ""}${this.extentText(extents[index])}${ending}`;
     });
-    this.plotted.setAttribute("aria-label", `${this.of.title}: ${parts.join("; ")}.`);
+    this.plotted.setAttribute("aria-label", `${this.of.title}${several ? "." : ":"} ${parts.join("; ")}.`);
     this.isEmpty = !extents.some(Boolean) && !this.lines.some((line) => crosses(line, bounds));
     this.empty.hidden = !this.isEmpty || this.isWaiting;
     if (this.isEmpty) setText(this.emptyWords, this.emptyText(bounds));

@@ -67,6 +67,13 @@ function show(next) {
   page = next;
 }
 
+function closeMenus(which) {
+  for (const menu of [...document.querySelectorAll("details.menu[open]")].filter(which)) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+}
+
 function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -79,6 +86,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // The hash names a page, not a place on it.
   main.focus();
 });
+// Menus close with Escape, and with a click on anything else.
+addEventListener("click", (event) => closeMenus((menu) => !event.composedPath().includes(menu)));
+addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(() => true));
 main.before(faultsBanner());
 addEventListener("hashchange", go);
 watchUnread(document.getElementById("unread"));

@@ -40,16 +40,9 @@ export function between(from, to, now, kept = null) {
 export function panned(range, share, now, kept = null) {
   const [from, to] = boundsOf(range, now, kept);
   const by = (to - from) * share;
-  return unlessShorter(between(from + by, to + by, now, kept), { span: to - from }, now, kept);
-}
-
-// What is kept may be shorter than the time shown: no step into the past makes that shorter.
-function unlessShorter(next, range, now, kept) {
-  const [shown, left] = [range, next].map((each) => {
-    const [from, to] = boundsOf(each, now, kept);
-    return to - from;
-  });
-  return left < shown * (1 - NEAR) ? range : next;
+  const next = between(from + by, to + by, now, kept);
+  if ("from" in next) return next;
+  return "span" in range ? range : { span: to - from }; // No more is kept, or it is the present.
 }
 
 // The range moved to the present.
@@ -65,7 +58,8 @@ export function zoomed(range, factor, now, kept = null, at = null) {
   const middle = from + (to - from) * fixed;
   const length = Math.max((to - from) * factor, LEAST);
   const next = between(middle - length * fixed, middle + length * (1 - fixed), now, kept);
-  return factor > 1 ? unlessShorter(next, range, now, kept) : next;
+  const [begin, end] = boundsOf(next, now, kept);
+  return factor > 1 && end - begin < to - from ? range : next; // All that is kept may be shorter.
 }
 
 // The range between two times that a user entered. It may end in the future.

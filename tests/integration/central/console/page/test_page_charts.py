@@ -119,6 +119,8 @@ class TestRange:
             # Of a new device, less is kept than what is shown.
             ("it.zoomed({span: 600}, 2, 1000, 980)", {"span": 600}),
             ("it.panned({span: 600}, -0.5, 1000, 980)", {"span": 600}),
+            ("it.panned({span: 500}, -0.5, 1000, 500)", {"span": 500}),
+            ("it.panned({span: Infinity}, 0.5, 1000, 490).span === Infinity", True),
             ("it.latest({from: 100, to: 700}, 1000, 980)", {"span": 600}),
             ("it.latest({span: 600}, 1000, 980)", {"span": 600}),
             # Neither longer than what is kept nor later than now.
@@ -471,7 +473,7 @@ class TestSeveralDevices:
         legend = chart(page).locator(".legend li")
         await expect(legend.nth(0)).to_contain_text("Kitchen 20.5\u202f°C")
         await expect(legend.nth(1)).to_contain_text("Cellar 12.0")
-        described = "Temperature: Kitchen: 20.5.*; Cellar: 12.0"
+        described = "Temperature. Kitchen: 20.5.*; Cellar: 12.0"
         await expect(page.get_by_role("img", name=re.compile(described))).to_be_visible()
         await expect(page).to_have_url(re.compile(r"with=pi-2"))
         for colour in ("--line-1", "--line-2"):
@@ -500,6 +502,21 @@ class TestSeveralDevices:
             await expect(other.locator(".legend li").nth(1)).to_contain_text("Cellar 12.0")
             await expect(other.locator(".period")).to_have_text(period)
             await expect(chart(other, "Humidity")).to_have_count(0)
+
+    async def test_one_menu_is_open_at_a_time(self, page, central):
+        await self.open(page, central)
+        await page.get_by_text("Compare", exact=True).click()
+        await page.get_by_role("checkbox", name="Cellar").check()
+        await expect(page.get_by_role("checkbox", name="Cellar")).to_be_visible()
+        await page.get_by_text("Dates", exact=True).click()
+        await expect(page.get_by_role("checkbox", name="Cellar")).to_be_hidden()
+        await page.get_by_label("From", exact=True).focus()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_label("From", exact=True)).to_be_hidden()
+        await expect(page.locator("summary", has_text="Dates")).to_be_focused()
+        await page.get_by_text("Compare (1)").click()
+        await page.get_by_role("heading", name="Temperature").first.click()
+        await expect(page.get_by_role("checkbox", name="Cellar")).to_be_hidden()
 
     async def test_the_address_is_copied(self, browser, central):
         permissions = ["clipboard-read", "clipboard-write"]

@@ -267,7 +267,7 @@ class TestAddress:
         for device, temp in (("pi-1", 20.5), ("pi-2", 68)):
             await record(central, {"temp": temp, "humid": 40}, device=device)
         await page.goto(f"{PI}?with=pi-2")
-        await expect(shown(page, "Humidity: Kitchen: 40.0")).to_be_visible()
+        await expect(shown(page, "Humidity. Kitchen: 40.0")).to_be_visible()
         await expect(shown(page, "Temperature: 20.5 °C, one reading")).to_be_visible()
 
 
