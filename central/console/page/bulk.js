@@ -21,11 +21,22 @@ export async function openChange(devices) {
   const templates = new Set(devices.map((each) => each.template));
   const properties = new Map();
   for (const model of models.filter((each) => templates.has(each.id)))
-    for (const each of model.properties)
-      if (each.writable && !each.cloud && !properties.has(each.key)) properties.set(each.key, each);
+    for (const each of model.properties.filter((one) => one.writable && !one.cloud)) {
+      const { key, unit = "" } = each;
+      const id = `${key} ${unit}`;
+      if (!properties.has(id)) properties.set(id, { id, key, unit, element: each, models: new Set() });
+      properties.get(id).models.add(model.id);
+    }
   const choices = [...properties.values()].sort(
-    (a, b) => (b.name === INTERVAL) - (a.name === INTERVAL) || a.title.localeCompare(b.title),
+    ({ element: a }, { element: b }) =>
+      (b.name === INTERVAL) - (a.name === INTERVAL) || a.title.localeCompare(b.title),
   );
+  // 30 degrees Celsius are not 30 degrees Fahrenheit: a value goes to the devices with its unit.
+  for (const each of choices) {
+    const others = choices.filter((other) => other.key === each.key && other !== each);
+    each.label = others.length ? `${each.element.title} (${each.unit || "no unit"})` : each.element.title;
+    each.devices = devices.filter(({ template }) => !others.some(({ models }) => models.has(template)));
+  }
   openDialog(`Change ${many(devices)}`, (close) => propertyForm(devices, choices, close));
 }
 
@@ -46,21 +57,24 @@ function propertyForm(devices, choices, close) {
     {
       id,
       onchange: () => {
-        const element = choices.find((each) => each.key === choose.value);
-        chosen = { element, ...field({ ...element, label: "Value" }, { required: true }) };
-        box.replaceChildren(...[chosen.label, chosen.control, chosen.hint].filter(Boolean));
+        const choice = choices.find((each) => each.id === choose.value);
+        chosen = { ...choice, ...field({ ...choice.element, label: "Value" }, { required: true }) };
+        const left = devices.length - choice.devices.length;
+        const note = left && h("small", { class: "hint" }, `Only ${many(choice.devices)}: ${left} of the selected ones have another unit.`);
+        box.replaceChildren(...[chosen.label, chosen.control, chosen.hint, note].filter(Boolean));
       },
     },
-    choices.map((each) => h("option", { value: each.key }, each.title)),
+    choices.map((each) => h("option", { value: each.id }, each.label)),
   );
   choose.dispatchEvent(new Event("change"));
   const read = () => {
-    const { element } = chosen;
+    const { element, devices } = chosen;
     const value = chosen.read();
     if (value === undefined || value === "") throw new Error("Enter a value.");
     const own = { [element.name]: value };
     return {
       what: `${element.title}: ${valueText(value, element)}`,
+      devices,
       body: { properties: element.component === null ? own : { [element.component]: own } },
     };
   };
@@ -94,7 +108,7 @@ export function openTags(devices, known) {
 }
 
 // A form whose buttons, which are pairs of label and reader, start a change. `read()` returns `what`
-// is changed in words and the request's `body`, or throws an Error.
+// is changed in words, the request's `body`, and the `devices` if not all, or throws an Error.
 function changeForm(devices, fields, acts, close) {
   const result = resultLine();
   const start = async (read) => {
@@ -105,7 +119,7 @@ function changeForm(devices, fields, acts, close) {
       result.show("bad", error.message);
       return;
     }
-    const progress = new Progress(devices, change.what, close);
+    const progress = new Progress(change.devices ?? devices, change.what, close);
     form.replaceWith(progress.element);
     await progress.run(change.body);
   };
@@ -189,7 +203,7 @@ class Progress {
       this.summary,
       done < all
         ? `${wholeNumber(done)} of ${wholeNumber(all)} devices. The change goes on if you close this.`
-        : `All ${counted(all, "device")} done.`,
+        : all === 1 ? "Done." : `All ${counted(all, "device")} done.`,
     );
   }
 }

@@ -25,13 +25,16 @@ INTERVAL = {
     "unit": "second",
     "writable": True,
 }
+IN_MINUTES = "dtmi:tests:InMinutes;1"
 WIDE = {"width": 1280, "height": 900}
 
 
 @pytest.fixture
 def settings(settings):
     model = {**MODEL, "contents": [*MODEL["contents"], INTERVAL]}
-    return replace(settings, templates=(model, *settings.templates[1:]))
+    minutes = [*MODEL["contents"], {**INTERVAL, "unit": "minute"}]
+    other = {**MODEL, "@id": IN_MINUTES, "displayName": "In minutes", "contents": minutes}
+    return replace(settings, templates=(model, other, *settings.templates[1:]))
 
 
 def add_devices(central, count):
@@ -201,7 +204,9 @@ class TestManyDevices:
             await page.get_by_label("Select Room 51", exact=True).uncheck()
             await page.get_by_role("button", name="Change a property…").click()
             dialog = page.get_by_role("dialog", name="Change 50 devices")
-            await expect(dialog.get_by_label("Property")).to_have_value("telemetryInterval")
+            await expect(dialog.get_by_label("Property")).to_have_value(
+                re.compile("telemetryInterval")
+            )
             await dialog.get_by_role("button", name="Change", exact=True).click()
             await expect(dialog).to_contain_text("Enter a value.")
             await dialog.get_by_label("Value").fill("30")
@@ -216,6 +221,25 @@ class TestManyDevices:
             assert desired == [{"telemetryInterval": 30}] * 50
             assert central.store.read(devices.get_twin, "pi-51").desired == {}
             await dialog.get_by_role("button", name="Close").last.click()
+
+    async def test_a_value_goes_to_the_devices_with_its_unit(self, page, central):
+        add_devices(central, 3)
+        central.registry.update_device("pi-2", template=IN_MINUTES)
+        await page.goto("/")
+        await page.get_by_label("Select all devices on this page").check()
+        await page.get_by_role("button", name="Change a property…").click()
+        dialog = page.get_by_role("dialog", name="Change 3 devices")
+        await dialog.get_by_label("Property").select_option("Telemetry interval (min)")
+        await expect(dialog).to_contain_text(
+            "Only 1 device: 2 of the selected ones have another unit."
+        )
+        await dialog.get_by_label("Value").fill("2")
+        await dialog.get_by_role("button", name="Change", exact=True).click()
+        await expect(dialog).to_contain_text("Done.")
+        await expect(dialog).to_contain_text("Telemetry interval: 2 min")
+        ids = ("pi-1", "pi-2", "pi-3")
+        desired = [central.store.read(devices.get_twin, each).desired for each in ids]
+        assert desired == [{}, {"telemetryInterval": 2}, {}]
 
     async def test_tags_are_given_and_removed(self, page, central):
         add_devices(central, 3)
