@@ -132,7 +132,7 @@ def make_app(central: "Central", sign_in: SignIn) -> web.Application:
     app[SIGN_IN] = sign_in
     app[LONG_LOOK_UPS] = LongLookUps(central.store)
     app[UNDER_WAY] = set()
-    app[live.STREAMS] = set()
+    app[live.STREAMS] = {}
     app[faults.BENCH] = faults.Bench(central)
     app[NEEDS] = {}
     for route in [*rest.ROUTES, *page_api.ROUTES, *metrics.routes, *_page()]:

@@ -4,18 +4,33 @@ import { readSession } from "./access.js";
 import { setText } from "./dom.js";
 import { setClock } from "./format.js";
 
+// `alive` says nothing, and comes when nothing else does.
 const KINDS = ["device", "connection", "telemetry", "twin", "command"];
+const ALL = ["hello", "lagged", "alive", "faults", "alerts", ...KINDS];
 // After these, the page reads the faults or the alerts again.
 const READ_AGAIN = { faults: ["hello", "faults"], alerts: ["hello", "alerts"] };
 const RETRY = 2000; // Milliseconds.
 const GRACE = 1500; // Milliseconds without central before the page reports it.
+// Milliseconds without any event after which central is gone. It sends one at least every 5 s.
+const PATIENCE = 12_000;
 
 // Calls `heard(kind, data)` for each event, and with "everything" if events may have been missed: at
 // the start, after central did not respond, and after the page was hidden.
 export function listen(device, heard) {
   let source = null;
   let timer = null;
+  let watch = null;
 
+  const lost = () => {
+    showGone();
+    close();
+    readSession().catch(() => null); // Perhaps the sign-in has expired.
+    timer = setTimeout(open, RETRY);
+  };
+  const alive = () => {
+    clearTimeout(watch);
+    watch = setTimeout(lost, PATIENCE);
+  };
   const open = () => {
     close();
     // A browser opens few connections to one server. Leave them to visible pages.
@@ -33,15 +48,13 @@ export function listen(device, heard) {
         source.addEventListener(kind, () => document.dispatchEvent(new Event(what)));
     for (const kind of KINDS)
       source.addEventListener(kind, (event) => heard(kind, JSON.parse(event.data)));
-    source.addEventListener("error", () => {
-      showGone();
-      close();
-      readSession().catch(() => null); // Perhaps the sign-in has expired.
-      timer = setTimeout(open, RETRY);
-    });
+    for (const kind of ALL) source.addEventListener(kind, alive);
+    source.addEventListener("error", lost);
+    alive();
   };
   const close = () => {
     clearTimeout(timer);
+    clearTimeout(watch);
     source?.close();
     source = null;
   };
@@ -60,7 +73,7 @@ function showLive() {
   clearTimeout(goneTimer);
   goneTimer = null;
   const live = document.getElementById("live");
-  live.dataset.state = "live";
+  live.dataset.state = document.body.dataset.live = "live";
   setText(live, "Live");
   document.getElementById("gone").hidden = true;
 }
@@ -68,10 +81,10 @@ function showLive() {
 function showGone() {
   goneTimer ??= setTimeout(() => {
     const live = document.getElementById("live");
-    live.dataset.state = "gone";
+    live.dataset.state = document.body.dataset.live = "gone"; // Its colours go: see console.css.
     setText(live, "Not live");
     const gone = document.getElementById("gone");
     gone.hidden = false;
-    setText(gone, "Central does not respond. The data shown may be out of date. Reconnecting…");
+    setText(gone, "No live data from central. What is shown may be out of date. Reconnecting…");
   }, GRACE);
 }

@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -9,19 +12,23 @@ from aiohttp import web
 
 from central.console.responses import CENTRAL, RestError, maybe_iso, to_json
 from central.console.routes import Routes
-from central.console.sign_in.gate import still_may
+from central.console.sign_in.gate import identify, still_may
 from central.console.sign_in.roles import Permission
 from central.records import Event, Message, iso
 
 routes = Routes()
 
-MOST_STREAMS = 64
+MOST_STREAMS = 128
 MOST_SHOWN = 16 * 1024  # Bytes of a message's body.
 GATHERED = 0.3  # Seconds for which events of all devices are gathered.
-QUIET = 15.0  # Seconds after which a comment is sent, to detect a closed browser.
+# Seconds after which `alive` is sent. Without it, neither side notices that the other is gone: a
+# network that is unplugged ends no connection.
+QUIET = 5.0
+CHECKED_AGAIN = 15.0  # Seconds between two looks at whether the user may still see the events.
 RECONNECT = 1000  # Milliseconds after which a browser reconnects.
 
-STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")
+STREAMS: web.AppKey[dict[asyncio.Task[Any], str]] = web.AppKey("streams")
+"""The open streams with whose they are, the oldest first."""
 
 
 def message_body(message: Message) -> dict[str, Any]:
@@ -49,26 +56,20 @@ async def events(request: web.Request) -> web.StreamResponse:
     Events of all devices are gathered for a moment, and name only what changed. After `lagged`,
     the page has missed events and reads everything again.
     """
-    streams = request.app[STREAMS]
-    if len(streams) >= MOST_STREAMS:
-        raise RestError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            f"{MOST_STREAMS} pages are already open. Close one.",
-            code="TooManyPages",
-        )
     watched = request.query.get("device")
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a handler runs in a task.
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    with request.app[CENTRAL].registry.subscribe(watched) as subscription:
-        streams.add(task)
+    identity = await identify(request)
+    with (
+        _counted(request.app[STREAMS], identity.sign_in or identity.name),
+        request.app[CENTRAL].registry.subscribe(watched) as subscription,
+    ):
         try:
             await response.prepare(request)
             hello = {"now": iso(time.time())}
             await response.write(f"retry: {RECONNECT}\n{_frame('hello', hello)}".encode())
             checked = time.monotonic()
             while True:
-                if time.monotonic() - checked > QUIET:
+                if time.monotonic() - checked > CHECKED_AGAIN:
                     if not await still_may(request):
                         break  # The user signed out or was removed.
                     checked = time.monotonic()
@@ -76,7 +77,7 @@ async def events(request: web.Request) -> web.StreamResponse:
                     async with asyncio.timeout(QUIET):
                         event = await anext(subscription)
                 except TimeoutError:
-                    frames = [": still here\n\n"]
+                    frames = [_frame("alive", {})]
                 else:
                     if watched is None:
                         await asyncio.sleep(GATHERED)
@@ -84,9 +85,32 @@ async def events(request: web.Request) -> web.StreamResponse:
                 await response.write("".join(dict.fromkeys(frames)).encode())
         except ConnectionError:
             pass  # The page was closed.
-        finally:
-            streams.discard(task)
     return response
+
+
+@contextmanager
+def _counted(streams: dict[asyncio.Task[Any], str], user: str) -> Iterator[None]:
+    """Count a stream of this user in the block.
+
+    If there are too many, the oldest of the user with the most of them ends. If that is this user,
+    raise RestError.
+    """
+    if len(streams) >= MOST_STREAMS:
+        counts = Counter(streams.values())
+        crowd = max(counts, key=counts.__getitem__)
+        if counts[user] >= counts[crowd]:
+            sentence = f"{MOST_STREAMS} pages are already open. Close one."
+            raise RestError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code="TooManyPages")
+        oldest = next(task for task, owner in streams.items() if owner == crowd)
+        del streams[oldest]
+        oldest.cancel()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a handler runs in a task.
+    streams[task] = user
+    try:
+        yield
+    finally:
+        streams.pop(task, None)
 
 
 async def close_streams(app: web.Application) -> None:

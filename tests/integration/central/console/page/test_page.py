@@ -17,12 +17,22 @@ from consoles import MODEL, MODEL_ID, climate_device, eventually, record
 from places import ROOT
 from playwright.async_api import expect
 
+from central.console.page_api import live
 from central.console.run import open_central
 from central.records import Command
 from central.storage import devices, history, templates
 
 SETUP = "sudo sensor-agent setup"
 HOSTILE = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
+
+COUNT_ALIVE = """
+window.heard = 0;
+const listen = EventSource.prototype.addEventListener;
+EventSource.prototype.addEventListener = function (kind, heard) {
+  listen.call(this, kind, heard);
+  if (kind === "alive") listen.call(this, kind, () => (window.heard += 1));
+};
+"""
 
 # One loop and one browser for the whole file: starting a browser takes a while.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -426,13 +436,41 @@ class TestConnectionToCentral:
             page = await context.new_page()
             await page.goto("/#/devices/pi-1")
             await expect(page.locator(".live")).to_have_text("Live")
-        await expect(page.get_by_role("alert")).to_contain_text("Central does not respond")
+        await expect(page.get_by_role("alert")).to_contain_text("No live data from central")
         again = replace(settings, http_port=port)
         async with open_central(again) as central:
             await expect(page.get_by_role("alert")).to_be_hidden()
             await record(central, {"temp": 17.5})
             await expect(page.locator(".tile").nth(0)).to_contain_text("17.5")
             await context.close()
+
+    async def test_a_stream_that_falls_silent_is_noticed(self, page, central, monkeypatch):
+        """As when the network is unplugged: no connection ends."""
+        monkeypatch.setattr(live, "QUIET", 1000.0)
+        await page.clock.install()
+        await page.goto("/")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await page.route("**/console/api/events*", lambda route: route.abort())
+        await page.clock.fast_forward(13_000)
+        await page.clock.fast_forward(2_000)
+        await expect(page.get_by_role("alert")).to_contain_text("No live data from central")
+        await expect(page.locator(".live")).to_have_text("Not live")
+        await page.unroute("**/console/api/events*")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await expect(page.get_by_role("alert")).to_be_hidden()
+
+    async def test_a_quiet_central_is_not_taken_for_a_dead_one(self, page, central, monkeypatch):
+        monkeypatch.setattr(live, "QUIET", 0.05)
+        await page.add_init_script(COUNT_ALIVE)
+        await page.clock.install()
+        await page.goto("/")
+        await expect(page.locator(".live")).to_have_text("Live")
+        await page.route("**/console/api/events*", lambda route: route.abort())
+        for _ in range(4):
+            before = await page.evaluate("heard")
+            await page.wait_for_function("before => heard > before", arg=before)
+            await page.clock.fast_forward(8_000)
+        await expect(page.locator(".live")).to_have_text("Live")
 
 
 class TestForm:

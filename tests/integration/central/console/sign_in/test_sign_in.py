@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import ssl
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 import aiohttp
@@ -266,14 +267,35 @@ async def test_a_role_that_is_taken_away_is_gone_at_once(http, central):
 
 
 async def test_a_live_page_ends_with_the_sign_in(http, central, monkeypatch):
-    monkeypatch.setattr("central.console.page_api.live.QUIET", 0.05)
+    for name in ("QUIET", "CHECKED_AGAIN"):
+        monkeypatch.setattr(f"central.console.page_api.live.{name}", 0.05)
     await sign_in(http, central, "ann")
     async with http.get("/console/api/events") as response:
         assert response.status == 200
         await response.content.readline()
         await central.store.run(accounts.remove_user, "ann")
         async with asyncio.timeout(10):
-            assert b"still here" in await response.content.read() or response.content.at_eof()
+            assert b"alive" in await response.content.read() or response.content.at_eof()
+
+
+async def test_a_user_with_many_pages_keeps_no_other_user_out(http, central, monkeypatch):
+    monkeypatch.setattr("central.console.page_api.live.MOST_STREAMS", 3)
+    events = "/console/api/events"
+    await sign_in(http, central, "vera")
+    async with browser_session(central) as other, AsyncExitStack() as stack:
+        await sign_in(other, central, "ann")
+        pages = []
+        for _ in range(3):
+            pages.append(await stack.enter_async_context(http.get(events)))
+            await pages[-1].content.readuntil(b"hello")
+        await refused(http, "GET", events, expect=503)
+        async with other.get(events) as response:
+            assert response.status == 200
+            async with asyncio.timeout(10):
+                with suppress(aiohttp.ClientError):
+                    while await pages[0].content.readany():
+                        pass
+        assert not pages[1].content.at_eof()
 
 
 async def test_another_users_sign_in_stays(http, central):
