@@ -277,7 +277,7 @@ export class Chart {
   }
 
   extentText(found) {
-    if (!found) return this.isWaiting ? "" : "No readings in this period";
+    if (!found) return this.isWaiting ? "loading" : "No readings in this period";
     const [lowest, highest] = [found.lowest, found.highest].map((value) => this.text(value));
     if (found.count === 1) return `${lowest}, one reading`;
     return lowest === highest ? lowest : `${lowest} to ${highest}`;

@@ -128,7 +128,7 @@ export class DevicePage {
       h(
         "section",
         { class: "card" },
-        h("p", {}, `There is no device ${this.id}`),
+        h("p", {}, `There is no device ${this.id}.`),
         h("a", { href: "#/" }, "All devices"),
       ),
     );

@@ -5,6 +5,7 @@ import { button, h, newId, row, setText, table } from "./dom.js";
 import { localTime } from "./fields.js";
 import { duration, now, plain, timeText, valueText } from "./format.js";
 import { LATE, newerThan, readMessage } from "./messages.js";
+import { localTimes } from "./range.js";
 
 const MOST_ROWS = 500;
 const PAGE = 50;
@@ -122,13 +123,11 @@ class RawTab {
   range() {
     const query = new URLSearchParams();
     if (this.span.value === "custom") {
-      for (const [name, { input }] of [
-        ["since", this.from],
-        ["until", this.to],
-      ]) {
-        const time = Date.parse(input.value);
-        if (time >= 0) query.set(name, String(time / 1000));
-      }
+      // Of a time that clocks show twice, all between is in the range.
+      const since = localTimes(this.from.input.value).times[0];
+      const until = localTimes(this.to.input.value).times.at(-1);
+      if (since >= 0) query.set("since", String(since));
+      if (until >= 0) query.set("until", String(until));
     } else if (this.span.value) {
       query.set("since", String(Math.max(0, now() / 1000 - Number(this.span.value))));
     }

@@ -152,6 +152,19 @@ class TestTimeZones:
             await page.get_by_role("button", name="Zoom out").click()
             await expect(page.locator(".remark")).to_be_hidden()
 
+    async def test_messages_of_an_hour_that_occurs_twice_are_listed_from_both(
+        self, browser, central
+    ):
+        asked = []
+        async with watched_page(browser, central, timezone_id="Europe/Berlin") as page:
+            page.on("request", lambda request: asked.append(parse_qs(urlsplit(request.url).query)))
+            await page.goto("/#/devices/pi-1/raw")
+            await page.get_by_label("Received in").select_option("Custom")
+            await page.get_by_label("From", exact=True).fill("2024-10-27T02:00:00")
+            await page.get_by_label("To", exact=True).fill("2024-10-27T02:30:00")
+            ends = {"since": [f"{AUTUMN:.0f}"], "until": [f"{AUTUMN + 1.5 * HOUR:.0f}"]}
+            await eventually(lambda: any(ends.items() <= each.items() for each in asked))
+
     async def test_an_hour_that_is_left_out_is_reported(self, browser, central):
         async with watched_page(browser, central, timezone_id="Europe/Berlin") as page:
             await page.goto(PI)
@@ -253,7 +266,7 @@ class TestAddress:
 
     async def test_the_address_of_a_device_that_is_gone_says_so(self, page):
         await page.goto("/#/devices/gone/overview?last=600")
-        await expect(page.get_by_text("There is no device gone")).to_be_visible()
+        await expect(page.get_by_text("There is no device gone.")).to_be_visible()
 
     async def test_numbers_of_another_unit_do_not_share_an_axis(self, page, central):
         """A Fahrenheit device has the humidity in common with a Celsius device, and only that."""
@@ -301,6 +314,18 @@ class TestNoLine:
         label = "Temperature: No readings in this period."
         await expect(shown(page, label)).to_be_visible()
         await expect(page.locator(".chart-empty").first).to_be_hidden()
+
+    async def test_while_central_does_not_respond(self, page, central):
+        await add(central, *[(AUTUMN + 60 * each, 20) for each in range(10)])
+        await page.goto(f"{PI}?from=2024-10-27T00:00:00Z&to=2024-10-27T01:00:00Z")
+        await expect(shown(page, "Temperature: 20.0")).to_be_visible()
+        await page.route("**/series?*", lambda route: route.abort())
+        await page.get_by_role("button", name="Later").click()
+        await expect(shown(page, "Temperature: loading.")).to_be_visible()
+        await expect(page.locator(".chart-empty").first).to_be_hidden()
+        await page.unroute("**/series?*")
+        await page.get_by_role("button", name="Later").click()
+        await expect(page.locator(".chart-empty").first).to_contain_text("The last one")
 
     async def test_a_constant_value_and_a_single_reading(self, page, central):
         await add(central, *[(AUTUMN + 60 * each, 20.5) for each in range(10)])
