@@ -29,13 +29,15 @@ test: ## run unit and integration tests; ARGS="-k outbox" is passed to pytest
 coverage: ## list the lines and branches that the last make test did not run
 	@$(VENV)/bin/python -m coverage report --show-missing --skip-covered
 
-soak: ## send 10,000 readings through faults and kill -9: 20 minutes; SEED=... repeats a run
+soak: ## send 10,000 readings through faults and kill -9, and judge an hour of rules: 40 minutes; SEED=... repeats a run
 	@sh deploy/venv.sh test
 	@SOAK_READINGS=$${SOAK_READINGS:-10000} SOAK_KILLS=$${SOAK_KILLS:-50} \
 		SOAK_SEED=$${SOAK_SEED:-$(SEED)} FLAT_CONNECTIONS=$${FLAT_CONNECTIONS:-500} \
 		FLAT_READINGS=$${FLAT_READINGS:-20000} \
+		RULES_DEVICES=$${RULES_DEVICES:-1000} RULES_SECONDS=$${RULES_SECONDS:-3600} \
 		$(VENV)/bin/python -m pytest -s \
-		tests/integration/reliability/test_soak.py tests/integration/reliability/test_flat.py
+		tests/integration/reliability/test_soak.py tests/integration/reliability/test_flat.py \
+		tests/integration/reliability/test_rules.py
 
 bench: ## measure beside a plain program; writes the table in tests/bench/README.md
 	@sh deploy/venv.sh test

@@ -7,14 +7,19 @@ there: it neither loses an alert nor makes one twice.
 """
 
 import asyncio
+import heapq
 import itertools
 import json
 import logging
 import math
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
 
 from central.errors import StoreError, UnknownDevice
 from central.events import Events
@@ -32,6 +37,7 @@ from central.rules.conditions import Fired, Outcome, Reading, Returned, State, V
 from central.storage import devices, fleet, rules
 from central.storage.rules import Ended, Judged, Opened
 from central.storage.store import Store
+from central.storage.telemetry import MAX_FIELDS
 
 DAY = 86400.0
 CHECKED = 5.0  # Seconds between two checks of what only time changes.
@@ -39,6 +45,7 @@ SUSPENDED = 30.0  # Seconds between two checks from which on central is taken to
 SAVED = 60.0  # Seconds after which progress is stored without an alert, too.
 GATHERED = 0.25  # Seconds for which new messages are gathered.
 AT_ONCE = 1000  # Messages judged in one go.
+MOST_REPORTED = 100  # Different sentences about defects.
 COMPONENT = '"component"'  # Only a message with this is from a component.
 AHEAD = 60.0  # Seconds by which a device's clock may be ahead; else the time of receipt counts.
 
@@ -69,9 +76,9 @@ class Track:
         """Add a rule about this number."""
         self.watches.append((condition, watch))
         if condition.above:
-            self.ceiling = min(self.ceiling, condition.limit - condition.margin)
+            self.ceiling = min(self.ceiling, conditions.end_of(condition))
         else:
-            self.floor = max(self.floor, condition.limit + condition.margin)
+            self.floor = max(self.floor, conditions.end_of(condition))
 
     def is_inside(self, value: float) -> bool:
         """Return whether a number is inside of all limits and margins."""
@@ -96,14 +103,25 @@ class Batch:
     changed: dict[int, Watch] = field(default_factory=dict)
     outcomes: list[Opened | Ended] = field(default_factory=list)
     devices: set[str] = field(default_factory=set)  # Those of the outcomes.
+    failures: list[tuple[Watch, Exception]] = field(default_factory=list)
     report: int = 0
 
     def apply(self, watch: Watch, judge: Callable[[State], Outcome]) -> None:
-        """Judge with the state of a watch, and note what is another than before."""
+        """Judge with the state of a watch, and note what is another than before.
+
+        A rule that cannot be judged is left as it was, and the others are judged.
+        """
         state = watch.state
-        before = state.since, state.base
-        outcome = judge(state)
-        if outcome is not None or (state.since, state.base) != before:
+        since, fired, base = state.since, state.fired, state.base
+        try:
+            outcome = judge(state)
+        except sqlite3.Error:
+            raise  # All is tried again.
+        except Exception as error:  # noqa: BLE001 - whatever a message leads to
+            state.since, state.fired, state.base = since, fired, base
+            self.failures.append((watch, error))
+            return
+        if outcome is not None or state.since != since or state.base != base:
             self.note(watch, outcome)
 
     def note(self, watch: Watch, outcome: Outcome) -> None:
@@ -142,6 +160,7 @@ class Alerts:
         self._keep = keep_days * DAY
         self._woken = asyncio.Event()
         self._stale = True  # Rules or devices were changed.
+        self._reported: set[tuple[object, ...]] = set()
         # The rest belongs to the thread that judges.
         self._watches = Watches({})
         self._revisions: dict[int, int] = {}
@@ -193,6 +212,11 @@ class Alerts:
             log.warning("Cannot judge the rules: %s It is tried again.", error)
             self._stale = True  # What is in memory may be more than what is stored.
             return False
+        except Exception as error:  # noqa: BLE001 - the task goes on
+            self._report("Cannot judge the rules: %s. It is tried again.", _place_of(error))
+            self._stale = True
+            return False
+        self._is_new = False
         if judged.outcomes:
             self._events.publish(Event("alerts", ""))
         return more
@@ -209,6 +233,9 @@ class Alerts:
         more = self._judge_messages(db, batch, now)
         if stale or self._checked is None or not 0 <= now - self._checked < CHECKED:
             self._judge_time(db, batch, now)
+        for watch, error in batch.failures:
+            why = _place_of(error)
+            self._report("Cannot judge the rule %r: %s. Others are judged.", watch.rule.name, why)
         if not (batch.changed or batch.outcomes or batch.report or now - self._saved >= SAVED):
             return None, more
         self._saved = now
@@ -219,6 +246,24 @@ class Alerts:
         )
         outcomes = tuple(batch.outcomes)
         return Judged(now, self._revisions, self._message, batch.report, states, outcomes), more
+
+    def _report(self, text: str, *about: object) -> None:
+        """Log what a defect of the rules led to, once: it may be so for each message."""
+        if (text, about) not in self._reported and len(self._reported) < MOST_REPORTED:
+            self._reported.add((text, about))
+            log.error(text, *about)
+
+    @contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Report whatever is raised, and go on; a failing database ends the batch."""
+        try:
+            yield
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing that arrives ends the task
+            self._report(
+                "Cannot judge %s by the rules: %s. The rest is judged.", what, _place_of(error)
+            )
 
     # Rules and devices
 
@@ -278,10 +323,11 @@ class Alerts:
             if components:
                 time = received if created is None or created > received + AHEAD else created
                 component = json.loads(system).get("component", "") if COMPONENT in system else ""
-                readings = _readings(body, components.get(component))
                 message = Arrived(number, device_id, component, time)
-                if not self._judge_readings(db, batch, message, readings, horizon):
-                    return True
+                with self._reporting("a message"):
+                    readings = _readings(body, components.get(component))
+                    if not self._judge_readings(db, batch, message, readings, horizon):
+                        return True
             self._received.add(device_id)
             self._message = number
         return count == AT_ONCE
@@ -330,13 +376,15 @@ class Alerts:
         track.is_calm = False
         for condition, watch in track.watches:
             if message.time >= watch.rule.since:
-                since = watch.state.since
                 history = WatchHistory(around, watch.rule)
-                outcome = conditions.judge_late(
-                    condition, watch.state, message.time, value, history
+                judge = partial(
+                    conditions.judge_late,
+                    condition,
+                    time=message.time,
+                    value=value,
+                    history=history,
                 )
-                if outcome is not None or watch.state.since != since:
-                    batch.note(watch, outcome)
+                batch.apply(watch, judge)
 
     # Properties
 
@@ -344,8 +392,9 @@ class Alerts:
         for number, device_id, at, change in rules.reported_changes(db):
             batch.report = number
             for condition, watch in self._watches.properties.get(device_id, ()):
-                if _mentions(change, condition.property):
-                    self._judge_property(batch, condition, watch, change, at)
+                with self._reporting("what a device reported"):
+                    if _mentions(change, condition.property):
+                        self._judge_property(batch, condition, watch, change, at)
 
     def _judge_twins(self, db: sqlite3.Connection, batch: Batch, now: float) -> None:
         """Judge the present properties by rules that are new."""
@@ -365,22 +414,21 @@ class Alerts:
         at: float,
     ) -> None:
         watch.value = value = _value_in(document, condition.property)
-        batch.apply(watch, lambda state: conditions.judge_property(condition, state, value, at))
+        batch.apply(watch, partial(conditions.judge_property, condition, value=value, at=at))
 
     # What only time changes
 
     def _judge_time(self, db: sqlite3.Connection, batch: Batch, now: float) -> None:
         away = 0.0 if self._checked is None else now - self._checked
         absent = away if self._is_new or away > SUSPENDED else 0.0
-        self._checked, self._is_new = now, False
+        self._checked = now
         for silence, watch in self._watches.silence:
             self._judge_silence(batch, silence, watch, now, absent)
         for watches in self._watches.properties.values():
             for value, watch in watches:
                 if watch.state.since is not None:
-                    outcome = conditions.judge_property(value, watch.state, watch.value, now)
-                    if outcome is not None:
-                        batch.note(watch, outcome)
+                    judge = partial(conditions.judge_property, value, value=watch.value, at=now)
+                    batch.apply(watch, judge)
         counts: dict[str, int] = {}
         for missing, watch in self._watches.missing:
             device_id = watch.device_id
@@ -405,7 +453,13 @@ class Alerts:
         if absent and watch.state.fired is None:
             watch.state.base = max(heard, watch.state.base or heard) + absent
             batch.note(watch, None)
-        batch.apply(watch, lambda state: conditions.judge_silence(condition, state, heard, now))
+        batch.apply(watch, partial(conditions.judge_silence, condition, heard=heard, now=now))
+
+
+def _place_of(error: Exception) -> str:
+    """Return where a defect is, for the log, without anything that a device sent."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _judge_newest(batch: Batch, track: Track, time: float, value: float) -> None:
@@ -414,10 +468,7 @@ def _judge_newest(batch: Batch, track: Track, time: float, value: float) -> None
     for condition, watch in track.watches:
         if time >= watch.rule.since:
             state = watch.state
-            since = state.since
-            outcome = conditions.judge(condition, state, time, value)
-            if outcome is not None or state.since != since:
-                batch.note(watch, outcome)
+            batch.apply(watch, partial(conditions.judge, condition, time=time, value=value))
             is_calm = is_calm and state.since is None and state.fired is None
     track.is_calm = is_calm
 
@@ -425,7 +476,7 @@ def _judge_newest(batch: Batch, track: Track, time: float, value: float) -> None
 def _judge_missing(
     batch: Batch, condition: MissingReadings, watch: Watch, count: int, now: float
 ) -> None:
-    batch.apply(watch, lambda state: conditions.judge_missing(condition, state, count, now))
+    batch.apply(watch, partial(conditions.judge_missing, condition, count=count, now=now))
 
 
 def _devices_of(db: sqlite3.Connection, rule: Rule, known: Iterable[str]) -> Iterable[str]:
@@ -474,6 +525,8 @@ def _readings(body: bytes, tracks: dict[str, Track] | None) -> list[tuple[str, T
         return []
     if not isinstance(values, dict):
         return []
+    if len(values) > MAX_FIELDS:  # The others are not stored, and a late one is not compared.
+        values = dict(itertools.islice(values.items(), MAX_FIELDS))
     found = []
     for name, track in tracks.items():
         number = _number(values.get(name))
@@ -493,11 +546,20 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# The readings that arrived before a message, one of each time. The primary key leads to them.
+# The readings that arrived before a message. The primary key leads to them. 60 is AHEAD.
 AROUND = """
-    SELECT time, value, min(number) FROM telemetry
-    WHERE device_id = ? AND component = ? AND name = ? AND time {} ? AND number < ?
-    GROUP BY time ORDER BY time {}
+    SELECT time, value, number FROM telemetry
+    WHERE device_id = ? AND component = ? AND name = ? AND time {0} ? AND number < ?
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.number = telemetry.number
+     AND created > received + 60)
+    ORDER BY time {1}, number {1}
+"""
+# The same for those from a clock that was ahead. The index `messages_ahead` leads to them.
+AROUND_AHEAD = """
+    SELECT received, value, number FROM messages JOIN telemetry USING (device_id, number)
+    WHERE device_id = ? AND component = ? AND name = ? AND received {0} ? AND number < ?
+    AND created > received + 60 AND time = created
+    ORDER BY received {1}, number {1}
 """
 
 
@@ -511,21 +573,29 @@ class Readings:
 
     def has_same_time(self) -> bool:
         """Return whether an earlier message has a reading of the same time."""
-        return next(self._select(AROUND.format("=", "")), None) is not None
+        return next(self._select("=", ""), None) is not None
 
     def earlier(self) -> Iterator[Reading]:
         """Return the older readings, newest first."""
-        return self._select(AROUND.format("<", "DESC"))
+        return self._select("<", "DESC")
 
     def later(self) -> Iterator[Reading]:
         """Return the newer readings, oldest first."""
-        return self._select(AROUND.format(">", ""))
+        return self._select(">", "")
 
-    def _select(self, query: str) -> Iterator[Reading]:
-        for time, text, _ in self.db.execute(query, self._key):
-            number = _number(json.loads(text))
-            if number is not None:
-                yield time, number
+    def _select(self, which: str, order: str) -> Iterator[Reading]:
+        """Return one reading of each time: the first number that arrived."""
+        found = [
+            self.db.execute(query.format(which, order), self._key)
+            for query in (AROUND, AROUND_AHEAD)
+        ]
+        rows = heapq.merge(*found, key=itemgetter(0), reverse=bool(order))
+        for time, of_time in itertools.groupby(rows, key=itemgetter(0)):
+            for _, text, _ in sorted(of_time, key=itemgetter(2)):
+                number = _number(json.loads(text))
+                if number is not None:
+                    yield time, number
+                    break
 
 
 class WatchHistory:
@@ -560,13 +630,8 @@ class WatchHistory:
 
 def _newest_before(db: sqlite3.Connection, message: Arrived, name: str) -> float:
     """Return the time of the newest reading that arrived before a message; -infinity if none."""
-    row = db.execute(
-        "SELECT telemetry.time FROM telemetry JOIN messages USING (number)"
-        " WHERE telemetry.device_id = ? AND component = ? AND name = ? AND number < ?"
-        " AND telemetry.time <= received + ? ORDER BY telemetry.time DESC LIMIT 1",
-        (message.device_id, message.component, name, message.number, AHEAD),
-    ).fetchone()
-    return -math.inf if row is None else float(row[0])
+    until = Arrived(message.number, message.device_id, message.component, math.inf)
+    return next((time for time, _ in Readings(db, until, name).earlier()), -math.inf)
 
 
 # Properties

@@ -97,9 +97,19 @@ def is_beyond(condition: Threshold, value: float) -> bool:
 
 def is_back(condition: Threshold, value: float) -> bool:
     """Return whether a number is inside of limit and margin. It may be neither this nor beyond."""
-    if condition.above:
-        return value <= condition.limit - condition.margin
-    return value >= condition.limit + condition.margin
+    return value <= end_of(condition) if condition.above else value >= end_of(condition)
+
+
+def end_of(condition: Threshold) -> float:
+    """Return the number at which an alert ends: the margin inside of the limit."""
+    margin = -condition.margin if condition.above else condition.margin
+    return float(f"{condition.limit + margin:.15g}")  # 0.1 + 0.2 is 0.3, as it was entered.
+
+
+def has_lasted(condition: Threshold, since: float, time: float) -> bool:
+    """Return whether the time from one reading to another is long enough for an alert."""
+    # Times of today are exact to a quarter of a microsecond: 60 s may be computed as 59.9999998.
+    return round(time - since, 6) >= condition.seconds
 
 
 def judge(condition: Threshold, state: State, time: float, value: float) -> Outcome:
@@ -109,7 +119,7 @@ def judge(condition: Threshold, state: State, time: float, value: float) -> Outc
             return None
         if state.since is None:
             state.since = time
-        if time - state.since < condition.seconds:
+        if not has_lasted(condition, state.since, time):
             return None
         state.since, state.fired = None, time
         return Fired(time, value)
@@ -127,7 +137,8 @@ def judge_late(
     if is_beyond(condition, value):
         return _judge_late_beyond(condition, state, time, value, history)
     if state.since is not None and state.since < time:
-        state.since = next(history.later())[0]  # They are all beyond the limit.
+        # They are all beyond the limit. There is none if they were deleted meanwhile.
+        state.since = next((at for at, _ in history.later()), None)
     if not is_back(condition, value):
         return None
     alert = history.alert_at_reading()
@@ -143,7 +154,7 @@ def _judge_late_beyond(
     if history.alert_at_reading() is not None:
         return None
     since = _begin_of_run(condition, time, history)
-    fired = Fired(time, value) if time - since >= condition.seconds else None
+    fired = Fired(time, value) if has_lasted(condition, since, time) else None
     next_alert = history.next_alert()
     for at, number in history.later():
         if at >= next_alert:
@@ -153,7 +164,7 @@ def _judge_late_beyond(
                 return replace(fired, returned=at)
         elif not is_beyond(condition, number):
             return None
-        elif at - since >= condition.seconds:
+        elif has_lasted(condition, since, at):
             fired = Fired(at, number)
     if fired is None:
         state.since = since
@@ -167,7 +178,7 @@ def _begin_of_run(condition: Threshold, time: float, history: History) -> float:
     since = time
     for at, number in history.earlier():
         # An earlier event in these readings had its alert when they arrived.
-        if since <= time - condition.seconds or not is_beyond(condition, number):
+        if has_lasted(condition, since, time) or not is_beyond(condition, number):
             break
         since = at
     return since

@@ -137,6 +137,7 @@ CREATE TABLE tags (
     tag TEXT NOT NULL COLLATE NOCASE, PRIMARY KEY (device_id, tag)
 ) WITHOUT ROWID;
 CREATE INDEX tags_by_tag ON tags (tag);
+CREATE INDEX messages_ahead ON messages (device_id, received) WHERE created > received + 60;
 CREATE TABLE rules (
     number INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL, name TEXT NOT NULL,
     enabled INTEGER NOT NULL, since REAL NOT NULL, condition TEXT NOT NULL,

@@ -1,12 +1,18 @@
 """Rules at work on a database: what is judged, stored, and continued after a restart."""
 
+import asyncio
 import base64
+import contextlib
 import json
+import logging
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import json_values
 
-from central.errors import StoreError
+from central.errors import InvalidTwin, StoreError
 from central.records import (
     MissingReadings,
     PropertyValue,
@@ -14,6 +20,8 @@ from central.records import (
     Silence,
     Threshold,
 )
+from central.rules import alerts as alerts_module
+from central.rules import conditions
 from central.rules.alerts import Alerts
 from central.storage import rules
 from central.storage.registry import Registry
@@ -54,12 +62,12 @@ class Place:
         return changed
 
     async def send(self, value, *, at=None, device="pi-1", name="temp", **system):
+        await self.send_body(json.dumps({name: value}), at=at, device=device, **system)
+
+    async def send_body(self, body, *, at=None, device="pi-1", **system):
+        body = body if isinstance(body, bytes) else body.encode()
         await self.registry.record_message(
-            device,
-            created=at,
-            body=json.dumps({name: value}).encode(),
-            properties={},
-            system=system,
+            device, created=at, body=body, properties={}, system=system
         )
 
     async def judge(self):
@@ -307,4 +315,208 @@ async def test_alerts_end_with_what_is_kept_and_go_with_their_device(place):
     await place.send(31.0)
     await place.judge()
     place.registry.delete_device("pi-1")
+    assert await place.judge() == []
+
+
+LASTING = replace(HOT, seconds=60.0)
+FIRST, LAST = -62135596800.0, 253402300799.0  # The years 1 and 9999.
+times = st.none() | st.sampled_from([FIRST, LAST, 0.0, 1061.0]) | st.floats(900.0, 1200.0)
+numbers = st.one_of(
+    st.sampled_from(["31", "30", "29", "28", "20", "1e400", "-1e999", "NaN", "-Infinity", "true"]),
+    st.sampled_from(["9" * 400, "9" * 5000, '"31"', "null", "[" * 900 + "]" * 900, '{"a": 31}']),
+    json_values.map(json.dumps),
+)
+bodies = st.one_of(
+    numbers.map(lambda text: f'{{"temp": {text}}}'),
+    numbers.map(lambda text: "{" + "".join(f'"{n}": 0,' for n in range(256)) + f'"temp": {text}}}'),
+    st.dictionaries(st.sampled_from(["temp", "humid", "\ud800", "\0"]), json_values).map(
+        json.dumps
+    ),
+    json_values.map(json.dumps),
+    st.binary(max_size=20),
+)
+systems = st.fixed_dictionaries(
+    {},
+    optional={
+        "component": st.sampled_from(["", "outside", "*", '"component"', "\0"]),
+        "message_id": st.sampled_from(["x", "0123456789ab:1", "0123456789ab:999999999999999"]),
+    },
+)
+reports = st.dictionaries(st.sampled_from(["sensorStatus", "outside"]), json_values)
+
+
+class TestNothingEndsTheTask:
+    @pytest.fixture
+    def everything(self, place):
+        """Return a place with rules of each kind, on whatever the messages of a test contain."""
+        for telemetry in ("temp", "outside*temp", "\0", "**temp"):
+            place.add(replace(HOT, telemetry=telemetry))
+            place.add(replace(LASTING, telemetry=telemetry, above=False, limit=30.0))
+        for name in ("sensorStatus", "outside*sensorStatus", "*", "outside"):
+            place.add(PropertyValue(name, ("ok", 1, True), negated=True, seconds=10.0))
+        place.add(Silence(30.0))
+        place.add(MissingReadings(1, 0.0))
+        return place
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+    @given(st.lists(st.tuples(times, bodies, systems, reports), min_size=1, max_size=6))
+    def test_neither_any_message_nor_any_report(self, everything, caplog, arriving):
+        caplog.clear()
+
+        async def report(properties):
+            with contextlib.suppress(InvalidTwin):
+                await everything.registry.patch_reported("pi-1", properties)
+
+        async def arrive():
+            everything.clock.now += 7.0
+            await asyncio.gather(
+                *(everything.send_body(body, at=at, **system) for at, body, system, _ in arriving),
+                *(report(properties) for *_, properties in arriving),
+            )
+            await everything.judge()
+
+        asyncio.run(arrive())
+        assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+        newest = everything.store.read(
+            lambda db: db.execute("SELECT max(number) FROM messages").fetchone()[0]
+        )
+        assert everything.rules._message == newest
+
+    async def test_a_late_reading_after_one_that_is_not_stored_by_name(self, place, caplog):
+        """Only the first 256 fields of a message are stored by name, and can be compared."""
+        place.add(LASTING)
+        place.clock.now = 1050.0
+        for at in (1010.0, 1050.0):
+            many = {**{str(number): 0 for number in range(256)}, "temp": 31.0}
+            await place.send_body(json.dumps(many), at=at)
+        await place.judge()
+        await place.send(20.0, at=1030.0)
+        await asyncio.wait_for(place.judge(), 30)
+        place.clock.now = 1100.0
+        for at in (1040.0, 1100.0):
+            await place.send(31.0, at=at)
+        assert await place.judge() == [(1100.0, None)]
+        assert not caplog.records
+
+    async def test_a_late_reading_after_those_that_were_deleted(self, place, caplog):
+        place.add(LASTING)
+        place.clock.now = 1050.0
+        for at in (1010.0, 1050.0):
+            await place.send(31.0, at=at)
+        await place.judge()
+        place.store.call(lambda db: db.execute("DELETE FROM telemetry"))
+        await place.send(20.0, at=1030.0)
+        await asyncio.wait_for(place.judge(), 30)
+        place.clock.now = 1120.0
+        for at in (1060.0, 1119.0, 1120.0):
+            await place.send(31.0, at=at)
+        assert await place.judge() == [(1120.0, None)]
+        assert not caplog.records
+
+    async def test_a_rule_that_fails_is_reported_once_and_others_go_on(
+        self, place, monkeypatch, caplog
+    ):
+        judge = conditions.judge
+
+        def fail(condition, state, time, value):
+            if condition.limit == 25.0:
+                state.since = state.fired = 1.0
+                raise KeyError(value)
+            return judge(condition, state, time, value)
+
+        monkeypatch.setattr(conditions, "judge", fail)
+        broken = place.add(replace(HOT, limit=25.0))
+        place.add(HOT)
+        for value in (31.0, 20.0, 32.0):
+            place.clock.now += 1.0
+            await place.send(value)
+        assert await place.judge() == [(1001.0, 1002.0), (1003.0, None)]
+        (record,) = caplog.records
+        assert record.message.startswith("Cannot judge the rule 'Rule': KeyError in test_alerts.py")
+        assert place.store.read(rules.stored_states)[0].rule != broken.number
+
+    async def test_a_message_that_fails_is_passed_over(self, place, monkeypatch, caplog):
+        place.add(HOT)
+        await place.judge()
+        known = alerts_module._readings
+
+        def fail(body, tracks):
+            if b"40" in body:
+                raise StopIteration
+            return known(body, tracks)
+
+        monkeypatch.setattr(alerts_module, "_readings", fail)
+        for value in (40.0, 40.0, 31.0):
+            place.clock.now += 1.0
+            await place.send(value)
+        assert await place.judge() == [(1003.0, None)]
+        assert len(caplog.records) == 1
+
+    async def test_whatever_else_fails_is_tried_again(self, place, monkeypatch, caplog):
+        place.add(HOT)
+        await place.send(31.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(rules, "all_rules", lambda _db: 1 // 0)
+            for _ in range(3):
+                assert await place.rules.judge() is False
+        assert await place.judge() == [(1000.0, None)]
+        (record,) = caplog.records
+        assert "ZeroDivisionError" in record.message
+
+
+async def test_a_clock_that_is_ahead_does_not_hide_what_came_before(place):
+    """The late reading is compared with when the other one was received."""
+    place.add(LASTING)
+    for now, at in [(1000.0, 1000.0), (1030.0, 9000.0)]:
+        place.clock.now = now
+        await place.send(31.0, at=at)
+    await place.judge()
+    place.clock.now = 1040.0
+    await place.send(20.0, at=1010.0)
+    await place.judge()
+    place.clock.now = 1090.0
+    await place.send(31.0, at=1090.0)
+    assert await place.judge() == [(1090.0, None)]
+
+
+async def test_a_late_reading_does_not_end_an_alert_that_a_clock_ahead_shows_to_go_on(place):
+    place.add(HOT)
+    for now, value, at in [(1000.0, 31.0, 1000.0), (1030.0, 32.0, 9000.0), (1040.0, 20.0, 1010.0)]:
+        place.clock.now = now
+        await place.send(value, at=at)
+        await place.judge()
+        place.restart()
+    await place.send(31.0, at=1040.0)
+    assert await place.judge() == [(1000.0, None)]
+
+
+async def test_of_two_values_of_one_time_the_first_number_counts(place):
+    place.add(HOT)
+    await place.send("31", at=1000.0)
+    await place.judge()
+    place.restart()
+    await place.send(31.0, at=1000.0)
+    await place.send(20.0, at=1000.0)
+    assert await place.judge() == [(1000.0, None)]
+    place.clock.now = 1002.0
+    await place.send(31.0, at=1002.0)
+    await place.send(20.0, at=1000.0)
+    await place.send(20.0, at=1001.0)
+    assert await place.judge() == [(1000.0, None)]
+
+
+async def test_after_a_failed_start_the_absence_of_central_is_still_known(place, monkeypatch):
+    place.add(Silence(600.0))
+    await place.send(20.0)
+    await place.judge()
+    place.clock.now = 9000.0
+    place.restart()
+
+    def fail(*_):
+        raise StoreError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rules, "save", fail)
+        await place.judge()
+    place.clock.now = 9005.0
     assert await place.judge() == []

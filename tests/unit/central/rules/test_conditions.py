@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -99,11 +100,20 @@ def events(condition, readings):
     return found
 
 
+# At and around the limit of 30 and the margin of 2. The negative ones are for a limit of -30.
+VALUES = [20.0, 28.0, 29.0, 30.0, 31.0]
+
+
+def mirrored(condition, readings):
+    """Return the readings for a condition: below is the mirror of above."""
+    return [(time, value if condition.above else -value) for time, value in readings]
+
+
 @st.composite
 def arrivals(draw):
     """A few hours of readings, as they arrive: outages, late and repeated ones, and restarts."""
     interval = draw(st.sampled_from([5, 60, 300]))
-    values = draw(st.lists(st.sampled_from([20.0, 29.0, 31.0]), min_size=1, max_size=40))
+    values = draw(st.lists(st.sampled_from(VALUES), min_size=1, max_size=40))
     readings = [(float(n * interval), value) for n, value in enumerate(values)]
     live: list[tuple[float, float]] = []
     backlog: list[tuple[float, float]] = []
@@ -124,10 +134,10 @@ def arrivals(draw):
 
 
 thresholds = st.builds(
-    Threshold,
-    telemetry=st.just("temp"),
-    above=st.just(True),
-    limit=st.just(30.0),
+    lambda above, margin, seconds: Threshold(
+        "temp", above, 30.0 if above else -30.0, margin, seconds
+    ),
+    above=st.booleans(),
     margin=st.sampled_from([0.0, 2.0]),
     seconds=st.sampled_from([0.0, 10.0, 120.0, 600.0]),
 )
@@ -137,7 +147,7 @@ thresholds = st.builds(
 def test_every_event_has_one_alert_in_whatever_order_readings_arrive(condition, arriving):
     readings, restarts = arriving
     device = Alerts(condition)
-    for number, (time, value) in enumerate(readings):
+    for number, (time, value) in enumerate(mirrored(condition, readings)):
         if number in restarts:
             device.restart()
         fired = device.arrive(time, value)
@@ -146,9 +156,9 @@ def test_every_event_has_one_alert_in_whatever_order_readings_arrive(condition, 
             event("an alert in the past" if fired.returned else "an alert")
             assert fired.at in [begins for begins, _ in known]
         for begins, ends in known:
-            assert any(
-                start < end_of(ends) and begins < end_of(end) for start, end in device.alerts
-            )
+            around = [start for start, end in device.alerts if begins < end_of(end)]
+            assert any(start < end_of(ends) for start in around)
+            assert sum(begins <= start < end_of(ends) for start in around) <= 1
     for (_, end), (start, _) in zip(
         sorted(device.alerts)[:-1], sorted(device.alerts)[1:], strict=True
     ):
@@ -160,7 +170,7 @@ def test_every_event_has_one_alert_in_whatever_order_readings_arrive(condition, 
 def test_readings_in_order_have_exactly_the_alerts_of_the_reference(condition, arriving):
     readings, restarts = arriving
     device = Alerts(condition)
-    for number, (time, value) in enumerate(sorted(readings)):
+    for number, (time, value) in enumerate(sorted(mirrored(condition, readings))):
         if number in restarts:
             device.restart()
         device.arrive(time, value)
@@ -188,3 +198,39 @@ def test_a_late_reading_can_show_that_an_event_was_two():
 def test_an_alert_that_a_late_reading_ended_can_be_followed_by_another():
     readings = [(10.0, 31.0), (20.0, 29.0), (15.0, 20.0), (25.0, 31.0)]
     assert alerts_of(HOT, *readings) == [[10.0, 15.0], [25.0, None]]
+
+
+@pytest.mark.parametrize(
+    ("above", "limit", "margin", "inside"),
+    [
+        (False, 0.1, 0.2, 0.3),
+        (False, -0.3, 0.1, -0.2),
+        (True, 0.3, 0.1, 0.2),
+        (True, 0.0, 0.1, -0.1),
+    ],
+)
+def test_the_margin_is_exact_for_numbers_as_they_are_entered(above, limit, margin, inside):
+    condition = Threshold("temp", above, limit, margin, seconds=0.0)
+    outside = limit + 1 if above else limit - 1
+    within = inside + 0.01 if above else inside - 0.01
+    readings = [(1.0, limit), (2.0, outside), (3.0, limit), (4.0, within), (5.0, inside)]
+    assert alerts_of(condition, *readings, (6.0, limit), (7.0, outside)) == [
+        [2.0, 5.0],
+        [7.0, None],
+    ]
+
+
+def test_a_time_is_not_too_short_because_it_cannot_be_computed_exactly():
+    begin = 1_800_000_000.1
+    lasting = Threshold("temp", above=True, limit=30.0, margin=0.0, seconds=0.3)
+    assert begin + 0.3 - begin < 0.3
+    assert alerts_of(lasting, (begin, 31.0), (begin + 0.3, 31.0)) == [[begin + 0.3, None]]
+    assert alerts_of(lasting, (begin, 31.0), (begin + 0.299, 31.0)) == []
+    late = [(begin + 0.3, 31.0), (begin, 31.0)]
+    assert alerts_of(lasting, *late) == [[begin + 0.3, None]]
+
+
+def test_a_gap_neither_ends_an_event_nor_begins_it_again():
+    lasting = Threshold("temp", above=True, limit=30.0, margin=2.0, seconds=60.0)
+    readings = [(0.0, 31.0), (7200.0, 31.0), (9000.0, 31.0), (9001.0, 28.0)]
+    assert alerts_of(lasting, *readings) == [[7200.0, 9001.0]]

@@ -77,6 +77,9 @@ class TestRules:
         ("change", "what"),
         [
             ({"name": " "}, "name"),
+            ({"name": "\ud800"}, "name"),
+            ({"condition": {**HOT, "seconds": 0, "telemetry": "\ud800"}}, "telemetry"),
+            ({"tags": ["\ud800"]}, "tags"),
             ({"enabled": 1}, "enabled"),
             ({"condition": []}, "condition"),
             ({"condition": {"kind": "other"}}, "kind"),
