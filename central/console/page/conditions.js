@@ -10,13 +10,19 @@ const UNITS = [
   [1, "second"],
 ];
 
-// Returns the telemetry and the reported properties of all models, each by its key.
+// Returns the telemetry and the reported properties of all models, each by its key. If models give
+// different units, the element has none, and its `units` in words.
 export async function readElements() {
   const { value: models } = await get("/console/api/models");
   const collect = (kind) => {
     const found = new Map();
-    for (const element of models.flatMap((model) => model[kind]))
-      if (!found.has(element.key)) found.set(element.key, element);
+    const elements = models.flatMap((model) => model[kind]);
+    for (const element of elements) if (!found.has(element.key)) found.set(element.key, element);
+    for (const [key, first] of found) {
+      const same = elements.filter((each) => each.key === key);
+      const units = [...new Set(same.map(({ unit }) => unit || "no unit"))];
+      if (units.length > 1) found.set(key, { ...first, unit: "", units: units.join(" or ") });
+    }
     return found;
   };
   return { telemetry: collect("telemetry"), properties: collect("properties") };
@@ -31,8 +37,8 @@ export function conditionText(condition, elements) {
   const lasting = condition.seconds ? ` for ${spanText(condition.seconds)}` : "";
   switch (condition.kind) {
     case "telemetry": {
-      const { title, unit } = telemetryOf(condition, elements);
-      const limit = withUnit(String(condition.limit), unit);
+      const { title, unit, units } = telemetryOf(condition, elements);
+      const limit = withUnit(String(condition.limit), unit) + asSent(units);
       return `${title} ${condition.above ? "above" : "below"} ${limit}${lasting}`;
     }
     case "silence":
@@ -51,8 +57,8 @@ export function conditionText(condition, elements) {
 export function foundText({ condition, value }, elements) {
   if (value === null) return "";
   if (condition.kind === "telemetry") {
-    const { title, unit } = telemetryOf(condition, elements);
-    return `${title} was ${withUnit(number(value, "double"), unit)}.`;
+    const { title, unit, units } = telemetryOf(condition, elements);
+    return `${title} was ${withUnit(number(value, "double"), unit)}${asSent(units)}.`;
   }
   if (condition.kind === "property") {
     const element = propertyOf(condition, elements);
@@ -60,6 +66,8 @@ export function foundText({ condition, value }, elements) {
   }
   return `${counted(value, "reading")} missing.`;
 }
+
+const asSent = (units) => (units ? ` (${units}, as the device sends it)` : "");
 
 function telemetryOf({ telemetry }, elements) {
   return elements.telemetry.get(telemetry) ?? { title: telemetry, unit: "" };

@@ -18,6 +18,7 @@ const KINDS = [
   ["property", "A status has a value"],
   ["missing", "Readings are missing"],
 ];
+const SEARCHED = 20; // Devices from which on they can be searched.
 const CHOSEN = ["enum", "boolean", "string"]; // Properties that a rule can be about.
 const USUAL = {
   telemetry: { telemetry: "", above: true, limit: undefined, margin: 0, seconds: 0 },
@@ -236,9 +237,22 @@ const PARTS = {
     );
     const options = withOther(numbers, known.telemetry);
     const limit = numberField("limit", { label: "Limit" }, known.limit);
+    limit.hint = h("small", { class: "hint" });
+    const margin = numberField(
+      "margin",
+      {
+        label: "Margin",
+        description: "How far inside the limit a reading must be for the alert to end.",
+      },
+      known.margin,
+    );
     const showUnit = (key) => {
-      const unit = telemetry.get(key)?.unit;
+      const { unit, units } = telemetry.get(key) ?? {};
       limit.label.textContent = unit ? `Limit (${unit})` : "Limit";
+      margin.label.textContent = unit ? `Margin (${unit})` : "Margin";
+      limit.hint.textContent = units
+        ? `Devices send this in ${units}, and numbers are compared as they are sent. Make a rule for each unit, and choose its devices.`
+        : "";
     };
     const what = choice("Reading", options, known.telemetry || options[0]?.[0], showUnit);
     showUnit(what.control.value);
@@ -250,15 +264,11 @@ const PARTS = {
       ],
       known.above ? "above" : "below",
     );
-    const margin = {
-      label: "Margin",
-      description: "How far inside the limit a reading must be for the alert to end.",
-    };
     return [
       { ...what, body: () => ({ telemetry: chosen(what, "reading") }) },
       { ...side, body: () => ({ above: side.control.value === "above" }) },
       limit,
-      numberField("margin", margin, known.margin),
+      margin,
       spanChoice("For how long", FOR, known.seconds),
     ];
   },
@@ -351,14 +361,27 @@ function scopeFields(rule, devices) {
   });
   tags.write(rule?.tags.join(", ") ?? "");
   const boxes = devices.map(({ id, name }) => {
-    return checkBox(name === id ? id : `${name} (${id})`, rule?.devices.includes(id), id);
+    const label = name === id ? id : `${name} (${id})`;
+    return { ...checkBox(label, rule?.devices.includes(id), id), text: label.toLowerCase() };
+  });
+  boxes.sort((a, b) => b.input.checked - a.input.checked); // The chosen ones first.
+  const search = h("input", {
+    type: "search",
+    placeholder: "Name or ID",
+    "aria-label": "Search devices",
+    hidden: boxes.length < SEARCHED,
+    oninput: () => {
+      const words = search.value.toLowerCase().split(/\s+/);
+      for (const { element, text } of boxes)
+        element.hidden = !words.every((word) => text.includes(word));
+    },
   });
   const list = h(
     "div",
     { class: "checks tall", role: "group", "aria-label": "Devices", tabindex: "0" },
     boxes.map((each) => each.element),
   );
-  const chosenParts = h("div", {}, stack(tags), stack({ label: h("span", { class: "label" }, "Devices"), control: list }));
+  const chosenParts = h("div", {}, stack(tags), stack({ label: h("span", { class: "label" }, "Devices"), control: h("div", {}, search, list) }));
   const show = (value) => (chosenParts.hidden = value === "all");
   const isForAll = !rule?.tags.length && !rule?.devices.length;
   const options = [

@@ -123,3 +123,52 @@ async def test_a_rule_is_changed_disabled_and_deleted(browser, central):
         await page.get_by_role("button", name="Delete…").click()
         await dialog.get_by_role("button", name="Delete", exact=True).click()
         await expect(main).to_contain_text("There are no rules yet.")
+
+
+IN_FAHRENHEIT = "dtmi:tests:InFahrenheit;1"
+
+
+async def test_a_rule_about_readings_in_two_units_says_so(browser, settings):
+    first = settings.templates[0]
+    contents = [
+        {**each, "unit": "degreeFahrenheit"} if each["name"] == "temp" else each
+        for each in first["contents"]
+    ]
+    other = {**first, "@id": IN_FAHRENHEIT, "contents": contents}
+    settings = replace(settings, templates=(*settings.templates, other))
+    async with open_central(settings) as central:
+        central.registry.add_device("pi-1", template=IN_FAHRENHEIT)
+        async with watched_page(browser, central) as page:
+            await page.goto("/#/rules")
+            await page.get_by_role("button", name="Add rule").click()
+            dialog = page.get_by_role("dialog")
+            await dialog.get_by_label("Name").fill("Too warm")
+            await dialog.get_by_label("Reading").select_option(label="Temperature")
+            await expect(dialog).to_contain_text("Devices send this in °C or °F")
+            await dialog.get_by_label("Limit").fill("80")
+            await dialog.get_by_role("button", name="Add", exact=True).click()
+            said = "above 80 (°C or °F, as the device sends it)"
+            await expect(page.locator("main")).to_contain_text(said)
+            await record(central, {"temp": 81})
+            await page.goto("/#/alerts")
+            said = "Temperature was 81.0 (°C or °F, as the device sends it)."
+            await expect(page.locator("main")).to_contain_text(said)
+
+
+async def test_the_devices_of_a_rule_are_searched(browser, settings):
+    async with open_central(settings) as central:
+        for number in range(1, 31):
+            central.registry.add_device(f"pi-{number}", display_name=f"Room {number}")
+        async with watched_page(browser, central) as page:
+            await page.goto("/#/rules")
+            await page.get_by_role("button", name="Add rule").click()
+            dialog = page.get_by_role("dialog")
+            await dialog.get_by_label("Applies to").select_option("chosen")
+            boxes = dialog.get_by_role("group", name="Devices").get_by_role("checkbox")
+            await expect(boxes).to_have_count(30)
+            await dialog.get_by_label("Search devices").fill("room 2")
+            await expect(boxes).to_have_count(12)  # Room 12, too.
+            await dialog.get_by_label("Room 27 (pi-27)").check()
+            await dialog.get_by_label("Search devices").fill("")
+            await expect(boxes).to_have_count(30)
+            await expect(dialog.get_by_label("Room 27 (pi-27)")).to_be_checked()
