@@ -203,7 +203,7 @@ def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         "--console-listen",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address for the web page; on any other than %(default)s with TLS and sign-in",
+        help="address for the web page; on any but a loopback address with TLS and sign-in",
     )
     central.add_argument(
         "--console-certificate",

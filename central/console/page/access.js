@@ -40,5 +40,6 @@ export function may(permission) {
 function accountMenu(user, role) {
   const leave = button("Sign out", () => call("DELETE", PATH).finally(openSignIn));
   const choices = h("div", { class: "choices" }, h("p", { class: "muted" }, `Role: ${role}`), leave);
-  return h("details", { class: "menu account" }, h("summary", {}, h("span", {}, user)), choices);
+  const name = [h("span", {}, user), h("small", { class: "muted role" }, role)];
+  return h("details", { class: "menu account" }, h("summary", {}, name), choices);
 }

@@ -3,9 +3,13 @@
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { age, number, ticking, timeText, withUnit } from "./format.js";
-import { connectionText, reportedStatus, stateBadge } from "./states.js";
+import { LATE } from "./messages.js";
+import { special } from "./special.js";
+import { connectionText, isPresent, reportedStatus, stateBadge } from "./states.js";
 
 const KEY = "central-device-columns";
+const SENSOR = "sensorStatus"; // Of sensor-agent's model.
+const DAY = 86_400_000; // Milliseconds.
 const USUAL = ["state", "readings", "message"];
 
 // By name: a label, and the function that returns the content of a cell for a device.
@@ -35,12 +39,12 @@ export class Columns {
 
   // The names of the properties that are shown, for the request.
   properties() {
-    return this.chosen.filter((name) => !OWN.has(name));
+    return [SENSOR, ...this.chosen.filter((name) => !OWN.has(name) && name !== SENSOR)];
   }
 
   // Reads the models if a property is shown. Its label and its unit are there.
   async prepare() {
-    if (this.properties().length && !this.models) await this.readModels();
+    if (this.chosen.some((name) => !OWN.has(name)) && !this.models) await this.readModels();
   }
 
   async readModels() {
@@ -127,8 +131,17 @@ function stateCell(device) {
   return [
     stateBadge(device),
     device.alert ? [" ", alert] : "",
+    sensorFault(device),
     device.lastSeen ? connection : "",
   ].flat();
+}
+
+// A device can be connected, and its sensor not work.
+function sensorFault(device) {
+  const { value } = device.reported?.[SENSOR] ?? {};
+  if (typeof value !== "string" || special({ name: SENSOR }).kind(value) !== "bad") return "";
+  const kind = isPresent(device) ? "bad" : "quiet";
+  return [" ", h("span", { class: "badge", "data-kind": kind }, `Sensor: ${value}`)];
 }
 
 function readingsCell(device) {
@@ -141,13 +154,24 @@ function readingsCell(device) {
       " ",
       h("strong", {}, withUnit(number(value, kind), unit)),
       " ",
-      ticking(h("small", { class: "muted" }), () => age(timestamp)),
+      ticking(h("small", { class: "muted" }), () => readingAge(device, timestamp)),
     ),
   );
 }
 
-function messageCell(device) {
-  return ticking(h("span"), () => (device.lastMessage ? age(device.lastMessage) : "None yet"));
+// A reading that came late is older than the message with it.
+function readingAge({ lastMessage }, timestamp) {
+  const late = Date.parse(lastMessage) - Date.parse(timestamp) > LATE;
+  return late ? `taken ${age(timestamp)}` : age(timestamp);
+}
+
+function messageCell({ lastMessage }) {
+  if (!lastMessage) return "None yet";
+  const date = Date.now() - Date.parse(lastMessage) > DAY && timeText(lastMessage);
+  return [
+    ticking(h("span"), () => age(lastMessage)),
+    date ? h("small", { class: "muted" }, date) : "",
+  ];
 }
 
 function modelCell(device) {

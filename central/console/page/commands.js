@@ -115,6 +115,7 @@ function responseText(response, element) {
   if (response === undefined || response === null) return "";
   if (typeof response === "object" && !Array.isArray(response)) {
     const values = Object.values(response);
+    if (!values.length) return "";
     if (values.length === 1 && typeof values[0] === "string") return values[0];
   }
   return valueText(response, element);

@@ -1,6 +1,7 @@
 // All devices at a glance: how many are in each state, and a list that can be searched, narrowed and
 // sorted. What is shown is in the page's address.
 
+import { may } from "./access.js";
 import { get, soon } from "./api.js";
 import { Columns } from "./columns.js";
 import { button, h, newId, resultLine, setText } from "./dom.js";
@@ -42,7 +43,9 @@ export class DevicesPage {
       h(
         "p",
         {},
-        "Add a device, then connect it with the configuration shown. A device that registers with the group key is added automatically.",
+        may("administer")
+          ? "Add a device, then connect it with the configuration shown. A device that registers with the group key is added automatically."
+          : "An administrator adds devices. A device that registers with the group key is added automatically.",
       ),
     );
     this.states = this.stateButtons();
@@ -254,7 +257,9 @@ export class DevicesPage {
   show(found) {
     const { state, tag, sort, page } = this.wanted;
     const { total, shown, value } = found;
-    setText(this.heading, total ? `Devices (${wholeNumber(total)})` : "Devices");
+    const all = wholeNumber(total);
+    const count = found.matching === total ? all : `${wholeNumber(found.matching)} of ${all}`;
+    setText(this.heading, total ? `Devices (${count})` : "Devices");
     this.empty.hidden = total > 0;
     this.list.hidden = total === 0;
     this.states.element.hidden = this.tools.hidden = total < 2;

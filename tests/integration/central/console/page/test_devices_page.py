@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,30 @@ class TestList:
         central.registry.update_device("pi-7", display_name="100 %")
         await page.goto(f"/#/?{query}")
         await expect(names(page).first).to_be_visible()
+
+    async def test_a_late_reading_is_not_taken_for_a_new_one(self, page, central):
+        central.registry.add_device("pi-2")
+        await record(central, {"temp": 5}, created=time.time() - 7300)
+        await page.goto("/")
+        row = page.locator(".device-card", has_text="Kitchen")
+        await expect(row).to_contain_text("taken 2 h ago")
+        await expect(row.locator("td").last).to_contain_text(re.compile("s ago|now"))
+
+    async def test_a_sensor_that_fails_is_seen_in_the_list(self, page, central):
+        central.registry.add_device("pi-2")
+        async with climate_device(central) as device:
+            await device.report({"sensorStatus": "ok"})
+            await page.goto("/")
+            row = page.locator(".device-card", has_text="Kitchen")
+            await expect(row).to_contain_text("Connected since")
+            await expect(row).not_to_contain_text("Sensor:")
+            await device.report({"sensorStatus": "failed"})
+            await expect(row).to_contain_text("Sensor: failed")
+
+    async def test_a_narrowed_list_says_of_how_many(self, page, central):
+        add_devices(central, 12)
+        await page.goto("/#/?search=room+1")
+        await expect(page.get_by_role("heading", name="Devices (4 of 12)")).to_be_visible()
 
     async def test_columns_are_chosen_and_kept_in_the_browser(self, page, central):
         central.registry.add_device("pi-2")

@@ -5,7 +5,7 @@ import re
 import pytest
 import pytest_asyncio
 from browsers import PHONE, watched_page
-from consoles import MODEL_ID
+from consoles import MODEL_ID, eventually
 from optional import NODE, need_from_npm
 from playwright.async_api import expect
 from signed_in import PASSWORD, network_settings
@@ -128,7 +128,8 @@ async def test_an_operator_names_and_tags_devices(visit, central, other_device):
         await page.get_by_label("Name", exact=True).fill("Cellar")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="Cellar")).to_be_visible()
-        [audited] = central.store.read(accounts.audit_of, "pi-2")
+        # The page hears of the new name before the request is done.
+        [audited] = await eventually(lambda: central.store.read(accounts.audit_of, "pi-2"))
         assert (audited.who, audited.request, audited.status) == (
             "otto (operator)",
             "PATCH /console/api/devices/pi-2",
