@@ -22,10 +22,15 @@ def new_mark(name: str, *, secret: str) -> str:
 def find(mark: str, name: str, *, secret: str) -> str | None:
     """Return which browser it is, or None if this user has not signed in there."""
     browser, _, signature = mark.partition(".")
-    right = hmac.compare_digest(signature.encode(), _signature(browser, name, secret).encode())
-    return browser if right else None
+    expected = _signature(browser, name, secret)
+    return browser if hmac.compare_digest(_bytes(signature), expected.encode()) else None
 
 
 def _signature(browser: str, name: str, secret: str) -> str:
     key = hmac.digest(secret.encode(), PURPOSE, hashlib.sha256)
-    return hmac.digest(key, f"{browser}.{name.lower()}".encode(), hashlib.sha256).hex()
+    return hmac.digest(key, _bytes(f"{browser}.{name.lower()}"), hashlib.sha256).hex()
+
+
+def _bytes(text: str) -> bytes:
+    # A header's bytes that are not UTF-8 arrive as surrogates.
+    return text.encode(errors="surrogatepass")
