@@ -206,6 +206,8 @@ def _as_error(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackupError(f"Cannot restore {file}: {in_words(error)}.") from None
+    except sqlite3.Error as error:
+        raise _damaged(file, f"its database cannot be used ({error})") from None
 
 
 def _foreign(file: Path) -> BackupError:

@@ -411,3 +411,12 @@ def test_a_sign_in_that_has_ended_does_not_come_back(data, tmp_path):
     with closing(Store(data / "central.db")) as store:
         assert store.read(accounts.find_user, "ann") == user
         assert store.read(accounts.find_sign_in, "digest", NOW) is None
+
+
+def test_a_database_that_cannot_be_used_is_damage(data, tmp_path):
+    with closing(sqlite3.connect(data / "central.db")) as db:
+        db.executescript("DROP TABLE sign_ins; CREATE VIEW sign_ins AS SELECT 1 AS digest")
+    backup.back_up(data, tmp_path / "backup", NOW)
+    with pytest.raises(BackupError, match="is damaged: its database cannot be used"):
+        backup.restore(tmp_path / "new", tmp_path / "backup")
+    assert content(tmp_path / "new") == {}
