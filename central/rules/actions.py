@@ -109,7 +109,7 @@ class Resolver(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         allowed = [each for each in found if refusal_of(each["host"]) is None]
         if not allowed:
-            raise OSError(f"{host}: {refusal_of(found[0]['host'])}")
+            raise OSError(refusal_of(found[0]["host"]))
         return allowed
 
     async def close(self) -> None:
@@ -246,7 +246,7 @@ def _literal_refusal(host: str) -> str | None:
     except ValueError:
         # Such as 127.1 or 0177.0.0.1, which some functions take for addresses.
         is_number = ":" in host or NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2])
-        return f"{host} is neither a name nor an address" if is_number else None
+        return "the host is neither a name nor an address" if is_number else None
 
 
 def _body(alert: Alert, delivery: Delivery) -> dict[str, Any]:

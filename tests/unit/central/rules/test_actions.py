@@ -68,7 +68,7 @@ def looked_up(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_name_with_an_address_of_this_machine_is_refused(looked_up, host):
-    with pytest.raises(OSError, match=r"^name\.example: .* is an address of this machine"):
+    with pytest.raises(OSError, match=r"^(127.0.0.1|::1) is an address of this machine"):
         await looked_up(host)
 
 
