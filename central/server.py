@@ -57,6 +57,8 @@ async def open_server(settings: Settings) -> AsyncIterator[Central]:
     Raise StartError, StoreError if the database cannot be used, or OSError if another file of the
     data directory cannot be read or written.
     """
+    if os.geteuid() == 0:  # Another owner could put links there to any file of the machine.
+        _check_owner(settings.data_dir.absolute())
     async with AsyncExitStack() as stack:
         data = stack.enter_context(locked(settings.data_dir.absolute()))
         settings = replace(settings, data_dir=data)

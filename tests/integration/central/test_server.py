@@ -209,6 +209,16 @@ async def test_a_data_directory_that_is_a_file_is_an_error(tmp_path):
         await start(tmp_path / "file")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of another user")
+async def test_root_does_not_use_the_directory_of_another_user(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    with pytest.raises(StartError, match="Put `sudo -u nobody` before the command"):
+        await start(data)
+    assert list(data.iterdir()) == []
+
+
 @several_loopbacks
 def test_a_file_of_another_user_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "central.db").touch(0o666)

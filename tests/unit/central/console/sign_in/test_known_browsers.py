@@ -4,7 +4,7 @@ import pytest
 
 from central.console.sign_in import known_browsers
 
-SECRET = "of this central"  # noqa: S105 - of no central
+SECRET = "of this central"
 
 
 def test_a_mark_is_for_one_user_of_one_central():
