@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from importlib import resources
@@ -131,7 +132,7 @@ def make_app(central: "Central", sign_in: SignIn) -> web.Application:
     app[CENTRAL] = central
     app[SIGN_IN] = sign_in
     app[LONG_LOOK_UPS] = LongLookUps(central.store)
-    app[UNDER_WAY] = set()
+    app[UNDER_WAY] = Counter()
     app[live.STREAMS] = {}
     app[faults.BENCH] = faults.Bench(central)
     app[NEEDS] = {}

@@ -1,12 +1,15 @@
 """What every request passes: foreign hosts and origins, and too many requests, are refused."""
 
-import asyncio
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from central.console.responses import Handler, refusal
-from central.console.sign_in.gate import SIGN_IN, SignIn
+from central.console.sign_in.gate import SIGN_IN, SignIn, maker_of
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -57,27 +60,33 @@ def _is_foreign(request: web.Request) -> bool:
 
 
 MOST_AT_ONCE = 256  # Open requests. Each may hold a body or wait for a device.
-UNDER_WAY: web.AppKey[set[object]] = web.AppKey("under_way")
+MOST_OF_ONE = 192  # Of one user or API token, or of one address before it has signed in.
+UNDER_WAY: "web.AppKey[Counter[str]]" = web.AppKey("under_way")
 
 
 @web.middleware
 async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse requests with 429 while too many are open."""
-    under_way = request.app[UNDER_WAY]
-    if len(under_way) >= MOST_AT_ONCE:
-        response = refusal(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "TooManyRequests",
-            f"{MOST_AT_ONCE} requests are already open. Try again in a moment.",
-        )
-        response.headers["Retry-After"] = "1"
-        return response
-    task = asyncio.current_task()
-    under_way.add(task)
+    """Refuse requests with 429 while too many are open. No one user has all of them."""
+    under_way, maker = request.app[UNDER_WAY], maker_of(request)
+    if under_way.total() >= MOST_AT_ONCE:
+        return _too_many(f"{MOST_AT_ONCE} requests are already open.")
+    if under_way[maker] >= MOST_OF_ONE:
+        return _too_many(f"{MOST_OF_ONE} requests of {maker} are already open.")
+    under_way[maker] += 1
     try:
         return await handler(request)
     finally:
-        under_way.discard(task)
+        under_way[maker] -= 1
+        if not under_way[maker]:
+            del under_way[maker]
+
+
+def _too_many(sentence: str) -> web.Response:
+    response = refusal(
+        HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequests", f"{sentence} Try again in a moment."
+    )
+    response.headers["Retry-After"] = "1"
+    return response
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:

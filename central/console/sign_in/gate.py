@@ -187,6 +187,12 @@ async def _by_cookie(request: web.Request) -> Identity | None:
     return Identity(found.user, MAY[found.role], found.role, found.digest)
 
 
+def maker_of(request: web.Request) -> str:
+    """Return who makes a request that the gate let in: a user or token, or else an address."""
+    identity = ACCESS.get().identity
+    return (request.remote or "unknown") if identity is None else identity.name
+
+
 async def still_may(request: web.Request) -> bool:
     """Return whether a long request that the gate let in would be let in now."""
     try:

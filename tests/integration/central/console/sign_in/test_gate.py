@@ -17,7 +17,7 @@ from signed_in import (
     sign_in,
 )
 
-from central.console import page_api, rest
+from central.console import middleware, page_api, rest
 from central.console.app import make_app
 from central.console.routes import Route
 from central.console.run import open_central
@@ -118,6 +118,26 @@ async def test_an_operator_sets_properties_and_deletes_nothing(central, http):
     assert [device["id"] for device in (await ask(http, "GET", "/api/devices"))["value"]] == [
         "pi-1"
     ]
+
+
+class TestRoom:
+    """A viewer with pages that are not read takes no place of the others."""
+
+    @pytest.fixture
+    async def vera(self, central):
+        """A client whose user has a page open."""
+        async with browser_session(central) as vera:
+            await sign_in(vera, central, "vera")
+            async with vera.get("/console/api/events") as response:
+                assert response.status == 200
+                yield vera
+
+    async def test_one_user_does_not_have_all_requests(self, central, http, vera, monkeypatch):
+        monkeypatch.setattr(middleware, "MOST_OF_ONE", 1)
+        await sign_in(http, central, "ann")
+        error = await refused(vera, "GET", "/api/devices", expect=429)
+        assert error["message"].startswith("1 requests of vera are already open.")
+        await ask(http, "GET", "/api/devices")
 
 
 class TestTokens:
