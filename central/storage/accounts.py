@@ -188,11 +188,15 @@ def forget(db: sqlite3.Connection, *, before: float, now: float) -> None:
         " WHERE status = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
         (FORBIDDEN, FORBIDDEN, MOST_REFUSED),
     )
-    db.execute(
-        "DELETE FROM audit WHERE number <= (SELECT number FROM audit"
-        " ORDER BY number DESC LIMIT 1 OFFSET ?)",
-        (MOST_KEPT,),
-    )
+    # Then the oldest of those who have most, so that nobody displaces what others have changed.
+    (kept,) = db.execute("SELECT count(*) FROM audit").fetchone()
+    if kept > MOST_KEPT:
+        db.execute(
+            "DELETE FROM audit WHERE number IN (SELECT number FROM (SELECT number, row_number()"
+            " OVER (PARTITION BY who ORDER BY number DESC) AS place FROM audit)"
+            " ORDER BY place DESC, number LIMIT ?)",
+            (kept - MOST_KEPT,),
+        )
 
 
 def check_name(name: str) -> None:

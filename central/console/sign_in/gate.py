@@ -22,7 +22,8 @@ from central.errors import CentralError, StoreError
 from central.records import AuditEntry, Role
 from central.storage import accounts
 
-LONGEST_REQUEST = 300  # Characters of a request in the audit.
+LONGEST_REQUEST = 300  # Characters of a request in the audit,
+LONGEST_DEVICE = 128  # and of a device id, which need not be one.
 SAFE = {"GET", "HEAD"}
 AUDITED = {Permission.OPERATE, Permission.ADMINISTER, Permission.KEYS}
 MOST_HASHING = 8  # Sign-ins that wait for their password to be checked, one at a time.
@@ -228,7 +229,8 @@ async def _record(
         who += f" ({identity.role})"
     now, store = request.app[SIGN_IN].clock(), request.app[CENTRAL].store
     entries = []
-    for device, status in devices.items():
+    for named, status in devices.items():
+        device = named and named[:LONGEST_DEVICE]
         of_many = device and "device" not in request.match_info
         where = f"{line} of {device}" if of_many else line
         log.info("Audit: %s from %s: %s, status %d.", who, address, where, status)

@@ -125,6 +125,18 @@ def test_the_audit_is_bounded_and_refusals_displace_no_change(store, monkeypatch
     ]
 
 
+def test_in_the_audit_nobody_displaces_what_others_have_changed(store, monkeypatch):
+    monkeypatch.setattr(accounts, "MOST_KEPT", 10)
+    entries = [
+        AuditEntry(float(at), who, "192.0.2.1", "PUT /api/devices/x", "pi-1", 200)
+        for at, who in enumerate(["Ann"] * 3 + ["Otto"] * 50)
+    ]
+    store.call(accounts.add_audit, entries)
+    store.call(accounts.forget, before=0.0, now=0.0)
+    kept = [entry.at for entry in store.read(accounts.audit_of, "pi-1")]
+    assert kept == [52.0, 51.0, 50.0, 49.0, 48.0, 47.0, 46.0, 2.0, 1.0, 0.0]
+
+
 def test_expired_sign_ins_are_forgotten(store):
     store.call(accounts.add_user, ANN)
     sign_in(store)

@@ -292,6 +292,13 @@ class TestAudit:
         (entry,) = await central.store.run(accounts.audit_of, "pi-1")
         assert (entry.who, entry.status) == ("vera (viewer)", 403)
 
+    async def test_an_entry_is_short_whatever_the_path_is(self, central, http):
+        await sign_in(http, central, "vera")
+        path = "/api/devices/" + 5000 * "x"
+        await refused(http, "PUT", path, {}, headers=origin(central), expect=403)
+        (entry,) = await central.store.run(accounts.audit_of, 128 * "x")
+        assert len(entry.request) == 300
+
     async def test_the_audit_outlives_the_device(self, central, http):
         await sign_in(http, central, "ann")
         await ask(http, "DELETE", "/api/devices/pi-1", headers=origin(central), expect=204)
