@@ -17,7 +17,7 @@ OF_ADDRESS = Limit(20, 15.0)
 OF_NAME_AT_ADDRESS = Limit(5, 60.0)
 # Generous: otherwise anyone could keep a user out by guessing from several addresses.
 OF_NAME = Limit(100, 15.0)
-# Of a name in a browser in which that user has signed in before. Nobody else can use it up.
+# Of a name in a browser in which that user has signed in before. Strangers cannot use it up.
 OF_BROWSER = OF_NAME_AT_ADDRESS
 
 MOST_REMEMBERED = 10_000  # Addresses and names.
@@ -68,9 +68,10 @@ class Attempts:
 
 
 def _limits(name: str, address: str, browser: str | None) -> dict[Key, Limit]:
-    if browser is not None:
-        return {("browser", browser): OF_BROWSER}
     network, name = _network(address), name.lower()[:80]
+    if browser is not None:
+        # Also in all: whoever knew an earlier password can have made any number of browsers known.
+        return {("browser", browser): OF_BROWSER, ("browsers", name): OF_NAME}
     return {
         ("address", network): OF_ADDRESS,
         ("both", network, name): OF_NAME_AT_ADDRESS,

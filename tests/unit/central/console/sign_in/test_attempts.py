@@ -86,6 +86,14 @@ def test_guesses_in_such_a_browser_are_slowed_down_wherever_it_is(tries):
     assert tries.begin("ann", "198.51.100.7", "browser") == OF_BROWSER.seconds
 
 
+def test_guesses_in_many_such_browsers_are_slowed_down(tries):
+    """Whoever knew an earlier password of the user can have made many."""
+    for number in range(OF_NAME.burst):
+        assert tries.begin("ann", f"10.0.{number}.1", f"browser {number}") == 0
+    assert tries.begin("ann", "198.51.100.7", "another") == OF_NAME.seconds
+    assert tries.begin("bob", "198.51.100.7", "another") == 0
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
