@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from central.console.responses import Handler, refusal
-from central.console.sign_in.gate import SIGN_IN, SignIn, maker_of
+from central.console.responses import MAKER, Handler, refusal
+from central.console.sign_in.gate import SIGN_IN, SignIn
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -67,7 +67,7 @@ UNDER_WAY: "web.AppKey[Counter[str]]" = web.AppKey("under_way")
 @web.middleware
 async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse requests with 429 while too many are open. No one user has all of them."""
-    under_way, maker = request.app[UNDER_WAY], maker_of(request)
+    under_way, maker = request.app[UNDER_WAY], request[MAKER]
     if under_way.total() >= MOST_AT_ONCE:
         return _too_many(f"{MOST_AT_ONCE} requests are already open.")
     if under_way[maker] >= MOST_OF_ONE:

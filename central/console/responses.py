@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -28,6 +29,9 @@ LARGEST_BODY = 256 * 1024  # Bytes: enough for a template with hundreds of capab
 
 CENTRAL: "web.AppKey[Central]" = web.AppKey("central")
 LONG_LOOK_UPS: "web.AppKey[LongLookUps]" = web.AppKey("long look-ups")
+
+MAKER = web.RequestKey("maker", str)
+"""Who makes a request: a user or an API token, or an address before it has signed in."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -163,37 +167,46 @@ async def look_up(request: web.Request, query: Query[P, T], *args: P.args, **kwa
 class LongLookUps:
     """Runs queries that may take seconds, in threads of their own.
 
-    Equal ones at the same time are run once: pages that show the same ask the same.
+    Equal ones at the same time are run once: pages that show the same ask the same. Of one user, as
+    many are run or waiting for a thread as there are threads: others wait for no more than these.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._threads = ThreadPoolExecutor(LONG_READERS, thread_name_prefix="central-long")
-        self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
+        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def run(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, maker: str, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a query. It may be another caller's, too, so leave it unchanged.
 
-        All arguments must be hashable.
+        `maker` is the user who asks. All arguments must be hashable.
         """
         key = query, args, tuple(sorted(kwargs.items()))
-        under_way: asyncio.Future[T] | None = self._under_way.get(key)
+        under_way: asyncio.Task[T] | None = self._under_way.get(key)
         if under_way is None:
-            under_way = asyncio.get_running_loop().run_in_executor(
-                self._threads, lambda: self._store.read_long(query, *args, **kwargs)
-            )
+            look_up = lambda: self._store.read_long(query, *args, **kwargs)  # noqa: E731
+            under_way = asyncio.create_task(self._in_turn(maker, look_up))
             self._under_way[key] = under_way
             under_way.add_done_callback(lambda done: self._forget(key, done))
         # A caller that is cancelled does not take the result away from the others.
         return await asyncio.shield(under_way)
 
-    def _forget(self, key: Hashable, done: asyncio.Future[Any]) -> None:
+    async def _in_turn(self, maker: str, look_up: Callable[[], T]) -> T:
+        turns = self._turns.get(maker) or asyncio.Semaphore(LONG_READERS)
+        self._turns[maker] = turns  # Until the last of the user's look-ups ends.
+        async with turns:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+
+    def _forget(self, key: Hashable, done: asyncio.Task[Any]) -> None:
         del self._under_way[key]
         if not done.cancelled():
             done.exception()  # Perhaps no caller is left to raise it to.
 
     def close(self) -> None:
         """Drop the queries that wait."""
+        for task in self._under_way.values():
+            task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -204,7 +217,7 @@ async def look_up_long(
 
     See `LongLookUps.run`.
     """
-    return await request.app[LONG_LOOK_UPS].run(query, *args, **kwargs)
+    return await request.app[LONG_LOOK_UPS].run(request[MAKER], query, *args, **kwargs)
 
 
 async def find_device(request: web.Request) -> "Device":

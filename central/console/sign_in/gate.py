@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from central.console.responses import CENTRAL, Handler, RestError, look_up
+from central.console.responses import CENTRAL, MAKER, Handler, RestError, look_up
 from central.console.sign_in import sessions, tokens
 from central.console.sign_in.attempts import Attempts
 from central.console.sign_in.roles import LOCAL, MAY, Permission
@@ -93,9 +93,11 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     needs = _needed(request)
     access = ACCESS.get()
     access.needs = needs
+    request[MAKER] = request.remote or "unknown"
     if needs is not Permission.PUBLIC:
         identity = await identify(request)
         access.identity = identity
+        request[MAKER] = identity.name
         if needs not in identity.may:
             raise _not_allowed(request, identity, needs)
         if identity.sign_in and request.method not in SAFE and "Origin" not in request.headers:
@@ -186,12 +188,6 @@ async def _by_cookie(request: web.Request) -> Identity | None:
         with suppress(StoreError):  # It is logged. The sign-in just expires earlier.
             await request.app[CENTRAL].store.run(accounts.extend_sign_in, found.digest, until)
     return Identity(found.user, MAY[found.role], found.role, found.digest)
-
-
-def maker_of(request: web.Request) -> str:
-    """Return who makes a request that the gate let in: a user or token, or else an address."""
-    identity = ACCESS.get().identity
-    return (request.remote or "unknown") if identity is None else identity.name
 
 
 async def still_may(request: web.Request) -> bool:

@@ -45,18 +45,18 @@ def gate():
 
 
 async def test_equal_look_ups_at_the_same_time_run_once(look_ups, gate):
-    tasks = [asyncio.create_task(look_ups.run(gate.query, 1)) for _ in range(3)]
-    other = asyncio.create_task(look_ups.run(gate.query, 2))
+    tasks = [asyncio.create_task(look_ups.run("ann", gate.query, 1)) for _ in range(3)]
+    other = asyncio.create_task(look_ups.run("ann", gate.query, 2))
     await asyncio.sleep(0)
     gate.open.set()
     assert await asyncio.gather(*tasks, other) == [[1], [1], [1], [2]]
     assert gate.runs == 2
-    assert await look_ups.run(gate.query, 1) == [1]
+    assert await look_ups.run("ann", gate.query, 1) == [1]
     assert gate.runs == 3
 
 
 async def test_a_caller_that_leaves_does_not_end_the_look_up_of_the_others(look_ups, gate):
-    leaves, stays = (asyncio.create_task(look_ups.run(gate.query, 1)) for _ in range(2))
+    leaves, stays = (asyncio.create_task(look_ups.run("ann", gate.query, 1)) for _ in range(2))
     await asyncio.sleep(0)
     leaves.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -66,14 +66,28 @@ async def test_a_caller_that_leaves_does_not_end_the_look_up_of_the_others(look_
 
 
 async def test_each_caller_gets_the_error(look_ups, gate):
-    tasks = [asyncio.create_task(look_ups.run(gate.query, None)) for _ in range(2)]
+    tasks = [asyncio.create_task(look_ups.run("ann", gate.query, None)) for _ in range(2)]
     gate.open.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in outcomes] == [UnknownDevice, UnknownDevice]
 
 
+async def test_one_user_is_not_kept_waiting_by_all_look_ups_of_another(look_ups):
+    order = []
+
+    def query(_db, value):
+        order.append(value)
+
+    async with asyncio.TaskGroup() as tasks:
+        for each in range(50):
+            tasks.create_task(look_ups.run("vera", query, each))
+        tasks.create_task(look_ups.run("ann", query, "ann"))
+    assert order.index("ann") <= 2 * LONG_READERS
+    assert len(order) == 51
+
+
 async def test_short_look_ups_do_not_wait_for_long_ones(look_ups, store, gate):
-    tasks = [asyncio.create_task(look_ups.run(gate.query, each)) for each in range(10)]
+    tasks = [asyncio.create_task(look_ups.run("ann", gate.query, each)) for each in range(10)]
     await asyncio.sleep(0)
     for _ in range(LONG_READERS):
         assert await asyncio.to_thread(gate.begun.acquire, timeout=DEADLINE)
@@ -92,7 +106,7 @@ async def test_a_long_look_up_ends_when_the_store_is_closed(look_ups, store):
         db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
                    " SELECT count(*) FROM n").fetchone()  # fmt: skip
 
-    task = asyncio.create_task(look_ups.run(count))
+    task = asyncio.create_task(look_ups.run("ann", count))
     await asyncio.to_thread(begun.wait, DEADLINE)
     await asyncio.to_thread(store.close)
     with pytest.raises(StoreError):
