@@ -6,12 +6,24 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.cli import terminal
+from agent.cli.arguments import (
+    CANNOT_WORK,
+    DONE,
+    FAILURE,
+    USAGE,
+    RefusedSecret,
+    config_option,
+    count,
+    fake_option,
+    json_option,
+    list_commands,
+    minutes,
+)
+from agent.cli.central_commands import add_central
 from agent.cli.signals import interruptible
 from agent.config import loader as configuration
 from agent.config.loader import Config
@@ -19,10 +31,6 @@ from agent.diagnostics import installation
 from agent.errors import AgentError, ConfigError, ControlError, OutputError, SecretError
 from agent.ranges import BLINK_PERIOD, BRIGHTNESS, is_image_name
 
-if TYPE_CHECKING:
-    from agent.cli.central_accounts import Accounts
-
-DONE, FAILURE, USAGE, CANNOT_WORK = 0, 1, 2, 78  # 78 is EX_CONFIG of sysexits.h.
 LED_NUMBERS = {"blink": BLINK_PERIOD, "brightness": BRIGHTNESS}
 
 
@@ -65,25 +73,25 @@ def parser() -> argparse.ArgumentParser:
         version=installation.described(__version__, installation.origin()),
         help="print the version",
     )
-    top.set_defaults(do=lambda _arguments: _list_commands(top))
+    top.set_defaults(do=lambda _arguments: list_commands(top))
     commands = top.add_subparsers(metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the daemon")
-    _config_option(run)
-    _fake_option(run)
+    config_option(run)
+    fake_option(run)
     run.set_defaults(do=_run)
 
     demo = commands.add_parser("demo", help="run the daemon and a local IoT Central, to try them")
-    demo.add_argument("--minutes", type=_minutes, metavar="N", help="stop after N minutes")
+    demo.add_argument("--minutes", type=minutes, metavar="N", help="stop after N minutes")
     demo.set_defaults(do=_demo)
 
-    _central_command(commands)
+    add_central(commands)
     _setup_command(commands)
 
     read = commands.add_parser("read", help="read the sensor")
     amount = read.add_mutually_exclusive_group()
     amount.add_argument(
-        "--count", type=_count, default=1, metavar="N", help="number of readings (default: 1)"
+        "--count", type=count, default=1, metavar="N", help="number of readings (default: 1)"
     )
     amount.add_argument(
         "--list", action="store_true", help="read each sensor that can be read here, once"
@@ -105,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     status.set_defaults(do=_status)
     move = commands.add_parser("move", help="undo a move to another ID scope")
     move.add_argument("what", choices=["undo"])
-    _config_option(move)
+    config_option(move)
     move.set_defaults(do=_move)
     check = commands.add_parser(
         "check", help="check the installation, the hardware and the connection"
@@ -125,10 +133,10 @@ def parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(do=_check)
     for command in (read, led, status, check):
-        _config_option(command)
-        _json_option(command)
+        config_option(command)
+        json_option(command)
     for command in (read, led, check):
-        _fake_option(command)
+        fake_option(command)
 
     model = commands.add_parser("model", help="print the device model, for example for IoT Central")
     model.add_argument(
@@ -136,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
         choices=["celsius", "fahrenheit"],
         help="unit of temperatures (default: as configured)",
     )
-    _config_option(model)
+    config_option(model)
     model.set_defaults(do=_model)
 
     _config_command(commands)
@@ -147,165 +155,18 @@ def _config_command(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     config = commands.add_parser(
         "config", help="check or apply the configuration, or print an example"
     )
-    config.set_defaults(do=lambda _arguments: _list_commands(config))
+    config.set_defaults(do=lambda _arguments: list_commands(config))
     verbs = config.add_subparsers(metavar="COMMAND")
     config_check = verbs.add_parser(
         "check", help="find every mistake in the file, and in the keys that it names"
     )
-    _config_option(config_check)
+    config_option(config_check)
     config_check.set_defaults(do=_config_check)
     apply = verbs.add_parser("apply", help="have the running daemon apply its changed file")
-    _config_option(apply)
+    config_option(apply)
     apply.set_defaults(do=_config_apply)
     example = verbs.add_parser("example", help="print an example with comments")
     example.set_defaults(do=_config_example)
-
-
-def _central_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    central = commands.add_parser("central", help="run a local IoT Central")
-    central.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="directory for its data (default: in your home directory)",
-    )
-    central.add_argument(
-        "--listen",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address for MQTT clients (default: %(default)s)",
-    )
-    central.add_argument(
-        "--http-port",
-        type=_port,
-        metavar="PORT",
-        help="port of the web page; 0 for any free port (default: the first free one from 8080)",
-    )
-    central.add_argument(
-        "--room-socket",
-        type=Path,
-        metavar="PATH",
-        help="control socket of a daemon whose simulated sensor the page controls",
-    )
-    central.add_argument(
-        "--id-scopes",
-        type=_id_scopes,
-        default=1,
-        metavar="N",
-        help="create at least N ID scopes, each with its own hub, to move devices between them",
-    )
-    central.add_argument(
-        "--certificate",
-        metavar="DEVICE",
-        help="make a certificate with which DEVICE can sign in, and exit",
-    )
-    central.add_argument(
-        "--console-listen",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address for the web page; on any but a loopback address with TLS and sign-in",
-    )
-    central.add_argument(
-        "--console-certificate",
-        type=Path,
-        metavar="FILE",
-        help="certificate for the web page, in PEM, in place of one that central makes",
-    )
-    central.add_argument(
-        "--console-key", type=Path, metavar="FILE", help="private key of that certificate, in PEM"
-    )
-    central.add_argument(
-        "--local-webhooks",
-        action="store_true",
-        help="let rules send alerts to loopback and link-local addresses, too",
-    )
-    central.set_defaults(do=_central)
-    groups = central.add_subparsers(metavar="COMMAND")
-    _backup_commands(groups)
-    _user_commands(groups)
-    _token_commands(groups)
-
-
-def _user_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    users = groups.add_parser("user", help="add, list and remove users of the web page")
-    users.set_defaults(do=lambda _arguments: _list_commands(users))
-    verbs = users.add_subparsers(metavar="COMMAND")
-    # No abbreviations: --password would be --password-file.
-    add = verbs.add_parser("add", help="add a user", allow_abbrev=False)
-    remove = verbs.add_parser("remove", help="remove a user, who is signed out at once")
-    password = verbs.add_parser(
-        "password",
-        help="give a user another password, and sign the user out",
-        allow_abbrev=False,
-    )
-    show = verbs.add_parser("list", help="list the users and their roles")
-    for command in (add, remove, password):
-        command.add_argument("name", metavar="NAME", help="name of the user")
-    _role_option(add, "what the user may do")
-    for command in (add, password):
-        command.add_argument(
-            "--password-file",
-            type=Path,
-            metavar="FILE",
-            help="file with the password, which others cannot read (default: ask for it)",
-        )
-        command.add_argument("--password", nargs="?", action=_Secret, help=argparse.SUPPRESS)
-    for command, do in ((add, _add_user), (remove, _remove_user), (password, _set_password)):
-        command.set_defaults(do=do)
-    show.set_defaults(do=_list_users)
-    for command in (add, remove, password, show):
-        _data_option(command)
-
-
-def _token_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    tokens = groups.add_parser("token", help="make, list and remove API tokens for scripts")
-    tokens.set_defaults(do=lambda _arguments: _list_commands(tokens))
-    verbs = tokens.add_subparsers(metavar="COMMAND")
-    add = verbs.add_parser("add", help="make an API token, and print it")
-    remove = verbs.add_parser("remove", help="remove an API token, which ends at once")
-    show = verbs.add_parser("list", help="list the API tokens and their roles")
-    for command in (add, remove):
-        command.add_argument("name", metavar="NAME", help="name of the token")
-    _role_option(add, "what a script with it may do")
-    add.add_argument(
-        "--days",
-        type=_days,
-        default=365,
-        metavar="N",
-        help="days after which it expires (default: %(default)s)",
-    )
-    add.set_defaults(do=_add_token)
-    remove.set_defaults(do=_remove_token)
-    show.set_defaults(do=_list_tokens)
-    for command in (add, remove, show):
-        _data_option(command)
-
-
-def _role_option(command: argparse.ArgumentParser, text: str) -> None:
-    roles = ("viewer", "operator", "administrator")
-    command.add_argument("--role", required=True, choices=roles, help=text)
-
-
-def _backup_commands(groups: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    backup = groups.add_parser("backup", help="save central's data to a file, also while it runs")
-    backup.add_argument("file", type=Path, metavar="FILE", help="file to create")
-    backup.set_defaults(do=_back_up)
-    restore = groups.add_parser("restore", help="replace central's data by a backup")
-    restore.add_argument("file", type=Path, metavar="FILE", help="file that `backup` has made")
-    restore.set_defaults(do=_restore)
-    for command in (backup, restore):
-        _data_option(command)
-
-
-def _data_option(command: argparse.ArgumentParser) -> None:
-    # Without a default here: it would replace what is given before the command.
-    command.add_argument(
-        "--data",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="directory of central's data (default: in your home directory)",
-    )
 
 
 def _setup_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -328,7 +189,7 @@ def _setup_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         "--dry-run", action="store_true", help="print the steps and change nothing; needs no root"
     )
     for secret in ("key", "group-key", "connection-string"):
-        setup.add_argument(f"--{secret}", nargs="?", action=_Secret, help=argparse.SUPPRESS)
+        setup.add_argument(f"--{secret}", nargs="?", action=RefusedSecret, help=argparse.SUPPRESS)
     setup.set_defaults(do=_setup)
 
 
@@ -395,69 +256,6 @@ SETUP_OPTIONS: tuple[tuple[str, type[str] | type[Path], str, str], ...] = (
     ),
     ("ca-file", Path, "FILE", "the only certificate authorities to trust, in PEM"),
 )
-
-
-class _Secret(argparse.Action):
-    """Refuse a secret as an argument, without repeating it."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        _namespace: argparse.Namespace,
-        _values: object,
-        option: str | None = None,
-    ) -> None:
-        parser.error(
-            f"{option} is not an option: other users could see it. Write it to a file, and give "
-            f"that with {option}-file."
-        )
-
-
-def _list_commands(group: argparse.ArgumentParser) -> int:
-    group.print_help(sys.stderr)
-    return USAGE
-
-
-def _config_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-
-
-def _fake_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--fake-hw", action="store_true", help="simulate the sensor and the LED")
-
-
-def _json_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _number(text: str, kind: type[float], *, low: float, high: float, allowed: str) -> float:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = nan  # Not within any range.
-    if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
-    return number
-
-
-def _minutes(text: str) -> float:
-    return _number(text, float, low=1e-6, high=1e9, allowed="a number of minutes")
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, low=1, high=1_000_000_000, allowed="a whole number from 1"))
-
-
-def _days(text: str) -> int:
-    return int(_number(text, int, low=1, high=3650, allowed="a whole number from 1 to 3650"))
-
-
-def _id_scopes(text: str) -> int:
-    return int(_number(text, int, low=1, high=9, allowed="a whole number from 1 to 9"))
-
-
-def _port(text: str) -> int:
-    return int(_number(text, int, low=0, high=65535, allowed="a whole number from 0 to 65535"))
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
@@ -529,88 +327,6 @@ def _demo(arguments: argparse.Namespace) -> int:
     from agent.cli.demo import demo  # noqa: PLC0415 - not for every command.
 
     return demo(minutes=arguments.minutes)
-
-
-def _central(arguments: argparse.Namespace) -> int:
-    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - needs these.
-
-    data = _central_data(arguments)
-    if (arguments.console_certificate is None) != (arguments.console_key is None):
-        print(
-            "sensor-agent central: --console-certificate and --console-key need each other",
-            file=sys.stderr,
-        )
-        return USAGE
-    if arguments.certificate is not None:
-        return make_certificate(data, arguments.certificate)
-    return run_central(
-        data=data,
-        listen=arguments.listen,
-        http_port=arguments.http_port,
-        room_socket=arguments.room_socket,
-        id_scopes=arguments.id_scopes,
-        console_listen=arguments.console_listen,
-        console_certificate=arguments.console_certificate,
-        console_key=arguments.console_key,
-        local_webhooks=arguments.local_webhooks,
-    )
-
-
-def _central_data(arguments: argparse.Namespace) -> Path:
-    given: Path | None = arguments.data
-    return given or configuration.state_directory(os.environ, None) / "central"
-
-
-def _accounts(arguments: argparse.Namespace) -> "Accounts":
-    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central_accounts import Accounts  # noqa: PLC0415 - needs these.
-
-    return Accounts(_central_data(arguments))
-
-
-def _add_user(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).add_user(
-        arguments.name, arguments.role, password_file=arguments.password_file
-    )
-
-
-def _set_password(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).set_password(arguments.name, password_file=arguments.password_file)
-
-
-def _remove_user(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).remove_user(arguments.name)
-
-
-def _list_users(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).list_users()
-
-
-def _add_token(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).add_token(arguments.name, arguments.role, days=arguments.days)
-
-
-def _remove_token(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).remove_token(arguments.name)
-
-
-def _list_tokens(arguments: argparse.Namespace) -> int:
-    return _accounts(arguments).list_tokens()
-
-
-def _back_up(arguments: argparse.Namespace) -> int:
-    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import back_up  # noqa: PLC0415 - needs these.
-
-    return back_up(_central_data(arguments), arguments.file)
-
-
-def _restore(arguments: argparse.Namespace) -> int:
-    installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import restore  # noqa: PLC0415 - needs these.
-
-    return restore(_central_data(arguments), arguments.file)
 
 
 def _read(arguments: argparse.Namespace) -> int:

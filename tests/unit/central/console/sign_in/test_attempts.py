@@ -12,18 +12,6 @@ from central.console.sign_in.attempts import (
 )
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def tries(clock):
     return Attempts(clock)
