@@ -348,7 +348,7 @@ async def open_session(
     except asyncio.CancelledError:
         await close_quickly(session.close())
         raise
-    except BaseException:
+    except BaseException:  # Whatever it was, the SDK's threads must end.
         await session.close()
         raise
     else:

@@ -221,10 +221,10 @@ class SegmentFiles:
         A file is too old if `is_too_old` holds for its newest reading.
         """
         while self.used_bytes() > self.max_bytes and self._drop_oldest(lambda _: True, "room"):
-            pass
+            pass  # The condition does the work.
         if is_too_old is not None:
             while self._drop_oldest(lambda file: self._is_all(file, is_too_old), "age"):
-                pass
+                pass  # The same.
 
     def _drop_oldest(self, condition: Callable[[int], bool], reason: str) -> bool:
         file = min(self.state.waiting, default=Place(0, "", 0)).file

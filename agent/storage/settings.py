@@ -63,7 +63,7 @@ class Settings:
             settings._stored = await settings._in_thread(settings._load)
         except OSError as error:
             settings._disk_failed(error)
-        except BaseException:
+        except BaseException:  # When cancelled, too, the lock and the thread must go.
             await settings.close()
             raise
         settings._retrying = asyncio.create_task(settings._retry(), name="settings")

@@ -76,7 +76,7 @@ async def open_place(central: "Central") -> Place:
         return Place(
             sock, site, f"https://{_in_url(_shown(names, certified))}:{port}/", certificate
         )
-    except BaseException:
+    except BaseException:  # When cancelled, too, the port must be free again.
         sock.close()
         raise
 

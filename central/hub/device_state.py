@@ -79,7 +79,7 @@ def message_interval(reported: object, received: Sequence[float]) -> float:
     """
     match reported:
         case bool():
-            pass
+            pass  # It would match int() below.
         case int() | float() if 1 <= reported <= LONGEST_INTERVAL:
             return float(reported)
     pauses = [later - earlier for earlier, later in pairwise(sorted(received))]

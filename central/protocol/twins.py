@@ -98,7 +98,7 @@ def _check_value(name: str, value: Any, *, depth: int) -> None:
         case str():
             _check_text(name, value)
         case bool() | None:
-            pass
+            pass  # A bool would match int() below.
         case int() | float():
             _check_number(name, value)
         case _:

@@ -141,7 +141,7 @@ class Webhooks:
                     pause = LOOKED
                     with suppress(StoreError):  # The next time may succeed.
                         pause = await self._send_due(session)
-                    with suppress(TimeoutError):
+                    with suppress(TimeoutError):  # The next delivery is due.
                         async with asyncio.timeout(pause):
                             await self._woken.wait()
         finally:

@@ -178,7 +178,7 @@ class Alerts:
             while True:
                 self._woken.clear()
                 if not await self.judge():
-                    with suppress(TimeoutError):
+                    with suppress(TimeoutError):  # Silence of a device makes no event.
                         async with asyncio.timeout(CHECKED):
                             await self._woken.wait()
                     await asyncio.sleep(GATHERED)

@@ -181,7 +181,7 @@ def restore(directory: Path, file: Path) -> bool:
             _extract(opened, file, place)
             _check_database(place / DATABASE, file)
             _end_sign_ins(place / DATABASE)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, must leave nothing behind.
             data_directory.discard(place)
             raise
         data_directory.discard(target / data_directory.BEFORE)

@@ -292,7 +292,7 @@ def _open(path: Path, *, upgrade: bool) -> sqlite3.Connection:
     try:
         path.chmod(0o600)
         _prepare(db, upgrade=upgrade)
-    except BaseException:
+    except BaseException:  # Whatever it was, the file must not stay locked.
         db.close()
         raise
     return db

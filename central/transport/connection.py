@@ -281,7 +281,7 @@ class Connection:
             case Unsubscribe():
                 await session.unsubscribe(packet)
             case PingReq():
-                pass
+                pass  # The reader has answered it.
             case Disconnect():
                 raise _Ended("it sent DISCONNECT", polite=True)
             case Connect():

@@ -195,7 +195,7 @@ def _set_properties(request: web.Request, body: dict[str, Any], reports: _Report
         return lambda: finish(device_id, twin.desired_version, names)
 
     async def finish(device_id: str, version: int, names: list[tuple[str, ...]]) -> Result:
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # It has not answered: see below.
             async with asyncio.timeout(PATIENCE):
                 while hub.presence.connected_since(device_id) is not None:
                     twin = await reports[device_id].get()
