@@ -14,6 +14,7 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -30,12 +31,15 @@ from central.storage.store import Store
 DEADLINE = 10.0  # Seconds for the whole request.
 MOST_ATTEMPTS = 12  # Over more than 3 hours.
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 3600.0  # Seconds; each pause is twice the one before.
-AT_ONCE = 8
+AT_ONCE = 64  # Receivers that are sent to at the same time, each one message.
 LOOKED = 60.0  # Seconds after which due messages are looked for without an event.
 LONGEST_URL = 2000
 NOT_ALLOWED = "which central allows with --local-webhooks only"
 DELIVERED = "delivered"
 NUMBER = re.compile("[0-9]+|0[xX][0-9a-fA-F]*")
+THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+# IPv4-compatible addresses, and those that NAT64 translates (RFC 6052 and 8215).
+TRANSLATED = [ipaddress.IPv6Network(each) for each in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")]
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what the secret begins with
 
 log = logging.getLogger(__name__)
@@ -44,15 +48,22 @@ log = logging.getLogger(__name__)
 def refusal_of(address: str) -> str | None:
     """Return why no message is sent to an IP address, or None if it may be."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if ip.is_loopback or ip.is_unspecified:
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = _embedded(ip) or ip
+    if ip.is_loopback or ip.is_unspecified or ip in THIS_NETWORK:
         return f"{address} is an address of this machine, {NOT_ALLOWED}"
     if ip.is_link_local:
         return f"{address} is a link-local address, {NOT_ALLOWED}"
     if ip.is_multicast or ip == ipaddress.IPv4Address("255.255.255.255"):
         return f"{address} is an address of a group of machines, {NOT_ALLOWED}"
     return None
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that packets to an IPv6 address may be delivered to."""
+    if any(ip in network for network in TRANSLATED):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def check_url(text: str) -> None:
@@ -134,18 +145,21 @@ class Webhooks:
     async def run(self) -> None:
         """Send whatever is due, until cancelled."""
         self._events.listen(self._on_event)
+        sending: dict[str, asyncio.Task[None]] = {}
         try:
             async with self._session() as session:
                 while True:
                     self._woken.clear()
                     pause = LOOKED
                     with suppress(StoreError):  # The next time may succeed.
-                        pause = await self._send_due(session)
+                        pause = await self._start_due(session, sending)
                     with suppress(TimeoutError):  # The next delivery is due.
                         async with asyncio.timeout(pause):
                             await self._woken.wait()
         finally:
             self._events.unlisten(self._on_event)
+            for task in sending.values():
+                task.cancel()
 
     async def test(self, url: str) -> str:
         """Send a message that is only a test, once; return DELIVERED, or what failed."""
@@ -167,37 +181,70 @@ class Webhooks:
             timeout=aiohttp.ClientTimeout(total=DEADLINE),
         )
 
-    async def _send_due(self, session: aiohttp.ClientSession) -> float:
-        """Send the messages that are due; return the seconds until there may be another."""
-        waiting = await asyncio.to_thread(self._store.read, deliveries.next_due, limit=AT_ONCE)
-        now = self._clock()
-        due = [each for each in waiting if each.due is not None and each.due <= now]
-        await asyncio.gather(*(self._send(session, delivery) for delivery in due))
-        if due:
+    async def _start_due(
+        self, session: aiohttp.ClientSession, sending: dict[str, asyncio.Task[None]]
+    ) -> float:
+        """Begin to send the messages that are due; return the seconds until there may be another.
+
+        One at a time to each URL, so that a slow receiver holds up only its own.
+        """
+        while len(sending) < AT_ONCE:
+            delivery = await asyncio.to_thread(
+                self._store.read, deliveries.next_due, besides=tuple(sending)
+            )
+            if delivery is None or delivery.due is None:
+                return LOOKED
+            if delivery.due > self._clock():
+                return min(LOOKED, delivery.due - self._clock())
+            task = asyncio.create_task(self._send(session, delivery))
+            sending[delivery.url] = task
+            task.add_done_callback(partial(self._sent, sending, delivery.url))
+        return LOOKED
+
+    def _sent(
+        self, sending: dict[str, asyncio.Task[None]], url: str, task: asyncio.Task[None]
+    ) -> None:
+        """Go on with the next message to this URL."""
+        del sending[url]
+        if not task.cancelled():
             self._events.publish(Event("alerts", ""))  # The page shows what became of it.
-            return 0.0
-        soonest = min((each.due for each in waiting if each.due is not None), default=now + LOOKED)
-        return min(LOOKED, soonest - now)
+            self._woken.set()
 
     async def _send(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+        """Send a message, and record what became of it."""
         try:
             alert = await asyncio.to_thread(self._store.read, rules.get_alert, delivery.alert)
+            outcome = await self._attempt(session, alert, delivery)
+            due = None if outcome == DELIVERED else self._next_attempt(alert, delivery, outcome)
+            await self._store.run(deliveries.attempted, delivery.number, outcome=outcome, due=due)
         except UnknownAlert:
             return  # It was deleted with its device, and the message with it.
-        body = _body(alert, delivery)
-        outcome = await self._post(session, delivery.url, f"alert-{delivery.number}", body)
-        due = None
-        if outcome != DELIVERED:
-            pause = pause_after(delivery.attempts + 1)
-            due = None if pause is None else self._clock() + pause
-            log.warning(
-                "Cannot send alert %d of the rule %r to its webhook: %s. %s",
-                alert.number,
-                alert.rule_name,
-                outcome,
-                "It is not tried again." if pause is None else f"Trying again in {pause:g} s.",
-            )
-        await self._store.run(deliveries.attempted, delivery.number, outcome=outcome, due=due)
+        except StoreError:  # The store has logged it. It is sent again, but not at once.
+            await asyncio.sleep(LOOKED)
+
+    async def _attempt(
+        self, session: aiohttp.ClientSession, alert: Alert, delivery: Delivery
+    ) -> str:
+        """Send a message; return DELIVERED, or what failed, whatever it is."""
+        try:
+            body = _body(alert, delivery)
+            return await self._post(session, delivery.url, f"alert-{delivery.number}", body)
+        except StoreError:  # No attempt was made.
+            raise
+        except Exception as error:  # noqa: BLE001 - others are sent
+            return _failure(error)
+
+    def _next_attempt(self, alert: Alert, delivery: Delivery, outcome: str) -> float | None:
+        """Log that a message was not delivered, and return when it is tried again."""
+        pause = pause_after(delivery.attempts + 1)
+        log.warning(
+            "Cannot send alert %d of the rule %r to its webhook: %s. %s",
+            alert.number,
+            alert.rule_name,
+            outcome,
+            "It is not tried again." if pause is None else f"Trying again in {pause:g} s.",
+        )
+        return None if pause is None else self._clock() + pause
 
     async def _post(
         self, session: aiohttp.ClientSession, url: str, message_id: str, body: dict[str, Any]

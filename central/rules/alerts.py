@@ -258,7 +258,7 @@ class Alerts:
         """Report whatever is raised, and go on; a failing database ends the batch."""
         try:
             yield
-        except sqlite3.Error:
+        except sqlite3.Error:  # All is tried again.
             raise
         except Exception as error:  # noqa: BLE001 - nothing that arrives ends the task
             self._report(

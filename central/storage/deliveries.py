@@ -1,11 +1,13 @@
 """What is to be sent to webhooks, in SQL. Each function is a query for `Store`."""
 
+import json
 import sqlite3
+from collections.abc import Collection
 
 from central.protocol.sas import new_key
 from central.records import Delivery
 
-MOST_WAITING = 10_000  # Further ones are not sent.
+MOST_WAITING = 1000  # For one URL. Further ones are not sent.
 TOO_MANY = "not sent: too many are waiting"
 
 
@@ -20,7 +22,9 @@ def enqueue(db: sqlite3.Connection, alert: int, event: str, url: str | None, now
     """Queue a message about an alert for the webhook at `url`, if there is one."""
     if url is None:
         return
-    (waiting,) = db.execute("SELECT count(*) FROM deliveries WHERE due IS NOT NULL").fetchone()
+    (waiting,) = db.execute(
+        "SELECT count(*) FROM deliveries WHERE due IS NOT NULL AND url = ?", (url,)
+    ).fetchone()
     full = waiting >= MOST_WAITING
     db.execute(
         "INSERT INTO deliveries (alert, event, url, due, outcome) VALUES (?, ?, ?, ?, ?)",
@@ -28,15 +32,19 @@ def enqueue(db: sqlite3.Connection, alert: int, event: str, url: str | None, now
     )
 
 
-def next_due(db: sqlite3.Connection, *, limit: int) -> list[Delivery]:
-    """Return the messages that are due first. Of an alert, the later one waits for the first."""
-    rows = db.execute(
-        "SELECT * FROM deliveries AS this WHERE due IS NOT NULL AND NOT EXISTS (SELECT 1"
+def next_due(db: sqlite3.Connection, *, besides: Collection[str] = ()) -> Delivery | None:
+    """Return the message that is due first, to another URL than these.
+
+    Of an alert, the later one waits for the first.
+    """
+    row = db.execute(
+        "SELECT * FROM deliveries AS this WHERE due IS NOT NULL"
+        " AND url NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1"
         " FROM deliveries WHERE alert = this.alert AND number < this.number AND due IS NOT NULL)"
-        " ORDER BY due LIMIT ?",
-        (limit,),
-    )
-    return [Delivery(*row) for row in rows]
+        " ORDER BY due, number LIMIT 1",
+        (json.dumps(list(besides)),),
+    ).fetchone()
+    return None if row is None else Delivery(*row)
 
 
 def attempted(db: sqlite3.Connection, number: int, *, outcome: str, due: float | None) -> None:

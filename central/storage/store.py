@@ -172,6 +172,8 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (due) WHERE due IS NOT NULL;
 CREATE INDEX deliveries_by_alert ON deliveries (alert);
+CREATE INDEX deliveries_by_url ON deliveries (url, number);
+CREATE INDEX deliveries_waiting ON deliveries (url) WHERE due IS NOT NULL;
 CREATE INDEX templates_by_model ON templates (json_extract(interface, '$."@id"'));
 """
 SCHEMA_VERSION = 5

@@ -20,7 +20,6 @@ from central.console.responses import (
 from central.console.routes import Routes
 from central.console.sign_in.gate import identify
 from central.console.sign_in.roles import Permission
-from central.protocol.twins import is_unicode
 from central.records import (
     DEVICE_ID,
     Condition,
@@ -200,13 +199,9 @@ def _flag(body: dict[str, Any], name: str) -> bool:
 
 def _text(body: dict[str, Any], name: str, longest: int) -> str:
     value = body.get(name)
-    if not _is_text(value, longest):
+    if not isinstance(value, str) or not 1 <= len(value.strip()) <= longest:
         raise bad_request(f"{name} must be a text of 1 to {longest} characters.")
-    return str(value).strip()
-
-
-def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and 1 <= len(value.strip()) <= longest and is_unicode(value)
+    return value.strip()
 
 
 def _texts(body: dict[str, Any], name: str, most: int) -> tuple[str, ...]:
@@ -214,7 +209,7 @@ def _texts(body: dict[str, Any], name: str, most: int) -> tuple[str, ...]:
     if (
         not isinstance(value, list)
         or len(value) > most
-        or not all(_is_text(each, LONGEST_TEXT) for each in value)
+        or not all(isinstance(each, str) and 1 <= len(each) <= LONGEST_TEXT for each in value)
     ):
         raise bad_request(f"{name} must be a list of at most {most} texts.")
     return tuple(value)

@@ -22,7 +22,13 @@ from central.rules import actions
         "255.255.255.255",
         "::1",
         "::",
+        "0.1.2.3",
+        "::127.0.0.1",
         "::ffff:127.0.0.1",
+        "::ffff:0.0.0.0",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::7f00:1",
+        "2002:7f00:1::1",
         "::ffff:169.254.169.254",
         "fe80::1",
         "fe80::1%eth0",
@@ -33,7 +39,10 @@ def test_nothing_is_sent_to_this_machine_or_to_a_link(address):
     assert address in (actions.refusal_of(address) or "")
 
 
-@pytest.mark.parametrize("address", ["192.168.1.5", "10.0.0.1", "93.184.215.14", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["192.168.1.5", "10.0.0.1", "93.184.215.14", "2001:db8::1", "fd00::1", "64:ff9b::5db8:d70e"],
+)
 def test_other_addresses_are_allowed_private_ones_too(address):
     assert actions.refusal_of(address) is None
 
