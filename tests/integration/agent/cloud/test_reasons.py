@@ -117,7 +117,8 @@ async def test_the_reason_is_named(cloud, faults, sentence):
 async def test_what_the_provisioning_service_answers_is_named(cloud, fault, said):
     await begin(cloud, registration=fault)
     with pytest.raises(CloudError) as caught:
-        await cloud.register(deadline=3.0)
+        # An answer may take long on a machine under load.
+        await cloud.register(deadline=3.0 if fault == "silent" else 10.0)
     assert said in str(caught.value)
 
 
