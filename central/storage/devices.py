@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from central.errors import DeviceExists, UnknownDevice
 from central.protocol import sas
@@ -62,6 +62,15 @@ def forget_group_key(db: sqlite3.Connection) -> None:
 def get_all(db: sqlite3.Connection) -> list[Device]:
     """Return all devices, in the order of their ids."""
     return [to_device(row) for row in db.execute("SELECT * FROM devices ORDER BY id")]
+
+
+def templates_of(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str | None]:
+    """Return the template of each of these devices, by id."""
+    rows = db.execute(
+        "SELECT id, template FROM devices WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return dict(rows.fetchall())
 
 
 def count_by_template(db: sqlite3.Connection) -> dict[str, int]:

@@ -78,6 +78,10 @@ export class AlertsPage {
       const found = await this.fetch();
       if (this.turn !== turn || this.closed) return; // A newer request is under way or done.
       if (!this.older.length) this.more.hidden = !found.more;
+      const rules = found.value.length ? [] : (await get("/console/api/rules")).value;
+      this.none = rules.some(({ enabled }) => enabled)
+        ? "No alert waits for you."
+        : "No alert waits for you. No rule is enabled, so nothing is watched.";
       this.show([...found.value, ...this.older]);
     } catch (error) {
       this.result.show("bad", error.message);
@@ -100,7 +104,7 @@ export class AlertsPage {
     this.shown = alerts.filter(({ number }) => !known.has(number) && known.add(number));
     this.all.hidden = this.history || this.shown.length < 2;
     this.empty.hidden = this.shown.length > 0;
-    setText(this.empty, this.history ? "There have been no alerts yet." : "No alert waits for you.");
+    setText(this.empty, this.history ? "There have been no alerts yet." : this.none);
     this.list.replaceChildren(...this.shown.map((alert) => this.row(alert)));
   }
 
@@ -123,7 +127,8 @@ export class AlertsPage {
           "data-needs": "operate",
           "aria-label": `Acknowledge ${rule.name} of ${device.name}`,
         });
-    const texts = [conditionText(alert.condition, this.elements), foundText(alert, this.elements)];
+    const elements = this.elements.of(device.template); // With the units of this device.
+    const texts = [conditionText(alert.condition, elements), foundText(alert, elements)];
     return h(
       "li",
       { class: "card alert" },

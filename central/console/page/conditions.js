@@ -10,22 +10,30 @@ const UNITS = [
   [1, "second"],
 ];
 
-// Returns the telemetry and the reported properties of all models, each by its key. If models give
-// different units, the element has none, and its `units` in words.
+// Returns the telemetry and the reported properties of all models, each by its key, and `of`, which
+// returns those of one model.
 export async function readElements() {
   const { value: models } = await get("/console/api/models");
-  const collect = (kind) => {
-    const found = new Map();
-    const elements = models.flatMap((model) => model[kind]);
-    for (const element of elements) if (!found.has(element.key)) found.set(element.key, element);
-    for (const [key, first] of found) {
-      const same = elements.filter((each) => each.key === key);
-      const units = [...new Set(same.map(({ unit }) => unit || "no unit"))];
-      if (units.length > 1) found.set(key, { ...first, unit: "", units: units.join(" or ") });
-    }
-    return found;
-  };
-  return { telemetry: collect("telemetry"), properties: collect("properties") };
+  const all = collectAll(models);
+  const own = new Map(models.map((model) => [model.id, collectAll([model])]));
+  return { ...all, of: (template) => own.get(template) ?? all };
+}
+
+function collectAll(models) {
+  return { telemetry: collect(models, "telemetry"), properties: collect(models, "properties") };
+}
+
+// If models give different units, the element has none, and its `units` in words.
+function collect(models, kind) {
+  const found = new Map();
+  const elements = models.flatMap((model) => model[kind]);
+  for (const element of elements) if (!found.has(element.key)) found.set(element.key, element);
+  for (const [key, first] of found) {
+    const same = elements.filter((each) => each.key === key);
+    const units = [...new Set(same.map(({ unit }) => unit || "no unit"))];
+    if (units.length > 1) found.set(key, { ...first, unit: "", units: units.join(" or ") });
+  }
+  return found;
 }
 
 export function spanText(seconds) {

@@ -19,7 +19,7 @@ from central.console.routes import Routes
 from central.console.sign_in.gate import identify
 from central.console.sign_in.roles import Permission
 from central.records import Alert, Delivery, iso
-from central.storage import deliveries, rules
+from central.storage import deliveries, devices, rules
 from central.storage.rules import condition_body
 
 routes = Routes()
@@ -70,18 +70,21 @@ def _list(db: sqlite3.Connection, before: int, *, acknowledged: bool | None) -> 
     if found:
         for delivery in deliveries.of_alerts(db, found[-1].number, found[0].number):
             sent.setdefault(delivery.alert, []).append(delivery)
+    models = devices.templates_of(db, {alert.device_id for alert in found})
     return {
-        "value": [_body(alert, sent.get(alert.number, [])) for alert in found],
+        "value": [
+            _body(alert, models.get(alert.device_id), sent.get(alert.number, [])) for alert in found
+        ],
         "more": len(found) == SHOWN,
         "unacknowledged": rules.unacknowledged(db),
     }
 
 
-def _body(alert: Alert, sent: list[Delivery]) -> dict[str, Any]:
+def _body(alert: Alert, template: str | None, sent: list[Delivery]) -> dict[str, Any]:
     return {
         "number": alert.number,
         "rule": {"number": alert.rule, "name": alert.rule_name},
-        "device": {"id": alert.device_id, "name": alert.device_name},
+        "device": {"id": alert.device_id, "name": alert.device_name, "template": template},
         "condition": condition_body(alert.condition),
         "value": alert.value,
         "fired": iso(alert.fired),

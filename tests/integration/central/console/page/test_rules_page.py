@@ -151,8 +151,14 @@ async def test_a_rule_about_readings_in_two_units_says_so(browser, settings):
             await expect(page.locator("main")).to_contain_text(said)
             await record(central, {"temp": 81})
             await page.goto("/#/alerts")
-            said = "Temperature was 81.0 (°C or °F, as the device sends it)."
+            said = "Temperature above 80\u202f°F. Temperature was 81.0\u202f°F."
             await expect(page.locator("main")).to_contain_text(said)
+
+
+async def test_an_empty_list_of_alerts_says_if_nothing_is_watched(browser, settings):
+    async with open_central(settings) as central, watched_page(browser, central) as page:
+        await page.goto("/#/alerts")
+        await expect(page.locator("main")).to_contain_text("so nothing is watched")
 
 
 async def test_the_devices_of_a_rule_are_searched(browser, settings):

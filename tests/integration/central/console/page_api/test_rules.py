@@ -13,7 +13,7 @@ from aiohttp import web
 from consoles import ask, eventually, record, refused
 
 from central.rules import actions
-from central.storage import rules
+from central.storage import devices, rules
 
 RULES, ALERTS = "/console/api/rules", "/console/api/alerts"
 HOT = {"kind": "telemetry", "telemetry": "temp", "above": True, "limit": 30, "margin": 1}
@@ -113,7 +113,8 @@ class TestAlerts:
         await record(central, {"temp": 31})
         (alert,) = await eventually(lambda: open_alerts(http))
         assert alert["value"] == 31
-        assert alert["device"] == {"id": "pi-1", "name": "pi-1"}
+        template = central.store.read(devices.get, "pi-1").template
+        assert alert["device"] == {"id": "pi-1", "name": "pi-1", "template": template}
         assert (await ask(http, "GET", f"{ALERTS}/count")) == {"unacknowledged": 1}
         numbers = {"numbers": [alert["number"]]}
         await ask(http, "POST", f"{ALERTS}/acknowledge", numbers, expect=204)
