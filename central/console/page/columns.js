@@ -10,16 +10,17 @@ import { connectionText, isPresent, reportedStatus, stateBadge } from "./states.
 const KEY = "central-device-columns";
 const SENSOR = "sensorStatus"; // Of sensor-agent's model.
 const DAY = 86_400_000; // Milliseconds.
-const USUAL = ["state", "readings", "message"];
+const USUAL = ["$state", "$readings", "$message"];
 
-// By name: a label, and the function that returns the content of a cell for a device.
+// By name: a label, and the function that returns the content of a cell for a device. No property has
+// a name that begins with $.
 const OWN = new Map([
-  ["state", ["State", stateCell]],
-  ["readings", ["Last readings", readingsCell]],
-  ["message", ["Last message", messageCell]],
-  ["model", ["Model", modelCell]],
-  ["id", ["Device ID", (device) => device.id]],
-  ["added", ["Added", (device) => timeText(device.created)]],
+  ["$state", ["State", stateCell]],
+  ["$readings", ["Last readings", readingsCell]],
+  ["$message", ["Last message", messageCell]],
+  ["$model", ["Model", modelCell]],
+  ["$id", ["Device ID", (device) => device.id]],
+  ["$added", ["Added", (device) => timeText(device.created)]],
 ]);
 
 export class Columns {

@@ -140,6 +140,9 @@ class TestList:
             await page.get_by_text("Columns", exact=True).click()
             await page.get_by_label("LED state").check()
             await page.get_by_label("Last message").uncheck()
+            await expect(page.get_by_label("State", exact=True).first).to_be_checked()
+            # Of the same title, but a property of the model.
+            await expect(page.get_by_label("State", exact=True).last).not_to_be_checked()
             row = page.locator(".device-card", has_text="Kitchen")
             await expect(row).to_contain_text("Blinking")
             await page.reload()
