@@ -173,6 +173,7 @@ class Threshold:
     limit: float
     margin: float  # How far inside the limit a number must be for the alert to end.
     seconds: float  # Between the first and the last of the readings; 0: one is enough.
+    templates: tuple[str, ...] = ()  # Those with this unit, if not all have the same; else none.
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import logging
 import math
 import sqlite3
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,7 @@ from central.errors import StoreError, UnknownDevice
 from central.events import Events
 from central.protocol.twins import Document, parse_json
 from central.records import (
+    Device,
     Event,
     MissingReadings,
     PropertyValue,
@@ -479,12 +480,16 @@ def _judge_missing(
     batch.apply(watch, partial(conditions.judge_missing, condition, count=count, now=now))
 
 
-def _devices_of(db: sqlite3.Connection, rule: Rule, known: Iterable[str]) -> Iterable[str]:
+def _devices_of(db: sqlite3.Connection, rule: Rule, known: Mapping[str, Device]) -> Iterable[str]:
     """Return the devices that a rule is for."""
-    if not rule.tags and not rule.devices:
-        return known
-    chosen = {device_id for tag in rule.tags for device_id in fleet.tagged(db, tag)}
-    return [each for each in known if each in chosen or each in rule.devices]
+    found: Iterable[str] = known
+    if rule.tags or rule.devices:
+        chosen = {device_id for tag in rule.tags for device_id in fleet.tagged(db, tag)}
+        found = [each for each in known if each in chosen or each in rule.devices]
+    condition = rule.condition
+    if isinstance(condition, Threshold) and condition.templates:
+        return [each for each in found if known[each].template in condition.templates]
+    return found
 
 
 def _watch(watches: Watches, watch: Watch) -> None:

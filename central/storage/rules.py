@@ -37,8 +37,9 @@ def condition_body(condition: Condition) -> dict[str, Any]:
 def _to_condition(text: str) -> Condition:
     body = json.loads(text)
     kind = KINDS[body.pop("kind")]
-    if kind is PropertyValue:
-        body["values"] = tuple(body["values"])
+    for name in ("values", "templates"):
+        if name in body:
+            body[name] = tuple(body[name])
     return kind(**body)
 
 

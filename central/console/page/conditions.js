@@ -10,28 +10,35 @@ const UNITS = [
   [1, "second"],
 ];
 
-// Returns the telemetry and the reported properties of all models, each by its key, and `of`, which
-// returns those of one model.
+// Returns the telemetry and the reported properties of all models, each by its key; `of`, which
+// returns those of one model; and the `names` of the models, by id.
 export async function readElements() {
   const { value: models } = await get("/console/api/models");
   const all = collectAll(models);
   const own = new Map(models.map((model) => [model.id, collectAll([model])]));
-  return { ...all, of: (template) => own.get(template) ?? all };
+  const names = new Map(models.map(({ id, label }) => [id, label]));
+  return { ...all, names, of: (template) => own.get(template) ?? all };
 }
 
 function collectAll(models) {
   return { telemetry: collect(models, "telemetry"), properties: collect(models, "properties") };
 }
 
-// If models give different units, the element has none, and its `units` in words.
+// If models give different units, the element has none, its `units` in words, and its `variants`: one
+// for each unit, with the ids of the models that have it.
 function collect(models, kind) {
   const found = new Map();
-  const elements = models.flatMap((model) => model[kind]);
+  const elements = models.flatMap(({ id, ...model }) => model[kind].map((each) => ({ ...each, model: id })));
   for (const element of elements) if (!found.has(element.key)) found.set(element.key, element);
   for (const [key, first] of found) {
     const same = elements.filter((each) => each.key === key);
-    const units = [...new Set(same.map(({ unit }) => unit || "no unit"))];
-    if (units.length > 1) found.set(key, { ...first, unit: "", units: units.join(" or ") });
+    const variants = [...new Set(same.map(({ unit }) => unit))].map((unit) => ({
+      ...first,
+      unit,
+      templates: same.filter((each) => each.unit === unit).map(({ model }) => model),
+    }));
+    const units = variants.map(({ unit }) => unit || "no unit").join(" or ");
+    if (variants.length > 1) found.set(key, { ...first, unit: "", units, variants });
   }
   return found;
 }
@@ -77,7 +84,10 @@ export function foundText({ condition, value }, elements) {
 
 const asSent = (units) => (units ? ` (${units}, as the device sends it)` : "");
 
-function telemetryOf({ telemetry }, elements) {
+function telemetryOf({ telemetry, templates }, elements) {
+  const found = elements.telemetry.get(telemetry);
+  const variant = found?.variants?.find((each) => each.templates.includes(templates?.[0]));
+  if (variant) return variant;
   return elements.telemetry.get(telemetry) ?? { title: telemetry, unit: "" };
 }
 

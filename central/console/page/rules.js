@@ -84,7 +84,7 @@ export class RulesPage {
       { class: "card" },
       h("h3", {}, name, " ", state),
       h("p", {}, conditionText(condition, this.elements)),
-      h("p", { class: "muted" }, scopeText(rule)),
+      h("p", { class: "muted" }, scopeText(rule, this.elements)),
       hasWebhook ? (sent ?? h("p", { class: "muted" }, "Webhook: nothing sent yet")) : null,
       h(
         "div",
@@ -101,6 +101,8 @@ export class RulesPage {
   async save(rule) {
     try {
       await call("PUT", `${PATH}/${rule.number}`, rule);
+      const ended = `${rule.name} is disabled. Its open alerts ended with that, whatever the devices send.`;
+      this.result.show("fine", rule.enabled ? "" : ended);
     } catch (error) {
       this.result.show("bad", error.message);
     }
@@ -129,12 +131,14 @@ export class RulesPage {
   }
 }
 
-function scopeText({ tags, devices }) {
+function scopeText({ tags, devices, condition }, { names }) {
   const parts = [];
   if (tags.length) parts.push(`devices with the ${tags.length > 1 ? "tags" : "tag"} ${tags.join(", ")}`);
   if (devices.length)
     parts.push(devices.length > 3 ? counted(devices.length, "device") : devices.join(", "));
-  return `For ${parts.join(" and ") || "all devices"}`;
+  const models = (condition.templates ?? []).map((id) => names.get(id) ?? id);
+  const only = models.length ? `, of ${models.length > 1 ? "the models" : "the model"} ${models.join(", ")} only` : "";
+  return `For ${parts.join(" and ") || "all devices"}${only}`;
 }
 
 async function readDevices() {
@@ -231,13 +235,20 @@ function numberField(key, element, value) {
 }
 
 const PARTS = {
-  telemetry(known, { telemetry }) {
+  telemetry(known, { telemetry, names }) {
     const numbers = [...telemetry.values()].filter(({ schema }) =>
       ["integer", "double"].includes(schema.kind),
     );
-    const options = withOther(numbers, known.telemetry);
+    // A limit is a number of one unit. What models give in two units is offered once for each.
+    const offered = new Map();
+    for (const each of numbers.flatMap((number) => number.variants ?? [number]))
+      offered.set(`${each.key} ${each.unit}`, each);
+    const isKnown = ({ key, templates = [] }) =>
+      key === known.telemetry && (known.templates ?? []).every((id) => templates.includes(id));
+    const chosenNow = [...offered].find(([, each]) => isKnown(each))?.[0];
+    const options = [...offered].map(([id, { title, unit }]) => [id, unit ? `${title} (${unit})` : title]);
+    if (known.telemetry && !chosenNow) options.push([known.telemetry, known.telemetry]);
     const limit = numberField("limit", { label: "Limit" }, known.limit);
-    limit.hint = h("small", { class: "hint" });
     const margin = numberField(
       "margin",
       {
@@ -246,15 +257,16 @@ const PARTS = {
       },
       known.margin,
     );
-    const showUnit = (key) => {
-      const { unit, units } = telemetry.get(key) ?? {};
+    const models = h("small", { class: "hint" });
+    const showUnit = (id) => {
+      const { unit, templates = [] } = offered.get(id) ?? {};
       limit.label.textContent = unit ? `Limit (${unit})` : "Limit";
       margin.label.textContent = unit ? `Margin (${unit})` : "Margin";
-      limit.hint.textContent = units
-        ? `Devices send this in ${units}, and numbers are compared as they are sent. Make a rule for each unit, and choose its devices.`
-        : "";
+      const titles = templates.map((id) => names.get(id)).join(", ");
+      models.textContent = titles && `For devices of the ${templates.length > 1 ? "models" : "model"} ${titles}. Others send it in another unit.`;
     };
-    const what = choice("Reading", options, known.telemetry || options[0]?.[0], showUnit);
+    const first = known.telemetry ? (chosenNow ?? known.telemetry) : options[0]?.[0];
+    const what = { ...choice("Reading", options, first, showUnit), hint: models };
     showUnit(what.control.value);
     const side = choice(
       "Is",
@@ -265,7 +277,14 @@ const PARTS = {
       known.above ? "above" : "below",
     );
     return [
-      { ...what, body: () => ({ telemetry: chosen(what, "reading") }) },
+      {
+        ...what,
+        body() {
+          const id = chosen(what, "reading");
+          const { key = id, templates = [] } = offered.get(id) ?? {};
+          return { telemetry: key, templates };
+        },
+      },
       { ...side, body: () => ({ above: side.control.value === "above" }) },
       limit,
       margin,

@@ -42,6 +42,7 @@ MOST_RULES = 200
 MOST_VALUES = 50
 MOST_DEVICES = 1000
 MOST_TAGS = 50
+MOST_TEMPLATES = 100
 DAY = 86_400
 LARGEST = 1e12  # Of a limit.
 LEAST_SILENCE = 30  # Seconds: silence is checked every few seconds.
@@ -170,6 +171,7 @@ def _condition(body: dict[str, Any]) -> Condition:
                 limit=checked_number(body.get("limit"), "limit", least=-LARGEST, most=LARGEST),
                 margin=checked_number(body.get("margin", 0), "margin", least=0, most=LARGEST),
                 seconds=_seconds(body, least=0, most=DAY),
+                templates=_texts(body, "templates", MOST_TEMPLATES),
             )
         case "silence":
             return Silence(_seconds(body, least=LEAST_SILENCE, most=30 * DAY))

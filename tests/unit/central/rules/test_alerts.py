@@ -97,6 +97,17 @@ async def test_a_reading_beyond_the_limit_makes_an_alert_until_one_is_inside_of_
     assert await place.judge() == [(1002.0, 1004.0)]
 
 
+async def test_a_limit_in_one_unit_is_for_the_devices_with_the_models_that_have_it(place):
+    place.add(replace(HOT, templates=("dtmi:a:Celsius;1", "dtmi:a:Other;1")))
+    place.registry.add_device("pi-2", template="dtmi:a:Fahrenheit;1")
+    place.registry.add_device("pi-3", template="dtmi:a:Other;1")
+    place.rules.changed()
+    for device in ("pi-1", "pi-2", "pi-3"):
+        await place.send(31.0, device=device)
+    await place.judge()
+    assert {alert.device_id for alert in place.store.read(rules.alerts)} == {"pi-3"}
+
+
 async def test_a_restart_neither_loses_an_alert_nor_makes_it_twice(place):
     place.add(replace(HOT, seconds=60.0))
     for at in (1000.0, 1030.0, 1060.0, 1090.0):

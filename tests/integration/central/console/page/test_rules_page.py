@@ -11,6 +11,7 @@ from consoles import eventually, record
 from playwright.async_api import expect
 
 from central.console.run import open_central
+from central.storage import rules
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,31 +129,41 @@ async def test_a_rule_is_changed_disabled_and_deleted(browser, central):
 IN_FAHRENHEIT = "dtmi:tests:InFahrenheit;1"
 
 
-async def test_a_rule_about_readings_in_two_units_says_so(browser, settings):
+async def test_a_rule_is_about_readings_in_one_unit(browser, settings):
     first = settings.templates[0]
     contents = [
         {**each, "unit": "degreeFahrenheit"} if each["name"] == "temp" else each
         for each in first["contents"]
     ]
-    other = {**first, "@id": IN_FAHRENHEIT, "contents": contents}
+    other = {**first, "@id": IN_FAHRENHEIT, "displayName": "Warm", "contents": contents}
     settings = replace(settings, templates=(*settings.templates, other))
     async with open_central(settings) as central:
         central.registry.add_device("pi-1", template=IN_FAHRENHEIT)
+        central.registry.add_device("pi-2", template=first["@id"])
         async with watched_page(browser, central) as page:
             await page.goto("/#/rules")
             await page.get_by_role("button", name="Add rule").click()
             dialog = page.get_by_role("dialog")
             await dialog.get_by_label("Name").fill("Too warm")
-            await dialog.get_by_label("Reading").select_option(label="Temperature")
-            await expect(dialog).to_contain_text("Devices send this in °C or °F")
-            await dialog.get_by_label("Limit").fill("80")
+            await dialog.get_by_label("Reading").select_option(label="Temperature (°F)")
+            await expect(dialog).to_contain_text("For devices of the model Warm.")
+            await dialog.get_by_label("Limit (°F)").fill("20")
             await dialog.get_by_role("button", name="Add", exact=True).click()
-            said = "above 80 (°C or °F, as the device sends it)"
-            await expect(page.locator("main")).to_contain_text(said)
-            await record(central, {"temp": 81})
+            card = page.locator(".card", has_text="Temperature above 20\u202f°F")
+            await expect(card).to_contain_text("For all devices, of the model Warm only")
+            await card.get_by_role("button", name="Change…").click()
+            await expect(dialog.get_by_label("Limit (°F)")).to_have_value("20")
+            await dialog.get_by_role("button", name="Save").click()
+            await expect(dialog).to_be_hidden()
+            await record(central, {"temp": 25}, device="pi-2")  # Degrees Celsius.
+            await record(central, {"temp": 21}, device="pi-1")
             await page.goto("/#/alerts")
-            said = "Temperature above 80\u202f°F. Temperature was 81.0\u202f°F."
+            said = "Temperature above 20\u202f°F. Temperature was 21.0\u202f°F."
             await expect(page.locator("main")).to_contain_text(said)
+            assert len(central.store.read(rules.alerts)) == 1
+            await page.goto("/#/rules")
+            await page.get_by_role("button", name="Disable").click()
+            await expect(page.locator("main")).to_contain_text("Its open alerts ended with that")
 
 
 async def test_an_empty_list_of_alerts_says_if_nothing_is_watched(browser, settings):

@@ -59,7 +59,8 @@ class TestRules:
     @pytest.mark.parametrize(
         "condition",
         [
-            {**HOT, "seconds": 600},
+            {**HOT, "seconds": 600, "templates": []},
+            {**HOT, "seconds": 0, "templates": ["dtmi:a:Celsius;1"]},
             {"kind": "silence", "seconds": 900},
             {"kind": "property", "property": "a*b", "values": [1, "x", True], "negated": False}
             | {"seconds": 0},
@@ -83,6 +84,7 @@ class TestRules:
             ({"condition": {**HOT, "seconds": -1}}, "seconds"),
             ({"condition": {**HOT, "seconds": 0, "limit": "30"}}, "limit"),
             ({"condition": {**HOT, "seconds": 0, "above": None}}, "above"),
+            ({"condition": {**HOT, "seconds": 0, "templates": "x"}}, "templates"),
             ({"condition": {"kind": "silence", "seconds": 1}}, "seconds"),
             ({"condition": {"kind": "missing", "count": 0, "seconds": 0}}, "count"),
             ({"condition": {"kind": "property", "property": "x", "values": []}}, "values"),
