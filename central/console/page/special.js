@@ -5,13 +5,15 @@ export const LED = { state: "ledState", brightness: "brightness", blink: "blink"
 
 // `words` replace Yes and No. `kind` is the colour of a badge, for a value that holds now. `since` is
 // the property with the time of the last change. What is `elsewhere` is not in the list, and a value
-// that is `nothing` says only that there is nothing to report.
+// that is `nothing` says only that there is nothing to report. `away` has other words for a value that
+// a device's absence contradicts.
 const SPECIAL = new Map([
   [
     "state",
     {
       words: ["Online", "Offline"],
       kind: (value) => (value === true ? "fine" : "quiet"),
+      away: { true: "Was online" },
     },
   ],
   [

@@ -67,13 +67,13 @@ export function reportedValue(store, element, shown = null) {
 // The same, with a badge for a status.
 export function reportedStatus(store, element) {
   const { value } = store.property(element.name);
-  const { kind, since: changed } = special(element);
+  const { kind, since: changed, away = {} } = special(element);
   if (value === undefined || !kind) return reportedValue(store, element);
   const present = isPresent(store.device);
   const badge = h(
     "span",
     { class: "badge", "data-kind": present ? kind(value) : "quiet" },
-    valueText(value, element),
+    (present ? null : away[value]) ?? valueText(value, element),
   );
   const from = changed && store.property(changed).value;
   if (!present || Number.isNaN(Date.parse(from))) return reportedValue(store, element, badge);

@@ -303,6 +303,7 @@ class TestDevicesThatAreAway:
             await expect(page.get_by_text("Last reported")).to_have_count(0)
         await expect(page.locator(".status")).to_contain_text("Late")
         await expect(online).to_have_attribute("data-kind", "quiet")
+        await expect(online).to_have_text("Was online")
         await expect(page.locator(".led-bulb")).to_have_attribute("data-state", "unknown")
         await expect(page.locator(".led")).to_contain_text("Last reported")
         await expect(page.locator(".tile").first).to_contain_text("Last reading")
