@@ -234,3 +234,10 @@ def test_a_gap_neither_ends_an_event_nor_begins_it_again():
     lasting = Threshold("temp", above=True, limit=30.0, margin=2.0, seconds=60.0)
     readings = [(0.0, 31.0), (7200.0, 31.0), (9000.0, 31.0), (9001.0, 28.0)]
     assert alerts_of(lasting, *readings) == [[7200.0, 9001.0]]
+
+
+def test_a_late_reading_that_lasts_since_earlier_ones_makes_an_alert():
+    lasting = Threshold("temp", above=True, limit=30.0, margin=0.0, seconds=60.0)
+    assert alerts_of(lasting, (0.0, 31.0), (200.0, 20.0), (70.0, 31.0)) == [[70.0, 200.0]]
+    assert alerts_of(lasting, (0.0, 20.0), (200.0, 20.0), (70.0, 31.0)) == []
+    assert alerts_of(lasting, (0.0, 31.0), (200.0, 20.0), (50.0, 31.0)) == []
