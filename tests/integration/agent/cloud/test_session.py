@@ -344,9 +344,9 @@ async def test_any_error_of_the_connection_ends_the_session_at_once(
         monkeypatch.setattr(ssl.SSLSocket, call, Mock(side_effect=error))
         sending = asyncio.create_task(session.send(Message("box:1", "{}", {})))
         with pytest.raises(CloudError):
-            await asyncio.wait_for(session.ended(), 3.0)
+            await asyncio.wait_for(session.ended(), 30.0)
         with pytest.raises(CloudError):
-            await asyncio.wait_for(sending, 3.0)
+            await asyncio.wait_for(sending, 30.0)
 
 
 TOPIC = b"$iothub/methods/POST/blink/?$rid=1"
@@ -373,7 +373,7 @@ TOPIC = b"$iothub/methods/POST/blink/?$rid=1"
 async def test_a_packet_that_is_not_mqtt_ends_the_session_at_once(cloud, session, packet):
     await cloud.ask(lambda central: write(central, packet))
     with pytest.raises(SessionLostError, match="the server sent data that is not valid MQTT"):
-        await asyncio.wait_for(session.ended(), 3.0)
+        await asyncio.wait_for(session.ended(), 30.0)
 
 
 async def test_a_first_packet_that_is_not_mqtt_ends_the_connection_at_once(cloud, monkeypatch):
@@ -403,7 +403,7 @@ async def test_a_first_packet_that_is_not_mqtt_ends_the_connection_at_once(cloud
 )
 async def test_a_message_that_cannot_be_read_is_handed_over_as_such(cloud, session, topic, body):
     await cloud.ask(lambda central: write(central, mqtt_packet(0x30, string(topic) + body)))
-    assert isinstance(await asyncio.wait_for(cloud.events.get(), 3.0), Unreadable)
+    assert isinstance(await asyncio.wait_for(cloud.events.get(), 30.0), Unreadable)
     await session.twin()
 
 
@@ -413,7 +413,7 @@ async def test_desired_properties_of_any_shape_are_handed_over(cloud, session, b
     await cloud.ask(
         lambda central: write(central, mqtt_packet(0x30, string(topic) + body.encode()))
     )
-    event = await asyncio.wait_for(cloud.events.get(), 3.0)
+    event = await asyncio.wait_for(cloud.events.get(), 30.0)
     assert isinstance(event, DesiredPatch)
 
 
