@@ -123,7 +123,15 @@ async def test_nothing_is_sent_once_a_registration_is_closed(central, tmp_path, 
     # The SDK waits as long as the service asks it to, and then connects if it has to.
     cloud = Cloud(central, tmp_path / "pi")
     await cloud.ask(lambda central: setattr(central.faults, "registration", "throttled"))
-    monkeypatch.setattr(provisioning, "RETRY_AFTER", 3)
+    monkeypatch.setattr(provisioning, "RETRY_AFTER", 9)
+    answered = threading.Event()
+    answer = provisioning.Registration._answer
+
+    def answer_and_note(*arguments):
+        answer(*arguments)
+        answered.set()
+
+    monkeypatch.setattr(provisioning.Registration, "_answer", answer_and_note)
     kept: list[Any] = []  # Its timers work as long as anything refers to the client.
     make = sdk.provisioning_client
 
@@ -132,8 +140,9 @@ async def test_nothing_is_sent_once_a_registration_is_closed(central, tmp_path, 
         return kept[-1]
 
     monkeypatch.setattr(registration, "provisioning_client", make_and_keep)
-    registering = asyncio.create_task(cloud.register(deadline=2.0))
-    await asyncio.sleep(1.0)
+    registering = asyncio.create_task(cloud.register(deadline=8.0))
+    await until_async(answered.is_set)
+    await asyncio.sleep(0.5)  # For the answer to arrive.
     await cloud.ask(at_once(network="reset"))
     with pytest.raises(RegistrationError, match="429"):
         await registering
