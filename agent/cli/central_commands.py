@@ -164,7 +164,7 @@ def _data_option(command: argparse.ArgumentParser) -> None:
 
 def _central(arguments: argparse.Namespace) -> int:
     installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - needs these.
+    from agent.cli.central import make_certificate, run_central  # noqa: PLC0415 - an extra
 
     data = _central_data(arguments)
     if (arguments.console_certificate is None) != (arguments.console_key is None):
@@ -195,7 +195,7 @@ def _central_data(arguments: argparse.Namespace) -> Path:
 
 def _accounts(arguments: argparse.Namespace) -> "Accounts":
     installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central_accounts import Accounts  # noqa: PLC0415 - needs these.
+    from agent.cli.central_accounts import Accounts  # noqa: PLC0415 - an extra
 
     return Accounts(_central_data(arguments))
 
@@ -232,13 +232,13 @@ def _list_tokens(arguments: argparse.Namespace) -> int:
 
 def _back_up(arguments: argparse.Namespace) -> int:
     installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import back_up  # noqa: PLC0415 - needs these.
+    from agent.cli.central import back_up  # noqa: PLC0415 - an extra
 
     return back_up(_central_data(arguments), arguments.file)
 
 
 def _restore(arguments: argparse.Namespace) -> int:
     installation.need(installation.CENTRAL, what="sensor-agent central", extra="central")
-    from agent.cli.central import restore  # noqa: PLC0415 - needs these.
+    from agent.cli.central import restore  # noqa: PLC0415 - an extra
 
     return restore(_central_data(arguments), arguments.file)

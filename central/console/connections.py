@@ -154,7 +154,7 @@ def _abort(request: web.Request) -> None:
 
 
 async def _read(request: web.Request) -> None:
-    # Whoever has signed in may send more.
+    # The limit for signed-in users is aiohttp's `client_max_size`.
     length = request.content_length
     if ACCESS.get().identity is None and (length is None or length > LARGEST_OF_STRANGERS):
         raise RestError(

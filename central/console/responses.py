@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -185,7 +186,7 @@ class LongLookUps:
         key = query, args, tuple(sorted(kwargs.items()))
         under_way: asyncio.Task[T] | None = self._under_way.get(key)
         if under_way is None:
-            look_up = lambda: self._store.read_long(query, *args, **kwargs)  # noqa: E731
+            look_up = partial(self._store.read_long, query, *args, **kwargs)
             under_way = asyncio.create_task(self._in_turn(maker, look_up))
             self._under_way[key] = under_way
             under_way.add_done_callback(lambda done: self._forget(key, done))

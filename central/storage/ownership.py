@@ -1,7 +1,7 @@
 """Files of another user, handled by root with that user's rights only.
 
-Whoever owns a directory can put a link to any file of the machine in it. What root reads, writes or
-removes there would be that file.
+The owner of a directory can replace a file in it by a link to any other file. If root followed that
+link, it would read, change or delete the other file.
 """
 
 import os

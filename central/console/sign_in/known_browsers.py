@@ -1,8 +1,8 @@
 """Browsers in which a user has signed in before.
 
-Such a browser has a cookie that says so, and an allowance of its own for attempts to sign in. So
-nobody can keep a user out by guessing that user's password (OWASP's "device cookies"). The cookie
-lets nobody in.
+A cookie marks such a browser. Its attempts to sign in are counted separately, so wrong passwords
+sent from elsewhere do not lock the user out (OWASP calls these "device cookies"). The cookie alone
+does not sign anyone in.
 """
 
 import hashlib

@@ -249,7 +249,7 @@ class TestWebhooks:
         async def answer(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n")
-            with suppress(ConnectionError):
+            with suppress(ConnectionError):  # Central has closed the connection.
                 while True:
                     writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
                     await writer.drain()
