@@ -37,6 +37,11 @@ export class AlertsPage {
         h("h1", {}, "Alerts"),
         h("a", { class: "button", href: "#/rules" }, "Rules"),
       ),
+      h(
+        "p",
+        { class: "muted page-note" },
+        "An alert is open while its condition holds. The number beside Alerts counts those that nobody has acknowledged.",
+      ),
       h("div", { class: "card-head" }, this.view.element, this.all),
       this.result.element,
       this.empty,
@@ -111,7 +116,7 @@ export class AlertsPage {
   row(alert) {
     const { rule, device, returned, acknowledged, acknowledgedBy } = alert;
     const badge = returned
-      ? h("span", { class: "badge" }, "Over")
+      ? h("span", { class: "badge" }, "Closed")
       : h("span", { class: "badge", "data-kind": "bad" }, "Open");
     const names = h(
       "h2",

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { age, number, ticking, timeText, withUnit } from "./format.js";
 import { LATE } from "./messages.js";
 import { special } from "./special.js";
-import { connectionText, isPresent, reportedStatus, stateBadge } from "./states.js";
+import { OPEN_ALERT, connectionText, isPresent, reportedStatus, stateBadge } from "./states.js";
 
 const KEY = "central-device-columns";
 const SENSOR = "sensorStatus"; // Of sensor-agent's model.
@@ -128,7 +128,7 @@ function readChosen() {
 
 function stateCell(device) {
   const connection = ticking(h("small", { class: "muted" }), () => connectionText(device));
-  const alert = h("a", { class: "badge alert", "data-kind": "bad", href: "#/alerts" }, "Alert");
+  const alert = h("a", { class: "badge alert", "data-kind": "bad", href: "#/alerts" }, OPEN_ALERT);
   return [
     stateBadge(device),
     device.alert ? [" ", alert] : "",

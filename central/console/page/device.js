@@ -102,7 +102,6 @@ export class DevicePage {
     }
     this.current = make(this.store, query);
     this.panel.replaceChildren(this.current.element);
-    this.tabs.get(chosen).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   showHead() {

@@ -4,7 +4,7 @@
 import { may } from "./access.js";
 import { get, soon } from "./api.js";
 import { Columns } from "./columns.js";
-import { button, h, newId, resultLine, setText } from "./dom.js";
+import { button, factList, h, newId, resultLine, setText } from "./dom.js";
 import { tagLinks } from "./edit-device.js";
 import { listen } from "./events.js";
 import { wholeNumber } from "./format.js";
@@ -20,7 +20,7 @@ const ORDERS = [
   ["name", "Name"],
   ["id", "Device ID"],
   ["state", "State, silent first"],
-  ["silence", "Longest silent first"],
+  ["silence", "Longest without a message first"],
   ["newest", "Newest message first"],
   ["added", "Newest device first"],
 ];
@@ -133,8 +133,14 @@ export class DevicesPage {
       { class: "counts", role: "group", "aria-label": "Show devices by state" },
       parts.map((each) => each.element),
     );
+    const meanings = h(
+      "details",
+      { class: "meanings" },
+      h("summary", {}, "What is counted"),
+      factList(COUNTED.map(([state, label]) => [label, DEFINITIONS.get(state)]), "facts left"),
+    );
     return {
-      element,
+      element: h("div", {}, element, meanings),
       show: ({ counts, matching }, chosen) => {
         for (const { state, count, element } of parts) {
           setText(count, wholeNumber(state ? counts[state] : matching));

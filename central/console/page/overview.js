@@ -100,9 +100,8 @@ export class Overview {
       }));
       this.tiles.replaceChildren(...this.numbers.map((each) => each.tile));
       this.history.build(numbers);
-      this.forms = (model?.commands ?? []).map((command) =>
-        commandForm(this.store, command, { brief: true }),
-      );
+      const commands = (model?.commands ?? []).filter((each) => !special(each).elsewhere);
+      this.forms = commands.map((each) => commandForm(this.store, each, { brief: true }));
       this.commandBox.replaceChildren(...this.forms.map((form) => form.element));
       this.commandCard.hidden = !this.forms.length;
       this.history.fetchSoon();

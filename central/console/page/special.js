@@ -1,10 +1,10 @@
-// Properties of sensor-agent's model that are shown in their own way. All others are shown as their
-// schema says.
+// Properties and commands of sensor-agent's model that are shown in their own way. All others are
+// shown as their schema says.
 
 export const LED = { state: "ledState", brightness: "brightness", blink: "blink" };
 
 // `words` replace Yes and No. `kind` is the colour of a badge, for a value that holds now. `since` is
-// the property with the time of the last change. What is `elsewhere` is not in the list, and a value
+// the property with the time of the last change. What is `elsewhere` is not on the overview, and a value
 // that is `nothing` says only that there is nothing to report. `away` has other words for a value that
 // a device's absence contradicts.
 const SPECIAL = new Map([
@@ -37,6 +37,7 @@ const SPECIAL = new Map([
     },
   ],
   [LED.state, { elsewhere: true }],
+  ["DeviceMove", { elsewhere: true }], // It ends what central knows of the device.
 ]);
 
 export function special(element) {

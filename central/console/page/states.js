@@ -11,16 +11,17 @@ export const STATES = [
   ["never_seen", "Never seen"],
   ["blocked", "Blocked"],
 ];
+export const OPEN_ALERT = "Open alert";
 // What the list counts: the states, and the devices with an alert, whatever state they are in.
-export const COUNTED = [...STATES, ["alert", "Alert"]];
+export const COUNTED = [...STATES, ["alert", OPEN_ALERT]];
 export const LABELS = new Map(STATES);
 export const DEFINITIONS = new Map([
   ["reporting", "Connected, and the newest message is at most 2 intervals old, or at most 30 s."],
   ["late", "Not connected, or no message for more than 2 intervals."],
   ["silent", "No message for more than 5 intervals, and more than 5 min; not just connected."],
-  ["never_seen", "The device has never connected."],
-  ["blocked", "The operator blocked the device."],
-  ["alert", "A rule's condition holds for the device."],
+  ["never_seen", "Never connected."],
+  ["blocked", "Blocked by the operator."],
+  ["alert", "The condition of a rule holds, whether or not the alert was acknowledged."],
 ]);
 const KINDS = { reporting: "fine", late: "busy", silent: "bad" };
 

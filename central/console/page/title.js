@@ -25,6 +25,7 @@ export function watchUnread(badge) {
       return; // Central does not respond. The top of the page says so.
     }
     badge.textContent = unread || "";
+    badge.title = `${unread} to acknowledge`;
     badge.hidden = !unread;
     write();
   };

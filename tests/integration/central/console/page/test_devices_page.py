@@ -27,6 +27,7 @@ INTERVAL = {
     "writable": True,
 }
 IN_MINUTES = "dtmi:tests:InMinutes;1"
+STATES = ["Reporting", "Late", "Silent", "Never seen", "Blocked", "Open alert"]  # As counted.
 WIDE = {"width": 1280, "height": 900}
 
 
@@ -106,6 +107,17 @@ class TestList:
         central.registry.update_device("pi-7", display_name="100 %")
         await page.goto(f"/#/?{query}")
         await expect(names(page).first).to_be_visible()
+
+    async def test_what_is_counted_is_said_without_a_pointer(self, browser, central):
+        central.registry.add_device("pi-2")
+        async with watched_page(browser, central, viewport=PHONE) as page:
+            await page.goto("/")
+            await page.get_by_text("What is counted").click()
+            meanings = page.locator(".meanings")
+            await expect(meanings).to_contain_text("SilentNo message for more than 5 intervals")
+            await expect(meanings).to_contain_text("Open alertThe condition of a rule holds")
+            for state in STATES:
+                await expect(meanings.get_by_text(state, exact=True)).to_be_visible()
 
     async def test_a_late_reading_is_not_taken_for_a_new_one(self, page, central):
         central.registry.add_device("pi-2")

@@ -501,6 +501,14 @@ class TestForm:
                 hidden = await region.evaluate("each => each.scrollWidth - each.clientWidth")
                 assert hidden == 0
 
+    async def test_a_phone_shows_all_tabs(self, browser, central):
+        async with watched_page(browser, central, viewport=PHONE) as page:
+            await page.goto("/#/devices/pi-1/connections")
+            tabs = page.get_by_role("navigation", name="Device").get_by_role("link")
+            await expect(tabs).to_have_count(6)
+            for tab in await tabs.all():
+                await expect(tab).to_be_in_viewport(ratio=1)
+
     async def test_it_can_be_used_by_keyboard_alone(self, page, central):
         await page.goto("/")
         await expect(page.locator(".device-card")).to_have_count(1)

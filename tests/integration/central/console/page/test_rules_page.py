@@ -87,7 +87,7 @@ async def test_from_a_rule_to_its_acknowledged_alert_over_a_restart(browser, set
             watched_page(browser, central, viewport=size) as page,
         ):
             await page.goto("/#/alerts")
-            await expect(page.locator(".alert")).to_contain_text("OverKitchenToo warm")
+            await expect(page.locator(".alert")).to_contain_text("ClosedKitchenToo warm")
             await page.get_by_role("button", name="Acknowledge Too warm of Kitchen").click()
             await expect(page.locator("main")).to_contain_text("No alert waits for you.")
             await expect(page).to_have_title("Alerts · Central")
