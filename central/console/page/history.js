@@ -130,19 +130,14 @@ export class History {
       to.element,
       h("button", { type: "submit", class: "small" }, "Show"),
     );
-    const menu = h(
-      "details",
-      {
-        class: "menu",
-        ontoggle: () => {
-          bounds = this.bounds();
-          [from, to].forEach(({ input }, at) => (input.value = localTime(bounds[at] * 1000)));
-          written = [from.input.value, to.input.value];
-        },
-      },
-      h("summary", { class: "button small" }, "Dates"),
-      form,
-    );
+    // Before the menu opens: its toggle event comes later, and would undo what was entered until then.
+    const begin = () => {
+      bounds = this.bounds();
+      [from, to].forEach(({ input }, at) => (input.value = localTime(bounds[at] * 1000)));
+      written = [from.input.value, to.input.value];
+    };
+    const summary = h("summary", { class: "button small", onclick: begin }, "Dates");
+    const menu = h("details", { class: "menu" }, summary, form);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const read = [from, to].map(({ input }, at) =>

@@ -174,6 +174,19 @@ class TestTimeZones:
                 "Clocks are set forward and do not show 02:30 on 31 Mar; it is 03:30 then."
             )
 
+    async def test_what_is_entered_at_once_is_not_replaced(self, page, central):
+        await page.goto(PI)
+        await page.get_by_text("Dates", exact=True).wait_for()
+        await page.evaluate("""() => {
+            const summary = [...document.querySelectorAll("summary")].find(
+                (each) => each.textContent === "Dates");
+            summary.click();
+            const [from, to] = summary.parentElement.querySelectorAll("input");
+            [from.value, to.value] = ["2024-03-30T10:00:00", "2024-03-30T11:00:00"];
+        }""")
+        await page.get_by_role("button", name="Show", exact=True).click()
+        assert await address(page) == ("2024-03-30T10:00:00Z", "2024-03-30T11:00:00Z")
+
     async def test_times_that_are_not_changed_stay_exact(self, browser, central):
         """Both ends are in the second of two hours with the same names."""
         ends = ("2024-10-27T01:10:00.250Z", "2024-10-27T01:40:00Z")
