@@ -136,7 +136,7 @@ export class DevicesPage {
     const meanings = h(
       "details",
       { class: "meanings" },
-      h("summary", {}, "What is counted"),
+      h("summary", {}, "What the states mean"),
       factList(COUNTED.map(([state, label]) => [label, DEFINITIONS.get(state)]), "facts left"),
     );
     return {

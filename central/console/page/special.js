@@ -4,9 +4,9 @@
 export const LED = { state: "ledState", brightness: "brightness", blink: "blink" };
 
 // `words` replace Yes and No. `kind` is the colour of a badge, for a value that holds now. `since` is
-// the property with the time of the last change. What is `elsewhere` is not on the overview, and a value
-// that is `nothing` says only that there is nothing to report. `away` has other words for a value that
-// a device's absence contradicts.
+// the property with the time of the last change. The overview leaves out what is `elsewhere`, and a
+// value that is `nothing`: it says only that there is nothing to report. `away` has other words for a
+// value that a device's absence contradicts.
 const SPECIAL = new Map([
   [
     "state",
@@ -37,7 +37,7 @@ const SPECIAL = new Map([
     },
   ],
   [LED.state, { elsewhere: true }],
-  ["DeviceMove", { elsewhere: true }], // It ends what central knows of the device.
+  ["DeviceMove", { elsewhere: true }], // Rarely used, and the device leaves.
 ]);
 
 export function special(element) {

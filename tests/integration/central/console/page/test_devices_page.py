@@ -108,11 +108,11 @@ class TestList:
         await page.goto(f"/#/?{query}")
         await expect(names(page).first).to_be_visible()
 
-    async def test_what_is_counted_is_said_without_a_pointer(self, browser, central):
+    async def test_the_states_are_explained_without_a_pointer(self, browser, central):
         central.registry.add_device("pi-2")
         async with watched_page(browser, central, viewport=PHONE) as page:
             await page.goto("/")
-            await page.get_by_text("What is counted").click()
+            await page.get_by_text("What the states mean").click()
             meanings = page.locator(".meanings")
             await expect(meanings).to_contain_text("SilentNo message for more than 5 intervals")
             await expect(meanings).to_contain_text("Open alertThe condition of a rule holds")

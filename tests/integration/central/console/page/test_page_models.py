@@ -136,10 +136,9 @@ class TestMigration:
     async def test_a_device_is_moved_with_the_form_of_its_component(self, page, central):
         await page.goto("/#/devices/pi-1")
         await expect(page.locator(".command", has_text="Turn off")).to_be_visible()
-        moves = page.locator(".command", has_text="Migration: DeviceMove")
-        await expect(moves).to_have_count(0)  # Not among what is used each day.
+        command = page.locator(".command", has_text="Migration: DeviceMove")
+        await expect(command).to_have_count(0)  # Not among what is used each day.
         await page.get_by_role("link", name="Commands").click()
-        command = moves
         await command.get_by_label("Id Scope").fill("0ne00000000")
         await command.get_by_role("button", name="Queue Migration: DeviceMove").click()
         await eventually(lambda: central.store.read(history.commands, "pi-1"))
