@@ -89,8 +89,9 @@ class RawTab {
         h("details", { class: "menu" }, h("summary", { class: "button" }, "Columns"), this.chooser),
         h(
           "details",
-          { class: "menu", ontoggle: () => this.showFiles() }, // The last hour has moved on.
-          h("summary", { class: "button" }, "Export"),
+          { class: "menu" },
+          // The last hour has moved on. The toggle event would come after the menu is open.
+          h("summary", { class: "button", onclick: () => this.showFiles() }, "Export"),
           h("div", { class: "choices" }, this.files),
         ),
       ),
